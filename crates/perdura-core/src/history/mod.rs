@@ -1,0 +1,7 @@
+//! What is recorded of an instance: events, and how they are stored.
+
+mod codec;
+mod event;
+
+pub use codec::{Damaged, decode_events, encode_events, open_record, seal_record};
+pub use event::*;

@@ -1,0 +1,23 @@
+//! The pure core of Perdura. Functions from (state, input, now) to (state, effects): no clock, no input or output, no
+//! async, no randomness but what comes in as an argument.
+//!
+//! - [`history`]: what is recorded, and how it is stored.
+//! - [`partition`]: the processor of one partition, which decides everything.
+
+pub mod failure;
+pub mod history;
+mod id;
+pub mod limits;
+pub mod partition;
+mod retry;
+mod status;
+mod time;
+
+pub use failure::Failure;
+pub use id::{
+    ExecutionId, InstanceId, InstanceKey, InvalidText, PartitionId, Tags, check_name, check_tags, check_text,
+};
+pub use limits::Limits;
+pub use retry::{InvalidPolicy, RetryPolicy};
+pub use status::{OnExisting, ReusePolicy, Status};
+pub use time::Timestamp;

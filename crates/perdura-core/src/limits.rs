@@ -1,0 +1,49 @@
+//! Every limit of the engine, with its name and its default.
+
+/// Longest instance id, in bytes.
+pub const INSTANCE_ID_BYTES_MAX: usize = 512;
+/// Longest name of an orchestration, activity or event, in bytes.
+pub const NAME_BYTES_MAX: usize = 256;
+/// Longest version, request id or reason, in bytes.
+pub const TEXT_BYTES_MAX: usize = 1024;
+/// Most tags on an instance or a task.
+pub const TAGS_MAX: usize = 32;
+/// Longest key or value of a tag, in bytes.
+pub const TAG_BYTES_MAX: usize = 256;
+/// Longest failure message or stack that is kept, in bytes; the rest is cut off and marked.
+pub const FAILURE_TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Deepest chain of causes that a failure keeps.
+pub const FAILURE_DEPTH_MAX: usize = 16;
+/// Start requests remembered per instance, so that a retried start is recognised.
+pub const START_REQUESTS_REMEMBERED: usize = 16;
+/// Continue-as-new turns of one instance per minute; more are held back until the minute is over.
+pub const CONTINUE_AS_NEW_PER_MINUTE: u32 = 1000;
+/// Furthest that a timer or a scheduled start may lie ahead, in milliseconds (ten years).
+pub const DELAY_MS_MAX: i64 = 10 * 366 * 86_400_000;
+
+/// Limits that an operator may change. [`Limits::default`] suits one machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest input, output, event or custom status, in bytes.
+    pub payload_bytes_max: usize,
+    /// Most events in one execution's history; at the limit new work is refused with an error that the orchestration can catch.
+    pub history_events_max: u64,
+    /// Most decisions of one turn.
+    pub decisions_per_turn_max: usize,
+    /// Most events that wait for an instance that cannot take them now (suspended, not started, its worker busy).
+    pub inbox_events_max: usize,
+    /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
+    pub resident_instances_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            payload_bytes_max: 4 * 1024 * 1024,
+            history_events_max: 50_000,
+            decisions_per_turn_max: 100_000,
+            inbox_events_max: 10_000,
+            resident_instances_max: 50_000,
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The instance row: what an instance is and what it waits for, as the store keeps it. Field numbers are stored: never
+//! reuse one.
+
+use crate::failure::Failure;
+use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
+use crate::id::{InstanceId, InstanceKey, Tags};
+use crate::status::Status;
+use crate::time::Timestamp;
+use bytes::Bytes;
+
+/// A start that was answered, remembered so that its retry gets the same answer.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct AnsweredStart {
+    /// The request id.
+    #[prost(string, tag = "1")]
+    pub request_id: String,
+    /// CRC-32 of what was asked.
+    #[prost(uint32, tag = "2")]
+    pub content: u32,
+    /// What was answered; the number of a [`StartOutcome`](InstanceRecord).
+    #[prost(uint32, tag = "3")]
+    pub outcome: u32,
+    /// The generation that the answer spoke of.
+    #[prost(uint32, tag = "4")]
+    pub generation: u32,
+    /// The execution that the answer spoke of, 16 bytes.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub execution: Bytes,
+}
+
+/// An activity that is not finished.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TaskRecord {
+    /// Its number.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The number of its `TaskScheduled` event in the history.
+    #[prost(uint64, tag = "2")]
+    pub event: u64,
+    /// Attempts of the retry policy, the present one included.
+    #[prost(uint32, tag = "3")]
+    pub attempt: u32,
+    /// Hand-overs to a worker, the present one included.
+    #[prost(uint32, tag = "4")]
+    pub delivery: u32,
+    /// The next attempt waits until then, in ms since 1970; 0 if it does not wait.
+    #[prost(int64, tag = "5")]
+    pub not_before: i64,
+    /// The failure of the last attempt.
+    #[prost(message, optional, tag = "6")]
+    pub last_failure: Option<Failure>,
+    /// What the last heartbeat said.
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    pub heartbeat: Option<Bytes>,
+    /// When it was scheduled, in ms since 1970.
+    #[prost(int64, tag = "8")]
+    pub scheduled_at: i64,
+}
+
+/// A timer that has not fired.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct TimerRecord {
+    /// Its number.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// When, in ms since 1970.
+    #[prost(int64, tag = "2")]
+    pub fire_at: i64,
+}
+
+/// A child that has not answered.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ChildRecord {
+    /// The task's number.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The number of its `SubOrchestrationScheduled` event in the history.
+    #[prost(uint64, tag = "2")]
+    pub event: u64,
+    /// The child.
+    #[prost(string, tag = "3")]
+    pub instance: String,
+    /// Attempts of the retry policy, the present one included.
+    #[prost(uint32, tag = "4")]
+    pub attempt: u32,
+    /// The next attempt waits until then, in ms since 1970; 0 if it does not wait.
+    #[prost(int64, tag = "5")]
+    pub not_before: i64,
+}
+
+/// Why an instance cannot go on by itself, although it has work.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Block {
+    /// What stands in the way, and what to do.
+    #[prost(string, tag = "1")]
+    pub reason: String,
+    /// Since when, in ms since 1970.
+    #[prost(int64, tag = "2")]
+    pub since: i64,
+    /// The event of the history at which it was found, if it is one.
+    #[prost(uint64, optional, tag = "3")]
+    pub event: Option<u64>,
+    /// What the history has there.
+    #[prost(string, optional, tag = "4")]
+    pub expected: Option<String>,
+    /// What the code did instead.
+    #[prost(string, optional, tag = "5")]
+    pub actual: Option<String>,
+}
+
+/// Everything that a store keeps of an instance besides its history.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct InstanceRecord {
+    /// The instance id.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// The orchestration's name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Its version; empty if none.
+    #[prost(string, tag = "3")]
+    pub version: String,
+    /// The number of its [`Status`].
+    #[prost(uint32, tag = "4")]
+    pub status: u32,
+    /// Starts, replacements and continue-as-new so far.
+    #[prost(uint32, tag = "5")]
+    pub generation: u32,
+    /// The branch of the history that counts.
+    #[prost(uint32, tag = "6")]
+    pub branch: u32,
+    /// Events in the history.
+    #[prost(uint64, tag = "7")]
+    pub tail: u64,
+    /// The run's id, 16 bytes.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub execution: Bytes,
+    /// In ms since 1970.
+    #[prost(int64, tag = "9")]
+    pub created_at: i64,
+    /// In ms since 1970.
+    #[prost(int64, tag = "10")]
+    pub updated_at: i64,
+    /// In ms since 1970; 0 if it has not ended.
+    #[prost(int64, tag = "11")]
+    pub completed_at: i64,
+    /// Not to begin before, in ms since 1970; 0 if at once.
+    #[prost(int64, tag = "12")]
+    pub start_at: i64,
+    /// Parents that wait for its end; the first is the one that started it.
+    #[prost(message, repeated, tag = "13")]
+    pub parents: Vec<ParentLink>,
+    /// Tags.
+    #[prost(btree_map = "string, string", tag = "14")]
+    pub tags: Tags,
+    /// Starts that were answered, oldest first.
+    #[prost(message, repeated, tag = "15")]
+    pub starts: Vec<AnsweredStart>,
+    /// What its code says of itself.
+    #[prost(bytes = "bytes", optional, tag = "16")]
+    pub custom_status: Option<Bytes>,
+    /// What it returned.
+    #[prost(bytes = "bytes", optional, tag = "17")]
+    pub output: Option<Bytes>,
+    /// Why it failed.
+    #[prost(message, optional, tag = "18")]
+    pub failure: Option<Failure>,
+    /// Why it is suspended; absent if it is not.
+    #[prost(string, optional, tag = "19")]
+    pub suspended: Option<String>,
+    /// Why it was asked to cancel; absent if it was not.
+    #[prost(string, optional, tag = "20")]
+    pub cancel_requested: Option<String>,
+    /// Why it cannot go on.
+    #[prost(message, optional, tag = "21")]
+    pub block: Option<Block>,
+    /// Activities that are not finished.
+    #[prost(message, repeated, tag = "22")]
+    pub tasks: Vec<TaskRecord>,
+    /// Timers that have not fired.
+    #[prost(message, repeated, tag = "23")]
+    pub timers: Vec<TimerRecord>,
+    /// Children that have not answered.
+    #[prost(message, repeated, tag = "24")]
+    pub children: Vec<ChildRecord>,
+    /// Events that no turn has taken yet, sealed like history.
+    #[prost(bytes = "bytes", optional, tag = "25")]
+    pub inbox: Option<Bytes>,
+}
+
+impl InstanceRecord {
+    /// The record of a stored row.
+    pub fn open(stored: Bytes) -> Result<InstanceRecord, Damaged> {
+        let record: InstanceRecord = open_record("instance", stored)?;
+        record.status()?;
+        Ok(record)
+    }
+
+    /// The stored form.
+    #[must_use]
+    pub fn seal(&self) -> Bytes {
+        seal_record(self)
+    }
+
+    /// Its status.
+    pub fn status(&self) -> Result<Status, Damaged> {
+        u8::try_from(self.status)
+            .ok()
+            .and_then(Status::from_number)
+            .ok_or_else(|| Damaged::undecodable("instance", format!("status {}", self.status)))
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn instance_id(&self) -> InstanceId {
+        InstanceId::recorded(&self.id)
+    }
+
+    /// Events that no turn has taken yet.
+    pub fn inbox_events(&self) -> Result<Vec<Event>, Damaged> {
+        self.inbox.clone().map_or(Ok(Vec::new()), decode_events)
+    }
+
+    pub(crate) fn set_inbox_events(&mut self, events: Vec<Event>) {
+        self.inbox = (!events.is_empty()).then(|| encode_events(events));
+    }
+}
+
+/// A row of the instance table. The columns beside the record exist for the store's indexes; the record decides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstanceRow {
+    /// The integer that stands for the id.
+    pub key: InstanceKey,
+    /// The instance id.
+    pub id: InstanceId,
+    /// The orchestration's name.
+    pub name: String,
+    /// Its status.
+    pub status: Status,
+    /// When its first execution was accepted.
+    pub created_at: Timestamp,
+    /// When it was last written.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+    /// Its generation.
+    pub generation: u32,
+    /// The branch that counts.
+    pub branch: u32,
+    /// Events in the history of this generation and branch.
+    pub tail: u64,
+    /// A sealed [`InstanceRecord`].
+    pub record: Bytes,
+}
+
+impl InstanceRow {
+    /// The row of a record.
+    pub fn new(key: InstanceKey, record: &InstanceRecord) -> Result<InstanceRow, Damaged> {
+        Ok(InstanceRow {
+            key,
+            id: record.instance_id(),
+            name: record.name.clone(),
+            status: record.status()?,
+            created_at: Timestamp(record.created_at),
+            updated_at: Timestamp(record.updated_at),
+            completed_at: (record.completed_at != 0).then_some(Timestamp(record.completed_at)),
+            generation: record.generation,
+            branch: record.branch,
+            tail: record.tail,
+            record: record.seal(),
+        })
+    }
+
+    /// Checks the row and gives its record. A column that contradicts the record is damage.
+    pub fn open(&self) -> Result<InstanceRecord, Damaged> {
+        let record = InstanceRecord::open(self.record.clone())?;
+        let expected = InstanceRow::new(self.key, &record)?;
+        let same = (
+            &expected.id,
+            &expected.name,
+            expected.status,
+            expected.generation,
+            expected.branch,
+            expected.tail,
+        ) == (&self.id, &self.name, self.status, self.generation, self.branch, self.tail);
+        if same {
+            Ok(record)
+        } else {
+            Err(Damaged::Contradiction("columns and record of an instance differ".into()))
+        }
+    }
+}

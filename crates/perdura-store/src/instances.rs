@@ -1,0 +1,55 @@
+//! The side of a store that readers use. Everything it returns is committed.
+
+use crate::{BoxFuture, StoreError};
+use perdura_core::partition::{HistoryRow, InstanceRow};
+use perdura_core::{InstanceId, InstanceKey, Status, Timestamp};
+
+/// How an instance is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// By its id.
+    Id(InstanceId),
+    /// By its key.
+    Key(InstanceKey),
+}
+
+/// Which instances to list. The default lists all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InstanceQuery {
+    /// In one of these states; empty means any.
+    pub statuses: Vec<Status>,
+    /// Of this orchestration.
+    pub name: Option<String>,
+    /// With an id that begins so, byte by byte.
+    pub id_prefix: Option<String>,
+    /// Created at or after.
+    pub created_from: Option<Timestamp>,
+    /// Created before.
+    pub created_before: Option<Timestamp>,
+    /// Only keys after this one: the last key of the page before.
+    pub after: Option<InstanceKey>,
+}
+
+/// Committed instances and histories.
+pub trait Instances: Send + Sync + 'static {
+    /// The rows of some instances, in the order asked for; `None` where there is none.
+    fn find(&self, wanted: Vec<Lookup>) -> BoxFuture<'_, Result<Vec<Option<InstanceRow>>, StoreError>>;
+
+    /// History rows of one generation and branch, by rising event number, from the row that holds event `from`, until
+    /// `bytes_max` is reached; at least one if there is one.
+    fn history(
+        &self,
+        key: InstanceKey,
+        generation: u32,
+        branch: u32,
+        from: u64,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Vec<HistoryRow>, StoreError>>;
+
+    /// Instances that match, by rising key, at most `limit`.
+    fn query(
+        &self,
+        query: InstanceQuery,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<InstanceRow>, StoreError>>;
+}
