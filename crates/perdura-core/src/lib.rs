@@ -8,6 +8,7 @@ pub mod failure;
 pub mod history;
 mod id;
 pub mod limits;
+pub mod orchestration;
 pub mod partition;
 mod retry;
 mod status;

@@ -1,0 +1,150 @@
+//! What passes between the processor and whoever runs orchestration code.
+
+use crate::history::{
+    Event, EventKind, EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled,
+    TimerCreated,
+};
+use crate::id::{InstanceId, InstanceKey};
+use crate::orchestration::Mismatch;
+use bytes::Bytes;
+
+/// Something that orchestration code decided.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Run an activity.
+    ScheduleTask(TaskScheduled),
+    /// Wake me.
+    CreateTimer(TimerCreated),
+    /// Start a child.
+    ScheduleSubOrchestration(SubOrchestrationScheduled),
+    /// Send an event to another instance.
+    SendEvent(EventSent),
+    /// This was all.
+    Complete(ExecutionCompleted),
+    /// Begin again with a new input and an empty history.
+    ContinueAsNew(ContinueAsNew),
+}
+
+/// See [`Decision::ContinueAsNew`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContinueAsNew {
+    /// The input of the next generation.
+    pub input: Option<Bytes>,
+    /// Its version; `None` keeps the present one.
+    pub version: Option<String>,
+    /// External events that were not consumed, in order of arrival.
+    pub carry_over: Vec<EventRaised>,
+}
+
+impl Decision {
+    /// Whether nothing can follow it.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        matches!(self, Decision::Complete(_) | Decision::ContinueAsNew(_))
+    }
+
+    /// In words, for a determinism report.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Decision::ScheduleTask(task) => describe_task(task),
+            Decision::CreateTimer(timer) => describe_timer(timer),
+            Decision::ScheduleSubOrchestration(child) => describe_child(child),
+            Decision::SendEvent(sent) => describe_sent(sent),
+            Decision::Complete(end) => describe_end(end),
+            Decision::ContinueAsNew(_) => "continue as new".into(),
+        }
+    }
+
+    /// Whether `event` is the record of this decision. Inputs and deadlines are not compared: a deploy may change them.
+    #[must_use]
+    pub fn matches(&self, event: &EventKind) -> bool {
+        match (self, event) {
+            (Decision::ScheduleTask(a), EventKind::TaskScheduled(b)) => a.id == b.id && a.name == b.name,
+            (Decision::CreateTimer(a), EventKind::TimerCreated(b)) => a.id == b.id,
+            (Decision::ScheduleSubOrchestration(a), EventKind::SubOrchestrationScheduled(b)) => {
+                a.id == b.id && a.name == b.name && (a.instance.is_empty() || a.instance == b.instance)
+            }
+            (Decision::SendEvent(a), EventKind::EventSent(b)) => {
+                a.id == b.id && a.name == b.name && a.instance == b.instance
+            }
+            (Decision::Complete(a), EventKind::ExecutionCompleted(b)) => a.status == b.status,
+            _ => false,
+        }
+    }
+}
+
+fn describe_task(task: &TaskScheduled) -> String {
+    format!("activity {:?} (task {})", task.name, task.id)
+}
+
+fn describe_timer(timer: &TimerCreated) -> String {
+    format!("timer (task {})", timer.id)
+}
+
+fn describe_child(child: &SubOrchestrationScheduled) -> String {
+    format!("sub-orchestration {:?} (task {})", child.name, child.id)
+}
+
+fn describe_sent(sent: &EventSent) -> String {
+    format!("event {:?} to {:?} (task {})", sent.name, sent.instance, sent.id)
+}
+
+fn describe_end(end: &ExecutionCompleted) -> String {
+    end.final_status().map_or("the end".into(), |status| format!("the end, {status}"))
+}
+
+/// In words, the decision that `event` records; `None` if it records something else.
+pub(super) fn describe_recorded(event: &EventKind) -> Option<String> {
+    match event {
+        EventKind::TaskScheduled(task) => Some(describe_task(task)),
+        EventKind::TimerCreated(timer) => Some(describe_timer(timer)),
+        EventKind::SubOrchestrationScheduled(child) => Some(describe_child(child)),
+        EventKind::EventSent(sent) => Some(describe_sent(sent)),
+        EventKind::ExecutionCompleted(end) => Some(describe_end(end)),
+        _ => None,
+    }
+}
+
+/// Work for whoever runs orchestration code: the events that it has not seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// Which instance.
+    pub key: InstanceKey,
+    /// Its id.
+    pub id: InstanceId,
+    /// The orchestration's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its generation.
+    pub generation: u32,
+    /// The branch of its history.
+    pub branch: u32,
+    /// How many events of the history come before these.
+    pub from: u64,
+    /// Distinguishes this turn from every other one of the processor's life.
+    pub number: u64,
+    /// The new events; the first is `TurnStarted`.
+    pub events: Vec<Event>,
+}
+
+/// How a turn ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TurnOutcome {
+    /// The code ran.
+    Done(TurnResult),
+    /// The code and the history disagree; nothing may be recorded.
+    Diverged(Mismatch),
+    /// Nobody here runs this orchestration, or its history cannot be read. The text says what to do.
+    CannotRun(String),
+}
+
+/// What the code did in a turn.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TurnResult {
+    /// Its decisions, in order; an end comes last.
+    pub decisions: Vec<Decision>,
+    /// What it says of itself now; `None` if it said nothing new.
+    pub custom_status: Option<Option<Bytes>>,
+}

@@ -1,0 +1,468 @@
+//! The state of one execution as its code sees it.
+//!
+//! Whoever runs the code feeds it events one by one ([`Execution::accept`]) and lets the code run when asked to
+//! ([`Execution::must_run_before`], and once after the last event). All events that one turn brought are accepted before
+//! the code runs, so live code and replay see the same.
+
+use super::decision::{ContinueAsNew, Decision, TurnResult, describe_recorded};
+use super::mismatch::Mismatch;
+use crate::failure::{Failure, kind};
+use crate::history::{
+    Event, EventKind, EventRaised, EventSent, ExecutionCompleted, ParentLink, SubOrchestrationScheduled,
+    TaskScheduled, TimerCreated,
+};
+use crate::id::{ExecutionId, InstanceId, Tags};
+use crate::limits::{DELAY_MS_MAX, Limits};
+use crate::status::Status;
+use crate::time::Timestamp;
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Something that the code can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u32);
+
+/// Tickets that are not in the history have this bit set.
+const LOCAL: u32 = 1 << 31;
+
+/// What an execution knows of itself.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// Its instance.
+    pub id: InstanceId,
+    /// This run of it.
+    pub execution: ExecutionId,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its input.
+    pub input: Option<Bytes>,
+    /// Its parent, if it is a child.
+    pub parent: Option<ParentLink>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Execution {
+    info: Info,
+    limits: Limits,
+    now: Timestamp,
+    /// Events of the history so far, those included that the decisions just made will become.
+    events: u64,
+    /// Decisions that no recorded event has confirmed yet.
+    made: VecDeque<Decision>,
+    next_id: u32,
+    next_local: u32,
+    next_uuid: u64,
+    /// Something new for the code arrived since it last ran.
+    news: bool,
+    replaying: bool,
+    /// What arrived, by order of arrival, until the code takes it.
+    results: BTreeMap<Ticket, (u64, Result<Option<Bytes>, Failure>)>,
+    arrivals: u64,
+    /// Tasks, timers and children without a result.
+    pending: BTreeMap<Ticket, ()>,
+    /// External events that nobody has taken, and who waits for one, by name.
+    mailboxes: BTreeMap<String, Mailbox>,
+    canceled: Option<String>,
+    custom_status: Option<Bytes>,
+    custom_status_changed: bool,
+    ended: bool,
+}
+
+#[derive(Debug, Default)]
+struct Mailbox {
+    events: VecDeque<(u64, Option<Bytes>)>,
+    waiting: VecDeque<Ticket>,
+}
+
+impl Execution {
+    /// An execution before its first event.
+    #[must_use]
+    pub fn new(id: InstanceId, limits: Limits) -> Execution {
+        let info = Info {
+            id,
+            execution: ExecutionId::default(),
+            name: String::new(),
+            version: String::new(),
+            input: None,
+            parent: None,
+            tags: Tags::new(),
+        };
+        Execution {
+            info,
+            limits,
+            now: Timestamp(0),
+            events: 0,
+            made: VecDeque::new(),
+            next_id: 0,
+            next_local: LOCAL,
+            next_uuid: 0,
+            news: false,
+            replaying: false,
+            results: BTreeMap::new(),
+            arrivals: 0,
+            pending: BTreeMap::new(),
+            mailboxes: BTreeMap::new(),
+            canceled: None,
+            custom_status: None,
+            custom_status_changed: false,
+            ended: false,
+        }
+    }
+
+    // ---- for whoever runs the code ----
+
+    /// Whether the code must run before `event` is accepted.
+    #[must_use]
+    pub fn must_run_before(&self, event: &Event) -> bool {
+        self.news && !is_incoming(&event.kind)
+    }
+
+    /// Whether something new waits for the code.
+    #[must_use]
+    pub fn must_run(&self) -> bool {
+        self.news
+    }
+
+    /// To be called when the code has run.
+    pub fn ran(&mut self) {
+        self.news = false;
+    }
+
+    /// Says whether the events that follow are history (true) or new.
+    pub fn set_replaying(&mut self, replaying: bool) {
+        self.replaying = replaying;
+    }
+
+    /// Takes the next event of the history, or a new one.
+    pub fn accept(&mut self, event: &Event) -> Result<(), Mismatch> {
+        let number = self.events;
+        match &event.kind {
+            EventKind::TurnStarted(_) => {
+                self.expect_nothing_made("the next turn")?;
+                self.now = self.now.max(event.at);
+                self.events += 1;
+            }
+            recorded if describe_recorded(recorded).is_some() => self.confirm(recorded)?,
+            incoming => {
+                self.events += 1;
+                self.news |= self.take_in(number, incoming);
+            }
+        }
+        Ok(())
+    }
+
+    /// To be called after the last event of the history, before the new ones.
+    pub fn end_of_history(&self) -> Result<(), Mismatch> {
+        self.expect_nothing_made("no more decisions")
+    }
+
+    fn expect_nothing_made(&self, instead: &str) -> Result<(), Mismatch> {
+        match self.made.front() {
+            None => Ok(()),
+            Some(made) => Err(Mismatch {
+                event: self.events - self.made.len() as u64,
+                expected: instead.into(),
+                actual: made.describe(),
+            }),
+        }
+    }
+
+    fn confirm(&mut self, recorded: &EventKind) -> Result<(), Mismatch> {
+        let event = self.events - self.made.len() as u64;
+        let expected = || describe_recorded(recorded).unwrap_or_default();
+        match self.made.pop_front() {
+            Some(made) if made.matches(recorded) => Ok(()),
+            Some(made) => Err(Mismatch { event, expected: expected(), actual: made.describe() }),
+            // The end of an execution may be the engine's doing: a termination.
+            None if matches!(recorded, EventKind::ExecutionCompleted(_)) => {
+                self.events += 1;
+                Ok(())
+            }
+            None => Err(Mismatch { event, expected: expected(), actual: "nothing".into() }),
+        }
+    }
+
+    /// Takes in an event from outside; says whether the code has to see it.
+    fn take_in(&mut self, number: u64, event: &EventKind) -> bool {
+        match event {
+            EventKind::ExecutionStarted(started) => {
+                self.info.name.clone_from(&started.name);
+                self.info.version.clone_from(&started.version);
+                self.info.input.clone_from(&started.input);
+                self.info.parent.clone_from(&started.parent);
+                self.info.tags.clone_from(&started.tags);
+                let bytes = <[u8; 16]>::try_from(&started.execution[..]).unwrap_or_default();
+                self.info.execution = ExecutionId(u128::from_be_bytes(bytes));
+                true
+            }
+            EventKind::TaskCompleted(done) => self.resolve(done.id, Ok(done.output.clone())),
+            EventKind::TaskFailed(failed) => {
+                self.resolve(failed.id, Err(failed.failure.clone().unwrap_or_default()))
+            }
+            EventKind::SubOrchestrationCompleted(done) => self.resolve(done.id, Ok(done.output.clone())),
+            EventKind::SubOrchestrationFailed(failed) => {
+                self.resolve(failed.id, Err(failed.failure.clone().unwrap_or_default()))
+            }
+            EventKind::TimerFired(fired) => self.resolve(fired.id, Ok(None)),
+            EventKind::EventRaised(raised) => {
+                let mailbox = self.mailboxes.entry(raised.name.clone()).or_default();
+                match mailbox.waiting.pop_front() {
+                    Some(ticket) => self.put_result(ticket, Ok(raised.input.clone())),
+                    None => mailbox.events.push_back((number, raised.input.clone())),
+                }
+                true
+            }
+            EventKind::CancelRequested(request) => self.cancel(&request.reason),
+            _ => false,
+        }
+    }
+
+    fn resolve(&mut self, id: u32, result: Result<Option<Bytes>, Failure>) -> bool {
+        let known = self.pending.remove(&Ticket(id)).is_some();
+        if known {
+            self.put_result(Ticket(id), result);
+        }
+        known
+    }
+
+    fn put_result(&mut self, ticket: Ticket, result: Result<Option<Bytes>, Failure>) {
+        self.arrivals += 1;
+        self.results.insert(ticket, (self.arrivals, result));
+    }
+
+    /// Everything that is waited for ends with a failure; what is begun after it works as ever.
+    fn cancel(&mut self, reason: &str) -> bool {
+        if self.canceled.is_some() {
+            return false;
+        }
+        self.canceled = Some(reason.to_owned());
+        let waits = self.mailboxes.values_mut().flat_map(|mailbox| mailbox.waiting.drain(..));
+        let tickets: Vec<Ticket> = std::mem::take(&mut self.pending).into_keys().chain(waits).collect();
+        for ticket in tickets {
+            self.put_result(ticket, Err(Failure::new(kind::CANCELED, reason).non_retryable()));
+        }
+        true
+    }
+
+    /// What the code did since the last call. An end carries over the external events that nobody took.
+    pub fn take_result(&mut self) -> TurnResult {
+        let mut decisions = Vec::from(std::mem::take(&mut self.made));
+        if let Some(Decision::ContinueAsNew(next)) = decisions.last_mut() {
+            let mut left: Vec<(u64, EventRaised)> = Vec::new();
+            for (name, mailbox) in std::mem::take(&mut self.mailboxes) {
+                let event = |(number, input)| (number, EventRaised { name: name.clone(), input });
+                left.extend(mailbox.events.into_iter().map(event));
+            }
+            left.sort_by_key(|(number, _)| *number);
+            next.carry_over = left.into_iter().map(|(_, event)| event).collect();
+        }
+        let changed = std::mem::take(&mut self.custom_status_changed);
+        TurnResult { decisions, custom_status: changed.then(|| self.custom_status.clone()) }
+    }
+
+    // ---- for the code ----
+
+    /// What the execution knows of itself.
+    #[must_use]
+    pub fn info(&self) -> &Info {
+        &self.info
+    }
+
+    /// The time of the present turn.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Whether the code runs over its past.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        self.replaying
+    }
+
+    /// Why it was asked to cancel, if it was.
+    #[must_use]
+    pub fn cancel_reason(&self) -> Option<&str> {
+        self.canceled.as_deref()
+    }
+
+    /// A number that no other call of any execution gets, and every replay gets again.
+    pub fn unique(&mut self) -> u128 {
+        self.next_uuid += 1;
+        let mut x = (self.info.execution.0 >> 64) as u64 ^ self.next_uuid;
+        let high = splitmix(&mut x);
+        let mut y = self.info.execution.0 as u64 ^ high.rotate_left(32) ^ self.next_uuid;
+        u128::from(high) << 64 | u128::from(splitmix(&mut y))
+    }
+
+    /// Sets what the execution says of itself.
+    pub fn set_custom_status(&mut self, status: Option<Bytes>) {
+        if self.custom_status != status {
+            self.custom_status = status;
+            self.custom_status_changed = true;
+        }
+    }
+
+    /// Schedules an activity.
+    pub fn schedule_task(&mut self, task: TaskScheduled) -> Ticket {
+        let checked = self.check_payload("input", &task.input);
+        self.decide(checked, |id| Decision::ScheduleTask(TaskScheduled { id, ..task }))
+    }
+
+    /// Schedules a child.
+    pub fn schedule_sub_orchestration(&mut self, child: SubOrchestrationScheduled) -> Ticket {
+        let own = child.instance == self.info.id.as_str();
+        let checked = self.check_payload("input", &child.input).and_then(|()| match own {
+            true => Err(Failure::new(kind::INVALID, "a child cannot have the instance id of its parent")),
+            false => Ok(()),
+        });
+        self.decide(checked, |id| {
+            Decision::ScheduleSubOrchestration(SubOrchestrationScheduled { id, ..child })
+        })
+    }
+
+    /// Sets a timer.
+    pub fn create_timer(&mut self, fire_at: Timestamp) -> Ticket {
+        let checked = match fire_at.0.saturating_sub(self.now.0) > DELAY_MS_MAX {
+            true => Err(Failure::new(kind::LIMIT, "timer: more than ten years ahead")),
+            false => Ok(()),
+        };
+        self.decide(checked, |id| Decision::CreateTimer(TimerCreated { id, fire_at: fire_at.0 }))
+    }
+
+    /// Sends an event to another instance. There is nothing to wait for, but the ticket tells of a refusal.
+    pub fn send_event(&mut self, event: EventSent) -> Ticket {
+        let checked = self.check_payload("event", &event.input);
+        let ticket = self.decide(checked, |id| Decision::SendEvent(EventSent { id, ..event }));
+        if self.pending.remove(&ticket).is_some() {
+            self.put_result(ticket, Ok(None));
+        }
+        ticket
+    }
+
+    /// Waits for the next external event of a name. Waits of one name are served in the order in which they began.
+    pub fn wait_event(&mut self, name: &str) -> Ticket {
+        let ticket = self.local_ticket();
+        let mailbox = self.mailboxes.entry(name.to_owned()).or_default();
+        match mailbox.events.pop_front() {
+            Some((_, input)) => self.put_result(ticket, Ok(input)),
+            None => mailbox.waiting.push_back(ticket),
+        }
+        ticket
+    }
+
+    /// Ends a wait for an event. An event that was already assigned to it goes back to the front.
+    pub fn stop_waiting(&mut self, name: &str, ticket: Ticket) {
+        if let Some(mailbox) = self.mailboxes.get_mut(name) {
+            mailbox.waiting.retain(|waiting| *waiting != ticket);
+            if let Some((_, Ok(input))) = self.results.remove(&ticket) {
+                match mailbox.waiting.pop_front() {
+                    Some(next) => self.put_result(next, Ok(input)),
+                    None => mailbox.events.push_front((0, input)),
+                }
+            }
+        }
+    }
+
+    /// The result of a ticket, once.
+    pub fn take(&mut self, ticket: Ticket) -> Option<Result<Option<Bytes>, Failure>> {
+        self.results.remove(&ticket).map(|(_, result)| result)
+    }
+
+    /// When the result of a ticket came, relative to others; `None` if it has not come.
+    #[must_use]
+    pub fn arrival(&self, ticket: Ticket) -> Option<u64> {
+        self.results.get(&ticket).map(|(order, _)| *order)
+    }
+
+    /// Ends the execution.
+    pub fn complete(&mut self, status: Status, output: Option<Bytes>, failure: Option<Failure>) {
+        let end = match self.check_payload("output", &output) {
+            Ok(()) => ExecutionCompleted::new(status, output, failure.map(Failure::within_limits)),
+            Err(limit) => ExecutionCompleted::new(Status::Failed, None, Some(limit)),
+        };
+        self.end(Decision::Complete(end));
+    }
+
+    /// Begins again with a new input.
+    pub fn continue_as_new(&mut self, input: Option<Bytes>, version: Option<String>) {
+        match self.check_payload("input", &input) {
+            Ok(()) => {
+                self.end(Decision::ContinueAsNew(ContinueAsNew { input, version, carry_over: Vec::new() }));
+            }
+            Err(limit) => {
+                self.end(Decision::Complete(ExecutionCompleted::new(Status::Failed, None, Some(limit))));
+            }
+        }
+    }
+
+    fn end(&mut self, decision: Decision) {
+        if !self.ended {
+            self.ended = true;
+            self.events += 1;
+            self.made.push_back(decision);
+        }
+    }
+
+    fn decide(&mut self, checked: Result<(), Failure>, decision: impl FnOnce(u32) -> Decision) -> Ticket {
+        let failure = match checked {
+            Err(failure) => failure,
+            Ok(()) if self.ended => Failure::new(kind::CANCELED, "the execution has ended"),
+            Ok(()) if self.events >= self.limits.history_events_max => Failure::new(
+                kind::LIMIT,
+                format!(
+                    "history: {} events, limit {}; continue as new",
+                    self.events, self.limits.history_events_max
+                ),
+            ),
+            Ok(()) if self.made.len() >= self.limits.decisions_per_turn_max => Failure::new(
+                kind::LIMIT,
+                format!("decisions in one turn: limit {}; wait for some of them first", self.made.len()),
+            ),
+            Ok(()) => {
+                let id = self.next_id;
+                self.next_id += 1;
+                self.events += 1;
+                self.made.push_back(decision(id));
+                self.pending.insert(Ticket(id), ());
+                return Ticket(id);
+            }
+        };
+        let ticket = self.local_ticket();
+        self.put_result(ticket, Err(failure.non_retryable()));
+        ticket
+    }
+
+    fn local_ticket(&mut self) -> Ticket {
+        self.next_local += 1;
+        Ticket(self.next_local)
+    }
+
+    fn check_payload(&self, field: &str, payload: &Option<Bytes>) -> Result<(), Failure> {
+        let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.limits.payload_bytes_max);
+        if bytes <= limit {
+            return Ok(());
+        }
+        let message = format!("{field} of {:?}: {bytes} bytes, limit {limit}", self.info.id);
+        Err(Failure::new(kind::LIMIT, message).non_retryable())
+    }
+}
+
+/// Whether an event comes from outside, not from the code's own decisions.
+fn is_incoming(event: &EventKind) -> bool {
+    !matches!(event, EventKind::TurnStarted(_)) && describe_recorded(event).is_none()
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+fn splitmix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,12 @@
+//! One execution of orchestration code: what it decided, what it waits for, and whether a replay still agrees with the
+//! history. Knows nothing of futures or of who runs the code.
+
+mod decision;
+mod execution;
+mod mismatch;
+mod runner;
+
+pub use decision::{ContinueAsNew, Decision, Turn, TurnOutcome, TurnResult};
+pub use execution::{Execution, Info, Ticket};
+pub use mismatch::Mismatch;
+pub use runner::{Run, Runner};

@@ -1,0 +1,26 @@
+//! The seam between a processor and the code of orchestrations.
+
+use super::decision::{Turn, TurnOutcome};
+use crate::history::Event;
+use crate::id::InstanceKey;
+
+/// Runs orchestration code for one partition, on the processor's own thread: turns must be short and never block.
+///
+/// It may keep executions warm (suspended where they were) and then needs only the new events.
+pub trait Runner {
+    /// Runs a turn. `history` is `None` at first; when the answer is [`Run::NeedsHistory`], the turn comes again with
+    /// all events before it.
+    fn run(&mut self, turn: &Turn, history: Option<&[Event]>) -> Run;
+
+    /// The execution has ended or leaves memory: drop what is kept of it. Unknown keys are ignored.
+    fn forget(&mut self, key: InstanceKey);
+}
+
+/// The answer of a [`Runner`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Run {
+    /// The turn is over.
+    Finished(TurnOutcome),
+    /// The execution is not warm: run the turn again with its history.
+    NeedsHistory,
+}

@@ -1,0 +1,49 @@
+//! What the engine asks of those who run user code.
+
+use bytes::Bytes;
+use perdura_core::orchestration::Runner;
+use perdura_core::{ExecutionId, Failure, InstanceId, Tags};
+use perdura_store::BoxFuture;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Makes a runner for each partition.
+pub trait OrchestrationHost: Send + Sync + 'static {
+    /// A runner. Called on the thread of a partition, where the runner stays.
+    fn runner(&self) -> Box<dyn Runner>;
+}
+
+/// Runs activities.
+pub trait ActivityHost: Send + Sync + 'static {
+    /// Runs one attempt of an activity. A panic inside is caught by the engine and counts as a failed attempt.
+    fn run(&self, task: ActivityTask) -> BoxFuture<'static, Result<Option<Bytes>, Failure>>;
+}
+
+/// One attempt to run an activity.
+#[derive(Clone)]
+pub struct ActivityTask {
+    /// The instance that asked for it.
+    pub instance: InstanceId,
+    /// The run of the instance.
+    pub execution: ExecutionId,
+    /// The task's number in that run.
+    pub task: u32,
+    /// The activity's name.
+    pub name: String,
+    /// The version asked for; empty if none.
+    pub version: String,
+    /// Its input.
+    pub input: Option<Bytes>,
+    /// Its tags.
+    pub tags: Tags,
+    /// Which attempt of the retry policy this is; the first is 1.
+    pub attempt: u32,
+    /// How many times the task has been handed to a worker, this one included; no two attempts share a number.
+    pub delivery: u32,
+    /// What the last heartbeat of an earlier attempt said.
+    pub last_heartbeat: Option<Bytes>,
+    /// Cancelled when nobody waits for the result any more.
+    pub canceled: CancellationToken,
+    /// Where heartbeats go.
+    pub heartbeat: Arc<dyn Fn(Option<Bytes>) + Send + Sync>,
+}
