@@ -1,9 +1,294 @@
 //! The processor of one partition: a state machine that decides everything and does nothing.
+//!
+//! A driver owns it, gives it inputs ([`request`](Partition::request), [`task_done`](Partition::task_done),
+//! [`tick`](Partition::tick), …), runs the turns that it asks for ([`next_turn`](Partition::next_turn),
+//! [`finish_turn`](Partition::finish_turn)), reads what it needs ([`needs`](Partition::needs)), and writes its batches
+//! ([`seal`](Partition::seal), [`committed`](Partition::committed)). Effects come out only when the batch that justifies
+//! them is durable. After any other outcome than «committed» the driver drops it and makes a new one from the store.
 
 mod batch;
+mod bug;
+mod children;
+mod commit;
+mod control;
+mod effect;
+mod instance;
 mod message;
 mod record;
+mod request;
+mod residency;
+mod start;
+mod tasks;
+mod turns;
+mod wakes;
 
 pub use batch::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite, Tail};
+pub use bug::Bug;
+pub use effect::{Effect, Need, TaskRef, TaskStart};
 pub use message::{Body, Cancel, ChildEnded, Message, Raise, StartChild, Terminate};
 pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
+pub use request::{ReplyToken, Request, RequestError, Response, StartOutcome, StartRequest, Started};
+
+use crate::id::{InstanceId, InstanceKey, PartitionId};
+use crate::limits::Limits;
+use crate::orchestration::Turn;
+use crate::time::Timestamp;
+use instance::Instance;
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use wakes::{Wake, Wakes};
+
+/// What a processor is told when it is made.
+#[derive(Clone, Debug)]
+pub struct PartitionConfig {
+    /// Which partition.
+    pub id: PartitionId,
+    /// How many the hub has.
+    pub partitions: u16,
+    /// The number for the next new instance key, from the grant.
+    pub next_key: u64,
+    /// The number for the next message, from the grant.
+    pub next_envelope: u64,
+    /// Where its random numbers begin: execution ids and jitter. A driver draws it anew each time.
+    pub seed: u128,
+    /// Limits.
+    pub limits: Limits,
+    /// A bug to have, for tests of the tests.
+    pub bug: Option<Bug>,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Partition {
+    config: PartitionConfig,
+    random: u128,
+    now: Timestamp,
+    instances: FxHashMap<InstanceKey, Box<Instance>>,
+    ids: BTreeMap<InstanceId, InstanceKey>,
+    /// The order in which instances are looked at when some must leave memory.
+    hand: VecDeque<InstanceKey>,
+    wakes: Wakes,
+    queue: VecDeque<InstanceKey>,
+    next_turn_number: u64,
+    /// Turns that wait for a history, by instance.
+    parked_turns: BTreeMap<InstanceKey, Turn>,
+    /// Instances that need their history as soon as everything of it is committed.
+    history_wanted: Vec<InstanceKey>,
+    /// What waits for a row, by id and by key.
+    id_lookups: BTreeMap<InstanceId, Vec<Parked>>,
+    key_lookups: BTreeMap<InstanceKey, Vec<Wake>>,
+    needs: Vec<Need>,
+    /// Messages between instances of this partition, not yet looked at.
+    local: VecDeque<Message>,
+    /// Messages from the store that are being dealt with, until their removal is committed.
+    handling: BTreeSet<EnvelopeId>,
+    /// Ids that were purged by a batch that is not committed.
+    purged: BTreeMap<InstanceId, u64>,
+    /// Rows that cannot be read, by id.
+    damaged: BTreeMap<InstanceId, String>,
+    /// Executions that the runner may drop.
+    forgotten: Vec<InstanceKey>,
+    open: commit::Open,
+    in_flight: Option<commit::InFlight>,
+    batches_sealed: u64,
+    batches_committed: u64,
+}
+
+/// Something that waits for the row of an instance.
+#[derive(Debug)]
+enum Parked {
+    Request(ReplyToken, Request),
+    /// With its envelope, if the message is in the store.
+    Message(Message, Option<EnvelopeId>),
+}
+
+/// How an id stands.
+enum Presence {
+    Resident(InstanceKey),
+    Absent,
+    Damaged(String),
+    /// The store must be asked; what waits has to be parked.
+    Unknown,
+}
+
+impl Partition {
+    /// A processor that knows nothing yet: [`recover`](Self::recover) comes first.
+    #[must_use]
+    pub fn new(config: PartitionConfig) -> Partition {
+        Partition {
+            random: config.seed,
+            config,
+            now: Timestamp(0),
+            instances: FxHashMap::default(),
+            ids: BTreeMap::new(),
+            hand: VecDeque::new(),
+            wakes: Wakes::default(),
+            queue: VecDeque::new(),
+            next_turn_number: 1,
+            parked_turns: BTreeMap::new(),
+            history_wanted: Vec::new(),
+            id_lookups: BTreeMap::new(),
+            key_lookups: BTreeMap::new(),
+            needs: Vec::new(),
+            local: VecDeque::new(),
+            handling: BTreeSet::new(),
+            purged: BTreeMap::new(),
+            damaged: BTreeMap::new(),
+            forgotten: Vec::new(),
+            open: commit::Open::default(),
+            in_flight: None,
+            batches_sealed: 0,
+            batches_committed: 0,
+        }
+    }
+
+    /// Takes a client's request. The answer comes as an [`Effect::Reply`].
+    pub fn request(&mut self, token: ReplyToken, request: Request, now: Timestamp) {
+        self.advance(now);
+        if let Err(refusal) = self.check_request(&request) {
+            return self.reply(token, Err(refusal));
+        }
+        let fresh = matches!(&request, Request::Start(start) if start.fresh);
+        match self.presence(request.id(), fresh) {
+            Presence::Resident(key) => self.apply_request(token, request, Some(key)),
+            Presence::Absent => self.apply_request(token, request, None),
+            Presence::Damaged(what) => {
+                let id = request.id().clone();
+                self.reply(token, Err(RequestError::Damaged { id, what }));
+            }
+            Presence::Unknown => self.park(request.id().clone(), Parked::Request(token, request)),
+        }
+        self.settle();
+    }
+
+    /// Takes messages that the store holds for this partition. Some may come more than once.
+    pub fn deliver(
+        &mut self,
+        envelopes: Vec<Envelope>,
+        now: Timestamp,
+    ) -> Result<(), crate::history::Damaged> {
+        self.advance(now);
+        for envelope in envelopes {
+            let id = EnvelopeId { from: envelope.from, number: envelope.number };
+            if self.handling.insert(id) {
+                self.message(envelope.open()?, Some(id));
+            }
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Lets time pass: fires what is due.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.advance(now);
+        let early = if self.planted(Bug::TimerEarly) { 500 } else { 0 };
+        while let Some((at, key, wake)) = self.wakes.pop_due(Timestamp(self.now.0.saturating_add(early))) {
+            if early > 0 {
+                self.now = self.now.max(at);
+            }
+            if self.instances.contains_key(&key) {
+                self.wake(key, wake);
+            } else {
+                let waiting = self.key_lookups.entry(key).or_default();
+                if waiting.is_empty() {
+                    self.needs.push(Need::FindKey(key));
+                }
+                waiting.push(wake);
+            }
+        }
+        self.settle();
+    }
+
+    /// When [`tick`](Self::tick) has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.wakes.next()
+    }
+
+    /// What must be read before some instances can go on. Each need is told once.
+    pub fn needs(&mut self) -> Vec<Need> {
+        std::mem::take(&mut self.needs)
+    }
+
+    /// Executions of which the runner may drop what it keeps.
+    pub fn forgotten(&mut self) -> Vec<InstanceKey> {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// Instances in memory.
+    #[must_use]
+    pub fn resident(&self) -> usize {
+        self.instances.len()
+    }
+
+    fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// Deals with messages between instances of this partition until none is left.
+    fn settle(&mut self) {
+        while let Some(message) = self.local.pop_front() {
+            self.message(message, None);
+        }
+    }
+
+    fn message(&mut self, message: Message, envelope: Option<EnvelopeId>) {
+        let id = message.receiver();
+        match self.presence(&id, false) {
+            Presence::Resident(key) => self.apply_message(message, envelope, Some(key)),
+            Presence::Absent => self.apply_message(message, envelope, None),
+            // Kept until somebody purges or restores the instance.
+            Presence::Damaged(_) => {}
+            Presence::Unknown => self.park(id, Parked::Message(message, envelope)),
+        }
+    }
+
+    fn apply_message(
+        &mut self,
+        message: Message,
+        envelope: Option<EnvelopeId>,
+        receiver: Option<InstanceKey>,
+    ) {
+        if let Some(envelope) = envelope.filter(|_| !self.planted(Bug::MessageNotConsumed)) {
+            self.open.consumed.push(envelope);
+        }
+        let id = message.receiver();
+        match (message.body, receiver) {
+            (Some(Body::StartChild(start)), existing) => self.start_child(&id, start, existing),
+            (Some(Body::ChildEnded(ended)), Some(key)) => self.child_ended(key, ended),
+            (Some(Body::Raise(raise)), Some(key)) => self.raised_by_instance(key, raise),
+            (Some(Body::Terminate(terminate)), Some(key)) => self.terminate_child(key, terminate),
+            (Some(Body::Cancel(cancel)), Some(key)) => self.cancel_child(key, cancel),
+            // The receiver is gone: nobody is left to be told.
+            (_, None) | (None, _) => {}
+        }
+    }
+
+    fn wake(&mut self, key: InstanceKey, wake: Wake) {
+        match wake {
+            Wake::Start => self.enqueue(key),
+            Wake::Timer(id) => self.timer_due(key, id),
+            Wake::Retry(task) => self.retry_due(key, task),
+            Wake::TaskLimit(task) => self.task_limit_due(key, task),
+            Wake::ChildRetry(task) => self.child_retry_due(key, task),
+        }
+    }
+
+    /// The next number of this processor's random stream (SplitMix64 on each half).
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let mut z = (self.random >> 64) as u64 ^ self.random as u64;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A random number from 0 to 1.
+    fn dice(&mut self) -> f64 {
+        (self.draw() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    fn planted(&self, bug: Bug) -> bool {
+        cfg!(feature = "planted-bugs") && self.config.bug == Some(bug)
+    }
+}

@@ -4,6 +4,7 @@
 use crate::failure::Failure;
 use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
 use crate::id::{InstanceId, InstanceKey, Tags};
+use crate::retry::RetryPolicy;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -17,7 +18,7 @@ pub struct AnsweredStart {
     /// CRC-32 of what was asked.
     #[prost(uint32, tag = "2")]
     pub content: u32,
-    /// What was answered; the number of a [`StartOutcome`](InstanceRecord).
+    /// What was answered; the number of a [`StartOutcome`](crate::partition::StartOutcome).
     #[prost(uint32, tag = "3")]
     pub outcome: u32,
     /// The generation that the answer spoke of.
@@ -69,7 +70,7 @@ pub struct TimerRecord {
 }
 
 /// A child that has not answered.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct ChildRecord {
     /// The task's number.
     #[prost(uint32, tag = "1")]
@@ -86,6 +87,9 @@ pub struct ChildRecord {
     /// The next attempt waits until then, in ms since 1970; 0 if it does not wait.
     #[prost(int64, tag = "5")]
     pub not_before: i64,
+    /// How it is retried.
+    #[prost(message, optional, tag = "6")]
+    pub retry: Option<RetryPolicy>,
 }
 
 /// Why an instance cannot go on by itself, although it has work.
@@ -186,6 +190,9 @@ pub struct InstanceRecord {
     /// Events that no turn has taken yet, sealed like history.
     #[prost(bytes = "bytes", optional, tag = "25")]
     pub inbox: Option<Bytes>,
+    /// The generation that the last start (not continue-as-new) began.
+    #[prost(uint32, tag = "26")]
+    pub start_generation: u32,
 }
 
 impl InstanceRecord {

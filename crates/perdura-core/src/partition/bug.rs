@@ -1,0 +1,60 @@
+//! Bugs planted on purpose. The simulation must find each of them, or it is not worth its time.
+
+/// A planted bug. Without the feature `planted-bugs` none is ever active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Effects leave before the commit.
+    EffectsBeforeCommit,
+    /// Continue-as-new drops external events that nobody took.
+    ContinueAsNewDropsEvents,
+    /// A result for an earlier generation is accepted.
+    OldGenerationAccepted,
+    /// A result of an earlier delivery is accepted, and so is a second one.
+    LateResultAccepted,
+    /// Timers fire half a second early.
+    TimerEarly,
+    /// One timer in sixteen is forgotten.
+    TimerLost,
+    /// Request ids of starts are not remembered.
+    RequestIdForgotten,
+    /// A task is handed out again after a crash with the same delivery count.
+    DeliveryCountReused,
+    /// A suspended instance runs turns.
+    SuspendedRuns,
+    /// Events that arrive while an instance is suspended are dropped.
+    SuspendedDropsEvents,
+    /// A start does not look whether the instance exists when it is not in memory.
+    StartWithoutLook,
+    /// A retry does not wait.
+    RetryAtOnce,
+    /// A message is applied but not consumed.
+    MessageNotConsumed,
+    /// A parent is not told of a child that was terminated.
+    ParentNotTold,
+    /// Termination does not reach the children.
+    TerminateNotRecursive,
+    /// Memory is kept after a commit of unknown outcome.
+    UnknownTakenAsFailure,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Bug; 16] = [
+        Bug::EffectsBeforeCommit,
+        Bug::ContinueAsNewDropsEvents,
+        Bug::OldGenerationAccepted,
+        Bug::LateResultAccepted,
+        Bug::TimerEarly,
+        Bug::TimerLost,
+        Bug::RequestIdForgotten,
+        Bug::DeliveryCountReused,
+        Bug::SuspendedRuns,
+        Bug::SuspendedDropsEvents,
+        Bug::StartWithoutLook,
+        Bug::RetryAtOnce,
+        Bug::MessageNotConsumed,
+        Bug::ParentNotTold,
+        Bug::TerminateNotRecursive,
+        Bug::UnknownTakenAsFailure,
+    ];
+}

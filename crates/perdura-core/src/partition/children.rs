@@ -1,0 +1,215 @@
+//! Sub-orchestrations: start, answer, try again.
+
+use super::control::Ended;
+use super::instance::Child;
+use super::message::{Body, Cancel, ChildEnded, Raise, StartChild, Terminate};
+use super::record::ChildRecord;
+use super::request::StartOutcome;
+use super::start::Start;
+use super::wakes::Wake;
+use super::{Bug, Partition};
+use crate::failure::{Failure, kind};
+use crate::history::{
+    Event, EventRaised, ParentLink, SubOrchestrationCompleted, SubOrchestrationFailed,
+    SubOrchestrationScheduled,
+};
+use crate::id::{InstanceId, InstanceKey};
+use crate::status::{OnExisting, ReusePolicy};
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+impl Partition {
+    pub(super) fn schedule_child(&mut self, key: InstanceKey, mut scheduled: SubOrchestrationScheduled) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if scheduled.instance.is_empty() {
+            let id = InstanceId::of_child(&instance.id, instance.record.generation, scheduled.id);
+            scheduled.instance = id.as_str().to_owned();
+        }
+        let event = instance.append(Event::new(now, scheduled.clone()));
+        let link = (!scheduled.detached).then(|| ParentLink {
+            instance: instance.id.as_str().to_owned(),
+            generation: instance.record.generation,
+            branch: instance.record.branch,
+            task: scheduled.id,
+            attempt: 1,
+        });
+        if !scheduled.detached {
+            let record = ChildRecord {
+                id: scheduled.id,
+                event,
+                instance: scheduled.instance.clone(),
+                attempt: 1,
+                not_before: 0,
+                retry: scheduled.retry.clone(),
+            };
+            let kept = scheduled.retry.is_some().then(|| Arc::new(scheduled.clone()));
+            instance.children.insert(scheduled.id, Child { record, scheduled: kept });
+        }
+        self.send_start(&scheduled, link, scheduled.reuse);
+    }
+
+    fn send_start(&mut self, scheduled: &SubOrchestrationScheduled, parent: Option<ParentLink>, reuse: u32) {
+        let start = StartChild {
+            name: scheduled.name.clone(),
+            version: scheduled.version.clone(),
+            input: scheduled.input.clone(),
+            detached: parent.is_none(),
+            parent,
+            reuse,
+            tags: scheduled.tags.clone(),
+        };
+        self.send(&InstanceId::recorded(&scheduled.instance), Body::StartChild(start));
+    }
+
+    /// A parent asks for a child: the same rule as a client's start.
+    pub(super) fn start_child(&mut self, id: &InstanceId, start: StartChild, existing: Option<InstanceKey>) {
+        let parent = start.parent.clone();
+        let request = Start {
+            id: id.clone(),
+            name: start.name,
+            version: start.version,
+            input: start.input,
+            tags: start.tags,
+            start_at: None,
+            reuse: ReusePolicy::from_bits(start.reuse),
+            request: None,
+            parent: start.parent,
+        };
+        let refusal = match self.start(request, existing) {
+            Ok(started) if started.outcome == StartOutcome::Existing => {
+                if let (Some(key), Some(parent)) = (existing, &parent) {
+                    self.attach_parent(key, parent.clone());
+                }
+                return;
+            }
+            Ok(_) => return,
+            Err(refusal) => refusal,
+        };
+        if let Some(parent) = parent {
+            let failure = Failure::new(kind::ALREADY_EXISTS, refusal.to_string());
+            self.answer_parent(parent, None, Some(failure));
+        }
+    }
+
+    /// One more parent waits for an instance that was there already.
+    fn attach_parent(&mut self, key: InstanceKey, parent: ParentLink) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if instance.is_active() {
+            instance.record.parents.push(parent);
+            self.mark_dirty(key);
+        } else {
+            let failure = instance.record.failure.clone();
+            let failure = Ended::failure_for_parent(instance.status, failure);
+            let output = instance.record.output.clone();
+            self.answer_parent(parent, output, failure);
+        }
+    }
+
+    pub(super) fn answer_parent(
+        &mut self,
+        parent: ParentLink,
+        output: Option<bytes::Bytes>,
+        failure: Option<Failure>,
+    ) {
+        let to = InstanceId::recorded(&parent.instance);
+        self.send(&to, Body::ChildEnded(ChildEnded { parent: Some(parent), output, failure }));
+    }
+
+    /// A child has ended: its parent learns it, or it is started once more.
+    pub(super) fn child_ended(&mut self, key: InstanceKey, ended: ChildEnded) {
+        let (now, dice) = (self.now, self.dice());
+        let any_generation = self.planted(Bug::OldGenerationAccepted);
+        let Some(link) = ended.parent else { return };
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let record = &instance.record;
+        let same_run = record.generation == link.generation || any_generation;
+        if !instance.is_active() || !same_run || record.branch != link.branch {
+            return;
+        }
+        let Some(child) = instance.children.get_mut(&link.task) else { return };
+        if child.record.attempt != link.attempt || child.record.not_before != 0 {
+            return;
+        }
+        let event = match ended.failure {
+            None => Event::new(now, SubOrchestrationCompleted { id: link.task, output: ended.output }),
+            Some(failure) => {
+                let policy = child.record.retry.clone().unwrap_or_default();
+                let next = policy.next_attempt(child.record.attempt, &failure, now, Timestamp::MAX, dice);
+                if let Some(at) = next {
+                    child.record.attempt += 1;
+                    child.record.not_before = at.0;
+                    self.wakes.add(at, key, Wake::ChildRetry(link.task));
+                    self.mark_dirty(key);
+                    return;
+                }
+                Event::new(now, SubOrchestrationFailed { id: link.task, failure: Some(failure) })
+            }
+        };
+        instance.children.remove(&link.task);
+        instance.inbox.push(event);
+        self.mark_dirty(key);
+        self.enqueue(key);
+    }
+
+    pub(super) fn child_retry_due(&mut self, key: InstanceKey, id: u32) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let held = instance.is_suspended();
+        let Some(child) = instance.children.get_mut(&id) else { return };
+        let due = child.record.not_before != 0 && child.record.not_before <= now.0;
+        if !due || held {
+            return;
+        }
+        let Some(scheduled) = child.scheduled.clone() else { return self.want_history(key) };
+        let not_before = Timestamp(std::mem::take(&mut child.record.not_before));
+        let link = ParentLink {
+            instance: instance.id.as_str().to_owned(),
+            generation: instance.record.generation,
+            branch: instance.record.branch,
+            task: id,
+            attempt: child.record.attempt,
+        };
+        self.rely_on(not_before);
+        self.mark_dirty(key);
+        // The failed attempt has the id: it may be replaced, whatever the policy says of others.
+        let reuse = ReusePolicy::from_bits(scheduled.reuse).when_terminal(OnExisting::Replace).to_bits();
+        self.send_start(&scheduled, Some(link), reuse);
+    }
+
+    /// Starts again every child whose wait is over.
+    pub(super) fn start_due_children(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get(&key) else { return };
+        let ids: Vec<u32> = instance.children.keys().copied().collect();
+        for id in ids {
+            self.child_retry_due(key, id);
+        }
+    }
+
+    /// Another instance sends an event. One that comes too late is dropped, as the field does.
+    pub(super) fn raised_by_instance(&mut self, key: InstanceKey, raise: Raise) {
+        let now = self.now;
+        if let Some(instance) = self.instances.get_mut(&key).filter(|instance| instance.is_active()) {
+            instance.inbox.push(Event::new(now, EventRaised { name: raise.name, input: raise.input }));
+            self.mark_dirty(key);
+            self.enqueue(key);
+        }
+    }
+
+    pub(super) fn terminate_child(&mut self, key: InstanceKey, terminate: Terminate) {
+        if self.is_child_of(key, terminate.parent.as_ref()) {
+            self.terminate(key, terminate.reason, terminate.recurse);
+        }
+    }
+
+    pub(super) fn cancel_child(&mut self, key: InstanceKey, cancel: Cancel) {
+        if self.is_child_of(key, cancel.parent.as_ref()) {
+            self.cancel(key, cancel.reason);
+        }
+    }
+
+    fn is_child_of(&self, key: InstanceKey, parent: Option<&ParentLink>) -> bool {
+        let Some(instance) = self.instances.get(&key) else { return false };
+        parent.is_none_or(|parent| instance.record.parents.contains(parent))
+    }
+}

@@ -1,0 +1,309 @@
+//! What clients and operators do to an instance, and how an instance ends.
+
+use super::effect::Effect;
+use super::instance::{TurnState, Waiter};
+use super::message::{Body, Cancel, Terminate};
+use super::request::{ReplyToken, Request, RequestError, Response, StartRequest};
+use super::{Bug, Partition};
+use crate::failure::{Failure, kind};
+use crate::history::{
+    CancelRequested, Event, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionSuspended,
+    ExecutionTerminated, ParentLink,
+};
+use crate::id::{InstanceId, InstanceKey, check_name, check_tags, check_text};
+use crate::limits::DELAY_MS_MAX;
+use crate::status::Status;
+use bytes::Bytes;
+
+/// How an execution ended.
+pub(super) struct Ended {
+    pub(super) status: Status,
+    pub(super) output: Option<Bytes>,
+    pub(super) failure: Option<Failure>,
+}
+
+impl Ended {
+    /// What a parent is told went wrong; `None` if the child ended well.
+    pub(super) fn failure_for_parent(status: Status, failure: Option<Failure>) -> Option<Failure> {
+        let default = |kind: &str, message: &str| Some(Failure::new(kind, message).non_retryable());
+        match status {
+            Status::Failed => Some(failure.unwrap_or_default()),
+            Status::Canceled => failure.or_else(|| default(kind::CANCELED, "the child was canceled")),
+            Status::Terminated => failure.or_else(|| default(kind::TERMINATED, "the child was terminated")),
+            _ => None,
+        }
+    }
+}
+
+impl Partition {
+    /// Everything that can be refused without looking at the instance.
+    pub(super) fn check_request(&self, request: &Request) -> Result<(), RequestError> {
+        match request {
+            Request::Start(start) => self.check_start(start),
+            Request::Raise { id, name, input } => {
+                check_name("event name", name)?;
+                self.check_payload(id, "event", input)
+            }
+            Request::Suspend { reason, .. }
+            | Request::Resume { reason, .. }
+            | Request::Cancel { reason, .. }
+            | Request::Terminate { reason, .. } => Ok(check_text("reason", reason)?),
+            Request::Purge { .. } | Request::Wait { .. } => Ok(()),
+        }
+    }
+
+    fn check_start(&self, start: &StartRequest) -> Result<(), RequestError> {
+        check_name("orchestration name", &start.name)?;
+        check_text("version", &start.version)?;
+        check_text("request id", &start.request_id)?;
+        check_tags(&start.tags)?;
+        if let Some(at) = start.start_at.filter(|at| at.0.saturating_sub(self.now.0) > DELAY_MS_MAX) {
+            return Err(RequestError::TooFarAhead { id: start.id.clone(), at });
+        }
+        self.check_payload(&start.id, "input", &start.input)
+    }
+
+    fn check_payload(
+        &self,
+        id: &InstanceId,
+        field: &'static str,
+        payload: &Option<Bytes>,
+    ) -> Result<(), RequestError> {
+        let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.config.limits.payload_bytes_max);
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(RequestError::TooLarge { id: id.clone(), field, bytes, limit })
+    }
+
+    pub(super) fn apply_request(&mut self, token: ReplyToken, request: Request, key: Option<InstanceKey>) {
+        let id = request.id().clone();
+        let answer = match (request, key) {
+            (Request::Start(start), existing) => return self.start_by_client(token, start, existing),
+            (_, None) => Err(RequestError::NotFound { id }),
+            (Request::Wait { generation, .. }, Some(key)) => return self.wait(token, key, generation),
+            (Request::Raise { name, input, .. }, Some(key)) => self.raise(key, name, input),
+            (Request::Suspend { reason, .. }, Some(key)) => self.suspend(key, reason),
+            (Request::Resume { reason, .. }, Some(key)) => self.resume(key, reason),
+            (Request::Cancel { reason, .. }, Some(key)) => {
+                self.cancel(key, reason);
+                Ok(())
+            }
+            (Request::Terminate { reason, recurse, .. }, Some(key)) => {
+                self.terminate(key, reason, recurse);
+                Ok(())
+            }
+            (Request::Purge { .. }, Some(key)) => self.purge(key),
+        };
+        self.reply(token, answer.map(|()| Response::Done));
+    }
+
+    fn raise(&mut self, key: InstanceKey, name: String, input: Option<Bytes>) -> Result<(), RequestError> {
+        let (now, limit) = (self.now, self.config.limits.inbox_events_max);
+        let drops = self.planted(Bug::SuspendedDropsEvents);
+        let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
+        let (id, status) = (instance.id.clone(), instance.status);
+        if status.is_terminal() {
+            return Err(RequestError::Ended { id, status });
+        }
+        if instance.inbox.len() + instance.away.len() >= limit {
+            return Err(RequestError::InboxFull { id, limit });
+        }
+        if !(drops && instance.is_suspended()) {
+            instance.inbox.push(Event::new(now, EventRaised { name, input }));
+        }
+        self.mark_dirty(key);
+        self.enqueue(key);
+        Ok(())
+    }
+
+    fn suspend(&mut self, key: InstanceKey, reason: String) -> Result<(), RequestError> {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
+        if instance.is_active() && !instance.is_suspended() {
+            instance.record.suspended = Some(reason.clone());
+            instance.status = Status::Suspended;
+            instance.inbox.push(Event::new(now, ExecutionSuspended { reason }));
+            self.mark_dirty(key);
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, key: InstanceKey, reason: String) -> Result<(), RequestError> {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
+        if instance.is_active() && instance.record.suspended.take().is_some() {
+            instance.status = if instance.has_begun() { Status::Running } else { Status::Pending };
+            instance.inbox.push(Event::new(now, ExecutionResumed { reason }));
+            self.mark_dirty(key);
+            self.enqueue(key);
+            self.hand_out_tasks(key);
+            self.start_due_children(key);
+        }
+        Ok(())
+    }
+
+    /// Asks an instance to end by its own code. One that has not begun ends at once.
+    pub(super) fn cancel(&mut self, key: InstanceKey, reason: String) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if !instance.is_active() || instance.record.cancel_requested.is_some() {
+            return;
+        }
+        instance.record.cancel_requested = Some(reason.clone());
+        instance.inbox.push(Event::new(now, CancelRequested { reason: reason.clone() }));
+        if instance.has_begun() || matches!(instance.turn, TurnState::Running(_)) {
+            self.mark_dirty(key);
+            self.enqueue(key);
+        } else {
+            self.record_inbox(key);
+            let failure = Some(Failure::new(kind::CANCELED, reason).non_retryable());
+            self.end(key, Ended { status: Status::Canceled, output: None, failure });
+        }
+    }
+
+    /// Ends an instance by force; its code does not run.
+    pub(super) fn terminate(&mut self, key: InstanceKey, reason: String, recurse: bool) {
+        let now = self.now;
+        let recurse_children = recurse && !self.planted(Bug::TerminateNotRecursive);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if !instance.is_active() {
+            return;
+        }
+        let children = self.children_of(key);
+        self.record_inbox(key);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.append(Event::new(now, ExecutionTerminated { reason: reason.clone(), recurse }));
+        }
+        let failure = Some(Failure::new(kind::TERMINATED, reason.clone()).non_retryable());
+        self.end(key, Ended { status: Status::Terminated, output: None, failure });
+        if recurse_children {
+            for (id, link) in children {
+                let terminate = Terminate { reason: reason.clone(), recurse: true, parent: Some(link) };
+                self.send(&id, Body::Terminate(terminate));
+            }
+        }
+    }
+
+    /// What arrived and was never taken by a turn is recorded before an end by force: nothing that was acknowledged
+    /// is lost to a later rewind.
+    fn record_inbox(&mut self, key: InstanceKey) {
+        self.parked_turns.remove(&key);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            let away = std::mem::take(&mut instance.away);
+            let inbox = std::mem::take(&mut instance.inbox);
+            for event in away.into_iter().chain(inbox) {
+                instance.append(event);
+            }
+        }
+    }
+
+    fn children_of(&self, key: InstanceKey) -> Vec<(InstanceId, ParentLink)> {
+        let Some(instance) = self.instances.get(&key) else { return Vec::new() };
+        let link = |child: &super::instance::Child| ParentLink {
+            instance: instance.id.as_str().to_owned(),
+            generation: instance.record.generation,
+            branch: instance.record.branch,
+            task: child.record.id,
+            attempt: child.record.attempt,
+        };
+        instance.children.values().map(|c| (InstanceId::recorded(&c.record.instance), link(c))).collect()
+    }
+
+    /// A cancel request is about to reach the code: everything it waits for ends. Running activities and children
+    /// are told.
+    pub(super) fn cancel_outstanding(&mut self, key: InstanceKey) {
+        let reason =
+            self.instances.get(&key).and_then(|i| i.record.cancel_requested.clone()).unwrap_or_default();
+        let children = self.children_of(key);
+        self.drop_outstanding(key);
+        for (id, link) in children {
+            self.send(&id, Body::Cancel(Cancel { reason: reason.clone(), parent: Some(link) }));
+        }
+        self.mark_dirty(key);
+    }
+
+    /// Nobody waits any more for what is outstanding. Running activities are told.
+    pub(super) fn drop_outstanding(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let tasks = std::mem::take(&mut instance.tasks);
+        instance.timers.clear();
+        instance.children.clear();
+        let running: Vec<_> =
+            tasks.values().filter(|task| task.running).map(|task| Self::task_ref(instance, task)).collect();
+        for task in running {
+            self.effect(Effect::CancelTask(task));
+        }
+    }
+
+    /// The execution is over.
+    pub(super) fn end(&mut self, key: InstanceKey, ended: Ended) {
+        let now = self.now;
+        let tells_parent = !(self.planted(Bug::ParentNotTold) && ended.status == Status::Terminated);
+        self.drop_outstanding(key);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Ended { status, output, failure } = ended;
+        let end = ExecutionCompleted::new(status, output.clone(), failure.clone());
+        instance.append(Event::new(now, end));
+        instance.inbox.clear();
+        instance.turn = TurnState::Idle;
+        instance.status = status;
+        let record = &mut instance.record;
+        record.suspended = None;
+        record.block = None;
+        record.start_at = 0;
+        record.completed_at = now.0;
+        record.updated_at = now.0;
+        record.output = output.clone();
+        record.failure = failure.clone();
+        let parents = std::mem::take(&mut record.parents);
+        record.parents = parents.clone();
+        let waiters = std::mem::take(&mut instance.waiters);
+        let final_record = (!waiters.is_empty()).then(|| instance.final_record());
+        self.mark_dirty(key);
+        self.forgotten.push(key);
+        for Waiter { token, .. } in waiters {
+            if let Some(record) = &final_record {
+                self.reply(token, Ok(Response::Ended(Box::new(record.clone()))));
+            }
+        }
+        let failure = Ended::failure_for_parent(status, failure);
+        for parent in parents.into_iter().filter(|_| tells_parent) {
+            self.answer_parent(parent, output.clone(), failure.clone());
+        }
+    }
+
+    fn wait(&mut self, token: ReplyToken, key: InstanceKey, generation: Option<u32>) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if generation.is_some_and(|generation| generation < instance.record.start_generation) {
+            let id = instance.id.clone();
+            return self.reply(token, Err(RequestError::Replaced { id }));
+        }
+        if instance.is_active() {
+            instance.waiters.push(Waiter { token, generation });
+        } else {
+            let record = instance.final_record();
+            self.reply(token, Ok(Response::Ended(Box::new(record))));
+        }
+    }
+
+    /// A caller does not wait any more.
+    pub fn stop_waiting(&mut self, token: ReplyToken, id: &InstanceId) {
+        let key = self.ids.get(id).copied();
+        if let Some(instance) = key.and_then(|key| self.instances.get_mut(&key)) {
+            instance.waiters.retain(|waiter| waiter.token != token);
+        }
+    }
+
+    fn purge(&mut self, key: InstanceKey) -> Result<(), RequestError> {
+        let Some(instance) = self.instances.get(&key) else { return Ok(()) };
+        let (id, status) = (instance.id.clone(), instance.status);
+        if !status.is_terminal() {
+            return Err(RequestError::NotEnded { id, status });
+        }
+        self.open.purge.push(key);
+        self.purged.insert(id, self.open_batch());
+        self.remove(key);
+        Ok(())
+    }
+}

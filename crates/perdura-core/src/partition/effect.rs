@@ -1,0 +1,70 @@
+//! What a processor wants done. An effect leaves only after the commit that justifies it.
+
+use super::request::{ReplyToken, RequestError, Response};
+use crate::history::TaskScheduled;
+use crate::id::{ExecutionId, InstanceId, InstanceKey, PartitionId};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Something to do once a batch is durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Answer a client.
+    Reply(ReplyToken, Result<Response, RequestError>),
+    /// Run an attempt of an activity.
+    StartTask(TaskStart),
+    /// Tell a running attempt that nobody waits for it.
+    CancelTask(TaskRef),
+    /// Tell a partition that messages wait for it.
+    Notify(PartitionId),
+}
+
+/// Names one attempt of one activity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskRef {
+    /// The instance.
+    pub key: InstanceKey,
+    /// Its generation.
+    pub generation: u32,
+    /// The branch of its history.
+    pub branch: u32,
+    /// The task's number.
+    pub task: u32,
+    /// The delivery count.
+    pub delivery: u32,
+}
+
+/// An attempt to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskStart {
+    /// Names it.
+    pub task: TaskRef,
+    /// The instance that asked.
+    pub instance: InstanceId,
+    /// Its run.
+    pub execution: ExecutionId,
+    /// What to run.
+    pub scheduled: Arc<TaskScheduled>,
+    /// Which attempt of the retry policy.
+    pub attempt: u32,
+    /// What the last heartbeat of an earlier attempt said.
+    pub last_heartbeat: Option<Bytes>,
+}
+
+/// Something that a processor needs to read before it can go on with an instance. What it read, it tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The row of an instance, for [`found_id`](super::Partition::found_id).
+    FindId(InstanceId),
+    /// The row of an instance, for [`found_key`](super::Partition::found_key).
+    FindKey(InstanceKey),
+    /// A whole history, for [`history_read`](super::Partition::history_read).
+    History {
+        /// Of which instance.
+        key: InstanceKey,
+        /// Which generation.
+        generation: u32,
+        /// Which branch.
+        branch: u32,
+    },
+}

@@ -1,0 +1,258 @@
+//! What clients ask of a processor, and what it answers.
+
+use super::record::InstanceRecord;
+use crate::id::{ExecutionId, InstanceId, InvalidText, Tags};
+use crate::status::{ReusePolicy, Status};
+use crate::time::Timestamp;
+use bytes::Bytes;
+
+/// Names the caller that waits for an answer. Numbers are the driver's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyToken(pub u64);
+
+/// What a client asks.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Begin an instance.
+    Start(StartRequest),
+    /// Send it an external event.
+    Raise {
+        /// To whom.
+        id: InstanceId,
+        /// The event's name.
+        name: String,
+        /// What it carries.
+        input: Option<Bytes>,
+    },
+    /// Stop it until further notice; everything that arrives is kept.
+    Suspend {
+        /// Whom.
+        id: InstanceId,
+        /// Why.
+        reason: String,
+    },
+    /// Let it go on.
+    Resume {
+        /// Whom.
+        id: InstanceId,
+        /// Why.
+        reason: String,
+    },
+    /// Ask it to end by its own code.
+    Cancel {
+        /// Whom.
+        id: InstanceId,
+        /// Why.
+        reason: String,
+    },
+    /// End it by force.
+    Terminate {
+        /// Whom.
+        id: InstanceId,
+        /// Why.
+        reason: String,
+        /// Its children too.
+        recurse: bool,
+    },
+    /// Remove it with its history; only if it has ended.
+    Purge {
+        /// Whom.
+        id: InstanceId,
+    },
+    /// Answer when it has ended.
+    Wait {
+        /// For whom.
+        id: InstanceId,
+        /// The generation that a start answered: if that start's run is replaced, the answer is an error. `None`
+        /// waits for whatever has this id.
+        generation: Option<u32>,
+    },
+}
+
+impl Request {
+    /// Which instance it concerns.
+    #[must_use]
+    pub fn id(&self) -> &InstanceId {
+        match self {
+            Request::Start(start) => &start.id,
+            Request::Raise { id, .. }
+            | Request::Suspend { id, .. }
+            | Request::Resume { id, .. }
+            | Request::Cancel { id, .. }
+            | Request::Terminate { id, .. }
+            | Request::Purge { id }
+            | Request::Wait { id, .. } => id,
+        }
+    }
+
+    /// Whether asking twice has the effect of asking once.
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        !matches!(self, Request::Raise { .. })
+    }
+}
+
+/// See [`Request::Start`].
+#[derive(Clone, Debug)]
+pub struct StartRequest {
+    /// The id.
+    pub id: InstanceId,
+    /// The id was drawn at random just now: it cannot exist, nobody needs to look.
+    pub fresh: bool,
+    /// The orchestration's name.
+    pub name: String,
+    /// Its version; empty if it has none.
+    pub version: String,
+    /// Its input.
+    pub input: Option<Bytes>,
+    /// Tags.
+    pub tags: Tags,
+    /// Not before this time.
+    pub start_at: Option<Timestamp>,
+    /// What to do when the id is taken.
+    pub reuse: ReusePolicy,
+    /// A retry of this start carries the same text here, any other start another one.
+    pub request_id: String,
+}
+
+/// What a start did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum StartOutcome {
+    /// It made the instance.
+    Created = 0,
+    /// The instance was there and was left alone.
+    Existing = 1,
+    /// It ended the instance that was there and began a new execution.
+    Replaced = 2,
+}
+
+impl std::fmt::Display for StartOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            StartOutcome::Created => "created",
+            StartOutcome::Existing => "existing",
+            StartOutcome::Replaced => "replaced",
+        })
+    }
+}
+
+/// The answer to a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// What it did.
+    pub outcome: StartOutcome,
+    /// The instance.
+    pub id: InstanceId,
+    /// The run that now has the id.
+    pub execution: ExecutionId,
+    /// Its generation.
+    pub generation: u32,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// To a start.
+    Started(Started),
+    /// It is done, and durable.
+    Done,
+    /// To a wait: the instance has ended.
+    Ended(Box<InstanceRecord>),
+}
+
+/// Why a request was refused. Nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// There is no such instance.
+    #[error("there is no instance {id:?}")]
+    NotFound {
+        /// Which.
+        id: InstanceId,
+    },
+    /// The id is taken.
+    #[error(
+        "instance {id:?} already exists: {status} since {created_at}; choose another id, or say what to do with the existing one (reuse policy)"
+    )]
+    AlreadyExists {
+        /// Which.
+        id: InstanceId,
+        /// Its status.
+        status: Status,
+        /// When it was started.
+        created_at: Timestamp,
+    },
+    /// A request id came again with something else.
+    #[error(
+        "start of {id:?}: request id {request_id:?} was used for a different start; use a new request id"
+    )]
+    RequestIdReused {
+        /// Which instance.
+        id: InstanceId,
+        /// The request id.
+        request_id: String,
+    },
+    /// It has ended and takes nothing any more.
+    #[error("instance {id:?} is {status}; it takes no more events or requests")]
+    Ended {
+        /// Which.
+        id: InstanceId,
+        /// Its status.
+        status: Status,
+    },
+    /// It has not ended.
+    #[error("instance {id:?} is {status}; terminate it first")]
+    NotEnded {
+        /// Which.
+        id: InstanceId,
+        /// Its status.
+        status: Status,
+    },
+    /// Somebody replaced the run that was waited for.
+    #[error("instance {id:?} was replaced by a new start; wait for the id to see how the new one ends")]
+    Replaced {
+        /// Which.
+        id: InstanceId,
+    },
+    /// A text breaks a rule.
+    #[error(transparent)]
+    Invalid(#[from] InvalidText),
+    /// A payload is too large.
+    #[error("instance {id:?}, {field}: {bytes} bytes, limit {limit}")]
+    TooLarge {
+        /// Which instance.
+        id: InstanceId,
+        /// Which payload.
+        field: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A start lies too far ahead.
+    #[error("instance {id:?}, start at {at}: more than ten years ahead")]
+    TooFarAhead {
+        /// Which instance.
+        id: InstanceId,
+        /// The time asked for.
+        at: Timestamp,
+    },
+    /// Too many events wait for it already.
+    #[error("instance {id:?}: {limit} events wait for it already; let it take some first")]
+    InboxFull {
+        /// Which.
+        id: InstanceId,
+        /// The limit.
+        limit: usize,
+    },
+    /// Its record cannot be trusted; it is left alone.
+    #[error(
+        "instance {id:?} is damaged and not run: {what}; restore the hub from a backup, or purge the instance"
+    )]
+    Damaged {
+        /// Which.
+        id: InstanceId,
+        /// What is wrong.
+        what: String,
+    },
+}

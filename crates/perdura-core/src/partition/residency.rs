@@ -1,0 +1,235 @@
+//! Which instances are in memory: they come when they are needed and leave when nothing is at hand.
+
+use super::instance::Instance;
+use super::request::RequestError;
+use super::wakes::Wake;
+use super::{Bug, InstanceRow, Need, Parked, Partition, Presence};
+use crate::history::{Event, EventKind};
+use crate::id::{InstanceId, InstanceKey};
+use crate::orchestration::Turn;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+impl Partition {
+    /// Takes rows of instances that have not ended, after a new grant. All of them, before anything else.
+    pub fn recover(&mut self, rows: Vec<InstanceRow>, now: Timestamp) {
+        self.advance(now);
+        for row in rows {
+            let key = row.key;
+            let loaded = self.load(row);
+            if loaded {
+                self.register_wakes(key);
+                self.take_up(key);
+            }
+        }
+        self.settle();
+        self.evict();
+    }
+
+    /// The row of an instance that was asked for by id; `None` if there is none.
+    pub fn found_id(&mut self, id: &InstanceId, row: Option<InstanceRow>, now: Timestamp) {
+        self.advance(now);
+        if let Some(row) = row.filter(|_| !self.ids.contains_key(id)) {
+            self.load(row);
+        }
+        for parked in self.id_lookups.remove(id).unwrap_or_default() {
+            let key = self.ids.get(id).copied();
+            let damaged = self.damaged.get(id).cloned();
+            match (parked, damaged) {
+                (Parked::Request(token, _), Some(what)) => {
+                    self.reply(token, Err(RequestError::Damaged { id: id.clone(), what }));
+                }
+                (Parked::Message(..), Some(_)) => {}
+                (Parked::Request(token, request), None) => self.apply_request(token, request, key),
+                (Parked::Message(message, envelope), None) => self.apply_message(message, envelope, key),
+            }
+        }
+        self.settle();
+    }
+
+    /// The row of an instance that was asked for by key; `None` if there is none.
+    pub fn found_key(&mut self, key: InstanceKey, row: Option<InstanceRow>, now: Timestamp) {
+        self.advance(now);
+        if let Some(row) = row.filter(|_| !self.instances.contains_key(&key)) {
+            self.load(row);
+        }
+        for wake in self.key_lookups.remove(&key).unwrap_or_default() {
+            if self.instances.contains_key(&key) {
+                self.wake(key, wake);
+            }
+        }
+        self.settle();
+    }
+
+    /// The history of an instance that was asked for. If a turn waited for it, the turn is given back to be run with it.
+    pub fn history_read(&mut self, key: InstanceKey, events: &[Event], now: Timestamp) -> Option<Turn> {
+        self.advance(now);
+        let turn = self.parked_turns.remove(&key);
+        let instance = self.instances.get_mut(&key)?;
+        instance.reading = false;
+        let mut tasks = Vec::new();
+        for event in events {
+            match &event.kind {
+                EventKind::TaskScheduled(scheduled) => {
+                    if let Some(task) = instance.tasks.get_mut(&scheduled.id) {
+                        task.scheduled = Some(Arc::new(scheduled.clone()));
+                        tasks.push(scheduled.id);
+                    }
+                }
+                EventKind::SubOrchestrationScheduled(scheduled) => {
+                    if let Some(child) = instance.children.get_mut(&scheduled.id) {
+                        child.scheduled = Some(Arc::new(scheduled.clone()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for task in tasks {
+            self.register_total_limit(key, task);
+        }
+        self.hand_out_tasks(key);
+        self.start_due_children(key);
+        self.settle();
+        turn
+    }
+
+    /// The history of an instance cannot be read: it is left alone from here on.
+    pub fn history_damaged(&mut self, key: InstanceKey, what: &str, now: Timestamp) {
+        self.advance(now);
+        let turn = self.parked_turns.remove(&key);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.reading = false;
+            let reason =
+                format!("its history cannot be read ({what}); restore the hub from a backup, or purge it");
+            match turn {
+                Some(turn) => self.finish_turn(turn, crate::orchestration::TurnOutcome::CannotRun(reason)),
+                None => self.block(key, reason, None),
+            }
+        }
+    }
+
+    /// How `id` stands. If it is not known, whoever asks has to park what waits for it.
+    pub(super) fn presence(&mut self, id: &InstanceId, fresh: bool) -> Presence {
+        if let Some(key) = self.ids.get(id) {
+            if let Some(instance) = self.instances.get_mut(key) {
+                instance.touched = true;
+            }
+            return Presence::Resident(*key);
+        }
+        if let Some(what) = self.damaged.get(id) {
+            return Presence::Damaged(what.clone());
+        }
+        if fresh || self.purged.contains_key(id) || self.planted(Bug::StartWithoutLook) {
+            return Presence::Absent;
+        }
+        Presence::Unknown
+    }
+
+    pub(super) fn park(&mut self, id: InstanceId, parked: Parked) {
+        let waiting = self.id_lookups.entry(id.clone()).or_default();
+        if waiting.is_empty() {
+            self.needs.push(Need::FindId(id));
+        }
+        waiting.push(parked);
+    }
+
+    /// Puts an instance in memory.
+    pub(super) fn admit(&mut self, instance: Instance) {
+        self.ids.insert(instance.id.clone(), instance.key);
+        self.hand.push_back(instance.key);
+        self.instances.insert(instance.key, Box::new(instance));
+    }
+
+    /// Loads a row; one that cannot be read is set aside and never run.
+    fn load(&mut self, row: InstanceRow) -> bool {
+        match Instance::load(&row) {
+            Ok(instance) => {
+                self.admit(instance);
+                true
+            }
+            Err(damage) => {
+                self.damaged.insert(row.id, damage.to_string());
+                false
+            }
+        }
+    }
+
+    /// Everything that can wake an instance. Only for rows of a recovery: whatever comes later is registered as it is
+    /// made, and entries outlast an eviction.
+    fn register_wakes(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get(&key) else { return };
+        let mut wakes = Vec::new();
+        if !instance.inbox.is_empty() && instance.record.start_at > self.now.0 {
+            wakes.push((Timestamp(instance.record.start_at), Wake::Start));
+        }
+        wakes.extend(instance.timers.iter().map(|(id, at)| (*at, Wake::Timer(*id))));
+        let retries = instance.tasks.values().filter(|task| task.record.not_before != 0);
+        wakes.extend(retries.map(|task| (Timestamp(task.record.not_before), Wake::Retry(task.record.id))));
+        let children = instance.children.values().filter(|child| child.record.not_before != 0);
+        wakes.extend(
+            children.map(|child| (Timestamp(child.record.not_before), Wake::ChildRetry(child.record.id))),
+        );
+        for (at, wake) in wakes {
+            self.wakes.add(at, key, wake);
+        }
+    }
+
+    /// Goes on with an instance after a recovery.
+    fn take_up(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get(&key) else { return };
+        let tasks = !instance.tasks.is_empty();
+        if !instance.inbox.is_empty() {
+            self.enqueue(key);
+        }
+        if tasks {
+            self.want_history(key);
+        }
+    }
+
+    /// Asks for the history of an instance, once all of it is committed.
+    pub(super) fn want_history(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if !std::mem::replace(&mut instance.reading, true) {
+            self.history_wanted.push(key);
+            self.ask_for_histories();
+        }
+    }
+
+    pub(super) fn ask_for_histories(&mut self) {
+        let (instances, committed, needs) = (&self.instances, self.batches_committed, &mut self.needs);
+        self.history_wanted.retain(|key| {
+            let Some(instance) = instances.get(key) else { return false };
+            let committed = instance.unwritten.is_empty() && instance.last_batch <= committed;
+            if committed {
+                let (generation, branch) = (instance.record.generation, instance.record.branch);
+                needs.push(Need::History { key: *key, generation, branch });
+            }
+            !committed
+        });
+    }
+
+    /// Lets instances leave memory until no more than the limit are left: second chance, least recently used first.
+    pub(super) fn evict(&mut self) {
+        let mut looks = self.hand.len();
+        while self.instances.len() > self.config.limits.resident_instances_max && looks > 0 {
+            looks -= 1;
+            let Some(key) = self.hand.pop_front() else { return };
+            let Some(instance) = self.instances.get_mut(&key) else { continue };
+            if std::mem::take(&mut instance.touched) || !instance.may_leave(self.batches_committed) {
+                self.hand.push_back(key);
+            } else {
+                self.remove(key);
+            }
+        }
+    }
+
+    /// Takes an instance out of memory. Its entry in the eviction order goes when the hand meets it.
+    pub(super) fn remove(&mut self, key: InstanceKey) {
+        if let Some(instance) = self.instances.remove(&key) {
+            if self.ids.get(&instance.id) == Some(&key) {
+                self.ids.remove(&instance.id);
+            }
+            self.forgotten.push(key);
+        }
+    }
+}

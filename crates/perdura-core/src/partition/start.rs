@@ -1,0 +1,208 @@
+//! The atomic start: one call looks, decides and says what happened.
+
+use super::instance::{Instance, execution_bytes};
+use super::record::{AnsweredStart, InstanceRecord};
+use super::request::{ReplyToken, RequestError, Response, StartOutcome, StartRequest, Started};
+use super::wakes::Wake;
+use super::{Bug, Partition};
+use crate::history::{Event, ExecutionStarted, ParentLink};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
+use crate::limits::START_REQUESTS_REMEMBERED;
+use crate::status::{OnExisting, ReusePolicy, Status};
+use crate::time::Timestamp;
+use bytes::Bytes;
+
+/// A start, by a client or by a parent.
+pub(super) struct Start {
+    pub(super) id: InstanceId,
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) input: Option<Bytes>,
+    pub(super) tags: Tags,
+    pub(super) start_at: Option<Timestamp>,
+    pub(super) reuse: ReusePolicy,
+    /// The client's request id, and the checksum of what it asked.
+    pub(super) request: Option<(String, u32)>,
+    pub(super) parent: Option<ParentLink>,
+}
+
+impl Partition {
+    pub(super) fn start_by_client(
+        &mut self,
+        token: ReplyToken,
+        request: StartRequest,
+        existing: Option<InstanceKey>,
+    ) {
+        let content = checksum(&request);
+        let request_id = (!request.request_id.is_empty()).then_some((request.request_id, content));
+        let start = Start {
+            id: request.id,
+            name: request.name,
+            version: request.version,
+            input: request.input,
+            tags: request.tags,
+            start_at: request.start_at,
+            reuse: request.reuse,
+            request: request_id,
+            parent: None,
+        };
+        let answer = self.start(start, existing).map(Response::Started);
+        self.reply(token, answer);
+    }
+
+    /// Decides a start. `existing` is the instance that has the id.
+    pub(super) fn start(
+        &mut self,
+        start: Start,
+        existing: Option<InstanceKey>,
+    ) -> Result<Started, RequestError> {
+        let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else {
+            return Ok(self.create(start));
+        };
+        let (key, status) = (instance.key, instance.status);
+        if let Some((request_id, content)) = &start.request
+            && let Some(answered) = instance.record.starts.iter().find(|s| s.request_id == *request_id)
+        {
+            if answered.content != *content {
+                return Err(RequestError::RequestIdReused { id: start.id, request_id: request_id.clone() });
+            }
+            return Ok(repeat(&start.id, answered));
+        }
+        match start.reuse.on(status) {
+            OnExisting::Fail => Err(RequestError::AlreadyExists {
+                id: start.id,
+                status,
+                created_at: Timestamp(instance.record.created_at),
+            }),
+            OnExisting::UseExisting => Ok(Started {
+                outcome: StartOutcome::Existing,
+                id: start.id,
+                execution: instance.execution(),
+                generation: instance.record.generation,
+            }),
+            OnExisting::Replace => Ok(self.replace(key, start)),
+        }
+    }
+
+    fn create(&mut self, start: Start) -> Started {
+        let key = InstanceKey::new(self.config.id, self.config.next_key);
+        self.config.next_key += 1;
+        let id = start.id.clone();
+        let mut instance = Instance::new(key, InstanceRecord::default(), Status::Pending);
+        instance.id = id;
+        self.admit(instance);
+        self.begin(key, start, StartOutcome::Created)
+    }
+
+    /// The execution that has the id ends, its children too, and a new one begins in its place.
+    fn replace(&mut self, key: InstanceKey, start: Start) -> Started {
+        if self.instances.get(&key).is_some_and(|instance| instance.is_active()) {
+            self.terminate(key, "replaced by a new start".into(), true);
+        }
+        self.begin(key, start, StartOutcome::Replaced)
+    }
+
+    /// Begins a generation in an instance that is new or has ended.
+    fn begin(&mut self, key: InstanceKey, start: Start, outcome: StartOutcome) -> Started {
+        let (now, execution) = (self.now, self.new_execution_id());
+        let forgets = self.planted(Bug::RequestIdForgotten);
+        let start_at = start.start_at.filter(|at| *at > now);
+        let started = Started { outcome, id: start.id.clone(), execution, generation: 0 };
+        let Some(instance) = self.instances.get_mut(&key) else { return started };
+        let generation = instance.record.generation + 1;
+        let mut starts = std::mem::take(&mut instance.record.starts);
+        if let Some((request_id, content)) = start.request.filter(|_| !forgets) {
+            let execution = execution_bytes(execution);
+            starts.push(AnsweredStart {
+                request_id,
+                content,
+                outcome: outcome as u32,
+                generation,
+                execution,
+            });
+            let too_many = starts.len().saturating_sub(START_REQUESTS_REMEMBERED);
+            starts.drain(..too_many);
+        }
+        let event = ExecutionStarted {
+            name: start.name.clone(),
+            version: start.version.clone(),
+            input: start.input,
+            execution: execution_bytes(execution),
+            start_at: start_at.map(|at| at.0),
+            parent: start.parent.clone(),
+            tags: start.tags.clone(),
+        };
+        instance.record = InstanceRecord {
+            id: start.id.as_str().to_owned(),
+            name: start.name,
+            version: start.version,
+            generation,
+            start_generation: generation,
+            execution: execution_bytes(execution),
+            created_at: now.0,
+            start_at: start_at.map_or(0, |at| at.0),
+            parents: start.parent.into_iter().collect(),
+            tags: start.tags,
+            starts,
+            ..InstanceRecord::default()
+        };
+        instance.status = Status::Pending;
+        instance.unwritten.clear();
+        instance.drop_before = instance.stored.map(|_| generation);
+        instance.inbox = vec![Event::new(now, event)];
+        self.answer_waiters_of_replaced(key);
+        self.mark_dirty(key);
+        if let Some(at) = start_at {
+            self.wakes.add(at, key, Wake::Start);
+        }
+        self.enqueue(key);
+        Started { generation, ..started }
+    }
+
+    /// Whoever waited for the run that was replaced learns it; who waits for the id goes on waiting.
+    fn answer_waiters_of_replaced(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let current = instance.record.start_generation;
+        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut instance.waiters)
+            .into_iter()
+            .partition(|w| w.generation.is_none_or(|g| g >= current));
+        instance.waiters = stay;
+        let id = instance.id.clone();
+        for waiter in go {
+            self.reply(waiter.token, Err(RequestError::Replaced { id: id.clone() }));
+        }
+    }
+}
+
+fn repeat(id: &InstanceId, answered: &AnsweredStart) -> Started {
+    let execution = <[u8; 16]>::try_from(&answered.execution[..]).unwrap_or_default();
+    Started {
+        outcome: if answered.outcome == StartOutcome::Replaced as u32 {
+            StartOutcome::Replaced
+        } else {
+            StartOutcome::Created
+        },
+        id: id.clone(),
+        execution: ExecutionId(u128::from_be_bytes(execution)),
+        generation: answered.generation,
+    }
+}
+
+/// CRC-32 of what a start asks for, to tell a retry from another start under the same request id.
+fn checksum(start: &StartRequest) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    let mut field = |bytes: &[u8]| {
+        crc.update(&(bytes.len() as u64).to_le_bytes());
+        crc.update(bytes);
+    };
+    field(start.name.as_bytes());
+    field(start.version.as_bytes());
+    field(&[u8::from(start.input.is_some())]);
+    field(start.input.as_deref().unwrap_or_default());
+    for (key, value) in &start.tags {
+        field(key.as_bytes());
+        field(value.as_bytes());
+    }
+    field(&start.start_at.map_or(0, |at| at.0).to_le_bytes());
+    crc.finalize()
+}

@@ -1,0 +1,260 @@
+//! Activities: hand out, take results, try again, give up.
+
+use super::effect::{Effect, TaskRef, TaskStart};
+use super::instance::{Instance, Task};
+use super::record::TaskRecord;
+use super::wakes::Wake;
+use super::{Bug, Partition};
+use crate::failure::{Failure, kind};
+use crate::history::{Event, TaskCompleted, TaskFailed, TaskScheduled, TimeLimits};
+use crate::id::InstanceKey;
+use crate::retry::RetryPolicy;
+use crate::time::Timestamp;
+use bytes::Bytes;
+use std::sync::Arc;
+
+impl Partition {
+    pub(super) fn schedule_task(&mut self, key: InstanceKey, scheduled: TaskScheduled) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let id = scheduled.id;
+        let limits = scheduled.limits.unwrap_or_default();
+        let shared = Arc::new(scheduled.clone());
+        let event = instance.append(Event::new(now, scheduled));
+        let record = TaskRecord { id, event, attempt: 1, scheduled_at: now.0, ..TaskRecord::default() };
+        let task = Task { record, scheduled: Some(shared), running: false, began: now, heard: now };
+        instance.tasks.insert(id, task);
+        if limits.total_ms > 0 {
+            self.wakes.add(plus(now, limits.total_ms), key, Wake::TaskLimit(id));
+        }
+        self.hand_out(key, id);
+    }
+
+    /// Hands out every task that waits for nothing.
+    pub(super) fn hand_out_tasks(&mut self, key: InstanceKey) {
+        let now = self.now;
+        let Some(instance) = self.instances.get(&key) else { return };
+        let due = |task: &&Task| !task.running && task.record.not_before <= now.0;
+        let ids: Vec<u32> = instance.tasks.values().filter(due).map(|task| task.record.id).collect();
+        for id in ids {
+            self.hand_out(key, id);
+        }
+    }
+
+    /// Hands a task to a worker: its delivery count rises and is durable before the attempt starts.
+    fn hand_out(&mut self, key: InstanceKey, id: u32) {
+        let now = self.now;
+        let reuse = self.planted(Bug::DeliveryCountReused);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if instance.is_suspended() {
+            return;
+        }
+        let (execution, name) = (instance.execution(), instance.id.clone());
+        let (generation, branch) = (instance.record.generation, instance.record.branch);
+        let Some(task) = instance.tasks.get_mut(&id).filter(|task| !task.running) else { return };
+        let Some(scheduled) = task.scheduled.clone() else { return self.want_history(key) };
+        let not_before = std::mem::take(&mut task.record.not_before);
+        if !(reuse && task.record.delivery > 0 && not_before == 0) {
+            task.record.delivery += 1;
+        }
+        task.running = true;
+        task.began = now;
+        task.heard = now;
+        let start = TaskStart {
+            task: TaskRef { key, generation, branch, task: id, delivery: task.record.delivery },
+            instance: name,
+            execution,
+            scheduled,
+            attempt: task.record.attempt,
+            last_heartbeat: task.record.heartbeat.clone(),
+        };
+        if let Some(next) = next_limit(task, start.scheduled.limits.unwrap_or_default(), false) {
+            self.wakes.add(next, key, Wake::TaskLimit(id));
+        }
+        if not_before != 0 && !self.planted(Bug::RetryAtOnce) {
+            self.rely_on(Timestamp(not_before));
+        }
+        self.mark_dirty(key);
+        self.effect(Effect::StartTask(start));
+    }
+
+    /// The time limit of a task as a whole, once it is known again what the task is.
+    pub(super) fn register_total_limit(&mut self, key: InstanceKey, id: u32) {
+        let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
+        let Some(task) = task.filter(|task| !task.running) else { return };
+        let limits = task.scheduled.as_ref().and_then(|scheduled| scheduled.limits).unwrap_or_default();
+        if let Some(at) = next_limit(task, limits, true) {
+            self.wakes.add(at, key, Wake::TaskLimit(id));
+        }
+    }
+
+    /// Takes the result of an attempt. A result of anything but the present delivery is dropped.
+    pub fn task_done(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, now: Timestamp) {
+        self.advance(now);
+        let limit = self.config.limits.payload_bytes_max;
+        let late_accepted = self.planted(Bug::LateResultAccepted);
+        let Some(instance) = self.awaiting(task) else { return };
+        let id = instance.id.clone();
+        let Some(state) = instance.tasks.get_mut(&task.task) else { return };
+        if !state.running || (state.record.delivery != task.delivery && !late_accepted) {
+            return;
+        }
+        match result {
+            Ok(Some(output)) if output.len() > limit => {
+                let message =
+                    format!("result of task {} of {id:?}: {} bytes, limit {limit}", task.task, output.len());
+                self.attempt_failed(task.key, task.task, Failure::new(kind::LIMIT, message).non_retryable());
+            }
+            Ok(output) => {
+                let (attempt, delivery) = (state.record.attempt, state.record.delivery);
+                if !late_accepted {
+                    instance.tasks.remove(&task.task);
+                }
+                let done = TaskCompleted { id: task.task, output, attempt, delivery };
+                instance.inbox.push(Event::new(now, done));
+                self.mark_dirty(task.key);
+                self.enqueue(task.key);
+            }
+            Err(failure) => self.attempt_failed(task.key, task.task, failure.within_limits()),
+        }
+        self.settle();
+    }
+
+    /// Takes a sign of life from an attempt, with what it says of its progress.
+    pub fn heartbeat(&mut self, task: TaskRef, details: Option<Bytes>, now: Timestamp) {
+        self.advance(now);
+        let now = self.now;
+        let limit = self.config.limits.payload_bytes_max;
+        let Some(instance) = self.awaiting(task) else { return };
+        let Some(state) = instance.tasks.get_mut(&task.task) else { return };
+        if state.running && state.record.delivery == task.delivery {
+            state.heard = now;
+            if details.as_ref().is_some_and(|details| details.len() <= limit)
+                && state.record.heartbeat != details
+            {
+                state.record.heartbeat = details;
+                self.mark_dirty(task.key);
+            }
+        }
+    }
+
+    /// The instance, if it still waits for this task.
+    fn awaiting(&mut self, task: TaskRef) -> Option<&mut Instance> {
+        let any_generation = self.planted(Bug::OldGenerationAccepted);
+        let instance = self.instances.get_mut(&task.key)?;
+        let same_run = instance.record.generation == task.generation || any_generation;
+        let waits = same_run && instance.record.branch == task.branch && instance.is_active();
+        waits.then_some(&mut **instance)
+    }
+
+    /// The present attempt has failed: another follows, or the task has failed.
+    fn attempt_failed(&mut self, key: InstanceKey, id: u32, failure: Failure) {
+        let (now, dice, at_once) = (self.now, self.dice(), self.planted(Bug::RetryAtOnce));
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Some(task) = instance.tasks.get_mut(&id) else { return };
+        task.running = false;
+        let scheduled = task.scheduled.clone();
+        let total = scheduled.as_ref().and_then(|s| s.limits).map_or(0, |limits| limits.total_ms);
+        let scheduled_at = Timestamp(task.record.scheduled_at);
+        let give_up_at = if total == 0 { Timestamp::MAX } else { plus(scheduled_at, total) };
+        let policy = scheduled.as_ref().and_then(|s| s.retry.clone()).unwrap_or_default();
+        match next_attempt(&policy, task.record.attempt, &failure, now, give_up_at, dice) {
+            Some(at) => {
+                let at = if at_once { now } else { at };
+                task.record.attempt += 1;
+                task.record.not_before = at.0;
+                task.record.last_failure = Some(failure);
+                self.wakes.add(at, key, Wake::Retry(id));
+                self.mark_dirty(key);
+            }
+            None => self.task_failed(key, id, failure),
+        }
+    }
+
+    fn task_failed(&mut self, key: InstanceKey, id: u32, failure: Failure) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Some(task) = instance.tasks.remove(&id) else { return };
+        let (attempt, delivery) = (task.record.attempt, task.record.delivery);
+        instance.inbox.push(Event::new(now, TaskFailed { id, failure: Some(failure), attempt, delivery }));
+        self.mark_dirty(key);
+        self.enqueue(key);
+    }
+
+    pub(super) fn retry_due(&mut self, key: InstanceKey, id: u32) {
+        let now = self.now;
+        let waits =
+            |task: &Task| !task.running && task.record.not_before != 0 && task.record.not_before <= now.0;
+        if self.instances.get(&key).and_then(|i| i.tasks.get(&id)).is_some_and(waits) {
+            self.hand_out(key, id);
+        }
+    }
+
+    /// Looks which of a task's time limits has passed, if any.
+    pub(super) fn task_limit_due(&mut self, key: InstanceKey, id: u32) {
+        let now = self.now;
+        let Some(instance) = self.instances.get(&key) else { return };
+        let Some(task) = instance.tasks.get(&id) else { return };
+        let Some(limits) = task.scheduled.as_ref().map(|s| s.limits.unwrap_or_default()) else { return };
+        let passed = |from: Timestamp, ms: u64| ms > 0 && plus(from, ms) <= now;
+        let timeout = |what: &str, ms: u64| Failure::new(kind::TIMEOUT, format!("{what}: limit {ms} ms"));
+        let running = task.running.then(|| Self::task_ref(instance, task));
+        if passed(Timestamp(task.record.scheduled_at), limits.total_ms) {
+            self.cancel_attempt(running);
+            self.task_failed(key, id, timeout("all attempts took too long", limits.total_ms));
+        } else if running.is_some() && passed(task.began, limits.attempt_ms) {
+            self.cancel_attempt(running);
+            self.attempt_failed(key, id, timeout("the attempt took too long", limits.attempt_ms));
+        } else if running.is_some() && passed(task.heard, limits.heartbeat_ms) {
+            self.cancel_attempt(running);
+            self.attempt_failed(key, id, timeout("no heartbeat", limits.heartbeat_ms));
+        } else if let Some(next) = next_limit(task, limits, true) {
+            self.wakes.add(next, key, Wake::TaskLimit(id));
+        }
+    }
+
+    fn cancel_attempt(&mut self, running: Option<TaskRef>) {
+        if let Some(task) = running {
+            self.effect(Effect::CancelTask(task));
+        }
+    }
+
+    pub(super) fn task_ref(instance: &Instance, task: &Task) -> TaskRef {
+        TaskRef {
+            key: instance.key,
+            generation: instance.record.generation,
+            branch: instance.record.branch,
+            task: task.record.id,
+            delivery: task.record.delivery,
+        }
+    }
+}
+
+/// A policy that was never checked must not keep a task for ever.
+fn next_attempt(
+    policy: &RetryPolicy,
+    attempt: u32,
+    failure: &Failure,
+    now: Timestamp,
+    give_up_at: Timestamp,
+    dice: f64,
+) -> Option<Timestamp> {
+    policy.check().is_ok().then(|| policy.next_attempt(attempt, failure, now, give_up_at, dice)).flatten()
+}
+
+/// The soonest limit of a running attempt that has not passed; heartbeats only move it when it is looked at again.
+fn next_limit(task: &Task, limits: TimeLimits, with_total: bool) -> Option<Timestamp> {
+    let at = |from: Timestamp, ms: u64| (ms > 0).then(|| plus(from, ms));
+    let total = at(Timestamp(task.record.scheduled_at), limits.total_ms).filter(|_| with_total);
+    if !task.running {
+        return total;
+    }
+    [at(task.began, limits.attempt_ms), at(task.heard, limits.heartbeat_ms), total]
+        .into_iter()
+        .flatten()
+        .min()
+}
+
+fn plus(from: Timestamp, ms: u64) -> Timestamp {
+    Timestamp(from.0.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)))
+}

@@ -1,0 +1,296 @@
+//! Turns: an instance with news runs its code, and what the code decides is recorded and set in motion.
+
+use super::control::Ended;
+use super::instance::{Instance, TurnState, execution_bytes};
+use super::record::Block;
+use super::wakes::Wake;
+use super::{Body, Bug, Partition, Raise};
+use crate::failure::{Failure, kind};
+use crate::history::{
+    Event, EventKind, EventSent, ExecutionCompleted, ExecutionStarted, TimerCreated, TurnStarted,
+};
+use crate::id::{ExecutionId, InstanceId, InstanceKey};
+use crate::limits::CONTINUE_AS_NEW_PER_MINUTE;
+use crate::orchestration::{ContinueAsNew, Decision, Mismatch, Turn, TurnOutcome, TurnResult};
+use crate::status::Status;
+use crate::time::Timestamp;
+
+/// Turns that one instance may take in one batch: a loop of turns must let batches be committed between.
+const TURNS_PER_BATCH_MAX: u32 = 16;
+const MINUTE_MS: i64 = 60_000;
+
+impl Partition {
+    /// Queues an instance that has news, if it may run now.
+    pub(super) fn enqueue(&mut self, key: InstanceKey) {
+        let runs_suspended = self.planted(Bug::SuspendedRuns);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let held = instance.is_suspended() && !runs_suspended;
+        if instance.turn != TurnState::Idle || !instance.is_active() || held || instance.inbox.is_empty() {
+            return;
+        }
+        // A start that lies ahead; its wake is registered.
+        if instance.record.start_at > self.now.0 && !instance.has_begun() {
+            return;
+        }
+        if instance.record.start_at != 0 && !instance.has_begun() {
+            let due = Timestamp(instance.record.start_at);
+            self.rely_on(due);
+        }
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.turn = TurnState::Queued;
+            self.queue.push_back(key);
+        }
+    }
+
+    /// The next turn to be run, if any. It comes back by [`finish_turn`](Self::finish_turn), at once, or later after
+    /// [`park_turn`](Self::park_turn).
+    pub fn next_turn(&mut self) -> Option<Turn> {
+        // One pass: instances that have had their share of this batch stay in the queue for the next.
+        for _ in 0..self.queue.len() {
+            let key = self.queue.pop_front()?;
+            let (batch, runs_suspended) = (self.open_batch(), self.planted(Bug::SuspendedRuns));
+            let Some(instance) = self.instances.get_mut(&key) else { continue };
+            if instance.turn != TurnState::Queued {
+                continue;
+            }
+            if instance.inbox.is_empty() || (instance.is_suspended() && !runs_suspended) {
+                instance.turn = TurnState::Idle;
+                continue;
+            }
+            if instance.turns_in_batch.0 != batch {
+                instance.turns_in_batch = (batch, 0);
+            }
+            if instance.turns_in_batch.1 >= TURNS_PER_BATCH_MAX {
+                self.queue.push_back(key);
+                continue;
+            }
+            instance.turns_in_batch.1 += 1;
+            instance.turn = TurnState::Running(self.next_turn_number);
+            self.next_turn_number += 1;
+            return self.make_turn(key);
+        }
+        None
+    }
+
+    fn make_turn(&mut self, key: InstanceKey) -> Option<Turn> {
+        let now = self.now;
+        let instance = self.instances.get_mut(&key)?;
+        let TurnState::Running(number) = instance.turn else { return None };
+        let mut events = Vec::with_capacity(instance.inbox.len() + 1);
+        events.push(Event::new(now, TurnStarted {}));
+        events.append(&mut instance.inbox);
+        let turn = Turn {
+            key,
+            id: instance.id.clone(),
+            name: instance.record.name.clone(),
+            version: instance.record.version.clone(),
+            generation: instance.record.generation,
+            branch: instance.record.branch,
+            from: instance.record.tail,
+            number,
+            events,
+        };
+        if turn.events.iter().any(|event| matches!(event.kind, EventKind::CancelRequested(_))) {
+            self.cancel_outstanding(key);
+        }
+        Some(turn)
+    }
+
+    /// The runner needs the history of this turn's instance: the turn waits, and what it holds stays part of what is
+    /// committed. The history is asked for as a [`Need`](super::Need).
+    pub fn park_turn(&mut self, turn: Turn) {
+        let Some(instance) = self.instances.get_mut(&turn.key) else { return };
+        if instance.turn != TurnState::Running(turn.number) {
+            return;
+        }
+        instance.away = turn.events[1..].to_vec();
+        let key = turn.key;
+        self.parked_turns.insert(key, turn);
+        self.want_history(key);
+    }
+
+    /// Takes the outcome of a turn. One that is not awaited any more is dropped.
+    pub fn finish_turn(&mut self, turn: Turn, outcome: TurnOutcome) {
+        let key = turn.key;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if instance.turn != TurnState::Running(turn.number) {
+            return;
+        }
+        instance.away.clear();
+        match outcome {
+            TurnOutcome::Done(result) => self.record_turn(turn, result),
+            TurnOutcome::Diverged(mismatch) => {
+                self.put_back(turn);
+                self.block(key, mismatch.to_string(), Some(mismatch));
+            }
+            TurnOutcome::CannotRun(reason) => {
+                self.put_back(turn);
+                self.block(key, reason, None);
+            }
+        }
+        self.settle();
+    }
+
+    /// The events of a turn that could not be run go back to the front of the inbox.
+    fn put_back(&mut self, mut turn: Turn) {
+        if let Some(instance) = self.instances.get_mut(&turn.key) {
+            let arrived = std::mem::take(&mut instance.inbox);
+            instance.inbox = turn.events.split_off(1);
+            instance.inbox.extend(arrived);
+        }
+    }
+
+    /// The instance cannot go on in this life of the processor; it says so to whoever looks.
+    pub(super) fn block(&mut self, key: InstanceKey, reason: String, mismatch: Option<Mismatch>) {
+        let now = self.now;
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.turn = TurnState::Blocked;
+            let since =
+                instance.record.block.as_ref().filter(|b| b.reason == reason).map_or(now.0, |b| b.since);
+            let (event, expected, actual) = match mismatch {
+                Some(m) => (Some(m.event), Some(m.expected), Some(m.actual)),
+                None => (None, None, None),
+            };
+            instance.record.block = Some(Block { reason, since, event, expected, actual });
+            self.mark_dirty(key);
+            self.forgotten.push(key);
+        }
+    }
+
+    fn record_turn(&mut self, turn: Turn, result: TurnResult) {
+        let (key, generation) = (turn.key, turn.generation);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        instance.turn = TurnState::Idle;
+        instance.record.block = None;
+        if instance.status == Status::Pending {
+            instance.status = Status::Running;
+        }
+        for event in turn.events {
+            instance.append(event);
+        }
+        if let Some(status) = result.custom_status {
+            instance.record.custom_status = status;
+        }
+        self.mark_dirty(key);
+        for decision in result.decisions {
+            self.apply_decision(key, decision);
+        }
+        let goes_on = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);
+        if goes_on {
+            self.enqueue(key);
+        }
+    }
+
+    fn apply_decision(&mut self, key: InstanceKey, decision: Decision) {
+        match decision {
+            Decision::ScheduleTask(task) => self.schedule_task(key, task),
+            Decision::CreateTimer(timer) => self.create_timer(key, timer),
+            Decision::ScheduleSubOrchestration(child) => self.schedule_child(key, child),
+            Decision::SendEvent(sent) => self.send_event(key, sent),
+            Decision::Complete(end) => self.complete(key, end),
+            Decision::ContinueAsNew(next) => self.continue_as_new(key, next),
+        }
+    }
+
+    fn create_timer(&mut self, key: InstanceKey, timer: TimerCreated) {
+        let (now, at) = (self.now, Timestamp(timer.fire_at));
+        let lost = self.planted(Bug::TimerLost) && self.draw().is_multiple_of(16);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.append(Event::new(now, timer));
+            instance.timers.insert(timer.id, at);
+            if !lost {
+                self.wakes.add(at, key, Wake::Timer(timer.id));
+            }
+        }
+    }
+
+    pub(super) fn timer_due(&mut self, key: InstanceKey, id: u32) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        // The entry may be one of an earlier generation, whose timer had the same number.
+        let Some(at) = instance.timers.get(&id).copied().filter(|at| *at <= now) else { return };
+        instance.timers.remove(&id);
+        instance.inbox.push(Event::new(now, crate::history::TimerFired { id }));
+        if !self.planted(Bug::TimerEarly) {
+            self.rely_on(at);
+        }
+        self.mark_dirty(key);
+        self.enqueue(key);
+    }
+
+    fn send_event(&mut self, key: InstanceKey, sent: EventSent) {
+        let now = self.now;
+        let to = InstanceId::recorded(&sent.instance);
+        let body = Body::Raise(Raise { name: sent.name.clone(), input: sent.input.clone() });
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.append(Event::new(now, sent));
+            self.send(&to, body);
+        }
+    }
+
+    fn complete(&mut self, key: InstanceKey, end: ExecutionCompleted) {
+        let (status, output, failure) = match end.final_status() {
+            Some(status) if status.is_terminal() => (status, end.output, end.failure),
+            _ => {
+                let what = format!("the orchestration ended with status {}, which is not an end", end.status);
+                (Status::Failed, None, Some(Failure::new(kind::INVALID, what)))
+            }
+        };
+        self.end(key, Ended { status, output, failure });
+    }
+
+    fn continue_as_new(&mut self, key: InstanceKey, next: ContinueAsNew) {
+        let now = self.now;
+        let drops = self.planted(Bug::ContinueAsNewDropsEvents);
+        let execution = self.new_execution_id();
+        self.drop_outstanding(key);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let arrived = std::mem::take(&mut instance.inbox);
+        let record = &mut instance.record;
+        record.generation += 1;
+        record.tail = 0;
+        record.execution = execution_bytes(execution);
+        if let Some(version) = next.version {
+            record.version = version;
+        }
+        let started = ExecutionStarted {
+            name: record.name.clone(),
+            version: record.version.clone(),
+            input: next.input,
+            execution: record.execution.clone(),
+            start_at: None,
+            parent: record.parents.first().cloned(),
+            tags: record.tags.clone(),
+        };
+        record.start_at = hold_back(&mut instance.renewals, now);
+        instance.unwritten.clear();
+        instance.drop_before = Some(instance.record.generation);
+        // A generation per batch: a tight loop commits each of its rounds.
+        instance.turns_in_batch.1 = TURNS_PER_BATCH_MAX;
+        instance.inbox.push(Event::new(now, started));
+        if !drops {
+            instance.inbox.extend(next.carry_over.into_iter().map(|event| Event::new(now, event)));
+        }
+        instance.inbox.extend(Instance::external_events(arrived));
+        let start_at = Timestamp(instance.record.start_at);
+        if start_at > now {
+            self.wakes.add(start_at, key, Wake::Start);
+        }
+        self.forgotten.push(key);
+        self.enqueue(key);
+    }
+
+    pub(super) fn new_execution_id(&mut self) -> ExecutionId {
+        ExecutionId(u128::from(self.draw()) << 64 | u128::from(self.draw()))
+    }
+}
+
+/// Counts a continue-as-new; gives the time before which the next generation must not begin, 0 for at once.
+fn hold_back(renewals: &mut (Timestamp, u32), now: Timestamp) -> i64 {
+    let minute_over = now.0.saturating_sub(renewals.0.0) >= MINUTE_MS;
+    if minute_over {
+        *renewals = (now, 0);
+    }
+    renewals.1 += 1;
+    if renewals.1 > CONTINUE_AS_NEW_PER_MINUTE { renewals.0.0.saturating_add(MINUTE_MS) } else { 0 }
+}

@@ -1,0 +1,40 @@
+//! Deadlines, soonest first. An entry is a hint: whoever it wakes looks at its own state to see what is due.
+
+use crate::id::InstanceKey;
+use crate::time::Timestamp;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Why an instance is woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wake {
+    /// Its scheduled start.
+    Start,
+    /// A timer.
+    Timer(u32),
+    /// The next attempt of an activity.
+    Retry(u32),
+    /// A time limit of an activity.
+    TaskLimit(u32),
+    /// The next attempt of a child.
+    ChildRetry(u32),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Wakes(BinaryHeap<Reverse<(Timestamp, InstanceKey, Wake)>>);
+
+impl Wakes {
+    pub(super) fn add(&mut self, at: Timestamp, key: InstanceKey, wake: Wake) {
+        self.0.push(Reverse((at, key, wake)));
+    }
+
+    /// The soonest deadline.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        self.0.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// The next entry that is due.
+    pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, InstanceKey, Wake)> {
+        (self.next()? <= now).then(|| self.0.pop().map(|Reverse(entry)| entry)).flatten()
+    }
+}
