@@ -1,5 +1,16 @@
 //! The async host of Perdura: it owns threads, channels and clocks, and lets the pure core decide.
 
+mod activities;
+mod client;
+mod engine;
+mod error;
+mod options;
+mod processor;
+mod reads;
 mod worker;
 
+pub use client::Client;
+pub use engine::Engine;
+pub use error::EngineError;
+pub use options::EngineOptions;
 pub use worker::{ActivityHost, ActivityTask, OrchestrationHost};

@@ -1,0 +1,134 @@
+//! The activities that run in this process, for one partition: which wait, which run, and how they are told to stop.
+
+use crate::processor::Input;
+use crate::worker::{ActivityHost, ActivityTask};
+use bytes::Bytes;
+use perdura_core::Failure;
+use perdura_core::failure::kind;
+use perdura_core::partition::{TaskRef, TaskStart};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) struct Activities {
+    host: Arc<dyn ActivityHost>,
+    /// Where user code runs: never the thread of the processor.
+    runtime: Handle,
+    inputs: mpsc::Sender<Input>,
+    running_max: usize,
+    waiting: VecDeque<TaskStart>,
+    running: FxHashMap<TaskRef, CancellationToken>,
+    draining: bool,
+}
+
+impl Activities {
+    pub(crate) fn new(
+        host: Arc<dyn ActivityHost>,
+        runtime: Handle,
+        inputs: mpsc::Sender<Input>,
+        running_max: usize,
+    ) -> Activities {
+        let running = FxHashMap::default();
+        Activities { host, runtime, inputs, running_max, waiting: VecDeque::new(), running, draining: false }
+    }
+
+    /// Runs an attempt now, or as soon as others have finished.
+    pub(crate) fn start(&mut self, start: TaskStart) {
+        if self.running.len() < self.running_max && !self.draining {
+            self.spawn(start);
+        } else {
+            self.waiting.push_back(start);
+        }
+    }
+
+    /// Nobody waits for this attempt any more.
+    pub(crate) fn cancel(&mut self, task: TaskRef) {
+        match self.running.get(&task) {
+            Some(canceled) => canceled.cancel(),
+            None => self.waiting.retain(|start| start.task != task),
+        }
+    }
+
+    /// An attempt is over; another may take its place.
+    pub(crate) fn finished(&mut self, task: TaskRef) {
+        self.running.remove(&task);
+        if !self.draining
+            && let Some(next) = self.waiting.pop_front()
+        {
+            self.spawn(next);
+        }
+    }
+
+    /// No attempt is started any more.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// The grant is lost: what waits will be handed out again with new counts; what runs is not ours any more.
+    pub(crate) fn let_go(&mut self) {
+        self.waiting.clear();
+        self.running.clear();
+    }
+
+    fn spawn(&mut self, start: TaskStart) {
+        let reference = start.task;
+        let canceled = CancellationToken::new();
+        self.running.insert(reference, canceled.clone());
+        let heartbeats = self.inputs.clone();
+        let scheduled = &start.scheduled;
+        let task = ActivityTask {
+            instance: start.instance,
+            execution: start.execution,
+            task: reference.task,
+            name: scheduled.name.clone(),
+            version: scheduled.version.clone(),
+            input: scheduled.input.clone(),
+            tags: scheduled.tags.clone(),
+            attempt: start.attempt,
+            delivery: reference.delivery,
+            last_heartbeat: start.last_heartbeat,
+            canceled,
+            // A heartbeat that finds the queue full is dropped: the next one says the same.
+            heartbeat: Arc::new(move |details| {
+                let _ = heartbeats.try_send(Input::Heartbeat(reference, details));
+            }),
+        };
+        let (host, inputs) = (self.host.clone(), self.inputs.clone());
+        self.runtime.spawn(async move {
+            let result = run_caught(async move { host.run(task).await }).await;
+            // An error means that the processor is gone for good: nobody is left to be told.
+            let _ = inputs.send(Input::TaskDone(reference, result)).await;
+        });
+    }
+}
+
+/// Runs user code; a panic is a failure like any other.
+async fn run_caught(
+    attempt: impl Future<Output = Result<Option<Bytes>, Failure>>,
+) -> Result<Option<Bytes>, Failure> {
+    let mut attempt = pin!(attempt);
+    std::future::poll_fn(move |context| {
+        match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(context))) {
+            Ok(poll) => poll,
+            Err(panic) => Poll::Ready(Err(Failure::new(kind::PANIC, panic_text(panic.as_ref())))),
+        }
+    })
+    .await
+}
+
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic without a message".into())
+}

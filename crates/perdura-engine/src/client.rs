@@ -1,0 +1,170 @@
+//! What callers do with a hub.
+
+use crate::error::EngineError;
+use crate::processor::{Input, random};
+use crate::reads::open_history;
+use bytes::Bytes;
+use perdura_core::history::{Damaged, Event};
+use perdura_core::partition::{
+    InstanceRecord, InstanceRow, ReplyToken, Request, Response, StartRequest, Started,
+};
+use perdura_core::{InstanceId, InstanceKey};
+use perdura_store::{InstanceQuery, Lookup, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// A client of a running engine. Whatever it is told is durable.
+#[derive(Clone)]
+pub struct Client {
+    store: Arc<dyn Store>,
+    inputs: Arc<[mpsc::Sender<Input>]>,
+    tokens: Arc<AtomicU64>,
+}
+
+impl Client {
+    pub(crate) fn new(store: Arc<dyn Store>, inputs: Arc<[mpsc::Sender<Input>]>) -> Client {
+        Client { store, inputs, tokens: Arc::new(AtomicU64::new(1)) }
+    }
+
+    pub(crate) fn inputs(&self) -> &[mpsc::Sender<Input>] {
+        &self.inputs
+    }
+
+    /// A random id for an instance: 32 hex digits.
+    pub fn random_id() -> Result<InstanceId, EngineError> {
+        Ok(InstanceId::new(&format!("{:032x}", random()?))?)
+    }
+
+    /// Starts an instance, or finds that its id is taken: the answer says which. A start without a request id gets a
+    /// random one, so that the engine itself can ask again after a doubtful commit.
+    pub async fn start(&self, mut start: StartRequest) -> Result<Started, EngineError> {
+        if start.request_id.is_empty() {
+            start.request_id = format!("{:032x}", random()?);
+        }
+        match self.ask(Request::Start(start)).await? {
+            Response::Started(started) => Ok(started),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Sends an external event. It is durable when this returns; who does not wait for it yet gets it later.
+    pub async fn raise_event(
+        &self,
+        id: InstanceId,
+        name: String,
+        input: Option<Bytes>,
+    ) -> Result<(), EngineError> {
+        self.ask(Request::Raise { id, name, input }).await.map(drop)
+    }
+
+    /// Stops an instance until it is resumed; everything that arrives is kept. Twice is as good as once.
+    pub async fn suspend(&self, id: InstanceId, reason: String) -> Result<(), EngineError> {
+        self.ask(Request::Suspend { id, reason }).await.map(drop)
+    }
+
+    /// Lets a suspended instance go on. No effect on one that runs.
+    pub async fn resume(&self, id: InstanceId, reason: String) -> Result<(), EngineError> {
+        self.ask(Request::Resume { id, reason }).await.map(drop)
+    }
+
+    /// Asks an instance to end by its own code: whatever it waits for fails, its activities and children are told.
+    pub async fn cancel(&self, id: InstanceId, reason: String) -> Result<(), EngineError> {
+        self.ask(Request::Cancel { id, reason }).await.map(drop)
+    }
+
+    /// Ends an instance by force, its children too if `recurse`. No effect on one that has ended.
+    pub async fn terminate(&self, id: InstanceId, reason: String, recurse: bool) -> Result<(), EngineError> {
+        self.ask(Request::Terminate { id, reason, recurse }).await.map(drop)
+    }
+
+    /// Removes an instance that has ended, with its history.
+    pub async fn purge(&self, id: InstanceId) -> Result<(), EngineError> {
+        self.ask(Request::Purge { id }).await.map(drop)
+    }
+
+    /// Waits until an instance has ended and gives its record. With the `generation` that a start answered, a later
+    /// start that replaces it is an error; without, the wait is for whatever has the id.
+    pub async fn wait(&self, id: InstanceId, generation: Option<u32>) -> Result<InstanceRecord, EngineError> {
+        match self.ask(Request::Wait { id, generation }).await? {
+            Response::Ended(record) => Ok(*record),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// What is known of an instance; `None` if there is none.
+    pub async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, EngineError> {
+        Ok(self.row(id).await?.map(|(_, record)| record))
+    }
+
+    /// Instances that match, in the order in which they were created within each partition, at most `limit`.
+    pub async fn list(
+        &self,
+        query: InstanceQuery,
+        limit: usize,
+    ) -> Result<Vec<(InstanceKey, InstanceRecord)>, EngineError> {
+        let rows = self.store.query(query, limit).await?;
+        rows.iter().map(|row| Ok((row.key, open(row)?))).collect()
+    }
+
+    /// The history of an instance's present execution; `None` if there is no such instance.
+    pub async fn history(&self, id: &InstanceId) -> Result<Option<Vec<Event>>, EngineError> {
+        let Some((row, record)) = self.row(id).await? else { return Ok(None) };
+        let rows = self.store.history(row.key, record.generation, record.branch, 0, usize::MAX).await?;
+        open_history(&rows).map(Some).map_err(|what| damaged(id, what))
+    }
+
+    /// The store that the engine works on.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    async fn row(&self, id: &InstanceId) -> Result<Option<(InstanceRow, InstanceRecord)>, EngineError> {
+        let row = self.store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
+        row.map(|row| open(&row).map(|record| (row, record))).transpose()
+    }
+
+    async fn ask(&self, request: Request) -> Result<Response, EngineError> {
+        let token = ReplyToken(self.tokens.fetch_add(1, Ordering::Relaxed));
+        let id = request.id().clone();
+        let inputs = &self.inputs[usize::from(id.partition(self.inputs.len() as u16).0)];
+        let (reply, answer) = oneshot::channel();
+        let waits = matches!(request, Request::Wait { .. });
+        inputs.send(Input::Request(token, request, reply)).await.map_err(|_| EngineError::ShuttingDown)?;
+        let mut guard = waits.then(|| StopWaiting { inputs, token: Some(token), id });
+        let answer = answer.await.map_err(|_| EngineError::ShuttingDown)?;
+        if let Some(guard) = &mut guard {
+            guard.token = None;
+        }
+        answer
+    }
+}
+
+/// Tells the processor when a caller gives up waiting.
+struct StopWaiting<'a> {
+    inputs: &'a mpsc::Sender<Input>,
+    token: Option<ReplyToken>,
+    id: InstanceId,
+}
+
+impl Drop for StopWaiting<'_> {
+    fn drop(&mut self) {
+        if let Some(token) = self.token {
+            // If the queue is full the waiter stays until the instance ends, which costs memory only.
+            let _ = self.inputs.try_send(Input::StopWaiting(token, self.id.clone()));
+        }
+    }
+}
+
+fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
+    row.open().map_err(|what| damaged(&row.id, what))
+}
+
+fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
+    EngineError::Damaged { id: id.to_string(), what }
+}
+
+fn unexpected(answer: &Response) -> EngineError {
+    EngineError::System(format!("a bug in the engine: the answer to another question, {answer:?}"))
+}

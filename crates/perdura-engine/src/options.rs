@@ -1,0 +1,25 @@
+//! Settings of an engine.
+
+use perdura_core::Limits;
+use std::time::Duration;
+
+/// Settings of an engine. [`EngineOptions::default`] suits one machine.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Most activities that run at once in this process; the others wait their turn.
+    pub running_activities_max: usize,
+    /// How long a shutdown waits for running activities. What is not finished then runs again after the next start.
+    pub drain_time_max: Duration,
+    /// Limits of instances, payloads and memory.
+    pub limits: Limits,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions {
+            running_activities_max: 1000,
+            drain_time_max: Duration::from_secs(30),
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! The thread that owns a partition: it gives the pure processor its inputs, runs the turns that it asks for, writes
+//! its batches one at a time, and does what comes out.
+//!
+//! One life of the processor lasts as long as its grant. After any outcome of a commit but «committed» the life ends:
+//! the memory is dropped, a new grant taken, and the state loaded again.
+
+use crate::activities::{Activities, panic_text};
+use crate::error::EngineError;
+use crate::options::EngineOptions;
+use crate::reads::{Read, Reads};
+use crate::worker::{ActivityHost, OrchestrationHost};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
+use perdura_core::partition::{
+    Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, TaskRef,
+};
+use perdura_core::{Failure, InstanceId, PartitionId};
+use perdura_store::{BoxFuture, CommitOutcome, Grant, Rejection, Store, StoreError};
+use rustc_hash::FxHashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Inputs that may wait for a processor; callers wait when it is full.
+pub(crate) const INPUTS_MAX: usize = 4096;
+/// Inputs taken before the next batch is sealed.
+const INPUTS_PER_ROUND_MAX: usize = 1024;
+/// Rows read at once in a recovery.
+const RECOVERY_PAGE: usize = 1000;
+/// Wait before the second attempt to take a grant; it doubles up to the maximum.
+const RETRY_WAIT: Duration = Duration::from_millis(50);
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+pub(crate) type Reply = oneshot::Sender<Result<Response, EngineError>>;
+
+/// What comes to a processor from outside.
+pub(crate) enum Input {
+    Request(ReplyToken, Request, Reply),
+    /// A caller does not wait any more.
+    StopWaiting(ReplyToken, InstanceId),
+    TaskDone(TaskRef, Result<Option<Bytes>, Failure>),
+    Heartbeat(TaskRef, Option<Bytes>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// Everything that a processor is made of.
+pub(crate) struct Processor {
+    pub(crate) id: PartitionId,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) orchestrations: Arc<dyn OrchestrationHost>,
+    pub(crate) options: EngineOptions,
+    pub(crate) inputs: mpsc::Receiver<Input>,
+    /// Rings when messages from another partition wait. One bell for each partition.
+    pub(crate) bells: Arc<[Notify]>,
+    pub(crate) activities: Activities,
+    /// Requests that are not answered. They outlive a lost grant.
+    unanswered: FxHashMap<ReplyToken, (Request, Reply)>,
+    shutdown: Vec<oneshot::Sender<()>>,
+    drain_until: Option<tokio::time::Instant>,
+}
+
+/// Why a life of the processor ended.
+enum End {
+    Shutdown,
+    Lost(String),
+}
+
+impl Processor {
+    #[allow(clippy::too_many_arguments)] // Called once, by the engine, with everything it has.
+    pub(crate) fn new(
+        id: PartitionId,
+        store: Arc<dyn Store>,
+        orchestrations: Arc<dyn OrchestrationHost>,
+        host: Arc<dyn ActivityHost>,
+        options: EngineOptions,
+        (sender, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+        bells: Arc<[Notify]>,
+        runtime: Handle,
+    ) -> Processor {
+        let running_max = options.running_activities_max.div_ceil(bells.len().max(1)).max(1);
+        Processor {
+            id,
+            store,
+            orchestrations,
+            inputs,
+            bells,
+            activities: Activities::new(host, runtime, sender, running_max),
+            options,
+            unanswered: FxHashMap::default(),
+            shutdown: Vec::new(),
+            drain_until: None,
+        }
+    }
+
+    /// Lives until it is shut down. `ready` learns how the first grant went.
+    pub(crate) async fn run(mut self, ready: oneshot::Sender<Result<(), EngineError>>) {
+        let mut ready = Some(ready);
+        let mut wait = RETRY_WAIT;
+        loop {
+            let began = tokio::time::Instant::now();
+            let end = match AssertUnwindSafe(self.live(&mut ready)).catch_unwind().await {
+                Ok(end) => end,
+                Err(panic) => End::Lost(format!("a bug in the engine: {}", panic_text(panic.as_ref()))),
+            };
+            let why = match end {
+                End::Shutdown => break,
+                End::Lost(why) => why,
+            };
+            tracing::warn!(partition = self.id.0, %why, "the partition is loaded again");
+            self.activities.let_go();
+            if began.elapsed() > RETRY_WAIT_MAX {
+                wait = RETRY_WAIT;
+            }
+            self.settle_after_loss(&why, wait > RETRY_WAIT);
+            if self.pause(wait, &why).await {
+                break;
+            }
+            wait = (wait * 2).min(RETRY_WAIT_MAX);
+        }
+        for (_, (_, reply)) in self.unanswered.drain() {
+            let _ = reply.send(Err(EngineError::ShuttingDown));
+        }
+        for done in self.shutdown.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    /// What becomes of requests whose fate the lost memory knew: those that may be asked twice are asked again in the
+    /// next life, the others learn that nobody knows. When it takes long, callers are not kept waiting.
+    fn settle_after_loss(&mut self, why: &str, takes_long: bool) {
+        let kept = |request: &Request| match request {
+            Request::Wait { .. } => true,
+            other => other.is_idempotent() && !takes_long,
+        };
+        let tokens: Vec<ReplyToken> =
+            self.unanswered.iter().filter(|(_, (r, _))| !kept(r)).map(|(token, _)| *token).collect();
+        for token in tokens {
+            if let Some((_, reply)) = self.unanswered.remove(&token) {
+                let _ = reply.send(Err(EngineError::OutcomeUnknown { why: why.to_owned() }));
+            }
+        }
+    }
+
+    /// Waits before the next attempt; requests that come meanwhile are refused unless it is short. Says whether to end.
+    async fn pause(&mut self, wait: Duration, why: &str) -> bool {
+        let until = tokio::time::Instant::now() + wait;
+        while let Ok(input) = tokio::time::timeout_at(until, self.inputs.recv()).await {
+            match input {
+                Some(Input::Request(token, request @ Request::Wait { .. }, reply)) => {
+                    self.unanswered.insert(token, (request, reply));
+                }
+                Some(Input::Request(_, _, reply)) => {
+                    let _ = reply.send(Err(EngineError::Unavailable { why: why.to_owned() }));
+                }
+                Some(Input::StopWaiting(token, _)) => {
+                    self.unanswered.remove(&token);
+                }
+                Some(Input::Shutdown(done)) => {
+                    self.shutdown.push(done);
+                    return true;
+                }
+                // Attempts of the lost life: they are handed out again.
+                Some(Input::TaskDone(..) | Input::Heartbeat(..)) => {}
+                None => return true,
+            }
+        }
+        false
+    }
+
+    /// One life: from a grant to its loss, or to a shutdown.
+    async fn live(&mut self, ready: &mut Option<oneshot::Sender<Result<(), EngineError>>>) -> End {
+        let mut life = match self.begin_life().await {
+            Ok(life) => life,
+            Err(error) => {
+                let why = error.to_string();
+                if let Some(ready) = ready.take() {
+                    let _ = ready.send(Err(error));
+                    return End::Shutdown;
+                }
+                return End::Lost(why);
+            }
+        };
+        if let Some(ready) = ready.take() {
+            let _ = ready.send(Ok(()));
+        }
+        let asked: Vec<_> =
+            self.unanswered.iter().map(|(token, (request, _))| (*token, request.clone())).collect();
+        for (token, request) in asked {
+            life.partition.request(token, request, self.store.now());
+        }
+        loop {
+            match self.round(&mut life).await {
+                Ok(false) => {}
+                Ok(true) => return End::Shutdown,
+                Err(why) => return End::Lost(why),
+            }
+        }
+    }
+
+    async fn begin_life(&mut self) -> Result<Life, EngineError> {
+        let (nonce, seed) = (random()?, random()?);
+        let grant = self.store.acquire(self.id, nonce).await?;
+        let mut partition = Partition::new(PartitionConfig {
+            id: self.id,
+            partitions: self.store.partitions(),
+            next_key: grant.next_key,
+            next_envelope: grant.next_envelope,
+            seed,
+            limits: self.options.limits.clone(),
+            bug: None,
+        });
+        let mut after = None;
+        loop {
+            let rows = self.store.unfinished(self.id, after, RECOVERY_PAGE).await?;
+            let Some(last) = rows.last() else { break };
+            after = Some(last.key);
+            partition.recover(rows, self.store.now());
+        }
+        let runner = self.orchestrations.runner();
+        let reads = Reads::new(self.store.clone());
+        let mut life = Life { partition, runner, grant, reads, commit: None };
+        life.reads.messages(self.id);
+        Ok(life)
+    }
+
+    /// Takes what has come, decides, writes, and waits for something to happen. Says whether to shut down.
+    async fn round(&mut self, life: &mut Life) -> Result<bool, String> {
+        for _ in 0..INPUTS_PER_ROUND_MAX {
+            match self.inputs.try_recv() {
+                Ok(input) => self.take(life, input),
+                Err(_) => break,
+            }
+        }
+        let now = self.store.now();
+        if life.partition.next_deadline().is_some_and(|deadline| deadline <= now) {
+            life.partition.tick(now);
+        }
+        life.settle(&*self.store)?;
+        if life.commit.is_none() {
+            let (batch, effects) = life.partition.seal().map_err(|damage| damage.to_string())?;
+            self.perform(effects);
+            life.commit = batch.map(|batch| {
+                let (store, grant) = (self.store.clone(), life.grant.clone());
+                async move { store.commit(&grant, batch).await }.boxed()
+            });
+        }
+        if self.is_drained(life) {
+            return Ok(true);
+        }
+        self.wait(life).await.map(|()| false)
+    }
+
+    /// Waits for whatever comes first.
+    async fn wait(&mut self, life: &mut Life) -> Result<(), String> {
+        let mut timer =
+            life.partition.next_deadline().map(|at| Box::pin(tokio::time::sleep(self.store.now().until(at))));
+        let mut drained = self.drain_until.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        tokio::select! {
+            biased;
+            outcome = maybe(life.commit.as_mut()) => {
+                life.commit = None;
+                after_commit(outcome)?;
+                let effects = life.partition.committed();
+                self.perform(effects);
+            }
+            Some(read) = life.reads.next() => life.take_read(read, &*self.store)?,
+            input = self.inputs.recv() => match input {
+                Some(input) => self.take(life, input),
+                None => self.drain(),
+            },
+            () = self.bells[usize::from(self.id.0)].notified() => life.reads.messages(self.id),
+            () = maybe(timer.as_mut()) => {}
+            () = maybe(drained.as_mut()) => {}
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, life: &mut Life, input: Input) {
+        let now = self.store.now();
+        match input {
+            Input::Request(_, _, reply) if self.drain_until.is_some() => {
+                let _ = reply.send(Err(EngineError::ShuttingDown));
+            }
+            Input::Request(token, request, reply) => {
+                life.partition.request(token, request.clone(), now);
+                self.unanswered.insert(token, (request, reply));
+            }
+            Input::StopWaiting(token, id) => {
+                self.unanswered.remove(&token);
+                life.partition.stop_waiting(token, &id);
+            }
+            Input::TaskDone(task, result) => {
+                self.activities.finished(task);
+                life.partition.task_done(task, result, now);
+            }
+            Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
+            Input::Shutdown(done) => {
+                self.shutdown.push(done);
+                self.drain();
+            }
+        }
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Reply(token, answer) => self.answer(token, answer),
+                Effect::StartTask(start) => self.activities.start(start),
+                Effect::CancelTask(task) => self.activities.cancel(task),
+                Effect::Notify(partition) => {
+                    if let Some(bell) = self.bells.get(usize::from(partition.0)) {
+                        bell.notify_one();
+                    }
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, token: ReplyToken, answer: Result<Response, RequestError>) {
+        if let Some((_, reply)) = self.unanswered.remove(&token) {
+            // An error means that the caller has gone.
+            let _ = reply.send(answer.map_err(EngineError::from));
+        }
+    }
+
+    /// Begins to end: no new activity, no new request; what runs may finish.
+    fn drain(&mut self) {
+        if self.drain_until.is_none() {
+            self.drain_until = Some(tokio::time::Instant::now() + self.options.drain_time_max);
+            self.activities.drain();
+            self.inputs.close();
+        }
+    }
+
+    fn is_drained(&self, life: &Life) -> bool {
+        let quiet = life.commit.is_none() && !life.partition.has_something_to_seal();
+        self.drain_until.is_some_and(|until| {
+            quiet && (self.activities.running() == 0 || tokio::time::Instant::now() >= until)
+        })
+    }
+}
+
+/// The state that a lost grant takes with it.
+struct Life {
+    partition: Partition,
+    runner: Box<dyn Runner>,
+    grant: Grant,
+    reads: Reads,
+    commit: Option<BoxFuture<'static, CommitOutcome>>,
+}
+
+impl Life {
+    /// Runs turns and reads what they need until nothing more can be done without waiting.
+    fn settle(&mut self, store: &dyn Store) -> Result<(), String> {
+        loop {
+            for key in self.partition.forgotten() {
+                self.runner.forget(key);
+            }
+            while let Some(turn) = self.partition.next_turn() {
+                self.run_turn(turn);
+                for key in self.partition.forgotten() {
+                    self.runner.forget(key);
+                }
+            }
+            self.reads.begin(self.partition.needs());
+            match self.reads.next().now_or_never() {
+                Some(Some(read)) => self.take_read(read, store)?,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn run_turn(&mut self, turn: Turn) {
+        match self.runner.run(&turn, None) {
+            Run::Finished(outcome) => self.partition.finish_turn(turn, outcome),
+            Run::NeedsHistory => self.partition.park_turn(turn),
+        }
+    }
+
+    fn take_read(&mut self, read: Read, store: &dyn Store) -> Result<(), String> {
+        let now = store.now();
+        let failed = |error: StoreError| error.to_string();
+        match read {
+            Read::Rows(rows) => {
+                for (asked, row) in rows.map_err(failed)? {
+                    match asked {
+                        perdura_store::Lookup::Id(id) => self.partition.found_id(&id, row, now),
+                        perdura_store::Lookup::Key(key) => self.partition.found_key(key, row, now),
+                    }
+                }
+            }
+            Read::History { key, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
+                Ok(events) => {
+                    if let Some(turn) = self.partition.history_read(key, &events, now) {
+                        self.run_turn_with(turn, &events);
+                    }
+                }
+                Err(damage) => self.partition.history_damaged(key, &damage.to_string(), now),
+            },
+            Read::Messages(envelopes) => {
+                self.partition
+                    .deliver(envelopes.map_err(failed)?, now)
+                    .map_err(|damage| damage.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_turn_with(&mut self, turn: Turn, history: &[perdura_core::history::Event]) {
+        let outcome = match self.runner.run(&turn, Some(history)) {
+            Run::Finished(outcome) => outcome,
+            Run::NeedsHistory => {
+                TurnOutcome::CannotRun("its history was read, but the runner asked for it again".into())
+            }
+        };
+        self.partition.finish_turn(turn, outcome);
+    }
+}
+
+/// The outcome of a commit, as the life of the processor sees it.
+fn after_commit(outcome: CommitOutcome) -> Result<(), String> {
+    match outcome {
+        CommitOutcome::Committed => Ok(()),
+        CommitOutcome::Fenced => Err("another process has taken the partition over".into()),
+        CommitOutcome::Rejected(rejection @ Rejection::Full) => Err(format!("{rejection}; free some space")),
+        CommitOutcome::Rejected(rejection) => Err(format!("the store refused a batch: {rejection}")),
+        CommitOutcome::Unknown(why) => Err(format!("the outcome of a commit is unknown: {why}")),
+    }
+}
+
+/// Waits for a future that may not be there.
+async fn maybe<F: Future + Unpin>(future: Option<&mut F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// 128 random bits from the operating system.
+pub(crate) fn random() -> Result<u128, EngineError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| EngineError::System(format!("no random numbers: {e}")))?;
+    Ok(u128::from_le_bytes(bytes))
+}

@@ -1,0 +1,102 @@
+//! What a processor reads from its store while it goes on with other things.
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use perdura_core::history::{Damaged, Event};
+use perdura_core::partition::{Envelope, HistoryRow, InstanceRow, Need};
+use perdura_core::{InstanceKey, PartitionId};
+use perdura_store::{BoxFuture, Lookup, Store, StoreError};
+use std::sync::Arc;
+
+/// Messages taken at once.
+const MESSAGES_PAGE: usize = 1000;
+
+/// Something that was read.
+pub(crate) enum Read {
+    Rows(Result<Vec<(Lookup, Option<InstanceRow>)>, StoreError>),
+    History { key: InstanceKey, rows: Result<Vec<HistoryRow>, StoreError> },
+    Messages(Result<Vec<Envelope>, StoreError>),
+}
+
+/// The reads that are under way.
+pub(crate) struct Reads {
+    store: Arc<dyn Store>,
+    pending: FuturesUnordered<BoxFuture<'static, Read>>,
+}
+
+impl Reads {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Reads {
+        Reads { store, pending: FuturesUnordered::new() }
+    }
+
+    /// Begins to read what a processor needs: rows together, each history by itself.
+    pub(crate) fn begin(&mut self, needs: Vec<Need>) {
+        let mut lookups = Vec::new();
+        for need in needs {
+            match need {
+                Need::FindId(id) => lookups.push(Lookup::Id(id)),
+                Need::FindKey(key) => lookups.push(Lookup::Key(key)),
+                Need::History { key, generation, branch } => {
+                    let store = self.store.clone();
+                    self.pending.push(Box::pin(async move {
+                        let rows = store.history(key, generation, branch, 0, usize::MAX).await;
+                        Read::History { key, rows }
+                    }));
+                }
+            }
+        }
+        if !lookups.is_empty() {
+            let store = self.store.clone();
+            self.pending.push(Box::pin(async move {
+                let rows = store.find(lookups.clone()).await;
+                Read::Rows(rows.map(|rows| lookups.into_iter().zip(rows).collect()))
+            }));
+        }
+    }
+
+    /// Begins to read messages for the partition, page by page.
+    pub(crate) fn messages(&mut self, partition: PartitionId) {
+        let store = self.store.clone();
+        self.pending.push(Box::pin(async move {
+            let mut all = Vec::new();
+            let mut after = None;
+            loop {
+                match store.messages(partition, after, MESSAGES_PAGE).await {
+                    Ok(page) => {
+                        let full = page.len() == MESSAGES_PAGE;
+                        all.extend(page);
+                        after = all.last().map(|e: &Envelope| perdura_core::partition::EnvelopeId {
+                            from: e.from,
+                            number: e.number,
+                        });
+                        if !full {
+                            return Read::Messages(Ok(all));
+                        }
+                    }
+                    Err(error) => return Read::Messages(Err(error)),
+                }
+            }
+        }));
+    }
+
+    /// The next read that is finished; `None` if none is under way.
+    pub(crate) async fn next(&mut self) -> Option<Read> {
+        self.pending.next().await
+    }
+}
+
+/// The events of history rows, checked to be without a gap.
+pub(crate) fn open_history(rows: &[HistoryRow]) -> Result<Vec<Event>, Damaged> {
+    let mut events = Vec::new();
+    for row in rows {
+        if row.first != events.len() as u64 {
+            return Err(Damaged::Contradiction(format!(
+                "event {} follows event {}",
+                row.first,
+                events.len()
+            )));
+        }
+        events.extend(row.open()?);
+    }
+    Ok(events)
+}
