@@ -96,8 +96,11 @@ impl Partition {
 
     /// The execution that has the id ends, its children too, and a new one begins in its place.
     fn replace(&mut self, key: InstanceKey, start: Start) -> Started {
-        if self.instances.get(&key).is_some_and(|instance| instance.is_active()) {
-            self.terminate(key, "replaced by a new start".into(), true);
+        // Whoever waits is answered when it is known whom the new execution leaves waiting.
+        let waiters = self.instances.get_mut(&key).map(|instance| std::mem::take(&mut instance.waiters));
+        self.terminate(key, "replaced by a new start".into(), true);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.waiters = waiters.unwrap_or_default();
         }
         self.begin(key, start, StartOutcome::Replaced)
     }

@@ -1,0 +1,279 @@
+//! A processor with a store made of maps and orchestrations made of closures.
+
+use bytes::Bytes;
+use perdura_core::history::*;
+use perdura_core::orchestration::{Decision, Turn, TurnOutcome, TurnResult};
+use perdura_core::partition::*;
+use perdura_core::*;
+use std::collections::BTreeMap;
+
+pub type Script = Box<dyn FnMut(&Turn) -> Vec<Decision>>;
+
+pub struct Bed {
+    pub partition: Partition,
+    pub now: i64,
+    /// What the runner does, by orchestration name; a name that is not here cannot run.
+    pub scripts: BTreeMap<String, Script>,
+    pub rows: BTreeMap<InstanceKey, InstanceRow>,
+    pub history: BTreeMap<(InstanceKey, u32), Vec<Event>>,
+    pub batches: Vec<Batch>,
+    pub replies: BTreeMap<u64, Result<Response, RequestError>>,
+    pub started: Vec<TaskStart>,
+    pub canceled: Vec<TaskRef>,
+    next_token: u64,
+    lives: u128,
+    limits: Limits,
+}
+
+impl Bed {
+    pub fn new() -> Bed {
+        Bed::with_limits(Limits::default())
+    }
+
+    pub fn with_limits(limits: Limits) -> Bed {
+        Bed {
+            partition: partition(1, 1, limits.clone()),
+            now: 1_000_000,
+            scripts: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            history: BTreeMap::new(),
+            batches: Vec::new(),
+            replies: BTreeMap::new(),
+            started: Vec::new(),
+            canceled: Vec::new(),
+            next_token: 0,
+            lives: 1,
+            limits,
+        }
+    }
+
+    pub fn script(&mut self, name: &str, script: impl FnMut(&Turn) -> Vec<Decision> + 'static) {
+        self.scripts.insert(name.into(), Box::new(script));
+    }
+
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.now)
+    }
+
+    /// Asks without committing; gives the token.
+    pub fn ask(&mut self, request: Request) -> u64 {
+        self.next_token += 1;
+        self.partition.request(ReplyToken(self.next_token), request, self.now());
+        self.next_token
+    }
+
+    /// Asks, commits, and gives the answer.
+    pub fn call(&mut self, request: Request) -> Result<Response, RequestError> {
+        let token = self.ask(request);
+        self.settle();
+        self.replies.remove(&token).expect("an answer")
+    }
+
+    pub fn start(&mut self, id: &str, name: &str) -> Started {
+        match self.call(Request::Start(start(id, name))) {
+            Ok(Response::Started(started)) => started,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn task_done(&mut self, task: TaskRef, result: Result<&'static str, Failure>) {
+        self.partition.task_done(task, result.map(|text| Some(Bytes::from(text))), self.now());
+        self.settle();
+    }
+
+    pub fn pass(&mut self, ms: i64) {
+        self.now += ms;
+        self.partition.tick(self.now());
+        self.settle();
+    }
+
+    /// Runs turns and reads rows, but commits nothing.
+    pub fn run(&mut self) {
+        loop {
+            let needs = self.partition.needs();
+            let turn = self.partition.next_turn();
+            if needs.is_empty() && turn.is_none() {
+                return;
+            }
+            for need in needs {
+                let now = self.now();
+                match need {
+                    Need::FindId(id) => {
+                        let row = self.rows.values().find(|row| row.id == id).cloned();
+                        self.partition.found_id(&id, row, now);
+                    }
+                    Need::FindKey(key) => self.partition.found_key(key, self.rows.get(&key).cloned(), now),
+                    Need::History { key, generation, .. } => {
+                        let events = self.history.get(&(key, generation)).cloned().unwrap_or_default();
+                        if let Some(turn) = self.partition.history_read(key, &events, now) {
+                            self.run_turn(turn);
+                        }
+                    }
+                }
+            }
+            if let Some(turn) = turn {
+                self.run_turn(turn);
+            }
+        }
+    }
+
+    fn run_turn(&mut self, turn: Turn) {
+        let outcome = match self.scripts.get_mut(&turn.name) {
+            Some(script) => TurnOutcome::Done(TurnResult { decisions: script(&turn), custom_status: None }),
+            None => TurnOutcome::CannotRun(format!("nobody runs {:?}", turn.name)),
+        };
+        self.partition.finish_turn(turn, outcome);
+    }
+
+    /// Writes one batch; says whether there was one.
+    pub fn commit(&mut self) -> bool {
+        let (batch, effects) = self.partition.seal().unwrap();
+        self.perform(effects);
+        let Some(batch) = batch else { return false };
+        self.apply(&batch);
+        self.batches.push(batch);
+        let effects = self.partition.committed();
+        self.perform(effects);
+        true
+    }
+
+    /// Runs and commits until nothing is left to do.
+    pub fn settle(&mut self) {
+        self.run();
+        while self.commit() {
+            self.run();
+        }
+    }
+
+    /// The process dies: what is not committed is gone, and a new processor takes over.
+    pub fn crash(&mut self) {
+        self.lives += 1;
+        let next_key = self.rows.keys().map(|key| key.number() + 1).max().unwrap_or(1);
+        self.partition = partition(next_key, self.lives, self.limits.clone());
+        self.started.clear();
+        self.canceled.clear();
+        let unfinished: Vec<_> =
+            self.rows.values().filter(|row| !row.status.is_terminal()).cloned().collect();
+        self.partition.recover(unfinished, self.now());
+        self.settle();
+    }
+
+    pub fn record(&self, id: &str) -> InstanceRecord {
+        let row = self.rows.values().find(|row| row.id.as_str() == id).expect("a row");
+        row.open().unwrap()
+    }
+
+    pub fn status(&self, id: &str) -> Status {
+        self.record(id).status().unwrap()
+    }
+
+    pub fn events(&self, id: &str) -> Vec<&'static str> {
+        let row = self.rows.values().find(|row| row.id.as_str() == id).expect("a row");
+        self.history[&(row.key, row.generation)].iter().map(|event| event.kind.name()).collect()
+    }
+
+    pub fn last_started(&self) -> TaskStart {
+        self.started.last().expect("a started task").clone()
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Reply(token, answer) => {
+                    assert!(self.replies.insert(token.0, answer).is_none(), "answered twice");
+                }
+                Effect::StartTask(start) => self.started.push(start),
+                Effect::CancelTask(task) => self.canceled.push(task),
+                Effect::Notify(_) => {}
+            }
+        }
+    }
+
+    fn apply(&mut self, batch: &Batch) {
+        assert!(batch.not_before.is_none_or(|at| at <= self.now()), "fired early");
+        for key in &batch.purge {
+            self.rows.remove(key);
+            self.history.retain(|(of, _), _| of != key);
+        }
+        for write in &batch.writes {
+            let row = &write.row;
+            let stored = self.rows.get(&row.key);
+            let tail = stored.map(|r| Tail { generation: r.generation, branch: r.branch, events: r.tail });
+            assert_eq!(tail, write.expected, "the processor is wrong about the store");
+            if let Some(history) = &write.history {
+                let events = self.history.entry((row.key, history.generation)).or_default();
+                assert_eq!(events.len() as u64, history.first, "a hole");
+                events.extend(history.open().unwrap());
+                assert_eq!(events.len() as u64, row.tail);
+            }
+            if let Some(before) = write.drop_generations_before {
+                self.history.retain(|(key, generation), _| *key != row.key || *generation >= before);
+            }
+            row.open().unwrap();
+            self.rows.insert(row.key, row.clone());
+        }
+    }
+}
+
+fn partition(next_key: u64, seed: u128, limits: Limits) -> Partition {
+    let id = PartitionId(0);
+    Partition::new(PartitionConfig { id, partitions: 1, next_key, next_envelope: 1, seed, limits, bug: None })
+}
+
+pub fn id(text: &str) -> InstanceId {
+    InstanceId::new(text).unwrap()
+}
+
+pub fn start(text: &str, name: &str) -> StartRequest {
+    StartRequest {
+        id: id(text),
+        fresh: false,
+        name: name.into(),
+        version: String::new(),
+        input: None,
+        tags: Tags::new(),
+        start_at: None,
+        reuse: ReusePolicy::FAIL,
+        request_id: String::new(),
+    }
+}
+
+pub fn raise(text: &str, name: &str) -> Request {
+    Request::Raise { id: id(text), name: name.into(), input: None }
+}
+
+pub fn task(number: u32, name: &str) -> Decision {
+    Decision::ScheduleTask(TaskScheduled { id: number, name: name.into(), ..Default::default() })
+}
+
+pub fn timer(number: u32, at: i64) -> Decision {
+    Decision::CreateTimer(TimerCreated { id: number, fire_at: at })
+}
+
+pub fn child(number: u32, name: &str, instance: &str) -> Decision {
+    Decision::ScheduleSubOrchestration(SubOrchestrationScheduled {
+        id: number,
+        name: name.into(),
+        instance: instance.into(),
+        ..Default::default()
+    })
+}
+
+pub fn complete() -> Decision {
+    Decision::Complete(ExecutionCompleted::new(Status::Completed, Some(Bytes::from("done")), None))
+}
+
+pub fn fail(message: &str) -> Decision {
+    Decision::Complete(ExecutionCompleted::new(Status::Failed, None, Some(Failure::new("E", message))))
+}
+
+/// The events of a turn that came from outside, by name.
+pub fn news(turn: &Turn) -> Vec<&'static str> {
+    turn.events[1..].iter().map(|event| event.kind.name()).collect()
+}
+
+/// Runs its steps one after another, a turn each, then nothing.
+pub fn steps(steps: Vec<Vec<Decision>>) -> impl FnMut(&Turn) -> Vec<Decision> + 'static {
+    let mut steps = steps.into_iter();
+    move |_| steps.next().unwrap_or_default()
+}

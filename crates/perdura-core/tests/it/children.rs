@@ -1,0 +1,171 @@
+//! Sub-orchestrations.
+
+use crate::bed::*;
+use perdura_core::history::{EventKind, SubOrchestrationScheduled};
+use perdura_core::orchestration::{Decision, Turn};
+use perdura_core::partition::{Request, StartRequest};
+use perdura_core::{OnExisting, RetryPolicy, ReusePolicy, Status};
+
+/// Starts `first`, then ends as its child did.
+fn parent(first: Decision) -> impl FnMut(&Turn) -> Vec<Decision> + 'static {
+    let mut first = Some(first);
+    move |turn| {
+        for event in &turn.events {
+            match &event.kind {
+                EventKind::SubOrchestrationCompleted(_) => return vec![complete()],
+                EventKind::SubOrchestrationFailed(failed) => {
+                    return vec![fail(&failed.failure.as_ref().unwrap().kind)];
+                }
+                _ => {}
+            }
+        }
+        first.take().into_iter().collect()
+    }
+}
+
+fn failure_kind(bed: &Bed, id: &str) -> String {
+    bed.record(id).failure.expect("a failure").message
+}
+
+#[test]
+fn a_child_runs_and_answers_in_the_same_commit_when_nothing_is_slow() {
+    let mut bed = Bed::new();
+    bed.script("p", parent(child(0, "c", "")));
+    bed.script("c", |_| vec![complete()]);
+    bed.start("x", "p");
+    assert_eq!((bed.status("x"), bed.status("x:1:0000")), (Status::Completed, Status::Completed));
+    assert_eq!(bed.batches.len(), 1);
+}
+
+#[test]
+fn a_childs_failure_reaches_its_parent_as_it_is() {
+    let mut bed = Bed::new();
+    bed.script("p", parent(child(0, "c", "")));
+    bed.script("c", |_| vec![fail("boom")]);
+    bed.start("x", "p");
+    assert_eq!((bed.status("x"), failure_kind(&bed, "x").as_str()), (Status::Failed, "E"));
+}
+
+#[test]
+fn a_failed_child_is_started_again_by_its_policy_across_a_crash() {
+    let mut bed = Bed::new();
+    let retry = RetryPolicy { attempts_max: 3, backoff_ms: 100, backoff_factor: 1.0, ..Default::default() };
+    bed.script(
+        "p",
+        parent(Decision::ScheduleSubOrchestration(SubOrchestrationScheduled {
+            id: 0,
+            name: "c".into(),
+            retry: Some(retry),
+            ..Default::default()
+        })),
+    );
+    let mut rounds = 0;
+    bed.script("c", move |_| {
+        rounds += 1;
+        if rounds < 3 { vec![fail("not yet")] } else { vec![complete()] }
+    });
+    bed.start("x", "p");
+    bed.pass(99);
+    assert_eq!(bed.record("x").children[0].attempt, 2);
+    bed.crash();
+    bed.pass(1);
+    assert_eq!(bed.record("x").children[0].attempt, 3);
+    bed.pass(100);
+    assert_eq!(bed.status("x"), Status::Completed);
+}
+
+#[test]
+fn a_child_with_a_taken_id_follows_the_reuse_policy() {
+    let with_policy = |reuse: ReusePolicy| {
+        let mut bed = Bed::new();
+        bed.script("c", |turn| if turn.from == 0 { vec![task(0, "a")] } else { vec![complete()] });
+        bed.start("kid", "c");
+        let asked = bed.call(Request::Start(StartRequest { reuse, ..start("kid", "c") }));
+        (bed, asked.map_err(|e| e.to_string()))
+    };
+    // The same answers that a client gets.
+    assert!(with_policy(ReusePolicy::FAIL).1.is_err());
+    assert!(with_policy(ReusePolicy::USE_EXISTING).1.is_ok());
+
+    let mut bed = Bed::new();
+    bed.script("c", |turn| if turn.from == 0 { vec![task(0, "a")] } else { vec![complete()] });
+    bed.script("p", parent(child(0, "c", "kid")));
+    bed.start("kid", "c");
+    bed.start("x", "p");
+    assert_eq!((bed.status("x"), bed.status("kid")), (Status::Failed, Status::Running));
+    assert_eq!(failure_kind(&bed, "x"), "perdura.AlreadyExists");
+}
+
+#[test]
+fn a_parent_can_attach_to_an_instance_that_was_there() {
+    for ends_before in [true, false] {
+        let mut bed = Bed::new();
+        bed.script("c", |turn| if turn.from == 0 { vec![task(0, "a")] } else { vec![complete()] });
+        // Two bits per status: 1 is «use existing».
+        let reuse = 0b01_01_01_01_01_01_01_01;
+        bed.script(
+            "p",
+            parent(Decision::ScheduleSubOrchestration(SubOrchestrationScheduled {
+                id: 0,
+                name: "c".into(),
+                instance: "kid".into(),
+                reuse,
+                ..Default::default()
+            })),
+        );
+        bed.start("kid", "c");
+        let task = bed.last_started().task;
+        if ends_before {
+            bed.task_done(task, Ok("1"));
+            bed.start("x", "p");
+        } else {
+            bed.start("x", "p");
+            assert_eq!(bed.status("x"), Status::Running);
+            bed.task_done(task, Ok("1"));
+        }
+        assert_eq!(bed.status("x"), Status::Completed, "ends_before: {ends_before}");
+    }
+}
+
+#[test]
+fn a_recursive_termination_reaches_grandchildren_and_a_plain_one_does_not() {
+    for recurse in [true, false] {
+        let mut bed = Bed::new();
+        bed.script("p", parent(child(0, "m", "mid")));
+        bed.script("m", parent(child(0, "c", "leaf")));
+        bed.script("c", |_| vec![]);
+        bed.start("x", "p");
+        bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse }).unwrap();
+        let expected = if recurse { Status::Terminated } else { Status::Running };
+        assert_eq!((bed.status("mid"), bed.status("leaf")), (expected, expected));
+    }
+}
+
+#[test]
+fn a_terminated_child_is_an_answer_to_its_parent() {
+    let mut bed = Bed::new();
+    bed.script("p", parent(child(0, "c", "kid")));
+    bed.script("c", |_| vec![]);
+    bed.start("x", "p");
+    bed.call(Request::Terminate { id: id("kid"), reason: "r".into(), recurse: false }).unwrap();
+    assert_eq!((bed.status("x"), failure_kind(&bed, "x").as_str()), (Status::Failed, "perdura.Terminated"));
+}
+
+#[test]
+fn the_children_of_a_replaced_instance_end_and_never_answer_the_new_run() {
+    let mut bed = Bed::new();
+    bed.script("p", |turn| if turn.from == 0 { vec![child(0, "c", "")] } else { vec![complete()] });
+    bed.script("c", |turn| if turn.from == 0 { vec![task(0, "a")] } else { vec![complete()] });
+    bed.start("x", "p");
+    let old = bed.last_started().task;
+    let replace =
+        StartRequest { reuse: ReusePolicy::FAIL.when_active(OnExisting::Replace), ..start("x", "p") };
+    bed.call(Request::Start(replace)).unwrap();
+    assert_eq!(bed.status("x:1:0000"), Status::Terminated);
+    assert_eq!((bed.status("x"), bed.status("x:2:0000")), (Status::Running, Status::Running));
+    bed.task_done(old, Ok("late"));
+    assert_eq!(bed.status("x"), Status::Running);
+    let new = bed.last_started().task;
+    bed.task_done(new, Ok("ok"));
+    assert_eq!(bed.status("x"), Status::Completed);
+}
