@@ -131,12 +131,14 @@ impl ReusePolicy {
     }
 
     /// The policy as one number, two bits per status.
-    pub(crate) fn to_bits(self) -> u32 {
+    #[must_use]
+    pub fn to_bits(self) -> u32 {
         self.0.iter().enumerate().fold(0, |bits, (i, action)| bits | (*action as u32) << (2 * i))
     }
 
     /// The policy of a number that [`to_bits`](Self::to_bits) made; an action of a later version reads as `Fail`.
-    pub(crate) fn from_bits(bits: u32) -> Self {
+    #[must_use]
+    pub fn from_bits(bits: u32) -> Self {
         let mut policy = ReusePolicy::FAIL;
         for (i, action) in policy.0.iter_mut().enumerate() {
             *action = match bits >> (2 * i) & 3 {

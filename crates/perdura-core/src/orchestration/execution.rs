@@ -60,23 +60,51 @@ pub struct Execution {
     /// Something new for the code arrived since it last ran.
     news: bool,
     replaying: bool,
-    /// What arrived, by order of arrival, until the code takes it.
-    results: BTreeMap<Ticket, (u64, Result<Option<Bytes>, Failure>)>,
+    /// What arrived, until the code takes it.
+    results: BTreeMap<Ticket, Arrived>,
     arrivals: u64,
+    /// Tickets whose results the code has not been told of since it last ran.
+    arrived: Vec<Ticket>,
     /// Tasks, timers and children without a result.
     pending: BTreeMap<Ticket, ()>,
     /// External events that nobody has taken, and who waits for one, by name.
     mailboxes: BTreeMap<String, Mailbox>,
-    canceled: Option<String>,
+    /// When it was asked to cancel, among the arrivals, and why.
+    canceled: Option<(u64, String)>,
     custom_status: Option<Bytes>,
     custom_status_changed: bool,
     ended: bool,
 }
 
+impl Info {
+    /// The parent's instance id, if it is a child.
+    #[must_use]
+    pub fn parent_id(&self) -> Option<InstanceId> {
+        self.parent.as_ref().map(|parent| InstanceId::recorded(&parent.instance))
+    }
+}
+
+#[derive(Debug)]
+struct Arrived {
+    /// Rises from arrival to arrival.
+    order: u64,
+    /// The number of the external event, if it is one, so that it can go back to its place.
+    event: u64,
+    result: Result<Option<Bytes>, Failure>,
+}
+
+/// Events wait in the order in which they came, waiters in the order in which they began; one of the lists is empty.
 #[derive(Debug, Default)]
 struct Mailbox {
     events: VecDeque<(u64, Option<Bytes>)>,
     waiting: VecDeque<Ticket>,
+}
+
+impl Mailbox {
+    fn put_back(&mut self, number: u64, input: Option<Bytes>) {
+        let at = self.events.partition_point(|(other, _)| *other < number);
+        self.events.insert(at, (number, input));
+    }
 }
 
 impl Execution {
@@ -105,6 +133,7 @@ impl Execution {
             replaying: false,
             results: BTreeMap::new(),
             arrivals: 0,
+            arrived: Vec::new(),
             pending: BTreeMap::new(),
             mailboxes: BTreeMap::new(),
             canceled: None,
@@ -128,9 +157,29 @@ impl Execution {
         self.news
     }
 
-    /// To be called when the code has run.
-    pub fn ran(&mut self) {
+    /// To be called when the code is about to run. What becomes new while it runs (an event that one wait gave back and
+    /// another took) asks for one more run.
+    pub fn running(&mut self) {
         self.news = false;
+        self.arrived.clear();
+    }
+
+    /// Tickets whose results came since the code last ran, in order of arrival.
+    #[must_use]
+    pub fn arrived(&self) -> &[Ticket] {
+        &self.arrived
+    }
+
+    /// How many events the history has when the decisions made so far are recorded: where the next turn begins.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.events
+    }
+
+    /// Whether the code has decided to end.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Says whether the events that follow are history (true) or new.
@@ -157,7 +206,8 @@ impl Execution {
     }
 
     /// To be called after the last event of the history, before the new ones.
-    pub fn end_of_history(&self) -> Result<(), Mismatch> {
+    pub fn end_of_history(&mut self) -> Result<(), Mismatch> {
+        self.custom_status_changed = false;
         self.expect_nothing_made("no more decisions")
     }
 
@@ -212,7 +262,7 @@ impl Execution {
             EventKind::EventRaised(raised) => {
                 let mailbox = self.mailboxes.entry(raised.name.clone()).or_default();
                 match mailbox.waiting.pop_front() {
-                    Some(ticket) => self.put_result(ticket, Ok(raised.input.clone())),
+                    Some(ticket) => self.arrive(ticket, number, Ok(raised.input.clone())),
                     None => mailbox.events.push_back((number, raised.input.clone())),
                 }
                 true
@@ -225,14 +275,20 @@ impl Execution {
     fn resolve(&mut self, id: u32, result: Result<Option<Bytes>, Failure>) -> bool {
         let known = self.pending.remove(&Ticket(id)).is_some();
         if known {
-            self.put_result(Ticket(id), result);
+            self.arrive(Ticket(id), 0, result);
         }
         known
     }
 
-    fn put_result(&mut self, ticket: Ticket, result: Result<Option<Bytes>, Failure>) {
+    /// A result comes for a ticket that the code may already be waiting for.
+    fn arrive(&mut self, ticket: Ticket, event: u64, result: Result<Option<Bytes>, Failure>) {
+        self.put_result(ticket, event, result);
+        self.arrived.push(ticket);
+    }
+
+    fn put_result(&mut self, ticket: Ticket, event: u64, result: Result<Option<Bytes>, Failure>) {
         self.arrivals += 1;
-        self.results.insert(ticket, (self.arrivals, result));
+        self.results.insert(ticket, Arrived { order: self.arrivals, event, result });
     }
 
     /// Everything that is waited for ends with a failure; what is begun after it works as ever.
@@ -240,11 +296,12 @@ impl Execution {
         if self.canceled.is_some() {
             return false;
         }
-        self.canceled = Some(reason.to_owned());
+        self.arrivals += 1;
+        self.canceled = Some((self.arrivals, reason.to_owned()));
         let waits = self.mailboxes.values_mut().flat_map(|mailbox| mailbox.waiting.drain(..));
         let tickets: Vec<Ticket> = std::mem::take(&mut self.pending).into_keys().chain(waits).collect();
         for ticket in tickets {
-            self.put_result(ticket, Err(Failure::new(kind::CANCELED, reason).non_retryable()));
+            self.arrive(ticket, 0, Err(Failure::new(kind::CANCELED, reason).non_retryable()));
         }
         true
     }
@@ -288,7 +345,13 @@ impl Execution {
     /// Why it was asked to cancel, if it was.
     #[must_use]
     pub fn cancel_reason(&self) -> Option<&str> {
-        self.canceled.as_deref()
+        self.canceled.as_ref().map(|(_, reason)| reason.as_str())
+    }
+
+    /// When it was asked to cancel, relative to the [`arrival`](Self::arrival) of results.
+    #[must_use]
+    pub fn cancel_arrival(&self) -> Option<u64> {
+        self.canceled.as_ref().map(|(order, _)| *order)
     }
 
     /// A number that no other call of any execution gets, and every replay gets again.
@@ -340,7 +403,7 @@ impl Execution {
         let checked = self.check_payload("event", &event.input);
         let ticket = self.decide(checked, |id| Decision::SendEvent(EventSent { id, ..event }));
         if self.pending.remove(&ticket).is_some() {
-            self.put_result(ticket, Ok(None));
+            self.put_result(ticket, 0, Ok(None));
         }
         ticket
     }
@@ -350,34 +413,44 @@ impl Execution {
         let ticket = self.local_ticket();
         let mailbox = self.mailboxes.entry(name.to_owned()).or_default();
         match mailbox.events.pop_front() {
-            Some((_, input)) => self.put_result(ticket, Ok(input)),
+            Some((number, input)) => self.put_result(ticket, number, Ok(input)),
             None => mailbox.waiting.push_back(ticket),
         }
         ticket
     }
 
-    /// Ends a wait for an event. An event that was already assigned to it goes back to the front.
+    /// Ends a wait for an event. An event that was already assigned to it goes to the next wait of the name, or back to
+    /// its place.
     pub fn stop_waiting(&mut self, name: &str, ticket: Ticket) {
-        if let Some(mailbox) = self.mailboxes.get_mut(name) {
-            mailbox.waiting.retain(|waiting| *waiting != ticket);
-            if let Some((_, Ok(input))) = self.results.remove(&ticket) {
-                match mailbox.waiting.pop_front() {
-                    Some(next) => self.put_result(next, Ok(input)),
-                    None => mailbox.events.push_front((0, input)),
+        let Some(mailbox) = self.mailboxes.get_mut(name) else { return };
+        mailbox.waiting.retain(|waiting| *waiting != ticket);
+        if let Some(Arrived { event, result: Ok(input), .. }) = self.results.remove(&ticket) {
+            match mailbox.waiting.pop_front() {
+                Some(next) => {
+                    self.arrive(next, event, Ok(input));
+                    self.news = true;
                 }
+                None => mailbox.put_back(event, input),
             }
         }
     }
 
+    /// Nobody waits for the result of a task, a timer or a child any more: it is dropped when it comes, and the code
+    /// does not run for it.
+    pub fn abandon(&mut self, ticket: Ticket) {
+        self.pending.remove(&ticket);
+        self.results.remove(&ticket);
+    }
+
     /// The result of a ticket, once.
     pub fn take(&mut self, ticket: Ticket) -> Option<Result<Option<Bytes>, Failure>> {
-        self.results.remove(&ticket).map(|(_, result)| result)
+        self.results.remove(&ticket).map(|arrived| arrived.result)
     }
 
     /// When the result of a ticket came, relative to others; `None` if it has not come.
     #[must_use]
     pub fn arrival(&self, ticket: Ticket) -> Option<u64> {
-        self.results.get(&ticket).map(|(order, _)| *order)
+        self.results.get(&ticket).map(|arrived| arrived.order)
     }
 
     /// Ends the execution.
@@ -434,7 +507,7 @@ impl Execution {
             }
         };
         let ticket = self.local_ticket();
-        self.put_result(ticket, Err(failure.non_retryable()));
+        self.put_result(ticket, 0, Err(failure.non_retryable()));
         ticket
     }
 

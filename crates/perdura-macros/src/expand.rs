@@ -1,0 +1,143 @@
+//! The code that an attribute leaves behind.
+
+use crate::options::Options;
+use crate::signature::{Kind, Parameters, parameters};
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Attribute, ItemFn};
+
+/// The whole attribute; an error becomes a compile error in its place.
+pub fn attribute(kind: Kind, options: TokenStream, item: TokenStream) -> TokenStream {
+    expand(kind, options, item).unwrap_or_else(|error| error.into_compile_error())
+}
+
+fn expand(kind: Kind, options: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+    let options: Options = syn::parse2(options)?;
+    let function: ItemFn = syn::parse2(item)?;
+    let parameters = parameters(kind, &function)?;
+    let structure = structure(&options, &function, &parameters);
+    let traits = match kind {
+        Kind::Orchestration => orchestration_traits(&function, &parameters),
+        Kind::Activity => activity_traits(&function, &parameters),
+    };
+    Ok(quote!(#structure #traits))
+}
+
+/// The item itself, with the function as its method `call`.
+fn structure(options: &Options, function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
+    let ItemFn { attrs, vis, sig, block, .. } = function;
+    let (item, cfg, rest) = sort(attrs);
+    let ident = &sig.ident;
+    let plain = ident.to_string();
+    let name = options.name.as_ref().map_or_else(|| plain.trim_start_matches("r#").to_owned(), |n| n.value());
+    let version = options.version.as_ref().map_or_else(String::new, |v| v.value());
+    let (inputs, output) = (&sig.inputs, parameters.output);
+    let about_call = format!("Runs `{plain}` directly, as a plain function: for unit tests.");
+    quote! {
+        #(#item)*
+        #[allow(non_camel_case_types)]
+        #[derive(Clone, Copy, Debug)]
+        #vis struct #ident;
+
+        #(#cfg)*
+        #[allow(dead_code)]
+        impl #ident {
+            /// Its durable name.
+            pub const NAME: &'static str = #name;
+            /// Its version; empty if it has none.
+            pub const VERSION: &'static str = #version;
+
+            #(#rest)*
+            #[doc = #about_call]
+            #[allow(clippy::unused_async)]
+            pub async fn call(self, #inputs) -> #output #block
+        }
+    }
+}
+
+/// Attributes of the item (docs and conditions), the conditions alone, and those of the function.
+fn sort(attributes: &[Attribute]) -> (Vec<&Attribute>, Vec<&Attribute>, Vec<&Attribute>) {
+    let is = |attribute: &&Attribute, name: &str| attribute.path().is_ident(name);
+    let (item, rest): (Vec<_>, Vec<_>) =
+        attributes.iter().partition(|a| is(a, "doc") || is(a, "cfg") || is(a, "deprecated"));
+    let cfg = item.iter().copied().filter(|a| is(a, "cfg")).collect();
+    (item, cfg, rest)
+}
+
+fn input_type(parameters: &Parameters<'_>) -> TokenStream {
+    parameters.input.map_or_else(|| quote!(()), |ty| quote!(#ty))
+}
+
+fn call(parameters: &Parameters<'_>) -> TokenStream {
+    let context = parameters.context.then(|| quote!(ctx,));
+    let input = parameters.input.map(|_| quote!(input));
+    quote! {
+        async move {
+            let _ = &ctx;
+            let _: &Self::Input = &input;
+            ::perdura::macro_support::Outcome::into_result(self.call(#context #input).await)
+        }
+    }
+}
+
+fn activity_traits(function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
+    let (_, cfg, _) = sort(&function.attrs);
+    let (ident, output, input) = (&function.sig.ident, parameters.output, input_type(parameters));
+    let call = call(parameters);
+    quote! {
+        #(#cfg)*
+        const _: () = {
+            impl ::perdura::ActivityRef for #ident {
+                type Input = #input;
+                type Output = <#output as ::perdura::macro_support::Outcome>::Value;
+                fn name(&self) -> &str { Self::NAME }
+                fn version(&self) -> &str { Self::VERSION }
+            }
+            impl ::perdura::ActivityFn for #ident {
+                fn run(
+                    self,
+                    ctx: ::perdura::ActivityContext,
+                    input: Self::Input,
+                ) -> impl ::core::future::Future<Output = ::perdura::Result<Self::Output>> + Send + 'static {
+                    #call
+                }
+            }
+            impl ::perdura::Register for #ident {
+                fn register(self, registry: &mut ::perdura::Registry) {
+                    registry.add_activity(self);
+                }
+            }
+        };
+    }
+}
+
+fn orchestration_traits(function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
+    let (_, cfg, _) = sort(&function.attrs);
+    let (ident, output, input) = (&function.sig.ident, parameters.output, input_type(parameters));
+    let call = call(parameters);
+    quote! {
+        #(#cfg)*
+        const _: () = {
+            impl ::perdura::OrchestrationRef for #ident {
+                type Input = #input;
+                type Output = <#output as ::perdura::macro_support::Outcome>::Value;
+                fn name(&self) -> &str { Self::NAME }
+                fn version(&self) -> &str { Self::VERSION }
+            }
+            impl ::perdura::OrchestrationFn for #ident {
+                fn run(
+                    self,
+                    ctx: ::perdura::Orchestration,
+                    input: Self::Input,
+                ) -> impl ::core::future::Future<Output = ::perdura::Result<Self::Output>> + 'static {
+                    #call
+                }
+            }
+            impl ::perdura::Register for #ident {
+                fn register(self, registry: &mut ::perdura::Registry) {
+                    registry.add_orchestration(self);
+                }
+            }
+        };
+    }
+}

@@ -1,0 +1,55 @@
+//! Activities: where an orchestration touches the world.
+
+mod context;
+mod name;
+
+pub use context::ActivityContext;
+pub(crate) use context::Data;
+pub use name::ActivityName;
+
+use crate::error::Result;
+use crate::payload::Payload;
+use std::future::Future;
+
+/// Something that `ctx.call` can name: an item made by [`#[activity]`](crate::activity), or an [`ActivityName`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an activity",
+    note = "put `#[activity]` on the async function, or name it by an `ActivityName`"
+)]
+pub trait ActivityRef {
+    /// What it takes; `()` if nothing.
+    type Input: Payload;
+    /// What it returns.
+    type Output: Payload;
+
+    /// The durable name, as history and workers know it.
+    fn name(&self) -> &str;
+
+    /// The version that is asked for; empty if none.
+    fn version(&self) -> &str {
+        ""
+    }
+}
+
+/// An activity that can be run here. Made by [`#[activity]`](crate::activity).
+pub trait ActivityFn: ActivityRef + Copy + Send + Sync + 'static {
+    /// Runs one attempt.
+    fn run(
+        self,
+        ctx: ActivityContext,
+        input: Self::Input,
+    ) -> impl Future<Output = Result<Self::Output>> + Send + 'static;
+}
+
+impl<A: ActivityRef + ?Sized> ActivityRef for &A {
+    type Input = A::Input;
+    type Output = A::Output;
+
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn version(&self) -> &str {
+        (**self).version()
+    }
+}

@@ -1,0 +1,123 @@
+//! Durable execution for Rust: ordinary async functions that survive crashes, deploys and restarts.
+//!
+//! An *orchestration* is an async function that calls *activities*, waits for timers and external events, and starts
+//! other orchestrations. Every step is recorded in a history. After a crash the function runs again over its history
+//! and goes on where it was; activities that were recorded do not run again.
+//!
+//! ```
+//! use perdura::prelude::*;
+//! use perdura::testing::TestRun;
+//!
+//! #[activity]
+//! async fn greet(name: String) -> Result<String> {
+//!     Ok(format!("Hello, {name}!"))
+//! }
+//!
+//! #[orchestration]
+//! async fn hello(ctx: Orchestration, name: String) -> Result<String> {
+//!     ctx.call(greet, name).await
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+//! let end = TestRun::new(hello, "world".into()).register(greet).run().await;
+//! assert_eq!(end.output().unwrap(), "Hello, world!");
+//! # });
+//! ```
+
+mod activity;
+mod error;
+#[doc(hidden)]
+pub mod macro_support;
+mod orchestration;
+mod payload;
+pub mod prelude;
+mod registry;
+mod retry;
+mod runner;
+pub mod testing;
+
+pub use activity::{ActivityContext, ActivityFn, ActivityName, ActivityRef};
+pub use bytes::Bytes;
+pub use error::{Error, Result};
+pub use orchestration::{
+    Call, Canceled, Detached, Durable, Either, JoinAll, Orchestration, OrchestrationFn, OrchestrationName,
+    OrchestrationRef, Select, SelectAll, SubOrchestration, Timer, WaitEvent, Within, join_all, select,
+    select_all,
+};
+pub use payload::{FromPayload, Payload, Raw, ToPayload};
+pub use perdura_core::{
+    ExecutionId, Failure, InstanceId, InvalidText, Limits, OnExisting, ReusePolicy, Status, Tags, Timestamp,
+    failure,
+};
+/// Makes an activity of an async function.
+///
+/// The function takes at most one input, after an optional [`ActivityContext`], and returns a `Result` whose error
+/// becomes an [`Error`]. In its place comes a zero-sized item of the same name: `ctx.call(greet, name)` calls it from an
+/// orchestration, `.register(greet)` makes it known, `greet.call(name)` runs it directly, for unit tests.
+///
+/// Options: `name = ".."` pins the durable name, which is otherwise the function's; `version = ".."`.
+///
+/// Inside the item's scope, a variable cannot have its name: `let greet = ..` does not compile.
+///
+/// ```
+/// use perdura::prelude::*;
+///
+/// #[activity(name = "mail.send")]
+/// async fn send(ctx: ActivityContext, to: String) -> Result<String> {
+///     Ok(format!("attempt {} for {to}", ctx.attempt()))
+/// }
+///
+/// #[activity]
+/// async fn double(n: u32) -> Result<u32> {
+///     n.checked_mul(2).ok_or_else(|| Error::permanent(Error::new("Overflow", "too large")))
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// assert_eq!(send::NAME, "mail.send");
+/// assert_eq!(double.call(21).await.unwrap(), 42);
+/// # });
+/// ```
+///
+/// What an activity cannot be is said at compile time:
+///
+/// ```compile_fail
+/// # use perdura::prelude::*;
+/// #[activity]
+/// fn greet(name: String) -> Result<String> {
+///     Ok(name)
+/// }
+/// ```
+/// ```compile_fail
+/// # use perdura::prelude::*;
+/// #[activity]
+/// async fn add(a: u32, b: u32) -> Result<u32> {
+///     Ok(a + b)
+/// }
+/// ```
+/// ```compile_fail
+/// # use perdura::prelude::*;
+/// #[activity]
+/// async fn greet(name: String) -> String {
+///     name
+/// }
+/// ```
+pub use perdura_macros::activity;
+/// Makes an orchestration of an async function.
+///
+/// The function takes the context [`Orchestration`] and at most one input, and returns a `Result`. In its place comes a
+/// zero-sized item of the same name, to be registered and started. Options: `name = ".."` pins the durable name, which is
+/// otherwise the function's; `version = ".."` tells versions apart: an instance runs the version that it was started as.
+///
+/// The code runs again over its history after a restart, so it must be deterministic: see [`Orchestration`]. Its future
+/// need not be `Send`; it never leaves its thread.
+///
+/// ```compile_fail
+/// # use perdura::prelude::*;
+/// #[orchestration]
+/// async fn without_context(name: String) -> Result<String> {
+///     Ok(name)
+/// }
+/// ```
+pub use perdura_macros::orchestration;
+pub use registry::{Register, Registry};
+pub use retry::Retry;

@@ -1,0 +1,23 @@
+//! For the code that the attributes generate. Not part of the API.
+
+use crate::error::{Error, Result};
+
+/// What an activity or an orchestration may return: a `Result` whose error becomes an [`Error`].
+#[diagnostic::on_unimplemented(
+    message = "an activity or orchestration must return a `Result`, not `{Self}`",
+    label = "not a `Result` with an error that becomes `perdura::Error`"
+)]
+pub trait Outcome {
+    /// What it returns when it goes well.
+    type Value;
+    /// The same as the result of this crate.
+    fn into_result(self) -> Result<Self::Value>;
+}
+
+impl<T, E: Into<Error>> Outcome for Result<T, E> {
+    type Value = T;
+
+    fn into_result(self) -> Result<T> {
+        self.map_err(Into::into)
+    }
+}

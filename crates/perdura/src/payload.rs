@@ -1,0 +1,108 @@
+//! Inputs, outputs and events on their way to bytes and back.
+
+use crate::error::{Error, Result};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What can become a payload: everything that serde serializes, as JSON, and [`Raw`].
+///
+/// What JSON writes as `null`, such as `()` and `None`, is no payload at all.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a payload",
+    note = "derive `serde::Serialize` for it, or wrap bytes in `perdura::Raw`"
+)]
+pub trait ToPayload {
+    /// The payload.
+    fn to_payload(&self) -> Result<Option<Bytes>>;
+}
+
+/// What can be read from a payload: everything that serde deserializes and owns, from JSON, and [`Raw`].
+///
+/// No payload reads as `null`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read from a payload",
+    note = "derive `serde::Deserialize` for it, or take bytes as `perdura::Raw`"
+)]
+pub trait FromPayload: Sized {
+    /// The value of a payload.
+    fn from_payload(payload: Option<Bytes>) -> Result<Self>;
+}
+
+/// Both ways: inputs and outputs of activities and orchestrations.
+pub trait Payload: ToPayload + FromPayload + 'static {}
+
+impl<T: ToPayload + FromPayload + 'static> Payload for T {}
+
+/// Bytes that pass untouched, for payloads that are not JSON.
+///
+/// ```
+/// use perdura::{Raw, ToPayload};
+/// let raw = Raw("any bytes".into());
+/// assert_eq!(raw.to_payload()?.unwrap(), "any bytes");
+/// # Ok::<(), perdura::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raw(pub Bytes);
+
+impl<T: Serialize + ?Sized> ToPayload for T {
+    fn to_payload(&self) -> Result<Option<Bytes>> {
+        let json = serde_json::to_vec(self)
+            .map_err(|e| Error::payload(format!("{} does not serialize: {e}", std::any::type_name::<T>())))?;
+        Ok((json != b"null").then(|| json.into()))
+    }
+}
+
+impl<T: DeserializeOwned> FromPayload for T {
+    fn from_payload(payload: Option<Bytes>) -> Result<T> {
+        let json = payload.as_deref().unwrap_or(b"null");
+        serde_json::from_slice(json).map_err(|e| {
+            let found = if payload.is_some() { "" } else { ", and there is none" };
+            Error::payload(format!("expected {}{found}: {e}", std::any::type_name::<T>()))
+        })
+    }
+}
+
+impl ToPayload for Raw {
+    fn to_payload(&self) -> Result<Option<Bytes>> {
+        Ok(Some(self.0.clone()))
+    }
+}
+
+impl FromPayload for Raw {
+    fn from_payload(payload: Option<Bytes>) -> Result<Raw> {
+        Ok(Raw(payload.unwrap_or_default()))
+    }
+}
+
+/// Reads a payload and names it when it cannot be read.
+pub(crate) fn read<T: FromPayload>(payload: Option<Bytes>, what: impl FnOnce() -> String) -> Result<T> {
+    T::from_payload(payload).map_err(|error| Error::payload(format!("{}: {error}", what())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_no_payload_and_reads_back_as_nothing() {
+        assert_eq!(().to_payload().unwrap(), None);
+        assert_eq!(None::<u32>.to_payload().unwrap(), None);
+        <()>::from_payload(None).unwrap();
+        assert_eq!(Option::<u32>::from_payload(None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_payload_of_another_shape_says_what_was_expected() {
+        let error = u32::from_payload(Some("\"many\"".into())).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "expected u32: invalid type: string \"many\", expected u32 at line 1 column 6"
+        );
+        let error = read::<u32>(None, || "input of activity \"count\"".into()).unwrap_err();
+        assert!(
+            error.to_string().starts_with("input of activity \"count\": expected u32, and there is none")
+        );
+        assert!(error.failure().non_retryable);
+    }
+}

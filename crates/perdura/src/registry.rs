@@ -1,0 +1,272 @@
+//! What can be run here: orchestrations and activities by name and version, and the state that activities share.
+
+use crate::activity::{ActivityContext, ActivityFn, ActivityRef, Data};
+use crate::error::Result;
+use crate::orchestration::{Orchestration, OrchestrationFn, OrchestrationRef};
+use crate::payload::{FromPayload, ToPayload, read};
+use crate::runner::RegistryRunner;
+use bytes::Bytes;
+use perdura_core::failure::kind;
+use perdura_core::orchestration::Runner;
+use perdura_core::{Failure, Limits, check_name, check_text};
+use perdura_engine::{ActivityHost, ActivityTask, OrchestrationHost};
+use perdura_store::BoxFuture;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = Result<Option<Bytes>>>>>;
+pub(crate) type StartCode = Arc<dyn Fn(Orchestration, Option<Bytes>) -> LocalFuture + Send + Sync>;
+type RunActivity = Arc<
+    dyn Fn(ActivityContext, Option<Bytes>) -> BoxFuture<'static, Result<Option<Bytes>, Failure>>
+        + Send
+        + Sync,
+>;
+
+/// An item that can be registered: the work of `#[orchestration]` and `#[activity]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be registered",
+    note = "put `#[orchestration]` or `#[activity]` on the async function"
+)]
+pub trait Register {
+    /// Adds the item.
+    fn register(self, registry: &mut Registry);
+}
+
+/// Orchestrations and activities by name and version, and application state. Cheap to clone.
+///
+/// An instance runs the code of exactly the name and version with which it was started; there is no guessing of a newer
+/// one. So keep an old version registered until its instances have ended, or move them by
+/// [`continue_as_version`](Orchestration::continue_as_version).
+///
+/// An instance whose orchestration is not registered waits, and says so, until it is. An activity that is not
+/// registered fails with [`NOT_REGISTERED`](crate::failure::kind::NOT_REGISTERED), which a retry policy may retry.
+#[derive(Clone, Default)]
+pub struct Registry {
+    orchestrations: Arc<Catalog<StartCode>>,
+    activities: Arc<Catalog<RunActivity>>,
+    data: Arc<Data>,
+    limits: Limits,
+}
+
+impl Registry {
+    /// An empty registry.
+    #[must_use]
+    pub fn new() -> Registry {
+        Registry::default()
+    }
+
+    /// Adds an orchestration or an activity.
+    ///
+    /// # Panics
+    /// If there is one of the same kind, name and version, or the name breaks the rules.
+    #[must_use]
+    #[track_caller]
+    pub fn register(mut self, item: impl Register) -> Self {
+        item.register(&mut self);
+        self
+    }
+
+    /// Adds application state that activities reach by [`ActivityContext::data`]: a database pool, a client. One value
+    /// of each type; a second one takes the place of the first.
+    #[must_use]
+    pub fn data<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        Arc::make_mut(&mut self.data).insert(value);
+        self
+    }
+
+    /// Sets the limits that orchestrations are held to. The engine sets them to its own.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Adds a closure as the activity of a name.
+    ///
+    /// ```
+    /// # use perdura::{ActivityName, Registry};
+    /// static SHOUT: ActivityName<String, String> = ActivityName::new("shout");
+    /// let registry = Registry::new().register_activity(&SHOUT, |_ctx, text| async move { Ok(text.to_uppercase()) });
+    /// # let _ = registry;
+    /// ```
+    ///
+    /// # Panics
+    /// Like [`register`](Self::register).
+    #[must_use]
+    #[track_caller]
+    pub fn register_activity<A, F, R>(mut self, name: A, run: F) -> Self
+    where
+        A: ActivityRef,
+        F: Fn(ActivityContext, A::Input) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<A::Output>> + Send + 'static,
+    {
+        self.insert_activity(name.name(), name.version(), run);
+        self
+    }
+
+    /// Adds a closure as the orchestration of a name.
+    ///
+    /// # Panics
+    /// Like [`register`](Self::register).
+    #[must_use]
+    #[track_caller]
+    pub fn register_orchestration<O, F, R>(mut self, name: O, run: F) -> Self
+    where
+        O: OrchestrationRef,
+        F: Fn(Orchestration, O::Input) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O::Output>> + 'static,
+    {
+        self.insert_orchestration(name.name(), name.version(), run);
+        self
+    }
+
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn add_activity<A: ActivityFn>(&mut self, item: A) {
+        self.insert_activity(item.name(), item.version(), move |ctx, input| item.run(ctx, input));
+    }
+
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn add_orchestration<O: OrchestrationFn>(&mut self, item: O) {
+        self.insert_orchestration(item.name(), item.version(), move |ctx, input| item.run(ctx, input));
+    }
+
+    #[track_caller]
+    fn insert_activity<I, O, F, R>(&mut self, name: &str, version: &str, run: F)
+    where
+        I: FromPayload,
+        O: ToPayload,
+        F: Fn(ActivityContext, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O>> + Send + 'static,
+    {
+        let run: RunActivity = Arc::new(move |ctx, input| {
+            let input = read(input, || format!("input of activity {:?}", ctx.name()));
+            let running = input.map(|input| run(ctx, input));
+            Box::pin(async move {
+                let output = async { running?.await?.to_payload() };
+                output.await.map_err(Failure::from)
+            })
+        });
+        Arc::make_mut(&mut self.activities).insert("activity", name, version, run);
+    }
+
+    #[track_caller]
+    fn insert_orchestration<I, O, F, R>(&mut self, name: &str, version: &str, run: F)
+    where
+        I: FromPayload,
+        O: ToPayload,
+        F: Fn(Orchestration, I) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<O>> + 'static,
+    {
+        let named = name.to_owned();
+        let start: StartCode = Arc::new(move |ctx, input| {
+            let input = read(input, || format!("input of orchestration {named:?}"));
+            let running = input.map(|input| run(ctx, input));
+            Box::pin(async move { running?.await?.to_payload() })
+        });
+        Arc::make_mut(&mut self.orchestrations).insert("orchestration", name, version, start);
+    }
+
+    /// The orchestration of exactly this name and version; otherwise what to do.
+    pub(crate) fn orchestration(&self, name: &str, version: &str) -> Result<&StartCode, String> {
+        self.orchestrations.get(name, version).ok_or_else(|| {
+            format!(
+                "{}; register it, and the instance goes on",
+                self.orchestrations.missing("orchestration", name, version)
+            )
+        })
+    }
+
+    /// One attempt of an activity.
+    pub(crate) fn run_activity(
+        &self,
+        task: ActivityTask,
+    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
+        match self.activities.get(&task.name, &task.version) {
+            Some(run) => {
+                let input = task.input.clone();
+                run(ActivityContext::new(task, self.data.clone()), input)
+            }
+            None => {
+                let text = self.activities.missing("activity", &task.name, &task.version);
+                Box::pin(std::future::ready(Err(Failure::new(kind::NOT_REGISTERED, text))))
+            }
+        }
+    }
+}
+
+impl OrchestrationHost for Registry {
+    fn runner(&self) -> Box<dyn Runner> {
+        Box::new(RegistryRunner::new(self.clone(), self.limits.clone()))
+    }
+}
+
+impl ActivityHost for Registry {
+    fn run(&self, task: ActivityTask) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
+        self.run_activity(task)
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry")
+            .field("orchestrations", &self.orchestrations.names())
+            .field("activities", &self.activities.names())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Items by name and version.
+#[derive(Clone)]
+struct Catalog<T>(BTreeMap<String, BTreeMap<String, T>>);
+
+impl<T> Default for Catalog<T> {
+    fn default() -> Self {
+        Catalog(BTreeMap::new())
+    }
+}
+
+impl<T> Catalog<T> {
+    #[track_caller]
+    fn insert(&mut self, what: &'static str, name: &str, version: &str, item: T) {
+        if let Err(error) = check_name("name", name).and_then(|()| check_text("version", version)) {
+            panic!("cannot register {what} {name:?}: {error}");
+        }
+        let versions = self.0.entry(name.to_owned()).or_default();
+        if versions.insert(version.to_owned(), item).is_some() {
+            panic!("{what} {} is registered twice", describe(name, version));
+        }
+    }
+
+    fn get(&self, name: &str, version: &str) -> Option<&T> {
+        self.0.get(name)?.get(version)
+    }
+
+    fn missing(&self, what: &'static str, name: &str, version: &str) -> String {
+        let wanted = describe(name, version);
+        match self.0.get(name) {
+            None => format!("{what} {wanted} is not registered here"),
+            Some(versions) => {
+                let there: Vec<String> = versions.keys().map(|version| describe(name, version)).collect();
+                format!("{what} {wanted} is not registered here, only {}", there.join(", "))
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let describe_all = |(name, versions): (&String, &BTreeMap<String, T>)| {
+            versions.keys().map(|version| describe(name, version)).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(describe_all).collect()
+    }
+}
+
+fn describe(name: &str, version: &str) -> String {
+    match version {
+        "" => format!("{name:?}"),
+        version => format!("{name:?} version {version:?}"),
+    }
+}

@@ -1,0 +1,90 @@
+//! Runs orchestration code for the engine: keeps executions warm, replays cold ones.
+
+mod code;
+mod root_waker;
+
+use crate::registry::Registry;
+use code::Code;
+use perdura_core::orchestration::{Mismatch, Run, Runner, Turn, TurnOutcome};
+use perdura_core::{InstanceKey, Limits, history::Event};
+use std::collections::HashMap;
+
+/// The [`Runner`] of a [`Registry`].
+pub(crate) struct RegistryRunner {
+    registry: Registry,
+    limits: Limits,
+    warm: HashMap<InstanceKey, Warm>,
+}
+
+struct Warm {
+    generation: u32,
+    branch: u32,
+    code: Code,
+}
+
+impl RegistryRunner {
+    pub(crate) fn new(registry: Registry, limits: Limits) -> RegistryRunner {
+        RegistryRunner { registry, limits, warm: HashMap::new() }
+    }
+
+    /// A fresh execution; the text says why there cannot be one.
+    fn fresh(&self, turn: &Turn) -> Result<Warm, String> {
+        let orchestration = self.registry.orchestration(&turn.name, &turn.version)?;
+        let code = Code::new(orchestration.clone(), turn.id.clone(), self.limits.clone());
+        Ok(Warm { generation: turn.generation, branch: turn.branch, code })
+    }
+}
+
+impl Runner for RegistryRunner {
+    fn run(&mut self, turn: &Turn, history: Option<&[Event]>) -> Run {
+        if history.is_none() && turn.from > 0 {
+            let fits = |warm: &&mut Warm| {
+                (warm.generation, warm.branch, warm.code.position())
+                    == (turn.generation, turn.branch, turn.from)
+            };
+            let Some(warm) = self.warm.get_mut(&turn.key).filter(fits) else {
+                self.warm.remove(&turn.key);
+                return Run::NeedsHistory;
+            };
+            let outcome = advance(&mut warm.code, None, turn);
+            if is_over(&warm.code, &outcome) {
+                self.warm.remove(&turn.key);
+            }
+            return Run::Finished(outcome);
+        }
+        self.warm.remove(&turn.key);
+        let mut warm = match self.fresh(turn) {
+            Ok(warm) => warm,
+            Err(why) => return Run::Finished(TurnOutcome::CannotRun(why)),
+        };
+        let outcome = advance(&mut warm.code, history, turn);
+        if !is_over(&warm.code, &outcome) {
+            self.warm.insert(turn.key, warm);
+        }
+        Run::Finished(outcome)
+    }
+
+    fn forget(&mut self, key: InstanceKey) {
+        self.warm.remove(&key);
+    }
+}
+
+fn is_over(code: &Code, outcome: &TurnOutcome) -> bool {
+    code.has_ended() || !matches!(outcome, TurnOutcome::Done(_))
+}
+
+fn advance(code: &mut Code, history: Option<&[Event]>, turn: &Turn) -> TurnOutcome {
+    let replayed = history.map_or(Ok(()), |history| replay(code, history));
+    match replayed.and_then(|()| code.feed(&turn.events)) {
+        Ok(()) => TurnOutcome::Done(code.take_result()),
+        Err(mismatch) => TurnOutcome::Diverged(mismatch),
+    }
+}
+
+fn replay(code: &mut Code, history: &[Event]) -> Result<(), Mismatch> {
+    code.set_replaying(true);
+    code.feed(history)?;
+    code.end_of_history()?;
+    code.set_replaying(false);
+    Ok(())
+}
