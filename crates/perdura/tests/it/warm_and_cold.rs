@@ -86,7 +86,7 @@ impl Drop for Bomb {
     fn drop(&mut self) {
         // All of these borrow the state of the execution.
         let _ = (self.0.now(), self.0.new_uuid(), self.0.set_status("dropped"));
-        let _ = self.0.call(add, (1, 1)).start();
+        drop(self.0.call(add, (1, 1)).start());
         self.1.take();
         panic!("in a destructor");
     }
