@@ -6,6 +6,7 @@
 mod commit_log;
 mod error;
 mod instances;
+pub mod sim;
 
 pub use commit_log::{CommitLog, CommitOutcome, Grant, Rejection};
 pub use error::StoreError;

@@ -1,0 +1,1 @@
+//! The SQLite store of Perdura: a task hub in one file.
