@@ -4,6 +4,7 @@
 //! reads, [`Store`] by the program that opens a hub.
 
 mod commit_log;
+pub mod conformance;
 mod error;
 mod instances;
 pub mod sim;
