@@ -1,0 +1,100 @@
+//! The engine inside a program, and what its users do with a hub.
+
+mod builder;
+mod client;
+mod error;
+mod instance;
+mod start;
+mod state;
+
+pub use builder::EngineBuilder;
+pub use client::Client;
+pub use error::ClientError;
+pub use instance::Instance;
+pub use start::{Start, Started};
+pub use state::InstanceState;
+
+use crate::orchestration::OrchestrationRef;
+use perdura_store::{InstanceQuery, Store};
+use std::sync::Arc;
+
+/// A durable execution engine inside this program.
+///
+/// ```no_run
+/// use perdura::prelude::*;
+///
+/// #[activity]
+/// async fn greet(name: String) -> Result<String> {
+///     Ok(format!("Hello, {name}!"))
+/// }
+///
+/// #[orchestration]
+/// async fn hello(ctx: Orchestration, name: String) -> Result<String> {
+///     ctx.call(greet, name).await
+/// }
+///
+/// # async fn run(store: std::sync::Arc<dyn perdura::Store>) -> Result<()> {
+/// let engine = Engine::store(store).register(hello).register(greet).start().await?;
+/// println!("{}", engine.run(hello, "world".into()).await?);
+/// engine.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropping it without [`shutdown`](Self::shutdown) is safe too: what was acknowledged is durable, and activities that
+/// ran run again at the next start.
+pub struct Engine {
+    engine: perdura_engine::Engine,
+    client: Client,
+}
+
+impl Engine {
+    /// An engine on a hub in any kind of store.
+    #[must_use]
+    pub fn store(store: Arc<dyn Store>) -> EngineBuilder {
+        EngineBuilder::new(Box::new(move || Ok(store)))
+    }
+
+    /// A client of this engine: cheap to clone, and free to be moved around.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// See [`Client::run`].
+    pub async fn run<O: OrchestrationRef>(
+        &self,
+        orchestration: O,
+        input: O::Input,
+    ) -> Result<O::Output, ClientError> {
+        self.client.run(orchestration, input).await
+    }
+
+    /// See [`Client::start`].
+    pub fn start<O: OrchestrationRef>(&self, orchestration: O, input: O::Input) -> Start<O::Output> {
+        self.client.start(orchestration, input)
+    }
+
+    /// See [`Client::instance`].
+    #[must_use]
+    pub fn instance(&self, id: &str) -> Instance {
+        self.client.instance(id)
+    }
+
+    /// See [`Client::list`].
+    pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<InstanceState>, ClientError> {
+        self.client.list(query, limit).await
+    }
+
+    /// Ends the engine: no new work is begun, running activities may finish up to the drain time, and what they did is
+    /// committed.
+    pub async fn shutdown(self) {
+        self.engine.shutdown().await;
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
