@@ -1,5 +1,6 @@
 //! What the users of a hub do with it.
 
+use super::access::Access;
 use super::{ClientError, Instance, InstanceState, Start};
 use crate::orchestration::OrchestrationRef;
 use crate::payload::ToPayload;
@@ -9,12 +10,16 @@ use perdura_store::InstanceQuery;
 /// A client of an engine. Cheap to clone. What it was told is durable.
 #[derive(Clone)]
 pub struct Client {
-    client: perdura_engine::Client,
+    access: Access,
 }
 
 impl Client {
     pub(super) fn new(client: perdura_engine::Client) -> Client {
-        Client { client }
+        Client { access: Access::new(client) }
+    }
+
+    pub(super) fn close(&self) {
+        self.access.close();
     }
 
     /// Starts an instance with a random id, waits for its end and gives its output. If the caller goes away, the
@@ -42,19 +47,19 @@ impl Client {
     /// # }
     /// ```
     pub fn start<O: OrchestrationRef>(&self, orchestration: O, input: O::Input) -> Start<O::Output> {
-        Start::new(self.client.clone(), orchestration.name(), orchestration.version(), input.to_payload())
+        Start::new(self.access.clone(), orchestration.name(), orchestration.version(), input.to_payload())
     }
 
     /// A handle to the instance with this id, whether there is one or not.
     #[must_use]
     pub fn instance(&self, id: &str) -> Instance {
-        Instance::new(self.client.clone(), InstanceId::new(id))
+        Instance::new(self.access.clone(), InstanceId::new(id))
     }
 
     /// Instances that match, at most `limit`. For the next page, set the query's `after` to the last one's
     /// [`key`](InstanceState::key).
     pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<InstanceState>, ClientError> {
-        let found = self.client.list(query, limit).await?;
+        let found = self.access.open()?.list(query, limit).await?;
         Ok(found.into_iter().map(|(key, record)| InstanceState::new(Some(key), record)).collect())
     }
 }

@@ -1,5 +1,6 @@
 //! The engine inside a program, and what its users do with a hub.
 
+mod access;
 mod builder;
 mod client;
 mod error;
@@ -33,22 +34,34 @@ use std::sync::Arc;
 ///     ctx.call(greet, name).await
 /// }
 ///
-/// # async fn run(store: std::sync::Arc<dyn perdura::Store>) -> Result<()> {
-/// let engine = Engine::store(store).register(hello).register(greet).start().await?;
-/// println!("{}", engine.run(hello, "world".into()).await?);
-/// engine.shutdown().await;
-/// # Ok(())
-/// # }
+/// #[tokio::main]
+/// async fn main() -> Result<()> {
+///     let engine = Engine::sqlite("hello.db").register(hello).register(greet).start().await?;
+///     println!("{}", engine.run(hello, "world".into()).await?);
+///     engine.shutdown().await;
+///     Ok(())
+/// }
 /// ```
 ///
 /// Dropping it without [`shutdown`](Self::shutdown) is safe too: what was acknowledged is durable, and activities that
 /// ran run again at the next start.
 pub struct Engine {
-    engine: perdura_engine::Engine,
     client: Client,
+    engine: perdura_engine::Engine,
 }
 
 impl Engine {
+    /// An engine on a hub in an SQLite file, which is made if it does not exist. One process at a time can have it.
+    #[cfg(feature = "sqlite")]
+    #[must_use]
+    pub fn sqlite(path: impl AsRef<std::path::Path>) -> EngineBuilder {
+        let path = path.as_ref().to_owned();
+        EngineBuilder::new(Box::new(move || {
+            let store = perdura_sqlite::SqliteStore::open(path, perdura_sqlite::SqliteOptions::default())?;
+            Ok(Arc::new(store))
+        }))
+    }
+
     /// An engine on a hub in any kind of store.
     #[must_use]
     pub fn store(store: Arc<dyn Store>) -> EngineBuilder {
@@ -87,8 +100,9 @@ impl Engine {
     }
 
     /// Ends the engine: no new work is begun, running activities may finish up to the drain time, and what they did is
-    /// committed.
+    /// committed. Clients and handles that are still held are told that the engine is shutting down.
     pub async fn shutdown(self) {
+        self.client.close();
         self.engine.shutdown().await;
     }
 }

@@ -1,5 +1,6 @@
 //! The start of an instance.
 
+use super::access::Access;
 use super::instance::output;
 use super::{ClientError, Instance};
 use crate::error::Result;
@@ -14,7 +15,7 @@ use std::pin::Pin;
 /// The start of an instance, from [`Client::start`](super::Client::start). Await it to learn what it did.
 #[must_use = "nothing is started before this is awaited"]
 pub struct Start<O> {
-    client: perdura_engine::Client,
+    access: Access,
     id: Option<String>,
     name: String,
     version: String,
@@ -27,14 +28,9 @@ pub struct Start<O> {
 }
 
 impl<O> Start<O> {
-    pub(super) fn new(
-        client: perdura_engine::Client,
-        name: &str,
-        version: &str,
-        input: Result<Option<Bytes>>,
-    ) -> Self {
+    pub(super) fn new(access: Access, name: &str, version: &str, input: Result<Option<Bytes>>) -> Self {
         Start {
-            client,
+            access,
             id: None,
             name: name.to_owned(),
             version: version.to_owned(),
@@ -100,8 +96,8 @@ impl<O> Start<O> {
             reuse: self.reuse,
             request_id: self.request_id,
         };
-        let started = self.client.start(request).await?;
-        Ok(Started { client: self.client, started, output: PhantomData })
+        let started = self.access.open()?.start(request).await?;
+        Ok(Started { access: self.access, started, output: PhantomData })
     }
 }
 
@@ -117,7 +113,7 @@ impl<O: 'static> IntoFuture for Start<O> {
 /// What a start did, and a handle to the run that now has the id.
 #[must_use]
 pub struct Started<O> {
-    client: perdura_engine::Client,
+    access: Access,
     started: perdura_core::partition::Started,
     output: PhantomData<fn() -> O>,
 }
@@ -144,7 +140,7 @@ impl<O> Started<O> {
     /// A handle to the instance.
     #[must_use]
     pub fn instance(&self) -> Instance {
-        Instance::new(self.client.clone(), Ok(self.started.id.clone()))
+        Instance::new(self.access.clone(), Ok(self.started.id.clone()))
     }
 
     /// Waits until this run has ended and gives its output. That somebody replaced it is an error.
@@ -153,7 +149,7 @@ impl<O> Started<O> {
         O: FromPayload,
     {
         let id = self.started.id.clone();
-        output(self.client.wait(id, Some(self.started.generation)).await?)
+        output(self.access.open()?.wait(id, Some(self.started.generation)).await?)
     }
 }
 
