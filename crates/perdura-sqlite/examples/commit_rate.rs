@@ -72,13 +72,7 @@ struct Load {
 
 impl Load {
     fn open(path: &Path, size: usize) -> Result<Load, Box<dyn Error>> {
-        let store = SqliteStore::open(
-            path,
-            SqliteOptions {
-                log_bytes: std::env::var("LOGMB").map_or(8, |v| v.parse().unwrap()) << 20,
-                ..SqliteOptions::default()
-            },
-        )?;
+        let store = SqliteStore::open(path, SqliteOptions::default())?;
         let grant = block_on(store.acquire(PartitionId(0), 1))?;
         let mut load = Load {
             store,

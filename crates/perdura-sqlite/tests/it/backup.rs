@@ -27,7 +27,7 @@ fn a_backup_while_batches_are_committed_has_whole_batches() {
     });
     let copy = open(&target);
     let rows = all(&copy);
-    assert!(rows.len() >= 500 && rows.len() % 2 == 0, "{} rows", rows.len());
+    assert!(rows.len() >= 500 && rows.len().is_multiple_of(2), "{} rows", rows.len());
     assert_eq!(copy.check().unwrap(), Vec::<String>::new());
     assert!(acquire(&copy).epoch > grant.epoch);
 }

@@ -10,6 +10,7 @@ use perdura_sqlite::{SqliteOptions, SqliteStore};
 use perdura_store::conformance::block_on;
 use perdura_store::sim::SimStore;
 use perdura_store::{CommitLog, CommitOutcome, Grant, InstanceQuery, Instances, Lookup, Rejection};
+use std::collections::BTreeMap;
 
 const PARTITIONS: u16 = 2;
 const SEEDS: u64 = 12;
@@ -41,6 +42,7 @@ struct Twins {
     sim: SimStore,
     sqlite: SqliteStore,
     grants: Vec<Grant>,
+    seen: BTreeMap<&'static str, usize>,
 }
 
 impl Twins {
@@ -134,6 +136,7 @@ impl Twins {
             let sim = kind(self.sim.commit_now(&grant, batch.clone()));
             let sqlite = kind(block_on(self.sqlite.commit(&grant, batch.clone())));
             assert_eq!(sim, sqlite, "{batch:?}");
+            *self.seen.entry(sim).or_default() += 1;
         }
     }
 
@@ -207,10 +210,15 @@ fn the_simulated_store_and_the_real_one_answer_alike() {
             grant
         });
         let grants = grants.collect();
-        let mut twins = Twins { random: Random(seed), sim, sqlite, grants };
+        let mut twins = Twins { random: Random(seed), sim, sqlite, grants, seen: BTreeMap::new() };
         for _ in 0..STEPS {
             twins.step();
             twins.compare();
         }
+        // A generator that only ever conflicts would compare nothing.
+        for outcome in ["committed", "fenced", "conflict", "too early"] {
+            assert!(twins.seen.contains_key(outcome), "seed {seed} has no {outcome}: {:?}", twins.seen);
+        }
+        assert!(twins.seen["committed"] > STEPS / 5, "seed {seed}: {:?}", twins.seen);
     }
 }
