@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn instance(number: u64) -> Result<InstanceWrite, Box<dyn Error>> {
-    let ended = number % 10 != 0;
+    let ended = !number.is_multiple_of(10);
     let id = format!("order-{:016x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let row = InstanceRow {
         key: InstanceKey::new(ZERO, number),

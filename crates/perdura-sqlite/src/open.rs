@@ -22,10 +22,9 @@ pub(crate) struct Hub {
     pub(crate) clock: Timestamp,
 }
 
-/// Opens the writer's connection, and makes the hub if there is none.
+/// Opens the writer's connection, and makes the hub if there is none. The place was checked before it was locked.
 pub(crate) fn open_or_create(path: &Path, options: &SqliteOptions) -> Result<(Connection, Hub), StoreError> {
     let store = path.display().to_string();
-    check_place(path)?;
     let fail = |error: rusqlite::Error| store_error(&store, &error);
     let mut connection = connection::open_writer(path, options).map_err(fail)?;
     if connection.is_readonly("main").map_err(fail)? {
