@@ -50,7 +50,8 @@ fn the_core_has_no_clock_no_io_no_async_and_no_randomness() {
     let words = [
         "async fn",
         "async move",
-        ".await",
+        ".await;",
+        ".await?",
         "tokio",
         "std::fs",
         "std::net",
