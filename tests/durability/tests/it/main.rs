@@ -1,4 +1,9 @@
 //! Real processes, killed, stopped and starved: what was acknowledged is still there.
 
 mod kill;
+mod memory;
+mod owners;
+mod pause;
 mod process;
+mod shutdown;
+mod starts;

@@ -1,6 +1,8 @@
 //! The load's process, as a test holds it.
 
-use perdura_durability::{Answer, Ask, Command, LoadOptions, Program, Refusal, Reply, Reuse, Transcript};
+use perdura_durability::{
+    Answer, Ask, Command, LoadOptions, Program, Refusal, Reply, Reuse, Transcript, read_evidence,
+};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -135,5 +137,14 @@ pub(crate) fn output(answer: Result<Answer, Refusal>) -> Transcript {
     match answer {
         Ok(Answer::Instance { output: Some(output), .. }) => output,
         other => panic!("not an instance with an output: {other:?}"),
+    }
+}
+
+/// Waits until so many attempts of activities have begun. Only the file tells that.
+pub(crate) fn evidence_of(options: &LoadOptions, attempts: usize) {
+    let until = Instant::now() + PATIENCE;
+    while read_evidence(&options.evidence).unwrap().len() < attempts {
+        assert!(Instant::now() < until, "fewer than {attempts} attempts begin");
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
