@@ -1,5 +1,6 @@
 //! Real processes, killed, stopped and starved: what was acknowledged is still there.
 
+mod bad_input;
 mod kill;
 mod memory;
 mod owners;
