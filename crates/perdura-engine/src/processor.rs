@@ -339,7 +339,6 @@ impl Processor {
         if self.drain_until.is_none() {
             self.drain_until = Some(tokio::time::Instant::now() + self.options.drain_time_max);
             self.activities.drain();
-            self.inputs.close();
         }
     }
 
