@@ -1,0 +1,10 @@
+//! Real processes, killed, stopped and starved: what was acknowledged is still there.
+
+mod bad_input;
+mod kill;
+mod memory;
+mod owners;
+mod pause;
+mod process;
+mod shutdown;
+mod starts;
