@@ -1,5 +1,5 @@
 //! The examples as a reader runs them, each as a program on a new file; and their orchestrations in virtual time.
-#![allow(dead_code)] // The `main` of each example.
+#![allow(dead_code, clippy::unwrap_used)] // The `main` of each example.
 
 #[path = "../../chaining.rs"]
 mod chaining;

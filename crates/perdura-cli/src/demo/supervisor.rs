@@ -4,8 +4,10 @@ use super::file_path::FilePath;
 use super::pipeline::Summary;
 use super::progress::{Bar, Line};
 use super::{Options, Places, evidence, files};
+use crate::escape::escape;
 use anyhow::{Context, bail};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -13,8 +15,11 @@ use tokio::process::{Child, Command};
 
 pub async fn run(options: &Options, places: &Places) -> anyhow::Result<ExitCode> {
     clear(places)?;
-    let total = count_files(places);
-    println!("archiving {total} files of {} to {}", places.dir.display(), places.out.display());
+    let (total, special) = count_files(places);
+    println!("archiving {total} files of {} to {}", shown(&places.dir), shown(&places.out));
+    if special > 0 {
+        println!("left out: {special} links, devices, pipes or sockets");
+    }
     let began = Instant::now();
     let mut bar = Bar::new(total);
     let mut killed = None;
@@ -67,10 +72,17 @@ fn clear(places: &Places) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn count_files(places: &Places) -> u64 {
-    let in_folder =
-        |folder: &FilePath| files::files(places, &folder.to_path()).map_or(0, |files| files.len() as u64);
-    files::folders(places).iter().map(in_folder).sum()
+/// How many files there are, and how many things that are neither file nor folder.
+fn count_files(places: &Places) -> (u64, u64) {
+    let in_folder = |folder: &FilePath| {
+        files::files(places, &folder.to_path())
+            .map_or((0, 0), |found| (found.names.len() as u64, found.special))
+    };
+    files::folders(places).iter().map(in_folder).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+}
+
+fn shown(path: &Path) -> FilePath {
+    FilePath::from(path)
 }
 
 fn spawn(options: &Options, hold_at: Option<u64>) -> anyhow::Result<Child> {
@@ -130,13 +142,13 @@ fn report(
         );
     }
     for file in &summary.unreadable {
-        println!("not archived: {file}");
+        println!("not archived: {}", escape(file));
     }
     let unnamed = summary.unreadable_count - summary.unreadable.len() as u64;
     if unnamed > 0 {
         println!("… and {unnamed} more");
     }
-    println!("check it: sha256sum --quiet -c {}", places.manifest().display());
+    println!("check it: sha256sum --quiet -c {}", shown(&places.manifest()));
     let good = repeated == 0 && summary.unreadable_count == 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -3,8 +3,8 @@
 use super::Places;
 use super::file_path::FilePath;
 use super::pipeline::{
-    archive_directory, archive_file, archive_folder, list_files, list_folders, write_manifest,
-    write_manifest_part,
+    Progress, archive_directory, archive_file, archive_files, archive_folder, list_files, list_folders,
+    some_folders, write_manifest, write_manifest_part,
 };
 use super::progress::Line;
 use perdura::{Engine, OnExisting, ReusePolicy};
@@ -59,7 +59,9 @@ pub async fn run(places: &Places, hold_at: Option<u64>) -> anyhow::Result<ExitCo
     let engine = Engine::sqlite(places.hub())
         .register(archive_directory)
         .register(archive_folder)
+        .register(archive_files)
         .register(list_folders)
+        .register(some_folders)
         .register(list_files)
         .register(archive_file)
         .register(write_manifest_part)
@@ -74,7 +76,7 @@ pub async fn run(places: &Places, hold_at: Option<u64>) -> anyhow::Result<ExitCo
         }
     });
     let reuse = ReusePolicy::USE_EXISTING.when_terminal(OnExisting::Replace);
-    let started = engine.start(archive_directory, ()).id(INSTANCE).reuse(reuse).await?;
+    let started = engine.start(archive_directory, Progress::default()).id(INSTANCE).reuse(reuse).await?;
     let summary = started.wait().await?;
     Line::Finished(Box::new(summary)).print();
     engine.shutdown().await;
