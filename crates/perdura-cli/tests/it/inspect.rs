@@ -2,13 +2,13 @@
 
 use crate::perdura::{Said, perdura, run};
 use perdura::prelude::*;
-use perdura::{Instance, Raw};
+use perdura::{Instance, Raw, Timestamp};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 fn inspect(file: &Path, args: &[&str]) -> Said {
@@ -68,14 +68,9 @@ async fn hub(dir: &TempDir) -> (PathBuf, Engine) {
         let id = what.split(' ').next().unwrap();
         let _ = engine.start(waits, what.into()).id(id).tag("kind", "test").await.unwrap();
     }
-    let _ = engine
-        .start(waits, "event".into())
-        .id("later")
-        .at(perdura::Timestamp(4_000_000_000_000))
-        .await
-        .unwrap();
+    let _ = engine.start(waits, "event".into()).id("later").at(in_a_year()).await.unwrap();
     let _ = engine.start(waits, "event".into()).id("suspended").await.unwrap();
-    engine.instance("suspended").suspend("a \x1b[31mbreak").await.unwrap();
+    engine.instance("suspended").suspend("a break").await.unwrap();
     let _ = engine.start(unknown, ()).id("no code").await.unwrap();
     // Each has come to rest when the last thing that it does is recorded.
     until(&engine.instance("control"), |instance| instance.completed_at().is_some()).await;
@@ -83,6 +78,12 @@ async fn hub(dir: &TempDir) -> (PathBuf, Engine) {
     until(&engine.instance("the child"), |child| child.custom_status::<String>().is_ok()).await;
     until_retried(&path).await;
     (path, engine)
+}
+
+fn in_a_year() -> Timestamp {
+    let year = Duration::from_secs(365 * 86_400);
+    let since_1970 = (SystemTime::now() + year).duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Timestamp(i64::try_from(since_1970.as_millis()).unwrap())
 }
 
 async fn until(instance: &Instance, reached: impl Fn(&perdura::InstanceState) -> bool) {
@@ -112,8 +113,8 @@ fn check_list(list: &str) {
         ("event", "    waits for an external event"),
         ("child", "    waits for child \"the child\", attempt 1"),
         ("many", "    … and for 40 more"),
-        ("later", "    waits for its start at 2096-10-02T07:06:40.000Z"),
-        ("suspended", "    waits for being resumed (suspended: \"a \\u{1b}[31mbreak\")"),
+        ("later", "    waits for its start at 2"),
+        ("suspended", "    waits for being resumed (suspended: \"a break\")"),
         ("no code", "    waits for a repair since 2"),
         ("nothing", "    output: (1000 bytes, not text)"),
         ("control", "    output: control \\u{1b}[31m\\n"),
