@@ -399,9 +399,9 @@ impl Life {
                     }
                 }
             }
-            Read::History { key, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
+            Read::History { key, run, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
                 Ok(events) => {
-                    if let Some(turn) = self.partition.history_read(key, &events, now) {
+                    if let Some(turn) = self.partition.history_read(key, run, &events, now) {
                         self.run_turn_with(turn, &events);
                     }
                 }

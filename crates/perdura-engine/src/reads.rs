@@ -14,7 +14,12 @@ const MESSAGES_PAGE: usize = 1000;
 /// Something that was read.
 pub(crate) enum Read {
     Rows(Result<Vec<(Lookup, Option<InstanceRow>)>, StoreError>),
-    History { key: InstanceKey, rows: Result<Vec<HistoryRow>, StoreError> },
+    /// Of which instance, and of which generation and branch of it.
+    History {
+        key: InstanceKey,
+        run: (u32, u32),
+        rows: Result<Vec<HistoryRow>, StoreError>,
+    },
     Messages(Result<Vec<Envelope>, StoreError>),
 }
 
@@ -40,7 +45,7 @@ impl Reads {
                     let store = self.store.clone();
                     self.pending.push(Box::pin(async move {
                         let rows = store.history(key, generation, branch, 0, usize::MAX).await;
-                        Read::History { key, rows }
+                        Read::History { key, run: (generation, branch), rows }
                     }));
                 }
             }
