@@ -30,9 +30,13 @@ pub(crate) const INPUTS_MAX: usize = 4096;
 const INPUTS_PER_ROUND_MAX: usize = 1024;
 /// Rows read at once in a recovery.
 const RECOVERY_PAGE: usize = 1000;
-/// Wait before the second attempt to take a grant; it doubles up to the maximum.
+/// After a loss the next life begins at once; after another one it waits, twice as long each time up to the maximum.
 const RETRY_WAIT: Duration = Duration::from_millis(50);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Callers are kept waiting through shorter waits, and refused in longer ones.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// A life that lasted longer ends a series of losses.
+const GOOD_LIFE: Duration = Duration::from_secs(5);
 
 pub(crate) type Reply = oneshot::Sender<Result<Response, EngineError>>;
 
@@ -98,7 +102,7 @@ impl Processor {
     /// Lives until it is shut down. `ready` learns how the first grant went.
     pub(crate) async fn run(mut self, ready: oneshot::Sender<Result<(), EngineError>>) {
         let mut ready = Some(ready);
-        let mut wait = RETRY_WAIT;
+        let mut wait = Duration::ZERO;
         loop {
             let began = tokio::time::Instant::now();
             let end = match AssertUnwindSafe(self.live(&mut ready)).catch_unwind().await {
@@ -111,14 +115,14 @@ impl Processor {
             };
             tracing::warn!(partition = self.id.0, %why, "the partition is loaded again");
             self.activities.let_go();
-            if began.elapsed() > RETRY_WAIT_MAX {
-                wait = RETRY_WAIT;
+            if began.elapsed() > GOOD_LIFE {
+                wait = Duration::ZERO;
             }
-            self.settle_after_loss(&why, wait > RETRY_WAIT);
+            self.settle_after_loss(&why, wait > PATIENCE);
             if self.pause(wait, &why).await {
                 break;
             }
-            wait = (wait * 2).min(RETRY_WAIT_MAX);
+            wait = (wait * 2).clamp(RETRY_WAIT, RETRY_WAIT_MAX);
         }
         for (_, (_, reply)) in self.unanswered.drain() {
             let _ = reply.send(Err(EngineError::ShuttingDown));
@@ -146,6 +150,10 @@ impl Processor {
 
     /// Waits before the next attempt; requests that come meanwhile are refused unless it is short. Says whether to end.
     async fn pause(&mut self, wait: Duration, why: &str) -> bool {
+        if wait <= PATIENCE {
+            tokio::time::sleep(wait).await;
+            return false;
+        }
         let until = tokio::time::Instant::now() + wait;
         while let Ok(input) = tokio::time::timeout_at(until, self.inputs.recv()).await {
             match input {

@@ -1,21 +1,24 @@
 //! Moves committed pages from the log into the file, on a thread of its own: in the commit it would add milliseconds to
 //! every thousandth one. The thread sleeps until the log has grown; an idle hub costs nothing.
+//!
+//! Commits go on meanwhile, so the thread never reaches the end of the log, and only then does the log start over and
+//! its space get used again. The writer therefore moves the little that is left, between two commits. (Asking SQLite to
+//! wait for the end instead starves: a busy writer always has the lock again first.)
 
 use crate::connection;
 use crate::options::SqliteOptions;
 use rusqlite::{Connection, Result};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-
-/// Commits go on while a passive checkpoint runs, so under load it never reaches the end of the log. At this many times
-/// the size at which it begins, the writer waits for the rest, so that the log starts over and its space is used again.
-const RESTART_FACTOR: u32 = 4;
 
 /// Tells the thread that there is work.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bell {
     state: Arc<(Mutex<State>, Condvar)>,
+    /// Set when the thread has moved most of the log.
+    nearly_done: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
@@ -67,14 +70,24 @@ impl Checkpointer {
             let bell = bell.clone();
             move || {
                 while bell.wait() {
-                    if let Err(error) = checkpoint(&connection, log_pages) {
-                        tracing::warn!(%error, "the log could not be moved into the file; it grows until it can");
+                    match checkpoint(&connection) {
+                        Ok(()) => bell.nearly_done.store(true, Ordering::Release),
+                        Err(error) => warn(&error),
                     }
                 }
             }
         });
         let thread = thread.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         Ok(Checkpointer { bell, thread: Some(thread), log_pages })
+    }
+
+    /// Moves the rest of the log, if the thread has moved most of it. For the writer, between two commits.
+    pub(crate) fn finish(&self, connection: &Connection) {
+        if self.bell.nearly_done.swap(false, Ordering::AcqRel)
+            && let Err(error) = checkpoint(connection)
+        {
+            warn(&error);
+        }
     }
 
     /// Rings the bell whenever a commit of this connection leaves a log that is long enough.
@@ -98,15 +111,10 @@ impl Drop for Checkpointer {
     }
 }
 
-fn checkpoint(connection: &Connection, log_pages: u32) -> Result<()> {
-    let pages = run(connection, "PRAGMA wal_checkpoint(PASSIVE)")?;
-    if pages >= i64::from(log_pages) * i64::from(RESTART_FACTOR) {
-        run(connection, "PRAGMA wal_checkpoint(RESTART)")?;
-    }
-    Ok(())
+fn checkpoint(connection: &Connection) -> Result<()> {
+    connection.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row((), |_| Ok(()))
 }
 
-/// Runs a checkpoint and returns the pages in the log.
-fn run(connection: &Connection, pragma: &str) -> Result<i64> {
-    connection.query_row(pragma, (), |row| row.get(1))
+fn warn(error: &rusqlite::Error) {
+    tracing::warn!(%error, "the log could not be moved into the file; it grows until it can");
 }

@@ -87,6 +87,9 @@ impl Seat {
     fn work(self, mut connection: Option<Connection>, jobs: &Receiver<Job>) {
         while let Ok(job) = jobs.recv() {
             let usable = self.usable(&mut connection);
+            if let Ok(connection) = usable {
+                self.checkpointer.finish(connection);
+            }
             // Whoever asked may have left; the work is done all the same.
             match job {
                 Job::Commit { grant, batch, done } => {

@@ -53,7 +53,6 @@ pub struct Engine {
 impl Engine {
     /// An engine on a hub in an SQLite file, which is made if it does not exist. One process at a time can have it.
     #[cfg(feature = "sqlite")]
-    #[must_use]
     pub fn sqlite(path: impl AsRef<std::path::Path>) -> EngineBuilder {
         let path = path.as_ref().to_owned();
         EngineBuilder::new(Box::new(move || {
@@ -63,7 +62,6 @@ impl Engine {
     }
 
     /// An engine on a hub in any kind of store.
-    #[must_use]
     pub fn store(store: Arc<dyn Store>) -> EngineBuilder {
         EngineBuilder::new(Box::new(move || Ok(store)))
     }
