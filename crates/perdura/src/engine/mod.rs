@@ -97,6 +97,11 @@ impl Engine {
         self.client.list(query, limit).await
     }
 
+    /// See [`Client::backup`].
+    pub async fn backup(&self, to: impl AsRef<std::path::Path>) -> Result<(), ClientError> {
+        self.client.backup(to).await
+    }
+
     /// Ends the engine: no new work is begun, running activities may finish up to the drain time, and what they did is
     /// committed. Clients and handles that are still held are told that the engine is shutting down.
     pub async fn shutdown(self) {
