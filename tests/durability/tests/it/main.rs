@@ -7,4 +7,5 @@ mod owners;
 mod pause;
 mod process;
 mod shutdown;
+mod space;
 mod starts;
