@@ -4,13 +4,14 @@ use perdura_sim::{Options, PlantedBug, run};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-perdura-simulate [--seeds N] [--from S] [--threads T] [--bug NAME] [--trace]
+perdura-simulate [--seeds N] [--from S] [--threads T] [--bug NAME] [--all] [--trace]
 
 Runs the engine's core against a simulated store under faults, and checks the invariants.
   --seeds N    how many seeds (1000)
   --from S     the first seed (0)
   --threads T  threads (1)
   --bug NAME   plant a bug; --bug list names them
+  --all        go on after a broken invariant, and list them
   --trace      print what happens in the first seed";
 
 fn main() -> ExitCode {
@@ -40,6 +41,7 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
             "--seeds" => options.seeds = number(value()?)?,
             "--from" => options.from = number(value()?)?,
             "--threads" => options.threads = number(value()?)? as usize,
+            "--all" => options.go_on = true,
             "--trace" => options.trace = true,
             "--bug" => {
                 let name = value()?;

@@ -14,13 +14,15 @@ pub struct Options {
     pub threads: usize,
     /// A bug to have.
     pub bug: Option<PlantedBug>,
+    /// Go on after a broken invariant, to see how many seeds break which.
+    pub go_on: bool,
     /// Keep the text of a run, whether or not it breaks an invariant. For one seed.
     pub trace: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { from: 0, seeds: 1000, threads: 1, bug: None, trace: false }
+        Options { from: 0, seeds: 1000, threads: 1, bug: None, go_on: false, trace: false }
     }
 }
 

@@ -153,6 +153,8 @@ pub struct Report {
     pub stats: Stats,
     /// The broken invariant of the lowest seed, if one was found.
     pub found: Option<Found>,
+    /// Every seed that broke an invariant, if the run went on.
+    pub broken: Vec<(u64, Violation)>,
     /// The bug that was planted.
     pub bug: Option<PlantedBug>,
     /// The text of a run, if it was asked for.
@@ -190,6 +192,9 @@ impl fmt::Display for Report {
         writeln!(f, "checks:")?;
         for group in Group::ALL {
             writeln!(f, "  {:>12}  {}", stats.checks[group as usize], group.name())?;
+        }
+        for (seed, violation) in &self.broken {
+            writeln!(f, "seed {seed}: {}: {}", violation.group.name(), violation.what)?;
         }
         let Some(found) = &self.found else { return writeln!(f, "every invariant held") };
         let bug = self.bug.map(|bug| format!(" --bug {}", bug.name())).unwrap_or_default();

@@ -45,7 +45,7 @@ pub fn run(options: &Options) -> Report {
     let began = Instant::now();
     let next = AtomicU64::new(options.from);
     let end = options.from.saturating_add(options.seeds);
-    let found: Mutex<Option<u64>> = Mutex::new(None);
+    let broken: Mutex<Vec<(u64, Violation)>> = Mutex::default();
     let stop_at = AtomicU64::new(end);
     let total: Mutex<(u64, Stats)> = Mutex::default();
     std::thread::scope(|scope| {
@@ -60,10 +60,12 @@ pub fn run(options: &Options) -> Report {
                     let ran = run_seed(seed, options.bug, false);
                     seeds += 1;
                     stats.add(&ran.stats);
-                    if ran.violation.is_some() {
-                        stop_at.fetch_min(seed, Ordering::Relaxed);
-                        if let Ok(mut found) = found.lock() {
-                            *found = Some(found.map_or(seed, |other| other.min(seed)));
+                    if let Some(violation) = ran.violation {
+                        if !options.go_on {
+                            stop_at.fetch_min(seed, Ordering::Relaxed);
+                        }
+                        if let Ok(mut broken) = broken.lock() {
+                            broken.push((seed, violation));
                         }
                     }
                 }
@@ -75,11 +77,16 @@ pub fn run(options: &Options) -> Report {
         }
     });
     let (seeds, stats) = total.into_inner().unwrap_or_default();
-    let found = found.into_inner().unwrap_or_default().map(|seed| {
+    let mut broken = broken.into_inner().unwrap_or_default();
+    broken.sort_by_key(|(seed, _)| *seed);
+    let found = broken.first().map(|(seed, _)| *seed).map(|seed| {
         let ran = run_seed(seed, options.bug, true);
         let changed = Violation { group: Group::Replay, what: "the second run of the seed held".into() };
         Found { seed, violation: ran.violation.unwrap_or(changed), trace: ran.trace }
     });
+    if !options.go_on {
+        broken.clear();
+    }
     let trace = if options.trace { run_seed(options.from, options.bug, true).trace } else { Vec::new() };
-    Report { seeds, took: began.elapsed(), stats, found, bug: options.bug, trace }
+    Report { seeds, took: began.elapsed(), stats, found, broken, bug: options.bug, trace }
 }
