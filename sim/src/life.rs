@@ -48,6 +48,8 @@ pub(crate) struct Life {
     /// A batch is being written; a copy of it if a planted bug wants it.
     committing: Option<Option<Batch>>,
     reads: u32,
+    /// Messages are being read; whether a bell has rung since.
+    messages: Option<bool>,
     tick_at: i64,
 }
 
@@ -97,7 +99,7 @@ impl World {
             holding.unanswered.iter().map(|(token, request)| (*token, request.clone())).collect();
         self.recover(post);
         let now = self.node_now(post.node);
-        self.read(post, Wanted::Messages);
+        self.read_messages(post);
         if let Some(life) = self.life(post) {
             for (token, request) in asked {
                 life.partition.request(ReplyToken(token), request, now);
@@ -125,7 +127,7 @@ impl World {
         let runner =
             Programmed::new(self.programs.clone(), self.plan.limits.clone(), random, self.plan.forget);
         let number = self.lives_begun + 1;
-        Life { number, partition, runner, grant, committing: None, reads: 0, tick_at: i64::MAX }
+        Life { number, partition, runner, grant, committing: None, reads: 0, messages: None, tick_at: i64::MAX }
     }
 
     fn recover(&mut self, post: Post) {
@@ -354,6 +356,9 @@ impl World {
             },
             Wanted::MessagesFound(envelopes) => {
                 life.partition.deliver(envelopes, now).map_err(|damage| damage.to_string())?;
+                if life.messages.take() == Some(true) {
+                    self.read_messages(post);
+                }
             }
             Wanted::Rows(_) | Wanted::History { .. } | Wanted::Messages => {}
         }
@@ -362,7 +367,19 @@ impl World {
 
     pub(crate) fn bell(&mut self, partition: u16) {
         let post = self.owner(PartitionId(partition));
-        self.read(post, Wanted::Messages);
+        self.read_messages(post);
+    }
+
+    /// One read of messages at a time: what an earlier one brings may have been dealt with since.
+    fn read_messages(&mut self, post: Post) {
+        match self.life(post).map(|life| &mut life.messages) {
+            Some(Some(again)) => *again = true,
+            Some(reading) => {
+                *reading = Some(false);
+                self.read(post, Wanted::Messages);
+            }
+            None => {}
+        }
     }
 
     fn perform(&mut self, post: Post, effects: Vec<Effect>) {

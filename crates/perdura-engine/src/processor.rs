@@ -411,6 +411,7 @@ impl Life {
                 self.partition
                     .deliver(envelopes.map_err(failed)?, now)
                     .map_err(|damage| damage.to_string())?;
+                self.reads.messages_delivered(self.grant.partition);
             }
         }
         Ok(())
