@@ -193,7 +193,7 @@ impl World {
             self.clients[usize::from(client)].raised = 0;
         }
         if again.is_idempotent() && tries_left > 0 && !self.is_healed {
-            self.ask(client, again, tries_left);
+            self.ask(client, again.for_another_life(), tries_left);
         } else {
             self.go_on(client);
         }

@@ -100,6 +100,10 @@ impl World {
         self.recover(post);
         let now = self.node_now(post.node);
         self.read_messages(post);
+        // The life before may have written messages without living to tell of them.
+        for partition in (0..self.plan.partitions).filter(|partition| *partition != post.partition) {
+            self.after(1, Event::Bell(partition));
+        }
         if let Some(life) = self.life(post) {
             for (token, request) in asked {
                 life.partition.request(ReplyToken(token), request, now);
@@ -177,7 +181,7 @@ impl World {
         match (input, &mut holding.life) {
             (Input::Request(token, request), Some(life)) => {
                 life.partition.request(ReplyToken(token), request.clone(), now);
-                holding.unanswered.insert(token, request);
+                holding.unanswered.insert(token, request.for_another_life());
             }
             (Input::Request(token, request @ Request::Wait { .. }), None) => {
                 holding.unanswered.insert(token, request);

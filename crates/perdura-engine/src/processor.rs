@@ -231,6 +231,12 @@ impl Processor {
         let reads = Reads::new(self.store.clone());
         let mut life = Life { partition, runner, grant, reads, commit: None };
         life.reads.messages(self.id);
+        // The life before may have written messages without living to tell of them.
+        for (partition, bell) in self.bells.iter().enumerate() {
+            if partition != usize::from(self.id.0) {
+                bell.notify_one();
+            }
+        }
         Ok(life)
     }
 
@@ -294,7 +300,7 @@ impl Processor {
             }
             Input::Request(token, request, reply) => {
                 life.partition.request(token, request.clone(), now);
-                self.unanswered.insert(token, (request, reply));
+                self.unanswered.insert(token, (request.for_another_life(), reply));
             }
             Input::StopWaiting(token, id) => {
                 self.unanswered.remove(&token);
