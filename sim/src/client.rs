@@ -140,8 +140,11 @@ impl World {
         self.after(ms, Event::Input(post, Input::Request(token, request)));
         if client != OPERATOR {
             self.clients[usize::from(client)].waits_for = Some(token);
-            let patience =
-                if waits { self.random.clients.between(500, 8_000) } else { self.random.clients.between(100, 2_500) };
+            let patience = if waits {
+                self.random.clients.between(500, 8_000)
+            } else {
+                self.random.clients.between(100, 2_500)
+            };
             self.after(patience, Event::Timeout { client, token });
         }
     }

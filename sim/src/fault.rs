@@ -111,10 +111,8 @@ impl World {
     fn fail_over(&mut self) {
         let lost = self.random.faults.between(1, 4) as usize;
         let lost = self.store.fail_over(lost);
-        let checks_nonces_only = matches!(
-            self.bug,
-            Some(PlantedBug::Store(StoreBug::NonceIgnored | StoreBug::NoTailCheck))
-        );
+        let checks_nonces_only =
+            matches!(self.bug, Some(PlantedBug::Store(StoreBug::NonceIgnored | StoreBug::NoTailCheck)));
         // Half of the stores pin the timeline, so that no grant of the lost one is good for anything. With the others
         // it is up to the nonce and the tails.
         let pinned = self.random.faults.chance(500) && !checks_nonces_only;

@@ -131,14 +131,24 @@ impl World {
         let runner =
             Programmed::new(self.programs.clone(), self.plan.limits.clone(), random, self.plan.forget);
         let number = self.lives_begun + 1;
-        Life { number, partition, runner, grant, committing: None, reads: 0, messages: None, tick_at: i64::MAX }
+        Life {
+            number,
+            partition,
+            runner,
+            grant,
+            committing: None,
+            reads: 0,
+            messages: None,
+            tick_at: i64::MAX,
+        }
     }
 
     fn recover(&mut self, post: Post) {
         let (now, page) = (self.node_now(post.node), self.plan.recovery_page);
         let mut after = None;
         loop {
-            let rows = self.store.unfinished_now(PartitionId(post.partition), after, page).unwrap_or_default();
+            let rows =
+                self.store.unfinished_now(PartitionId(post.partition), after, page).unwrap_or_default();
             let Some(last) = rows.last() else { break };
             after = Some(last.key);
             let rows = rows.into_iter().map(|row| self.as_read(row)).collect();
@@ -449,8 +459,8 @@ impl World {
         if self.store_full_until > self.now {
             return Some(CommitOutcome::Rejected(Rejection::Full));
         }
-        let fails = self.store_down_until > self.now
-            || self.fault(Fault::CommitFails, self.plan.faults.commit_fails);
+        let fails =
+            self.store_down_until > self.now || self.fault(Fault::CommitFails, self.plan.faults.commit_fails);
         let unknown = || CommitOutcome::Unknown("the connection broke".into());
         fails.then(|| if self.random.faults.chance(500) { failed() } else { unknown() })
     }

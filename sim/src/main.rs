@@ -36,7 +36,8 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
     let mut options = Options::default();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-        let number = |text: String| text.parse::<u64>().map_err(|_| format!("{argument}: {text:?} is no number"));
+        let number =
+            |text: String| text.parse::<u64>().map_err(|_| format!("{argument}: {text:?} is no number"));
         match argument.as_str() {
             "--seeds" => options.seeds = number(value()?)?,
             "--from" => options.from = number(value()?)?,

@@ -174,7 +174,8 @@ impl Faults {
 
 impl RequestsMix {
     fn draw(random: &mut Random) -> RequestsMix {
-        let mut weight = |share: u32, high: u64| if random.chance(share) { random.between(1, high) } else { 0 };
+        let mut weight =
+            |share: u32, high: u64| if random.chance(share) { random.between(1, high) } else { 0 };
         RequestsMix {
             start: 8,
             raise: weight(700, 10),

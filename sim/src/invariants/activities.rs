@@ -48,7 +48,8 @@ fn completes(change: &Change<'_>, done: &TaskCompleted) -> Result<(), String> {
     if done.output.as_ref() != Some(&task_output(&scheduled.input, done.delivery)) {
         return Err(format!("{after:?}: task {} took the result of another attempt: {done:?}", done.id));
     }
-    let durable = change.same_generation().and_then(|before| record(before, done.id)).map(|task| task.delivery);
+    let durable =
+        change.same_generation().and_then(|before| record(before, done.id)).map(|task| task.delivery);
     if durable != Some(done.delivery) {
         return Err(format!(
             "{after:?}: task {} took delivery {}, durable is {durable:?}",
@@ -95,8 +96,7 @@ impl Checker {
         } else if !self.mirror.instances.contains_key(&task.key) && !self.starts.was_purged(&start.instance) {
             return Err(format!("{start:?} began, but its instance is not durable"));
         }
-        let attempts =
-            self.attempts.entry((task.key, task.generation, task.branch, task.task)).or_default();
+        let attempts = self.attempts.entry((task.key, task.generation, task.branch, task.task)).or_default();
         if !attempts.deliveries.insert(task.delivery) {
             return Err(format!("delivery {} was given twice: {start:?}", task.delivery));
         }

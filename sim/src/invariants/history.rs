@@ -55,7 +55,11 @@ fn ends_once(after: &Seen) -> Result<(), String> {
         (true, Some(end)) if ends == 1 => {
             let row = (after.row.status, &after.record.output, &after.record.failure);
             let said = (end.final_status().unwrap_or(Status::Pending), &end.output, &end.failure);
-            if row == said { Ok(()) } else { Err(format!("{after:?}: the row says {row:?}, the history {said:?}")) }
+            if row == said {
+                Ok(())
+            } else {
+                Err(format!("{after:?}: the row says {row:?}, the history {said:?}"))
+            }
         }
         (_, last) => Err(format!("{after:?}: {ends} ends, the last event is {last:?}")),
     }
@@ -65,7 +69,11 @@ fn ends_once(after: &Seen) -> Result<(), String> {
 fn outstanding(after: &Seen) -> Result<(), String> {
     let record = &after.record;
     let lists = [
-        ("task", record.tasks.iter().map(|t| t.id).collect::<Vec<_>>(), after.tasks.keys().copied().collect()),
+        (
+            "task",
+            record.tasks.iter().map(|t| t.id).collect::<Vec<_>>(),
+            after.tasks.keys().copied().collect(),
+        ),
         ("timer", record.timers.iter().map(|t| t.id).collect(), after.timers.keys().copied().collect()),
         (
             "child",

@@ -203,8 +203,10 @@ impl Checker {
             Some(before) => Seen { row: write.row.clone(), record, inbox, ..before },
             None => {
                 let mut begun = Seen::begin(write.row.clone(), record, inbox);
-                begun.custom_status =
-                    before.as_ref().filter(|b| b.record.start_generation == begun.record.start_generation).and_then(|_| begun.record.custom_status.clone());
+                begun.custom_status = before
+                    .as_ref()
+                    .filter(|b| b.record.start_generation == begun.record.start_generation)
+                    .and_then(|_| begun.record.custom_status.clone());
                 begun
             }
         };
@@ -219,7 +221,11 @@ impl Checker {
             self.check(Group::Storage, Err(format!("{}: an old generation is kept", after.row.id)));
         }
         let follows = write.history.as_ref().is_none_or(|row| {
-            row.first == before.as_ref().filter(|b| b.row.generation == row.generation).map_or(0, |b| b.history.len() as u64)
+            row.first
+                == before
+                    .as_ref()
+                    .filter(|b| b.row.generation == row.generation)
+                    .map_or(0, |b| b.history.len() as u64)
         });
         let gap = || format!("{after:?}: {:?} does not follow the history", write.history);
         let gap = follows.then_some(()).ok_or_else(gap);

@@ -31,9 +31,10 @@ impl Checker {
     pub fn commit_performed(&mut self, grant: &Grant, outcome: &CommitOutcome, clocks_agree: bool) {
         let latest = self.is_latest(grant.partition, grant.nonce);
         let result = match outcome {
-            CommitOutcome::Committed if !latest => {
-                Err(format!("epoch {} of partition {} committed after a takeover", grant.epoch, grant.partition.0))
-            }
+            CommitOutcome::Committed if !latest => Err(format!(
+                "epoch {} of partition {} committed after a takeover",
+                grant.epoch, grant.partition.0
+            )),
             CommitOutcome::Fenced if latest => {
                 Err(format!("partition {}: the latest grant was fenced", grant.partition.0))
             }

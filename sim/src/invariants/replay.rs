@@ -40,7 +40,12 @@ impl Checker {
         }
         self.check(Group::Replay, result.map(drop));
         let said = (seen.custom_status == seen.record.custom_status).then_some(());
-        let other = || format!("{seen:?}: custom status {:?}, expected {:?}", seen.record.custom_status, seen.custom_status);
+        let other = || {
+            format!(
+                "{seen:?}: custom status {:?}, expected {:?}",
+                seen.record.custom_status, seen.custom_status
+            )
+        };
         let said = said.ok_or_else(other);
         self.check(Group::Replay, said);
     }

@@ -102,7 +102,11 @@ impl Checker {
             || super::events::held(seen).contains(&salt)
             || seen.record.start_generation > 1
             || self.starts.was_purged(id);
-        if told { Ok(()) } else { Err(format!("{seen:?}: event {salt:x?} was acknowledged, but it is not durable")) }
+        if told {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}: event {salt:x?} was acknowledged, but it is not durable"))
+        }
     }
 
     fn ended_or_new(&self, asked: &Asked, id: &InstanceId, what: &str) -> Result<(), String> {

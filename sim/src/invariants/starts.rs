@@ -75,7 +75,9 @@ impl Checker {
         };
         if input.start.child().is_none() && self.judged != Judged::Consistency {
             let begun = (after.row.id.clone(), after.record.start_generation);
-            if let Some(earlier) = self.starts.begun.insert(input.start, begun.clone()).filter(|e| *e != begun) {
+            if let Some(earlier) =
+                self.starts.begun.insert(input.start, begun.clone()).filter(|e| *e != begun)
+            {
                 return Err(format!("{:?} began {earlier:?} and {begun:?}", input.start));
             }
         }

@@ -11,9 +11,8 @@ impl Checker {
         if self.judged == Judged::Ownership {
             return;
         }
-        let result = store.with_contents(|contents| {
-            batch_keys.iter().try_for_each(|key| self.compare(*key, contents))
-        });
+        let result = store
+            .with_contents(|contents| batch_keys.iter().try_for_each(|key| self.compare(*key, contents)));
         self.check(Group::Storage, result);
     }
 
@@ -26,7 +25,9 @@ impl Checker {
             for key in self.mirror.instances.keys().chain(contents.instances.keys()) {
                 self.compare(*key, contents)?;
             }
-            if let Some(history) = contents.histories.keys().find(|h| !contents.instances.contains_key(&h.key)) {
+            if let Some(history) =
+                contents.histories.keys().find(|h| !contents.instances.contains_key(&h.key))
+            {
                 return Err(format!("{history:?} belongs to no instance"));
             }
             let stored: Vec<_> = contents.envelopes.keys().copied().collect();
@@ -47,11 +48,13 @@ impl Checker {
             return Err(format!("{key:?}: stored is {stored:?}, committed was {seen:?}"));
         }
         let Some(seen) = seen else { return Ok(()) };
-        let history =
-            HistoryKey { key, generation: seen.row.generation, branch: seen.row.branch };
+        let history = HistoryKey { key, generation: seen.row.generation, branch: seen.row.branch };
         let end = contents.history_end(history).unwrap_or(0);
         if end != seen.history.len() as u64 {
-            return Err(format!("{seen:?}: the history has {end} events, committed were {}", seen.history.len()));
+            return Err(format!(
+                "{seen:?}: the history has {end} events, committed were {}",
+                seen.history.len()
+            ));
         }
         match contents.histories_of(key).find(|(stored, _)| **stored != history) {
             Some((other, _)) => Err(format!("{seen:?}: there is also {other:?}")),

@@ -1,8 +1,8 @@
 //! Group commit, and what a step costs.
 
 use crate::bed::*;
-use perdura_core::{PartitionId, Status};
 use perdura_core::partition::{Body, Envelope, Message, Raise, Request};
+use perdura_core::{PartitionId, Status};
 
 #[test]
 fn a_start_and_its_first_turn_share_one_commit() {
