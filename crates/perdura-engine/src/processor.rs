@@ -259,6 +259,12 @@ impl Processor {
         let reads = Reads::new(self.store.clone());
         let mut life = Life { partition, runner, grant, reads, commit: None };
         life.reads.messages(self.id);
+        // The life before may have written messages without living to tell of them.
+        for (partition, bell) in self.bells.iter().enumerate() {
+            if partition != usize::from(self.id.0) {
+                bell.notify_one();
+            }
+        }
         Ok(life)
     }
 
@@ -324,7 +330,7 @@ impl Processor {
             }
             Input::Request(token, request, reply) => {
                 life.partition.request(token, request.clone(), now);
-                self.unanswered.insert(token, Unanswered::new(request, reply));
+                self.unanswered.insert(token, Unanswered::new(request.for_another_life(), reply));
             }
             Input::StopWaiting(token, id) => {
                 self.unanswered.remove(&token);
@@ -446,6 +452,7 @@ impl Life {
                 self.partition
                     .deliver(envelopes.map_err(failed)?, now)
                     .map_err(|damage| damage.to_string())?;
+                self.reads.messages_delivered(self.grant.partition);
             }
         }
         Ok(())
