@@ -34,7 +34,7 @@ pub(crate) enum Wanted {
     Rows(Vec<Lookup>),
     RowsFound(Vec<(Lookup, Option<InstanceRow>)>),
     History { key: InstanceKey, generation: u32, branch: u32 },
-    HistoryFound { key: InstanceKey, rows: Vec<HistoryRow> },
+    HistoryFound { key: InstanceKey, run: (u32, u32), rows: Vec<HistoryRow> },
     Messages,
     MessagesFound(Vec<Envelope>),
 }
@@ -324,7 +324,7 @@ impl World {
             }
             Wanted::History { key, generation, branch } => {
                 let rows = self.store.history_now(key, generation, branch, 0, usize::MAX);
-                Wanted::HistoryFound { key, rows }
+                Wanted::HistoryFound { key, run: (generation, branch), rows }
             }
             Wanted::Messages => {
                 let partition = PartitionId(post.partition);
@@ -360,9 +360,9 @@ impl World {
                     }
                 }
             }
-            Wanted::HistoryFound { key, rows } => match open_history(&rows) {
+            Wanted::HistoryFound { key, run, rows } => match open_history(&rows) {
                 Ok(events) => {
-                    if let Some(turn) = life.partition.history_read(key, &events, now) {
+                    if let Some(turn) = life.partition.history_read(key, run, &events, now) {
                         life.run_turn_with(turn, &events);
                     }
                 }
