@@ -259,6 +259,12 @@ impl Processor {
         let reads = Reads::new(self.store.clone());
         let mut life = Life { partition, runner, grant, reads, commit: None };
         life.reads.messages(self.id);
+        // The life before may have written messages without living to tell of them.
+        for (partition, bell) in self.bells.iter().enumerate() {
+            if partition != usize::from(self.id.0) {
+                bell.notify_one();
+            }
+        }
         Ok(life)
     }
 
@@ -324,7 +330,7 @@ impl Processor {
             }
             Input::Request(token, request, reply) => {
                 life.partition.request(token, request.clone(), now);
-                self.unanswered.insert(token, Unanswered::new(request, reply));
+                self.unanswered.insert(token, Unanswered::new(request.for_another_life(), reply));
             }
             Input::StopWaiting(token, id) => {
                 self.unanswered.remove(&token);
@@ -434,9 +440,9 @@ impl Life {
                     }
                 }
             }
-            Read::History { key, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
+            Read::History { key, run, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
                 Ok(events) => {
-                    if let Some(turn) = self.partition.history_read(key, &events, now) {
+                    if let Some(turn) = self.partition.history_read(key, run, &events, now) {
                         self.run_turn_with(turn, &events);
                     }
                 }
@@ -446,6 +452,7 @@ impl Life {
                 self.partition
                     .deliver(envelopes.map_err(failed)?, now)
                     .map_err(|damage| damage.to_string())?;
+                self.reads.messages_delivered(self.grant.partition);
             }
         }
         Ok(())

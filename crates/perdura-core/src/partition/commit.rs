@@ -75,6 +75,7 @@ impl Partition {
         self.batches_committed = self.batches_sealed;
         for envelope in in_flight.consumed {
             self.handling.remove(&envelope);
+            self.handled.insert(envelope);
         }
         self.purged.retain(|_, batch| *batch > self.batches_committed);
         for key in in_flight.keys {

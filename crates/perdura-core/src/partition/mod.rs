@@ -82,6 +82,8 @@ pub struct Partition {
     local: VecDeque<Message>,
     /// Messages from the store that are being dealt with, until their removal is committed.
     handling: BTreeSet<EnvelopeId>,
+    /// Messages that were dealt with since messages were last read: a read that was under way may bring them again.
+    handled: BTreeSet<EnvelopeId>,
     /// Ids that were purged by a batch that is not committed.
     purged: BTreeMap<InstanceId, u64>,
     /// Rows that cannot be read, by id.
@@ -132,6 +134,7 @@ impl Partition {
             needs: Vec::new(),
             local: VecDeque::new(),
             handling: BTreeSet::new(),
+            handled: BTreeSet::new(),
             purged: BTreeMap::new(),
             damaged: BTreeMap::new(),
             forgotten: Vec::new(),
@@ -161,7 +164,8 @@ impl Partition {
         self.settle();
     }
 
-    /// Takes messages that the store holds for this partition. Some may come more than once.
+    /// Takes messages that the store holds for this partition. Some may come more than once; but a driver reads messages
+    /// only when it has delivered those that it read before, so that nothing comes back long after it was dealt with.
     pub fn deliver(
         &mut self,
         envelopes: Vec<Envelope>,
@@ -170,10 +174,11 @@ impl Partition {
         self.advance(now);
         for envelope in envelopes {
             let id = EnvelopeId { from: envelope.from, number: envelope.number };
-            if self.handling.insert(id) {
+            if !self.handled.contains(&id) && self.handling.insert(id) {
                 self.message(envelope.open()?, Some(id));
             }
         }
+        self.handled.clear();
         self.settle();
         Ok(())
     }

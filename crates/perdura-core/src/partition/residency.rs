@@ -10,6 +10,9 @@ use crate::orchestration::Turn;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
+/// Instances looked at in one go; more than a page of a recovery has.
+const EVICTION_LOOKS_MAX: usize = 2048;
+
 impl Partition {
     /// Takes rows of instances that have not ended, after a new grant. All of them, before anything else.
     pub fn recover(&mut self, rows: Vec<InstanceRow>, now: Timestamp) {
@@ -20,6 +23,10 @@ impl Partition {
             if loaded {
                 self.register_wakes(key);
                 self.take_up(key);
+            }
+            // Nobody has asked for it yet: it leaves first.
+            if let Some(instance) = self.instances.get_mut(&key) {
+                instance.touched = false;
             }
         }
         self.settle();
@@ -62,11 +69,25 @@ impl Partition {
     }
 
     /// The history of an instance that was asked for. If a turn waited for it, the turn is given back to be run with it.
-    pub fn history_read(&mut self, key: InstanceKey, events: &[Event], now: Timestamp) -> Option<Turn> {
+    pub fn history_read(
+        &mut self,
+        key: InstanceKey,
+        (generation, branch): (u32, u32),
+        events: &[Event],
+        now: Timestamp,
+    ) -> Option<Turn> {
         self.advance(now);
-        let turn = self.parked_turns.remove(&key);
         let instance = self.instances.get_mut(&key)?;
         instance.reading = false;
+        if (instance.record.generation, instance.record.branch) != (generation, branch) {
+            // The run that it was read for is over; the present one may need its own.
+            let needed = self.parked_turns.contains_key(&key);
+            if needed {
+                self.want_history(key);
+            }
+            return None;
+        }
+        let turn = self.parked_turns.remove(&key);
         let mut tasks = Vec::new();
         for event in events {
             match &event.kind {
@@ -208,9 +229,10 @@ impl Partition {
         });
     }
 
-    /// Lets instances leave memory until no more than the limit are left: second chance, least recently used first.
+    /// Lets instances leave memory until no more than the limit are left: second chance, least recently used first. Looks
+    /// at a bounded number, so that a crowd that cannot leave costs little.
     pub(super) fn evict(&mut self) {
-        let mut looks = self.hand.len();
+        let mut looks = self.hand.len().min(EVICTION_LOOKS_MAX);
         while self.instances.len() > self.config.limits.resident_instances_max && looks > 0 {
             looks -= 1;
             let Some(key) = self.hand.pop_front() else { return };
