@@ -74,6 +74,25 @@ fn on_a_full_disk_callers_are_told_and_when_there_is_room_the_engine_goes_on_by_
 }
 
 #[test]
+fn when_the_log_has_filled_the_disk_a_little_room_is_enough_to_use_its_space_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = LoadOptions::new(directory.path());
+    let Some(disk) = SmallDisk::mount(&directory.path().join("disk"), 7 << 20) else { return };
+    options.hub = disk.0.join("hub.db");
+    std::fs::write(disk.0.join("filler"), vec![0; 5 << 19]).unwrap();
+    let mut load = Load::start(&options);
+    let mut hub = Clients::default();
+    hub.use_until_refused(&mut load, "log");
+    disk.free();
+    hub.use_until_accepted(&mut load, "free");
+    // The log alone would need several times the disk.
+    for number in 0..500 {
+        assert!(hub.use_and_purge(&mut load, &format!("on-{number}")), "after {number} instances");
+    }
+    hub.check(load, &options);
+}
+
+#[test]
 fn a_file_that_may_not_grow_refuses_until_it_may() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = LoadOptions::new(directory.path());
@@ -132,6 +151,19 @@ impl Clients {
         // What was acknowledged can be read all the while.
         let id = self.started[0].clone();
         assert!(matches!(load.ask(Command::Look { id }), Ok(Answer::Instance { .. })));
+    }
+
+    /// Uses an instance from its start to its end and leaves nothing of it. Says whether there was room.
+    fn use_and_purge(&mut self, load: &mut Load, id: &str) -> bool {
+        if !self.start(load, id.into()) {
+            return false;
+        }
+        let (id, value) = (id.to_owned(), "go".into());
+        assert_eq!(load.ask(Command::Raise { id: id.clone(), value }), Ok(Answer::Done));
+        output(load.ask(Command::Wait { id: id.clone() }));
+        let purged = load.ask(Command::Purge { id }) == Ok(Answer::Done);
+        self.started.pop();
+        purged
     }
 
     /// Each partition finds out by itself that there is room again, so one success proves little.
