@@ -96,6 +96,7 @@ impl Programmed {
 
     fn cold(&self, turn: &Turn, history: &[Event]) -> Result<Code, Mismatch> {
         let mut code = Code::new(turn.id.clone(), self.limits.clone(), self.programs.clone());
+        assert_eq!(history.len() as u64, turn.from, "a turn of {:?} got the wrong history", turn.id);
         if !history.is_empty() {
             code.set_replaying(true);
             code.accept(history)?;

@@ -10,6 +10,9 @@ use crate::orchestration::Turn;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
+/// Names a history: which instance, which generation, which branch.
+pub type HistoryName = (InstanceKey, u32, u32);
+
 impl Partition {
     /// Takes rows of instances that have not ended, after a new grant. All of them, before anything else.
     pub fn recover(&mut self, rows: Vec<InstanceRow>, now: Timestamp) {
@@ -39,7 +42,7 @@ impl Partition {
                 (Parked::Request(token, _), Some(what)) => {
                     self.reply(token, Err(RequestError::Damaged { id: id.clone(), what }));
                 }
-                (Parked::Message(..), Some(_)) => {}
+                (Parked::Message(message, envelope), Some(_)) => self.keep_for_damaged(message, envelope),
                 (Parked::Request(token, request), None) => self.apply_request(token, request, key),
                 (Parked::Message(message, envelope), None) => self.apply_message(message, envelope, key),
             }
@@ -62,8 +65,18 @@ impl Partition {
     }
 
     /// The history of an instance that was asked for. If a turn waited for it, the turn is given back to be run with it.
-    pub fn history_read(&mut self, key: InstanceKey, events: &[Event], now: Timestamp) -> Option<Turn> {
+    /// A history of another generation or branch than the present one is no use to anybody: it was asked for before the
+    /// instance began anew.
+    pub fn history_read(
+        &mut self,
+        (key, generation, branch): HistoryName,
+        events: &[Event],
+        now: Timestamp,
+    ) -> Option<Turn> {
         self.advance(now);
+        if !self.waits_for_history(key, generation, branch) {
+            return None;
+        }
         let turn = self.parked_turns.remove(&key);
         let instance = self.instances.get_mut(&key)?;
         instance.reading = false;
@@ -94,8 +107,11 @@ impl Partition {
     }
 
     /// The history of an instance cannot be read: it is left alone from here on.
-    pub fn history_damaged(&mut self, key: InstanceKey, what: &str, now: Timestamp) {
+    pub fn history_damaged(&mut self, (key, generation, branch): HistoryName, what: &str, now: Timestamp) {
         self.advance(now);
+        if !self.waits_for_history(key, generation, branch) {
+            return;
+        }
         let turn = self.parked_turns.remove(&key);
         if let Some(instance) = self.instances.get_mut(&key) {
             instance.reading = false;
@@ -105,6 +121,21 @@ impl Partition {
                 Some(turn) => self.finish_turn(turn, crate::orchestration::TurnOutcome::CannotRun(reason)),
                 None => self.block(key, reason, None),
             }
+        }
+    }
+
+    fn waits_for_history(&self, key: InstanceKey, generation: u32, branch: u32) -> bool {
+        self.instances.get(&key).is_some_and(|instance| {
+            let record = &instance.record;
+            instance.reading && (record.generation, record.branch) == (generation, branch)
+        })
+    }
+
+    /// An instance begins anew: what was asked of its history does not matter any more.
+    pub(super) fn forget_history(&mut self, key: InstanceKey) {
+        self.history_wanted.retain(|wanted| *wanted != key);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.reading = false;
         }
     }
 

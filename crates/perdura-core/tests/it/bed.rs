@@ -103,9 +103,11 @@ impl Bed {
                         self.partition.found_id(&id, row, now);
                     }
                     Need::FindKey(key) => self.partition.found_key(key, self.rows.get(&key).cloned(), now),
-                    Need::History { key, generation, .. } => {
+                    Need::History { key, generation, branch } => {
                         let events = self.history.get(&(key, generation)).cloned().unwrap_or_default();
-                        if let Some(turn) = self.partition.history_read(key, &events, now) {
+                        if let Some(turn) =
+                            self.partition.history_read((key, generation, branch), &events, now)
+                        {
                             self.run_turn(turn);
                         }
                     }
