@@ -447,13 +447,13 @@ impl Life {
                     }
                 }
             }
-            Read::History { key, run, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
+            Read::History { of, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
                 Ok(events) => {
-                    if let Some(turn) = self.partition.history_read(key, run, &events, now) {
+                    if let Some(turn) = self.partition.history_read(of, &events, now) {
                         self.run_turn_with(turn, &events);
                     }
                 }
-                Err(damage) => self.partition.history_damaged(key, &damage.to_string(), now),
+                Err(damage) => self.partition.history_damaged(of, &damage.to_string(), now),
             },
             Read::Messages(envelopes) => {
                 self.partition
