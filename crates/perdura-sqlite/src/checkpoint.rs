@@ -9,7 +9,7 @@ use crate::connection;
 use crate::options::SqliteOptions;
 use rusqlite::{Connection, Result};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -55,8 +55,12 @@ impl Bell {
 pub(crate) struct Checkpointer {
     bell: Bell,
     thread: Option<JoinHandle<()>>,
-    log_pages: u32,
+    /// From how many pages on the log is moved.
+    log_pages: Arc<AtomicU32>,
 }
+
+/// The log is never moved more often than this makes it.
+const LOG_PAGES_MIN: u32 = 64;
 
 impl Checkpointer {
     pub(crate) fn start(path: &Path, options: &SqliteOptions) -> Result<Checkpointer> {
@@ -64,7 +68,7 @@ impl Checkpointer {
         let options = SqliteOptions { cache_bytes: 1 << 20, ..options.clone() };
         let connection = connection::open_writer(path, &options)?;
         let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
-        let log_pages = (options.log_bytes / page.max(1)).max(1);
+        let log_pages = Arc::new(AtomicU32::new((options.log_bytes / page.max(1)).max(1)));
         let bell = Bell::default();
         let thread = std::thread::Builder::new().name("perdura-checkpoint".to_owned()).spawn({
             let bell = bell.clone();
@@ -90,11 +94,28 @@ impl Checkpointer {
         }
     }
 
+    /// Moves the whole log before the first write after one that found no room. It may be the log itself that fills the
+    /// disk: its space is given back, and from here on it is moved before it is as long again.
+    pub(crate) fn make_room(&self, connection: &Connection) {
+        let moved = connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| row.get::<_, i64>(1))
+            .and_then(|pages| {
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
+                Ok(u32::try_from(pages).unwrap_or(0))
+            });
+        match moved {
+            Ok(pages) => {
+                self.log_pages.fetch_min((pages / 2).max(LOG_PAGES_MIN), Ordering::AcqRel);
+            }
+            Err(error) => warn(&error),
+        }
+    }
+
     /// Rings the bell whenever a commit of this connection leaves a log that is long enough.
     pub(crate) fn watch(&self, connection: &mut Connection) -> Result<()> {
-        let (bell, log_pages) = (self.bell.clone(), self.log_pages);
+        let (bell, log_pages) = (self.bell.clone(), self.log_pages.clone());
         connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
-            if u32::try_from(pages).is_ok_and(|pages| pages >= log_pages) {
+            if u32::try_from(pages).is_ok_and(|pages| pages >= log_pages.load(Ordering::Acquire)) {
                 bell.ring();
             }
             Ok(())

@@ -129,6 +129,7 @@ async fn answer(client: &Client, command: Command) -> Result<Answer, EngineError
         Command::Suspend { id } => client.suspend(InstanceId::new(&id)?, reason).await,
         Command::Resume { id } => client.resume(InstanceId::new(&id)?, reason).await,
         Command::Terminate { id } => client.terminate(InstanceId::new(&id)?, reason, true).await,
+        Command::Purge { id } => client.purge(InstanceId::new(&id)?).await,
         Command::Look { id } => {
             let record = client.get(&InstanceId::new(&id)?).await?;
             return Ok(record.map_or(Answer::Nothing, |record| instance(&record)));

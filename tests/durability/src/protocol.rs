@@ -53,6 +53,11 @@ pub enum Command {
         /// Whom.
         id: String,
     },
+    /// Remove it.
+    Purge {
+        /// Whom.
+        id: String,
+    },
     /// Tell what is known of it.
     Look {
         /// At whom.

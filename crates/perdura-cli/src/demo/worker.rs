@@ -50,8 +50,17 @@ impl Shared {
     }
 }
 
+/// Ends this process when its supervisor is gone, however that ended.
+fn end_with_supervisor() {
+    std::thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(1);
+    });
+}
+
 /// Runs the pipeline to its end. What an earlier process had recorded is not run again.
 pub async fn run(places: &Places, hold_at: Option<u64>) -> anyhow::Result<ExitCode> {
+    end_with_supervisor();
     let runs = OpenOptions::new().create(true).append(true).open(places.runs())?;
     let (done_changed, mut progress) = watch::channel(0);
     let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));

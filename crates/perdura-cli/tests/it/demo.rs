@@ -3,9 +3,11 @@
 use crate::demo_input::{check_copies, check_manifest, odd_directory};
 use crate::perdura::{Said, perdura, run};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Stdio;
 use tempfile::TempDir;
 
 fn demo(dir: &Path, out: &Path) -> Said {
@@ -159,4 +161,30 @@ fn what_cannot_be_read_is_tried_again_and_named_and_the_rest_is_archived() {
     assert!(said.out.contains(": 10 files in "), "{}", said.out);
     assert!(said.out.contains("recorded before it, 0 ran again\n"), "{}", said.out);
     assert_eq!(check_manifest(out.path()).len(), 10);
+}
+
+#[test]
+fn the_pipelines_process_ends_when_its_supervisor_is_gone() {
+    let (dir, out) = files(10);
+    let mut command = perdura();
+    command
+        .args(["demo", "--worker", "--hold-at", "5", "--dir"])
+        .arg(dir.path())
+        .arg("--out")
+        .arg(out.path());
+    let mut worker = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(worker.stdout.take().unwrap()).lines();
+    assert!(lines.map(Result::unwrap).any(|line| line == "\"half_way\""));
+    drop(worker.stdin.take());
+    assert_eq!(worker.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn two_runs_do_not_write_to_one_place() {
+    let (dir, out) = files(3);
+    let lock = fs::File::create(out.path().join(".perdura-lock")).unwrap();
+    lock.lock().unwrap();
+    let said = demo(dir.path(), out.path());
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("another demo is writing to "), "{}", said.err);
 }

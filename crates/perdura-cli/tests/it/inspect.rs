@@ -225,6 +225,7 @@ fn a_hub_is_shown_while_another_process_has_it_and_after_that_was_killed() {
         .arg(dir.path())
         .arg("--out")
         .arg(&out)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

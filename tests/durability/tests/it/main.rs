@@ -1,4 +1,5 @@
 //! Real processes, killed, stopped and starved: what was acknowledged is still there.
+#![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
 mod bad_input;
 mod kill;
@@ -7,4 +8,5 @@ mod owners;
 mod pause;
 mod process;
 mod shutdown;
+mod space;
 mod starts;
