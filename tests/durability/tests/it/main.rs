@@ -1,6 +1,7 @@
 //! Real processes, killed, stopped and starved: what was acknowledged is still there.
 
 mod bad_input;
+mod damage;
 mod kill;
 mod memory;
 mod owners;
