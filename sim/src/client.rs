@@ -219,12 +219,13 @@ impl World {
         }
         let statuses = vec![Status::Pending, Status::Running, Status::Suspended];
         let rows = self.store.query_now(&InstanceQuery { statuses, ..InstanceQuery::default() }, 1000);
+        self.break_cycle();
         let waits_long = self.now > self.plan.heal_at + 5_000;
         for row in rows {
             let id = row.id;
             if row.status == Status::Suspended {
                 self.ask(OPERATOR, Asking::Resume { id, reason: "healed".into() }, 1);
-            } else if waits_long && self.now % 3 == 0 {
+            } else if waits_long && self.now.is_multiple_of(3) {
                 for name in EVENT_NAMES {
                     self.tokens += 1;
                     let salt = EventSalt::of_client(OPERATOR_SENDER + self.tokens as u32, 0);
@@ -236,6 +237,16 @@ impl World {
         }
         let pause = if waits_long { 1_000 } else { 250 };
         self.after(pause, Event::Operate);
+    }
+}
+
+impl World {
+    /// Instances that wait for each other never end: a program may wait for an ancestor by its id. One of them is ended.
+    fn break_cycle(&mut self) {
+        if let Some(id) = self.checker.waits_in_a_cycle() {
+            let reason = "it waits for itself".to_owned();
+            self.ask(OPERATOR, Asking::Terminate { id, reason, recurse: false }, 1);
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use perdura_core::history::{Damaged, Event as HistoryEvent};
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
 use perdura_core::partition::{
-    Batch, Bug, Effect, Envelope, HistoryRow, InstanceRow, Need, Partition, PartitionConfig, ReplyToken,
-    Request, TaskRef,
+    Batch, Bug, Effect, Envelope, HistoryName, HistoryRow, InstanceRow, Need, Partition, PartitionConfig,
+    ReplyToken, Request, TaskRef,
 };
 use perdura_core::{Failure, InstanceId, InstanceKey, PartitionId, Timestamp};
 use perdura_store::{CommitOutcome, Grant, Lookup, Rejection};
@@ -34,7 +34,7 @@ pub(crate) enum Wanted {
     Rows(Vec<Lookup>),
     RowsFound(Vec<(Lookup, Option<InstanceRow>)>),
     History { key: InstanceKey, generation: u32, branch: u32 },
-    HistoryFound { key: InstanceKey, run: (u32, u32), rows: Vec<HistoryRow> },
+    HistoryFound { of: HistoryName, rows: Vec<HistoryRow> },
     Messages,
     MessagesFound(Vec<Envelope>),
 }
@@ -324,7 +324,7 @@ impl World {
             }
             Wanted::History { key, generation, branch } => {
                 let rows = self.store.history_now(key, generation, branch, 0, usize::MAX);
-                Wanted::HistoryFound { key, run: (generation, branch), rows }
+                Wanted::HistoryFound { of: (key, generation, branch), rows }
             }
             Wanted::Messages => {
                 let partition = PartitionId(post.partition);
@@ -360,13 +360,13 @@ impl World {
                     }
                 }
             }
-            Wanted::HistoryFound { key, run, rows } => match open_history(&rows) {
+            Wanted::HistoryFound { of, rows } => match open_history(&rows) {
                 Ok(events) => {
-                    if let Some(turn) = life.partition.history_read(key, run, &events, now) {
+                    if let Some(turn) = life.partition.history_read(of, &events, now) {
                         life.run_turn_with(turn, &events);
                     }
                 }
-                Err(damage) => life.partition.history_damaged(key, &damage.to_string(), now),
+                Err(damage) => life.partition.history_damaged(of, &damage.to_string(), now),
             },
             Wanted::MessagesFound(envelopes) => {
                 life.partition.deliver(envelopes, now).map_err(|damage| damage.to_string())?;

@@ -144,7 +144,7 @@ impl Programs {
                 Step::Wait { name, timeout_ms }
             }
             11..13 => Step::Send { to: random.below(self.ids.len() as u64) as u8, name },
-            13 => Step::Status(random.next() as u8),
+            13 => Step::Status(random.draw() as u8),
             14..16 => Step::All(several(self, random)),
             16..18 => Step::Race(several(self, random)),
             _ => Step::Try(Box::new(self.step(random, program, programs, depth - 1))),

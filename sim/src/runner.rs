@@ -116,6 +116,11 @@ impl Runner for Programmed {
         let code = match (warm, history) {
             (Some(warm), _) => Ok(warm.code),
             (None, None) if turn.from > 0 => return Run::NeedsHistory,
+            // One that lost its partition may read what the next owner wrote. It cannot commit what comes of it.
+            (None, Some(history)) if history.len() as u64 != turn.from => {
+                let what = format!("a history of {} events, expected {}", history.len(), turn.from);
+                return Run::Finished(TurnOutcome::CannotRun(what));
+            }
             (None, history) => self.cold(turn, history.unwrap_or_default()),
         };
         let ran = code.and_then(|mut code| code.accept(&turn.events).map(|()| code));

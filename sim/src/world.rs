@@ -280,7 +280,7 @@ impl World {
 
     pub(crate) fn after(&mut self, ms: u64, event: Event) {
         self.scheduled += 1;
-        let tie = self.random.ties.next();
+        let tie = self.random.ties.draw();
         self.heap.push(Reverse(Scheduled { at: self.now + ms, tie, number: self.scheduled, event }));
     }
 
@@ -321,7 +321,8 @@ impl World {
             holding.and_then(|holding| holding.life.as_ref()).is_some_and(Life::is_idle)
         });
         let is_damaged = !self.checker.damaged.is_empty() && self.now > self.plan.heal_at + REST_WITHIN / 10;
-        if !is_late && !is_damaged && !(idle && self.checker.is_at_rest()) {
+        let rests = idle && self.checker.is_at_rest();
+        if !(is_late || is_damaged || rests) {
             return false;
         }
         self.checker.finish(&self.store, idle);

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// Inputs that may wait for a processor; callers wait when it is full.
 pub(crate) const INPUTS_MAX: usize = 4096;
@@ -60,6 +61,8 @@ pub(crate) struct Processor {
     /// Rings when messages from another partition wait. One bell for each partition.
     pub(crate) bells: Arc<[Notify]>,
     pub(crate) activities: Activities,
+    /// The engine was dropped: nobody waits for anything any more.
+    dropped: CancellationToken,
     /// Requests that are not answered. They outlive a lost grant.
     unanswered: FxHashMap<ReplyToken, Unanswered>,
     shutdown: Vec<oneshot::Sender<()>>,
@@ -104,6 +107,7 @@ impl Processor {
         (sender, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
         bells: Arc<[Notify]>,
         runtime: Handle,
+        dropped: CancellationToken,
     ) -> Processor {
         let running_max = options.running_activities_max.div_ceil(bells.len().max(1)).max(1);
         Processor {
@@ -114,6 +118,7 @@ impl Processor {
             bells,
             activities: Activities::new(host, runtime, sender, running_max),
             options,
+            dropped,
             unanswered: FxHashMap::default(),
             shutdown: Vec::new(),
             drain_until: None,
@@ -143,7 +148,8 @@ impl Processor {
                 wait = Duration::ZERO;
             }
             self.settle_after_loss(&loss, wait > PATIENCE);
-            if self.pause(wait, &loss.why).await {
+            let dropped = self.dropped.clone();
+            if dropped.run_until_cancelled(self.pause(wait, &loss.why)).await != Some(false) {
                 break;
             }
             wait = (wait * 2).clamp(RETRY_WAIT, RETRY_WAIT_MAX);
@@ -289,7 +295,7 @@ impl Processor {
                 async move { store.commit(&grant, batch).await }.boxed()
             });
         }
-        if self.is_drained(life) {
+        if self.dropped.is_cancelled() || self.is_drained(life) {
             return Ok(true);
         }
         self.wait(life).await.map(|()| false)
@@ -311,6 +317,7 @@ impl Processor {
             Some(read) = life.reads.next() => {
                 life.take_read(read, &*self.store).map_err(|why| life.lost(why))?;
             }
+            () = self.dropped.cancelled() => {}
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
                 None => self.drain(),
@@ -440,13 +447,13 @@ impl Life {
                     }
                 }
             }
-            Read::History { key, run, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
+            Read::History { of, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
                 Ok(events) => {
-                    if let Some(turn) = self.partition.history_read(key, run, &events, now) {
+                    if let Some(turn) = self.partition.history_read(of, &events, now) {
                         self.run_turn_with(turn, &events);
                     }
                 }
-                Err(damage) => self.partition.history_damaged(key, &damage.to_string(), now),
+                Err(damage) => self.partition.history_damaged(of, &damage.to_string(), now),
             },
             Read::Messages(envelopes) => {
                 self.partition

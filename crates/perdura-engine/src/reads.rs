@@ -2,9 +2,9 @@
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use perdura_core::PartitionId;
 use perdura_core::history::{Damaged, Event};
-use perdura_core::partition::{Envelope, HistoryRow, InstanceRow, Need};
-use perdura_core::{InstanceKey, PartitionId};
+use perdura_core::partition::{Envelope, HistoryName, HistoryRow, InstanceRow, Need};
 use perdura_store::{BoxFuture, Lookup, Store, StoreError};
 use std::sync::Arc;
 
@@ -14,12 +14,7 @@ const MESSAGES_PAGE: usize = 1000;
 /// Something that was read.
 pub(crate) enum Read {
     Rows(Result<Vec<(Lookup, Option<InstanceRow>)>, StoreError>),
-    /// Of which instance, and of which generation and branch of it.
-    History {
-        key: InstanceKey,
-        run: (u32, u32),
-        rows: Result<Vec<HistoryRow>, StoreError>,
-    },
+    History { of: HistoryName, rows: Result<Vec<HistoryRow>, StoreError> },
     Messages(Result<Vec<Envelope>, StoreError>),
 }
 
@@ -49,7 +44,7 @@ impl Reads {
                     let store = self.store.clone();
                     self.pending.push(Box::pin(async move {
                         let rows = store.history(key, generation, branch, 0, usize::MAX).await;
-                        Read::History { key, run: (generation, branch), rows }
+                        Read::History { of: (key, generation, branch), rows }
                     }));
                 }
             }

@@ -107,7 +107,10 @@ impl Checker {
             return Err(format!("more attempts than {}: {start:?}", behaviour.attempts()));
         }
         let (last, began) = attempts.latest;
-        if last > 0 && start.attempt == last + 1 && now.0 < began.0 + behaviour.backoff_after(last) {
+        // An attempt with a time limit may be over before it begins, when the commit that hands it out is slow.
+        let is_free = behaviour.limits.is_none();
+        if is_free && last > 0 && start.attempt == last + 1 && now.0 < began.0 + behaviour.backoff_after(last)
+        {
             return Err(format!("retried {} ms after attempt {last}: {start:?}", now.0 - began.0));
         }
         if start.attempt > last {

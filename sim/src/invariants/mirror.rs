@@ -203,10 +203,10 @@ impl Checker {
             Some(before) => Seen { row: write.row.clone(), record, inbox, ..before },
             None => {
                 let mut begun = Seen::begin(write.row.clone(), record, inbox);
-                begun.custom_status = before
-                    .as_ref()
-                    .filter(|b| b.record.start_generation == begun.record.start_generation)
-                    .and_then(|_| begun.record.custom_status.clone());
+                // What a generation said that came and went within one batch is not known.
+                if begun.record.generation > begun.record.start_generation {
+                    begun.custom_status.clone_from(&begun.record.custom_status);
+                }
                 begun
             }
         };

@@ -156,6 +156,14 @@ impl Partition {
         EnvelopeId { from: self.config.id, number }
     }
 
+    /// A message to an instance that cannot be read stays in the store until somebody restores or purges the instance.
+    pub(super) fn keep_for_damaged(&mut self, message: Message, envelope: Option<EnvelopeId>) {
+        if envelope.is_none() {
+            let id = self.put_in_envelope(self.config.id, &message);
+            self.handling.insert(id);
+        }
+    }
+
     /// Messages of this partition to itself that still wait for a row are part of what is committed: a crash must not
     /// lose them.
     fn store_parked_messages(&mut self) {

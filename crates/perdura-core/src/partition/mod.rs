@@ -28,6 +28,7 @@ pub use effect::{Effect, Need, TaskRef, TaskStart};
 pub use message::{Body, Cancel, ChildEnded, Message, Raise, StartChild, Terminate};
 pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 pub use request::{ReplyToken, Request, RequestError, Response, StartOutcome, StartRequest, Started};
+pub use residency::HistoryName;
 
 use crate::id::{InstanceId, InstanceKey, PartitionId};
 use crate::limits::Limits;
@@ -246,8 +247,7 @@ impl Partition {
         match self.presence(&id, false) {
             Presence::Resident(key) => self.apply_message(message, envelope, Some(key)),
             Presence::Absent => self.apply_message(message, envelope, None),
-            // Kept until somebody purges or restores the instance.
-            Presence::Damaged(_) => {}
+            Presence::Damaged(_) => self.keep_for_damaged(message, envelope),
             Presence::Unknown => self.park(id, Parked::Message(message, envelope)),
         }
     }

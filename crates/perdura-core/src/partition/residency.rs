@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// Instances looked at in one go; more than a page of a recovery has.
 const EVICTION_LOOKS_MAX: usize = 2048;
 
+/// Names a history: which instance, which generation, which branch.
+pub type HistoryName = (InstanceKey, u32, u32);
+
 impl Partition {
     /// Takes rows of instances that have not ended, after a new grant. All of them, before anything else.
     pub fn recover(&mut self, rows: Vec<InstanceRow>, now: Timestamp) {
@@ -47,7 +50,7 @@ impl Partition {
                 (Parked::Request(token, request), Some(row)) => {
                     self.request_of_damaged(token, &request, row);
                 }
-                (Parked::Message(..), Some(_)) => {}
+                (Parked::Message(message, envelope), Some(_)) => self.keep_for_damaged(message, envelope),
                 (Parked::Request(token, request), None) => self.apply_request(token, request, key),
                 (Parked::Message(message, envelope), None) => self.apply_message(message, envelope, key),
             }
@@ -70,37 +73,33 @@ impl Partition {
     }
 
     /// The history of an instance that was asked for. If a turn waited for it, the turn is given back to be run with it.
+    /// A history of another generation or branch than the present one is no use to anybody: it was asked for before the
+    /// instance began anew.
     pub fn history_read(
         &mut self,
-        key: InstanceKey,
-        (generation, branch): (u32, u32),
+        (key, generation, branch): HistoryName,
         events: &[Event],
         now: Timestamp,
     ) -> Option<Turn> {
         self.advance(now);
+        if !self.waits_for_history(key, generation, branch) {
+            return None;
+        }
         let instance = self.instances.get_mut(&key)?;
-        instance.reading = false;
-        if (instance.record.generation, instance.record.branch) != (generation, branch) {
-            // The run that it was read for is over; the present one may need its own.
-            let needed = self.parked_turns.contains_key(&key);
-            if needed {
-                self.want_history(key);
-            }
-            return None;
-        }
-        let length = events.len() as u64;
-        if length < instance.history_asked || length > instance.record.tail {
-            let tail = instance.record.tail;
+        let (length, tail) = (events.len() as u64, instance.record.tail);
+        if length < instance.history_asked || length > tail {
             let what = format!("it has {length} events, the instance says {tail}");
-            self.history_damaged(key, &what, now);
+            self.history_damaged((key, generation, branch), &what, now);
             return None;
         }
+        instance.reading = false;
         if self.parked_turns.get(&key).is_some_and(|turn| length < turn.from) {
             // The turn came after the question.
             self.want_history(key);
             return None;
         }
         let turn = self.parked_turns.remove(&key);
+        let instance = self.instances.get_mut(&key)?;
         let mut tasks = Vec::new();
         for event in events {
             match &event.kind {
@@ -129,8 +128,11 @@ impl Partition {
 
     /// The history of an instance cannot be read: it is left alone from here on. Nothing may be appended to what is
     /// stored of it, since the store would refuse that, and with it the batch of everybody.
-    pub fn history_damaged(&mut self, key: InstanceKey, what: &str, now: Timestamp) {
+    pub fn history_damaged(&mut self, (key, generation, branch): HistoryName, what: &str, now: Timestamp) {
         self.advance(now);
+        if !self.waits_for_history(key, generation, branch) {
+            return;
+        }
         let turn = self.parked_turns.remove(&key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.reading = false;
@@ -168,6 +170,21 @@ impl Partition {
             Err(RequestError::Damaged { id, what: row.what })
         };
         self.reply(token, answer);
+    }
+
+    fn waits_for_history(&self, key: InstanceKey, generation: u32, branch: u32) -> bool {
+        self.instances.get(&key).is_some_and(|instance| {
+            let record = &instance.record;
+            instance.reading && (record.generation, record.branch) == (generation, branch)
+        })
+    }
+
+    /// An instance begins anew: what was asked of its history does not matter any more.
+    pub(super) fn forget_history(&mut self, key: InstanceKey) {
+        self.history_wanted.retain(|wanted| *wanted != key);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.reading = false;
+        }
     }
 
     /// How `id` stands. If it is not known, whoever asks has to park what waits for it.

@@ -106,7 +106,7 @@ impl Bed {
                     Need::History { key, generation, branch } => {
                         let events = self.history.get(&(key, generation)).cloned().unwrap_or_default();
                         if let Some(turn) =
-                            self.partition.history_read(key, (generation, branch), &events, now)
+                            self.partition.history_read((key, generation, branch), &events, now)
                         {
                             self.run_turn(turn);
                         }

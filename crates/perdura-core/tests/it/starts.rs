@@ -145,7 +145,7 @@ fn a_history_that_was_read_for_the_replaced_run_says_nothing_of_the_new_one() {
     bed.start_replacing("x", "seq");
     let key = *bed.rows.keys().next().unwrap();
     let now = bed.now();
-    bed.partition.history_read(key, (1, 0), &old_history, now);
+    bed.partition.history_read((key, 1, 0), &old_history, now);
     let failed = bed.last_started();
     assert_eq!(failed.scheduled.name, "new");
     bed.crash();

@@ -48,6 +48,16 @@ use std::sync::Arc;
 pub struct Engine {
     client: Client,
     engine: perdura_engine::Engine,
+    open: CloseOnDrop,
+}
+
+/// Handles that outlive the engine must not keep its store open.
+struct CloseOnDrop(Client);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Engine {
@@ -105,7 +115,7 @@ impl Engine {
     /// Ends the engine: no new work is begun, running activities may finish up to the drain time, and what they did is
     /// committed. Clients and handles that are still held are told that the engine is shutting down.
     pub async fn shutdown(self) {
-        self.client.close();
+        drop(self.open);
         self.engine.shutdown().await;
     }
 }

@@ -154,3 +154,23 @@ async fn a_backup_of_a_running_hub_is_a_hub() {
     restored.instance("a").raise("name", "Bob").await.unwrap();
     assert_eq!(restored.instance("a").wait::<String>().await.unwrap(), "Hello, Bob!");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_is_dropped_lets_go_of_its_hub() {
+    let dir = TempDir::new().unwrap();
+    let first = engine(&dir).await;
+    let started = first.start(answer, ()).id("a").await.unwrap();
+    drop(first);
+    assert_eq!(started.wait().await.unwrap_err(), ClientError::Engine(EngineError::ShuttingDown));
+    // Its thread ends by itself; until then the file is in use.
+    let second = loop {
+        let opened = Engine::sqlite(dir.path().join("hub.db")).data("Hello").register(answer).register(hello);
+        match opened.register(greet).start().await {
+            Ok(engine) => break engine,
+            Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
+        }
+    };
+    second.instance("a").raise("name", "Ada").await.unwrap();
+    assert_eq!(second.instance("a").wait::<String>().await.unwrap(), "Hello, Ada!");
+    second.shutdown().await;
+}

@@ -1,4 +1,5 @@
 //! Real processes, killed, stopped and starved: what was acknowledged is still there.
+#![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
 mod bad_input;
 mod damage;
