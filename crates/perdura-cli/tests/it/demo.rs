@@ -135,7 +135,7 @@ fn what_cannot_be_read_is_tried_again_and_named_and_the_rest_is_archived() {
     let (dir, out) = files(10);
     let forbid = |name: &str| {
         let path = dir.path().join(name);
-        fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     };
     fs::create_dir(dir.path().join("closed")).unwrap();
     fs::write(dir.path().join("se\x1b[31mcret"), "").unwrap();
