@@ -5,7 +5,7 @@ use perdura_durability::{
 };
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -102,10 +102,7 @@ impl Load {
 
     /// The next reply, whatever it answers; `None` when the time has come, or the process has ended.
     pub(crate) fn reply_before(&mut self, until: Instant) -> Option<Reply> {
-        match self.replies.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(reply) => Some(reply),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.replies.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
     /// Kills it by SIGKILL. What it said before that counts.
