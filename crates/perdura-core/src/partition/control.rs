@@ -302,7 +302,7 @@ impl Partition {
             return Err(RequestError::NotEnded { id, status });
         }
         self.open.purge.push(key);
-        self.purged.insert(id, self.open_batch());
+        self.purged.insert(id, (key, self.open_batch()));
         self.remove(key);
         Ok(())
     }
