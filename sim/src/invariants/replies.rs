@@ -85,7 +85,8 @@ impl Checker {
     /// Whether the id has a later generation, or its instance was purged.
     fn has_moved_on(&self, id: &InstanceId, generation: u32) -> bool {
         let later = self.mirror.by_id(id).is_some_and(|seen| seen.record.generation > generation);
-        later || self.starts.was_purged(id)
+        // One that was purged by the very batch that made it was never seen.
+        later || self.starts.purge_was_asked(id)
     }
 
     /// An acknowledged event is there, unless its instance has ended or was replaced or purged.
