@@ -11,8 +11,8 @@ use bytes::Bytes;
 use perdura_core::history::{Damaged, Event as HistoryEvent};
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
 use perdura_core::partition::{
-    Batch, Bug, Effect, Envelope, HistoryName, HistoryRow, InstanceRow, Need, Partition, PartitionConfig,
-    ReplyToken, Request, TaskRef,
+    Batch, Bug, Effect, Envelope, EnvelopeId, HistoryName, HistoryRow, InstanceRow, Need, Partition,
+    PartitionConfig, ReplyToken, Request, TaskRef,
 };
 use perdura_core::{Failure, InstanceId, InstanceKey, PartitionId, Timestamp};
 use perdura_store::{CommitOutcome, Grant, Lookup, Rejection};
@@ -393,8 +393,10 @@ impl World {
     }
 
     pub(crate) fn bell(&mut self, partition: u16) {
-        let post = self.owner(PartitionId(partition));
-        self.read_messages(post);
+        // Whoever believes that the partition is his own: only one of them is right, but nobody knows which.
+        for node in 0..self.plan.nodes {
+            self.read_messages(Post { node, partition });
+        }
     }
 
     /// One read of messages at a time: what an earlier one brings may have been dealt with since.
@@ -512,8 +514,15 @@ impl World {
         }
     }
 
-    fn perform_commit(&mut self, grant: &Grant, batch: Batch) -> CommitOutcome {
+    fn perform_commit(&mut self, grant: &Grant, mut batch: Batch) -> CommitOutcome {
         let keys = crate::invariants::keys_of(&batch);
+        if self.fault(Fault::CommitTorn, self.plan.faults.commit_torn) {
+            // What cannot be consumed is found when the rows are written: everything must be taken back.
+            batch.consumed.push(EnvelopeId { from: grant.partition, number: u64::MAX });
+            let outcome = self.store.commit_now(grant, batch);
+            self.checker.compare_batch(&keys, &self.store);
+            return outcome;
+        }
         let outcome = self.store.commit_now(grant, batch.clone());
         let now = self.store_now();
         let clocks_agree = self.plan.faults.clock_skew == 0;

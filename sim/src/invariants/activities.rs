@@ -93,7 +93,9 @@ impl Checker {
             if durable.is_some_and(|durable| durable < task.delivery) {
                 return Err(format!("{seen:?}: {start:?} began, durable is delivery {durable:?}"));
             }
-        } else if !self.mirror.instances.contains_key(&task.key) && !self.starts.was_purged(&start.instance) {
+        } else if !self.mirror.instances.contains_key(&task.key)
+            && !self.starts.purge_was_asked(&start.instance)
+        {
             return Err(format!("{start:?} began, but its instance is not durable"));
         }
         let attempts = self.attempts.entry((task.key, task.generation, task.branch, task.task)).or_default();

@@ -92,7 +92,7 @@ impl Checker {
     /// An acknowledged event is there, unless its instance has ended or was replaced or purged.
     fn raised(&self, id: &InstanceId, salt: Option<EventSalt>) -> Result<(), String> {
         let (Some(seen), Some(salt)) = (self.mirror.by_id(id), salt) else {
-            return if self.starts.was_purged(id) {
+            return if self.starts.purge_was_asked(id) {
                 Ok(())
             } else {
                 Err(format!("an event for {id:?} was acknowledged, which does not exist"))
@@ -102,7 +102,7 @@ impl Checker {
         let told = seen.row.status.is_terminal()
             || super::events::held(seen).contains(&salt)
             || seen.record.start_generation > 1
-            || self.starts.was_purged(id);
+            || self.starts.purge_was_asked(id);
         if told {
             Ok(())
         } else {

@@ -21,14 +21,9 @@ pub(super) struct Starts {
     /// Which start heard that it made this execution.
     answered: BTreeMap<u128, StartSalt>,
     purge_asked: BTreeSet<InstanceId>,
-    purged: BTreeSet<InstanceId>,
 }
 
 impl Starts {
-    pub(super) fn was_purged(&self, id: &InstanceId) -> bool {
-        self.purged.contains(id)
-    }
-
     pub(super) fn purge_was_asked(&self, id: &InstanceId) -> bool {
         self.purge_asked.contains(id)
     }
@@ -108,7 +103,6 @@ impl Checker {
 
     pub(super) fn purge_allowed(&mut self, seen: &Seen) -> Result<(), String> {
         let id = &seen.row.id;
-        self.starts.purged.insert(id.clone());
         self.starts.begun.retain(|_, (begun, _)| begun != id);
         if !self.starts.purge_asked.contains(id) {
             return Err(format!("{seen:?}: removed, but nobody asked"));
