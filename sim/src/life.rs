@@ -79,9 +79,13 @@ impl World {
         let is_down = node.is_down;
         let holding = self.holdings.entry(post).or_default();
         holding.begins = false;
-        if is_down || !shall_own || holding.life.is_some() {
+        let partition = PartitionId(post.partition);
+        let holds = holding.life.as_ref().is_some_and(|l| self.checker.is_latest(partition, l.grant.nonce));
+        if is_down || !shall_own || holds {
             return;
         }
+        // A node that is to own a partition does not take an old grant for a good one.
+        holding.life = None;
         let nonce = self.random.lives.wide();
         if self.store_down_until > self.now {
             return self.lost(post, "the store is away");
@@ -415,9 +419,14 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Reply(ReplyToken(token), answer) => {
+                    // An owner that was replaced and does not know it answers from its memory when nothing is to be
+                    // written. Only a lease could keep it from that.
+                    let partition = PartitionId(post.partition);
                     let holding = self.holdings.entry(post).or_default();
+                    let nonce = holding.life.as_ref().map(|life| life.grant.nonce);
+                    let owns = nonce.is_some_and(|nonce| self.checker.is_latest(partition, nonce));
                     if holding.unanswered.remove(&token).is_some() {
-                        if let Some(request) = self.requests.get(&token) {
+                        if let Some(request) = self.requests.get(&token).filter(|_| owns) {
                             self.checker.replied(&request.asked, &answer);
                         }
                         self.answer_later(token, Some(answer));
