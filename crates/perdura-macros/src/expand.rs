@@ -23,7 +23,8 @@ fn expand(kind: Kind, options: TokenStream, item: TokenStream) -> syn::Result<To
     Ok(quote!(#structure #traits))
 }
 
-/// The item itself, with the function as its method `call`.
+/// The type, with the function as its associated function `call`, and a function that makes it. A function can be
+/// shadowed by a variable of its name, which a unit struct could not.
 fn structure(options: &Options, function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
     let ItemFn { attrs, vis, sig, block, .. } = function;
     let (item, cfg, rest) = sort(attrs);
@@ -37,7 +38,14 @@ fn structure(options: &Options, function: &ItemFn, parameters: &Parameters<'_>) 
         #(#item)*
         #[allow(non_camel_case_types)]
         #[derive(Clone, Copy, Debug)]
-        #vis struct #ident;
+        #vis struct #ident {}
+
+        #(#cfg)*
+        #[doc(hidden)]
+        #[allow(dead_code)]
+        #vis fn #ident() -> #ident {
+            #ident {}
+        }
 
         #(#cfg)*
         #[allow(dead_code)]
@@ -50,7 +58,7 @@ fn structure(options: &Options, function: &ItemFn, parameters: &Parameters<'_>) 
             #(#rest)*
             #[doc = #about_call]
             #[allow(clippy::unused_async)]
-            pub async fn call(self, #inputs) -> #output #block
+            pub async fn call(#inputs) -> #output #block
         }
     }
 }
@@ -68,14 +76,13 @@ fn input_type(parameters: &Parameters<'_>) -> TokenStream {
     parameters.input.map_or_else(|| quote!(()), |ty| quote!(#ty))
 }
 
-fn call(parameters: &Parameters<'_>) -> TokenStream {
+fn call(ident: &syn::Ident, parameters: &Parameters<'_>) -> TokenStream {
     let context = parameters.context.then(|| quote!(ctx,));
     let input = parameters.input.map(|_| quote!(input));
     quote! {
         async move {
-            let _ = &ctx;
-            let _: &Self::Input = &input;
-            ::perdura::macro_support::Outcome::into_result(self.call(#context #input).await)
+            let (_, _): (_, &Self::Input) = (&ctx, &input);
+            ::perdura::macro_support::Outcome::into_result(#ident::call(#context #input).await)
         }
     }
 }
@@ -83,28 +90,25 @@ fn call(parameters: &Parameters<'_>) -> TokenStream {
 fn activity_traits(function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
     let (_, cfg, _) = sort(&function.attrs);
     let (ident, output, input) = (&function.sig.ident, parameters.output, input_type(parameters));
-    let call = call(parameters);
+    let call = call(ident, parameters);
     quote! {
         #(#cfg)*
         const _: () = {
-            impl ::perdura::ActivityRef for #ident {
+            impl ::perdura::ActivityFn for #ident {
+                const NAME: &'static str = #ident::NAME;
+                const VERSION: &'static str = #ident::VERSION;
                 type Input = #input;
                 type Output = <#output as ::perdura::macro_support::Outcome>::Value;
-                fn name(&self) -> &str { Self::NAME }
-                fn version(&self) -> &str { Self::VERSION }
-            }
-            impl ::perdura::ActivityFn for #ident {
                 fn run(
-                    self,
                     ctx: ::perdura::ActivityContext,
                     input: Self::Input,
                 ) -> impl ::core::future::Future<Output = ::perdura::Result<Self::Output>> + Send + 'static {
                     #call
                 }
             }
-            impl ::perdura::Register for #ident {
-                fn register(self, registry: &mut ::perdura::Registry) {
-                    registry.add_activity(self);
+            impl ::perdura::macro_support::Item for #ident {
+                fn register(registry: &mut ::perdura::Registry) {
+                    registry.add_activity::<#ident>();
                 }
             }
         };
@@ -114,28 +118,25 @@ fn activity_traits(function: &ItemFn, parameters: &Parameters<'_>) -> TokenStrea
 fn orchestration_traits(function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
     let (_, cfg, _) = sort(&function.attrs);
     let (ident, output, input) = (&function.sig.ident, parameters.output, input_type(parameters));
-    let call = call(parameters);
+    let call = call(ident, parameters);
     quote! {
         #(#cfg)*
         const _: () = {
-            impl ::perdura::OrchestrationRef for #ident {
+            impl ::perdura::OrchestrationFn for #ident {
+                const NAME: &'static str = #ident::NAME;
+                const VERSION: &'static str = #ident::VERSION;
                 type Input = #input;
                 type Output = <#output as ::perdura::macro_support::Outcome>::Value;
-                fn name(&self) -> &str { Self::NAME }
-                fn version(&self) -> &str { Self::VERSION }
-            }
-            impl ::perdura::OrchestrationFn for #ident {
                 fn run(
-                    self,
                     ctx: ::perdura::Orchestration,
                     input: Self::Input,
                 ) -> impl ::core::future::Future<Output = ::perdura::Result<Self::Output>> + 'static {
                     #call
                 }
             }
-            impl ::perdura::Register for #ident {
-                fn register(self, registry: &mut ::perdura::Registry) {
-                    registry.add_orchestration(self);
+            impl ::perdura::macro_support::Item for #ident {
+                fn register(registry: &mut ::perdura::Registry) {
+                    registry.add_orchestration::<#ident>();
                 }
             }
         };

@@ -64,10 +64,10 @@ pub fn parameters(kind: Kind, function: &ItemFn) -> Result<Parameters<'_>> {
     Ok(Parameters { context, input: inputs.first().map(|input| &*input.ty), output })
 }
 
-fn typed(kind: Kind, signature: &Signature) -> Result<Vec<&PatType>> {
-    let typed = |argument| match argument {
-        &FnArg::Typed(ref typed) => Ok(typed),
-        &FnArg::Receiver(ref receiver) => {
+fn typed<'a>(kind: Kind, signature: &'a Signature) -> Result<Vec<&'a PatType>> {
+    let typed = |argument: &'a FnArg| match argument {
+        FnArg::Typed(typed) => Ok(typed),
+        FnArg::Receiver(receiver) => {
             let text = format!("{} is a free function, without `self`", kind.noun());
             Err(Error::new(receiver.span(), text))
         }

@@ -4,8 +4,10 @@
 //! reads, [`Store`] by the program that opens a hub.
 
 mod commit_log;
+pub mod conformance;
 mod error;
 mod instances;
+pub mod sim;
 
 pub use commit_log::{CommitLog, CommitOutcome, Grant, Rejection};
 pub use error::StoreError;

@@ -53,11 +53,9 @@ pub use perdura_core::{
 ///
 /// The function takes at most one input, after an optional [`ActivityContext`], and returns a `Result` whose error
 /// becomes an [`Error`]. In its place comes a zero-sized item of the same name: `ctx.call(greet, name)` calls it from an
-/// orchestration, `.register(greet)` makes it known, `greet.call(name)` runs it directly, for unit tests.
+/// orchestration, `.register(greet)` makes it known, `greet::call(name)` runs it directly, for unit tests.
 ///
 /// Options: `name = ".."` pins the durable name, which is otherwise the function's; `version = ".."`.
-///
-/// Inside the item's scope, a variable cannot have its name: `let greet = ..` does not compile.
 ///
 /// ```
 /// use perdura::prelude::*;
@@ -74,7 +72,7 @@ pub use perdura_core::{
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// assert_eq!(send::NAME, "mail.send");
-/// assert_eq!(double.call(21).await.unwrap(), 42);
+/// assert_eq!(double::call(21).await.unwrap(), 42);
 /// # });
 /// ```
 ///

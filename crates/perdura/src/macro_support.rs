@@ -1,6 +1,7 @@
 //! For the code that the attributes generate. Not part of the API.
 
 use crate::error::{Error, Result};
+use crate::registry::Registry;
 
 /// What an activity or an orchestration may return: a `Result` whose error becomes an [`Error`].
 #[diagnostic::on_unimplemented(
@@ -20,4 +21,10 @@ impl<T, E: Into<Error>> Outcome for Result<T, E> {
     fn into_result(self) -> Result<T> {
         self.map_err(Into::into)
     }
+}
+
+/// An item that an attribute made.
+pub trait Item {
+    /// Adds it to a registry.
+    fn register(registry: &mut Registry);
 }

@@ -2,6 +2,7 @@
 
 use crate::activity::{ActivityContext, ActivityFn, ActivityRef, Data};
 use crate::error::Result;
+use crate::macro_support::Item;
 use crate::orchestration::{Orchestration, OrchestrationFn, OrchestrationRef};
 use crate::payload::{FromPayload, ToPayload, read};
 use crate::runner::RegistryRunner;
@@ -32,6 +33,17 @@ type RunActivity = Arc<
 pub trait Register {
     /// Adds the item.
     fn register(self, registry: &mut Registry);
+}
+
+impl<F, A> Register for F
+where
+    F: Fn() -> A,
+    A: Item,
+{
+    #[track_caller]
+    fn register(self, registry: &mut Registry) {
+        A::register(registry);
+    }
 }
 
 /// Orchestrations and activities by name and version, and application state. Cheap to clone.
@@ -124,14 +136,14 @@ impl Registry {
 
     #[doc(hidden)]
     #[track_caller]
-    pub fn add_activity<A: ActivityFn>(&mut self, item: A) {
-        self.insert_activity(item.name(), item.version(), move |ctx, input| item.run(ctx, input));
+    pub fn add_activity<A: ActivityFn>(&mut self) {
+        self.insert_activity(A::NAME, A::VERSION, A::run);
     }
 
     #[doc(hidden)]
     #[track_caller]
-    pub fn add_orchestration<O: OrchestrationFn>(&mut self, item: O) {
-        self.insert_orchestration(item.name(), item.version(), move |ctx, input| item.run(ctx, input));
+    pub fn add_orchestration<O: OrchestrationFn>(&mut self) {
+        self.insert_orchestration(O::NAME, O::VERSION, O::run);
     }
 
     #[track_caller]

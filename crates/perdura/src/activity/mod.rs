@@ -32,24 +32,37 @@ pub trait ActivityRef {
 }
 
 /// An activity that can be run here. Made by [`#[activity]`](crate::activity).
-pub trait ActivityFn: ActivityRef + Copy + Send + Sync + 'static {
+pub trait ActivityFn: 'static {
+    /// The durable name.
+    const NAME: &'static str;
+    /// The version; empty if it has none.
+    const VERSION: &'static str;
+    /// What it takes; `()` if nothing.
+    type Input: Payload;
+    /// What it returns.
+    type Output: Payload;
+
     /// Runs one attempt.
     fn run(
-        self,
         ctx: ActivityContext,
         input: Self::Input,
     ) -> impl Future<Output = Result<Self::Output>> + Send + 'static;
 }
 
-impl<A: ActivityRef + ?Sized> ActivityRef for &A {
+/// `greet` in `ctx.call(greet, ..)` is the function that the attribute left: it makes the item.
+impl<F, A> ActivityRef for F
+where
+    F: Fn() -> A,
+    A: ActivityFn,
+{
     type Input = A::Input;
     type Output = A::Output;
 
     fn name(&self) -> &str {
-        (**self).name()
+        A::NAME
     }
 
     fn version(&self) -> &str {
-        (**self).version()
+        A::VERSION
     }
 }

@@ -59,3 +59,16 @@ impl<I: Payload, O: Payload> ActivityRef for ActivityName<I, O> {
         self.version
     }
 }
+
+impl<I: Payload, O: Payload> ActivityRef for &ActivityName<I, O> {
+    type Input = I;
+    type Output = O;
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn version(&self) -> &str {
+        self.version
+    }
+}

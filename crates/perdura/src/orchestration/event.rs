@@ -69,15 +69,12 @@ impl<T: FromPayload> Future for WaitEvent<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
-        self.begin();
-        match &mut self.wait {
-            Some(wait) => wait.poll(cx).map(|outcome| finish(outcome, || format!("event {:?}", self.name))),
-            None => Poll::Ready(
-                check_name("event name", &self.name)
-                    .map_err(Error::invalid)
-                    .and_then(|()| unreachable!("a wait for an event with a good name has begun")),
-            ),
+        if let Err(error) = check_name("event name", &self.name) {
+            return Poll::Ready(Err(Error::invalid(error)));
         }
+        let WaitEvent { shared, name, wait, .. } = &mut *self;
+        let wait = wait.get_or_insert_with(|| EventWait::new(shared, name.clone()));
+        wait.poll(cx).map(|outcome| finish(outcome, || format!("event {name:?}")))
     }
 }
 

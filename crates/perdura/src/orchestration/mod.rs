@@ -49,24 +49,34 @@ pub trait OrchestrationRef {
 /// An orchestration that can be run here. Made by [`#[orchestration]`](crate::orchestration).
 ///
 /// The future need not be `Send`: it stays on the thread of its partition, and its context cannot leave it.
-pub trait OrchestrationFn: OrchestrationRef + Copy + Send + Sync + 'static {
+pub trait OrchestrationFn: 'static {
+    /// The durable name.
+    const NAME: &'static str;
+    /// The version; empty if it has none.
+    const VERSION: &'static str;
+    /// What it takes; `()` if nothing.
+    type Input: Payload;
+    /// What it returns.
+    type Output: Payload;
+
     /// The code, from its beginning.
-    fn run(
-        self,
-        ctx: Orchestration,
-        input: Self::Input,
-    ) -> impl Future<Output = Result<Self::Output>> + 'static;
+    fn run(ctx: Orchestration, input: Self::Input) -> impl Future<Output = Result<Self::Output>> + 'static;
 }
 
-impl<A: OrchestrationRef + ?Sized> OrchestrationRef for &A {
+/// `hello` in `ctx.sub_orchestration(hello, ..)` is the function that the attribute left: it makes the item.
+impl<F, A> OrchestrationRef for F
+where
+    F: Fn() -> A,
+    A: OrchestrationFn,
+{
     type Input = A::Input;
     type Output = A::Output;
 
     fn name(&self) -> &str {
-        (**self).name()
+        A::NAME
     }
 
     fn version(&self) -> &str {
-        (**self).version()
+        A::VERSION
     }
 }

@@ -60,3 +60,16 @@ impl<I: Payload, O: Payload> OrchestrationRef for OrchestrationName<I, O> {
         self.version
     }
 }
+
+impl<I: Payload, O: Payload> OrchestrationRef for &OrchestrationName<I, O> {
+    type Input = I;
+    type Output = O;
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn version(&self) -> &str {
+        self.version
+    }
+}

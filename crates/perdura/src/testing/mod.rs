@@ -62,7 +62,7 @@ use std::sync::Arc;
 /// }
 ///
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-/// assert_eq!(count.call(activity_context("count").with_data(7_u32)).await.unwrap(), 7);
+/// assert_eq!(count::call(activity_context("count").with_data(7_u32)).await.unwrap(), 7);
 /// # });
 /// ```
 #[must_use]

@@ -4,7 +4,7 @@ use super::end::TestEnd;
 use super::world::{Mock, World};
 use crate::activity::ActivityRef;
 use crate::error::Result;
-use crate::orchestration::{OrchestrationFn, OrchestrationRef};
+use crate::orchestration::OrchestrationRef;
 use crate::payload::{FromPayload, ToPayload, read};
 use crate::registry::{Register, Registry};
 use bytes::Bytes;
@@ -34,7 +34,7 @@ pub(super) struct Mocks {
     pub delays: BTreeMap<String, Duration>,
 }
 
-impl<O: OrchestrationFn + Register> TestRun<O> {
+impl<O: OrchestrationRef + Register> TestRun<O> {
     /// Runs this orchestration with this input. It need not be registered.
     ///
     /// # Panics

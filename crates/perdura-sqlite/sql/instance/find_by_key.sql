@@ -1,0 +1,2 @@
+SELECT key, id, name, status, created_at, updated_at, completed_at, generation, branch, tail, record
+FROM instance WHERE key = ?1

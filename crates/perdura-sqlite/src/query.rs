@@ -1,0 +1,156 @@
+//! The reads: which statement answers what.
+
+use crate::row;
+use crate::sql;
+use perdura_core::partition::{Envelope, EnvelopeId, HistoryRow, InstanceRow};
+use perdura_core::{InstanceKey, PartitionId, Status};
+use perdura_store::{InstanceQuery, Lookup};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Params, Result};
+
+/// Below every key and number.
+const BEFORE_ALL: i64 = -1;
+
+pub(crate) fn find(connection: &Connection, wanted: &Lookup) -> Result<Option<InstanceRow>> {
+    match wanted {
+        Lookup::Key(key) => {
+            let Ok(key) = i64::try_from(key.0) else { return Ok(None) };
+            connection.prepare_cached(sql::INSTANCE_FIND_BY_KEY)?.query_row([key], row::instance).optional()
+        }
+        Lookup::Id(id) => connection
+            .prepare_cached(sql::INSTANCE_FIND_BY_ID)?
+            .query_row([id.as_str()], row::instance)
+            .optional(),
+    }
+}
+
+pub(crate) fn unfinished(
+    connection: &Connection,
+    partition: PartitionId,
+    after: Option<InstanceKey>,
+    limit: usize,
+) -> Result<Vec<InstanceRow>> {
+    let lowest = InstanceKey::new(partition, 0).0 as i64 - 1;
+    let highest = (i64::from(partition.0) + 1) * InstanceKey::new(PartitionId(1), 0).0 as i64 - 1;
+    let after = after.map_or(lowest, |after| saturate(after.0).max(lowest));
+    instances(connection, sql::INSTANCE_UNFINISHED, (after, highest, saturate(limit as u64)))
+}
+
+pub(crate) fn messages(
+    connection: &Connection,
+    partition: PartitionId,
+    after: Option<EnvelopeId>,
+    limit: usize,
+) -> Result<Vec<Envelope>> {
+    let (sender, number) =
+        after.map_or((BEFORE_ALL, BEFORE_ALL), |after| (after.from.0.into(), saturate(after.number)));
+    let mut statement = connection.prepare_cached(sql::MESSAGE_LIST)?;
+    let rows = statement.query_map((partition.0, sender, number, saturate(limit as u64)), |row| {
+        row::envelope(row, partition)
+    })?;
+    rows.collect()
+}
+
+pub(crate) fn history(
+    connection: &Connection,
+    key: InstanceKey,
+    generation: u32,
+    branch: u32,
+    from: u64,
+    bytes_max: usize,
+) -> Result<Vec<HistoryRow>> {
+    let mut statement = connection.prepare_cached(sql::HISTORY_READ)?;
+    let mut rows = statement.query((saturate(key.0), generation, branch, saturate(from)))?;
+    let (mut found, mut bytes) = (Vec::new(), 0_usize);
+    while let Some(row) = rows.next()? {
+        let row = row::history(row, generation, branch)?;
+        if row.first.saturating_add(row.count.into()) <= from {
+            continue;
+        }
+        bytes = bytes.saturating_add(row.events.len());
+        found.push(row);
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Instances that match. Every way yields rising keys; the most selective condition chooses it: ids, then states, then
+/// the time from which on. A list without any of them walks the table from `after` on.
+pub(crate) fn query(
+    connection: &Connection,
+    query: &InstanceQuery,
+    limit: usize,
+) -> Result<Vec<InstanceRow>> {
+    let after = query.after.map_or(BEFORE_ALL, |after| saturate(after.0));
+    let limit_column = saturate(limit as u64);
+    let from = query.created_from.map_or(i64::MIN, |from| from.0);
+    let to = match query.created_before.map(|before| before.0.checked_sub(1)) {
+        None => i64::MAX,
+        Some(Some(last)) => last,
+        Some(None) => return Ok(Vec::new()),
+    };
+    let states = state_bits(&query.statuses);
+    let name = query.name.as_deref();
+    if let Some(prefix) = query.id_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
+        let end = end_of_prefix(prefix);
+        let params = (after, limit_column, from, to, states, name, prefix, end);
+        return instances(connection, sql::QUERY_BY_ID, params);
+    }
+    if !query.statuses.is_empty() {
+        let mut found = Vec::new();
+        for status in Status::ALL.into_iter().filter(|status| query.statuses.contains(status)) {
+            let params = (after, limit_column, from, to, states, name, status as u8);
+            found.extend(instances(connection, sql::QUERY_BY_STATUS, params)?);
+        }
+        found.sort_by_key(|row| row.key);
+        found.truncate(limit);
+        return Ok(found);
+    }
+    let statement = if query.created_from.is_some() { sql::QUERY_BY_CREATED } else { sql::QUERY_ALL };
+    instances(connection, statement, (after, limit_column, from, to, states, name))
+}
+
+fn instances(connection: &Connection, statement: &str, params: impl Params) -> Result<Vec<InstanceRow>> {
+    let mut statement = connection.prepare_cached(statement)?;
+    let rows = statement.query_map(params, row::instance)?;
+    rows.collect()
+}
+
+fn saturate(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn state_bits(statuses: &[Status]) -> i64 {
+    let wanted = if statuses.is_empty() { &Status::ALL[..] } else { statuses };
+    wanted.iter().fold(0, |bits, status| bits | 1 << *status as u8)
+}
+
+/// The first text, byte by byte, that is after all that begin with `prefix`. If there is none: a blob, which SQLite
+/// sorts after every text.
+fn end_of_prefix(prefix: &str) -> Value {
+    let mut end: Vec<char> = prefix.chars().collect();
+    while let Some(last) = end.pop() {
+        // A range of characters leaves out the surrogates, which UTF-8 does not have.
+        if let Some(next) = (last..=char::MAX).nth(1) {
+            end.push(next);
+            return Value::Text(end.into_iter().collect());
+        }
+    }
+    Value::Blob(Vec::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_is_behind_every_text_that_begins_with_it() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        assert_eq!(end_of_prefix("ab"), text("ac"));
+        assert_eq!(end_of_prefix("a\u{10ffff}"), text("b"));
+        assert_eq!(end_of_prefix("\u{d7ff}"), text("\u{e000}"));
+        assert_eq!(end_of_prefix("\u{10ffff}"), Value::Blob(Vec::new()));
+    }
+}

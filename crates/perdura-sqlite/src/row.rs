@@ -1,0 +1,54 @@
+//! Between rows and values. A value out of range is an error, never a wrong value.
+
+use perdura_core::partition::{Envelope, HistoryRow, InstanceRow, Message};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Status, Timestamp};
+use rusqlite::{Error, Result, Row};
+
+/// A number for a column. SQLite's integers have a sign.
+pub(crate) fn to_column(number: u64) -> Result<i64> {
+    i64::try_from(number).map_err(|error| Error::ToSqlConversionFailure(error.into()))
+}
+
+fn number(row: &Row<'_>, column: usize) -> Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| Error::IntegralValueOutOfRange(column, value))
+}
+
+fn status(row: &Row<'_>, column: usize) -> Result<Status> {
+    let value: u8 = row.get(column)?;
+    Status::from_number(value).ok_or(Error::IntegralValueOutOfRange(column, value.into()))
+}
+
+fn bytes(row: &Row<'_>, column: usize) -> Result<bytes::Bytes> {
+    Ok(row.get::<_, Vec<u8>>(column)?.into())
+}
+
+/// An id that was checked before it was stored; entity ids have a prefix that [`InstanceId::new`] keeps users from.
+fn stored_id(row: &Row<'_>, column: usize) -> Result<InstanceId> {
+    Ok(Message { to: row.get(column)?, body: None }.receiver())
+}
+
+/// The columns of every statement that lists instances.
+pub(crate) fn instance(row: &Row<'_>) -> Result<InstanceRow> {
+    Ok(InstanceRow {
+        key: InstanceKey(number(row, 0)?),
+        id: stored_id(row, 1)?,
+        name: row.get(2)?,
+        status: status(row, 3)?,
+        created_at: Timestamp(row.get(4)?),
+        updated_at: Timestamp(row.get(5)?),
+        completed_at: row.get::<_, Option<i64>>(6)?.map(Timestamp),
+        generation: row.get(7)?,
+        branch: row.get(8)?,
+        tail: number(row, 9)?,
+        record: bytes(row, 10)?,
+    })
+}
+
+pub(crate) fn history(row: &Row<'_>, generation: u32, branch: u32) -> Result<HistoryRow> {
+    Ok(HistoryRow { generation, branch, first: number(row, 0)?, count: row.get(1)?, events: bytes(row, 2)? })
+}
+
+pub(crate) fn envelope(row: &Row<'_>, to: PartitionId) -> Result<Envelope> {
+    Ok(Envelope { from: PartitionId(row.get(0)?), to, number: number(row, 1)?, message: bytes(row, 2)? })
+}

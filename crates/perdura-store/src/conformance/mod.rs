@@ -1,0 +1,3 @@
+//! x
+mod block_on;
+pub use block_on::block_on;

@@ -1,0 +1,11 @@
+//! Behaviour of the SDK as its users see it.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod calls;
+mod cancel;
+mod desk;
+mod events;
+mod join_and_select;
+mod names;
+mod not_durable;
+mod warm_and_cold;
