@@ -25,6 +25,7 @@
 //! ```
 
 mod activity;
+mod engine;
 mod error;
 #[doc(hidden)]
 pub mod macro_support;
@@ -38,6 +39,7 @@ pub mod testing;
 
 pub use activity::{ActivityContext, ActivityFn, ActivityName, ActivityRef};
 pub use bytes::Bytes;
+pub use engine::{Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, Start, Started};
 pub use error::{Error, Result};
 pub use orchestration::{
     Call, Canceled, Detached, Durable, Either, JoinAll, Orchestration, OrchestrationFn, OrchestrationName,
@@ -45,10 +47,12 @@ pub use orchestration::{
     select_all,
 };
 pub use payload::{FromPayload, Payload, Raw, ToPayload};
+pub use perdura_core::partition::{RequestError, StartOutcome};
 pub use perdura_core::{
     ExecutionId, Failure, InstanceId, InvalidText, Limits, OnExisting, ReusePolicy, Status, Tags, Timestamp,
     failure,
 };
+pub use perdura_engine::EngineError;
 /// Makes an activity of an async function.
 ///
 /// The function takes at most one input, after an optional [`ActivityContext`], and returns a `Result` whose error
@@ -117,5 +121,6 @@ pub use perdura_macros::activity;
 /// }
 /// ```
 pub use perdura_macros::orchestration;
+pub use perdura_store::{InstanceQuery, Store, StoreError};
 pub use registry::{Register, Registry};
 pub use retry::Retry;

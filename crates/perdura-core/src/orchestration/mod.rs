@@ -5,6 +5,8 @@ mod decision;
 mod execution;
 mod mismatch;
 mod runner;
+#[cfg(test)]
+mod tests;
 
 pub use decision::{ContinueAsNew, Decision, Turn, TurnOutcome, TurnResult};
 pub use execution::{Execution, Info, Ticket};

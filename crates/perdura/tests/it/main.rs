@@ -4,6 +4,8 @@
 mod calls;
 mod cancel;
 mod desk;
+#[cfg(feature = "sqlite")]
+mod engine;
 mod events;
 mod join_and_select;
 mod names;

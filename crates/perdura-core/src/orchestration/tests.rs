@@ -1,0 +1,304 @@
+//! What the replay state promises to whoever runs code on it.
+
+use super::{Decision, Execution, Mismatch, Ticket};
+use crate::failure::{Failure, kind};
+use crate::history::{
+    CancelRequested, Event, EventKind, EventRaised, ExecutionStarted, SubOrchestrationScheduled,
+    TaskCompleted, TaskFailed, TaskScheduled, TimerCreated, TimerFired, TurnStarted,
+};
+use crate::id::InstanceId;
+use crate::limits::Limits;
+use crate::status::Status;
+use crate::time::Timestamp;
+use bytes::Bytes;
+
+fn execution_with(limits: Limits) -> Execution {
+    let mut execution = Execution::new(InstanceId::new("i").unwrap(), limits);
+    take(&mut execution, TurnStarted {});
+    take(&mut execution, ExecutionStarted { execution: vec![1; 16].into(), ..Default::default() });
+    execution.running();
+    execution
+}
+
+fn execution() -> Execution {
+    execution_with(Limits::default())
+}
+
+fn take(execution: &mut Execution, event: impl Into<EventKind>) {
+    execution.accept(&Event::new(Timestamp(1000), event)).unwrap();
+}
+
+fn task(name: &str) -> TaskScheduled {
+    TaskScheduled { name: name.into(), ..Default::default() }
+}
+
+fn raised(name: &str, input: &'static str) -> EventRaised {
+    EventRaised { name: name.into(), input: Some(input.into()) }
+}
+
+fn text(execution: &mut Execution, ticket: Ticket) -> Option<Result<String, String>> {
+    let text = |bytes: Option<Bytes>| String::from_utf8(bytes.unwrap_or_default().to_vec()).unwrap();
+    execution.take(ticket).map(|outcome| outcome.map(text).map_err(|failure| failure.to_string()))
+}
+
+fn ok(value: &str) -> Option<Result<String, String>> {
+    Some(Ok(value.into()))
+}
+
+/// A history of two turns, and code that follows it.
+fn history() -> Vec<Event> {
+    let scheduled = |id, name: &str| TaskScheduled { id, ..task(name) };
+    let kinds: [EventKind; 8] = [
+        TurnStarted {}.into(),
+        ExecutionStarted::default().into(),
+        scheduled(0, "reserve").into(),
+        scheduled(1, "charge").into(),
+        TurnStarted {}.into(),
+        TaskCompleted { id: 0, ..Default::default() }.into(),
+        TimerCreated { id: 2, fire_at: 2000 }.into(),
+        TurnStarted {}.into(),
+    ];
+    kinds.into_iter().map(|kind| Event { at: Timestamp(1000), kind }).collect()
+}
+
+/// Replays a history under that code.
+fn replay(history: &[Event]) -> Result<(), Mismatch> {
+    let mut execution = Execution::new(InstanceId::new("i").unwrap(), Limits::default());
+    let mut tickets = Vec::new();
+    let mut run = |execution: &mut Execution| {
+        execution.running();
+        if tickets.is_empty() {
+            tickets = ["reserve", "charge"].map(|name| execution.schedule_task(task(name))).to_vec();
+        } else if execution.take(tickets[0]).is_some() {
+            execution.create_timer(Timestamp(2000));
+        }
+    };
+    for event in history {
+        if execution.must_run_before(event) {
+            run(&mut execution);
+        }
+        execution.accept(event)?;
+    }
+    if execution.must_run() {
+        run(&mut execution);
+    }
+    execution.end_of_history()
+}
+
+#[test]
+fn code_that_follows_its_history_is_content() {
+    for end in [0, 4, 7, 8] {
+        assert_eq!(replay(&history()[..end]), Ok(()), "the first {end} events");
+    }
+}
+
+#[test]
+fn every_way_to_leave_the_history_is_reported_with_its_place() {
+    let report = |change: &dyn Fn(&mut Vec<Event>)| {
+        let mut history = history();
+        change(&mut history);
+        let Mismatch { event, expected, actual } = replay(&history).unwrap_err();
+        format!("{event}: expected {expected}, got {actual}")
+    };
+    let is = |kind: EventKind| Event { at: Timestamp(0), kind };
+    assert_eq!(
+        report(&|h| h[2] = is(task("refund").into())),
+        "2: expected activity \"refund\" (task 0), got activity \"reserve\" (task 0)"
+    );
+    assert_eq!(
+        report(&|h| h.swap(2, 3)),
+        "2: expected activity \"charge\" (task 1), got activity \"reserve\" (task 0)"
+    );
+    assert_eq!(
+        report(&|h| h[3] = is(TimerCreated { id: 1, fire_at: 5 }.into())),
+        "3: expected timer (task 1), got activity \"charge\" (task 1)"
+    );
+    assert_eq!(
+        report(&|h| {
+            h.remove(3);
+        }),
+        "3: expected the next turn, got activity \"charge\" (task 1)"
+    );
+    assert_eq!(
+        report(&|h| h.insert(4, is(TaskScheduled { id: 2, ..task("ship") }.into()))),
+        "4: expected activity \"ship\" (task 2), got nothing"
+    );
+    assert_eq!(report(&|h| h.truncate(3)), "3: expected no more decisions, got activity \"charge\" (task 1)");
+    let other = SubOrchestrationScheduled { id: 2, name: "child".into(), ..Default::default() };
+    assert_eq!(
+        report(&|h| h[6] = is(other.clone().into())),
+        "6: expected sub-orchestration \"child\" (task 2), got timer (task 2)"
+    );
+}
+
+#[test]
+fn a_new_input_or_deadline_is_no_mismatch() {
+    let mut history = history();
+    history[2].kind = TaskScheduled { id: 0, input: Some("new".into()), ..task("reserve") }.into();
+    history[6].kind = TimerCreated { id: 2, fire_at: 9999 }.into();
+    assert_eq!(replay(&history), Ok(()));
+}
+
+#[test]
+fn results_come_in_the_order_of_their_arrival_and_each_once() {
+    let mut e = execution();
+    let (a, b) = (e.schedule_task(task("a")), e.schedule_task(task("b")));
+    take(&mut e, TaskFailed { id: 1, failure: Some(Failure::new("E", "e")), ..Default::default() });
+    take(&mut e, TaskCompleted { id: 0, output: Some("x".into()), ..Default::default() });
+    // A second answer to the same task, and one to a task that never was.
+    take(&mut e, TaskCompleted { id: 1, ..Default::default() });
+    take(&mut e, TaskCompleted { id: 77, ..Default::default() });
+    assert_eq!(e.arrived(), [b, a]);
+    assert!(e.arrival(b) < e.arrival(a));
+    assert_eq!(text(&mut e, a), ok("x"));
+    assert_eq!(text(&mut e, b), Some(Err("E: e".into())));
+    assert_eq!(text(&mut e, b), None);
+}
+
+#[test]
+fn the_code_does_not_run_for_what_it_has_abandoned() {
+    let mut e = execution();
+    let timer = e.create_timer(Timestamp(5));
+    e.abandon(timer);
+    take(&mut e, TimerFired { id: 0 });
+    assert!(!e.must_run());
+    assert_eq!(e.take(timer), None);
+}
+
+#[test]
+fn events_are_handed_out_by_name_in_the_order_in_which_they_came() {
+    let mut e = execution();
+    let first = e.wait_event("n");
+    for event in [raised("n", "1"), raised("m", "2"), raised("n", "3")] {
+        take(&mut e, event);
+    }
+    let (second, other, third) = (e.wait_event("n"), e.wait_event("m"), e.wait_event("n"));
+    assert_eq!([first, second, other].map(|t| text(&mut e, t)), [ok("1"), ok("3"), ok("2")]);
+    assert_eq!(text(&mut e, third), None);
+}
+
+#[test]
+fn a_wait_that_ends_gives_its_event_to_the_next_one_or_back_to_its_place() {
+    let mut e = execution();
+    let waits: Vec<Ticket> = (0..3).map(|_| e.wait_event("n")).collect();
+    for event in [raised("n", "1"), raised("n", "2")] {
+        take(&mut e, event);
+    }
+    e.running();
+    e.stop_waiting("n", waits[0]);
+    assert!(e.must_run(), "the third wait has got an event while the code ran");
+    assert_eq!(e.arrived(), [waits[2]]);
+    e.stop_waiting("n", waits[2]);
+    e.stop_waiting("n", waits[1]);
+    e.stop_waiting("nobody waited here", waits[1]);
+    let again: Vec<Ticket> = (0..3).map(|_| e.wait_event("n")).collect();
+    assert_eq!([again[0], again[1], again[2]].map(|t| text(&mut e, t)), [ok("1"), ok("2"), None]);
+}
+
+#[test]
+fn a_request_to_cancel_fails_what_is_waited_for_and_nothing_that_comes_after() {
+    let mut e = execution();
+    let before = [e.schedule_task(task("a")), e.create_timer(Timestamp(9)), e.wait_event("n")];
+    take(&mut e, CancelRequested { reason: "enough".into() });
+    take(&mut e, CancelRequested { reason: "again".into() });
+    assert_eq!((e.cancel_reason(), e.must_run()), (Some("enough"), true));
+    for ticket in before {
+        let failure = e.take(ticket).unwrap().unwrap_err();
+        assert_eq!((&failure.kind[..], &failure.message[..]), (kind::CANCELED, "enough"));
+        assert!(failure.non_retryable);
+    }
+    let (undo, late) = (e.schedule_task(task("undo")), e.wait_event("n"));
+    // The answer to the task that was given up does not confuse the new one.
+    take(&mut e, TaskCompleted { id: 0, output: Some("late".into()), ..Default::default() });
+    take(&mut e, TaskCompleted { id: 2, output: Some("undone".into()), ..Default::default() });
+    take(&mut e, raised("n", "event"));
+    assert_eq!([undo, late].map(|t| text(&mut e, t)), [ok("undone"), ok("event")]);
+}
+
+#[test]
+fn a_limit_refuses_with_an_error_that_the_code_can_catch() {
+    let limits = Limits {
+        history_events_max: 5,
+        decisions_per_turn_max: 2,
+        payload_bytes_max: 3,
+        ..Default::default()
+    };
+    let mut e = execution_with(limits);
+    let refusal = |e: &mut Execution, ticket| text(e, ticket).unwrap().unwrap_err();
+    let large = e.schedule_task(TaskScheduled { input: Some("1234".into()), ..task("a") });
+    assert_eq!(refusal(&mut e, large), "perdura.Limit: input of \"i\": 4 bytes, limit 3");
+    let far = e.create_timer(Timestamp::MAX);
+    assert_eq!(refusal(&mut e, far), "perdura.Limit: timer: more than ten years ahead");
+    e.schedule_task(task("a"));
+    e.schedule_task(task("b"));
+    let third = e.schedule_task(task("c"));
+    assert!(refusal(&mut e, third).starts_with("perdura.Limit: decisions in one turn: limit 2"));
+    assert_eq!(e.take_result().decisions.len(), 2);
+    e.schedule_task(task("c"));
+    let sixth = e.schedule_task(task("d"));
+    assert_eq!(refusal(&mut e, sixth), "perdura.Limit: history: 5 events, limit 5; continue as new");
+    assert_eq!(e.position(), 5);
+}
+
+#[test]
+fn a_refused_decision_takes_no_number() {
+    let mut e = execution();
+    let own = SubOrchestrationScheduled { instance: "i".into(), ..Default::default() };
+    let refused = e.schedule_sub_orchestration(own);
+    assert!(text(&mut e, refused).unwrap().unwrap_err().starts_with(kind::INVALID));
+    e.schedule_task(task("a"));
+    let Decision::ScheduleTask(first) = &e.take_result().decisions[0] else { panic!() };
+    assert_eq!(first.id, 0);
+}
+
+#[test]
+fn continue_as_new_takes_along_the_events_that_nobody_took_in_their_order() {
+    let mut e = execution();
+    for event in [raised("b", "1"), raised("a", "2"), raised("b", "3"), raised("a", "4")] {
+        take(&mut e, event);
+    }
+    let taken = e.wait_event("a");
+    assert_eq!(text(&mut e, taken), ok("2"));
+    let given_back = e.wait_event("b");
+    e.stop_waiting("b", given_back);
+    e.continue_as_new(Some("next".into()), None);
+    e.complete(Status::Completed, None, None);
+    let decisions = e.take_result().decisions;
+    let [Decision::ContinueAsNew(next)] = &decisions[..] else { panic!("{decisions:?}") };
+    assert_eq!(next.input.as_deref(), Some(&b"next"[..]));
+    assert_eq!(next.carry_over, [raised("b", "1"), raised("b", "3"), raised("a", "4")]);
+}
+
+#[test]
+fn nothing_can_be_decided_after_the_end() {
+    let mut e = execution();
+    e.complete(Status::Completed, Some("out".into()), None);
+    let late = e.schedule_task(task("late"));
+    assert!(e.has_ended());
+    assert!(text(&mut e, late).unwrap().unwrap_err().starts_with(kind::CANCELED));
+    assert_eq!(e.take_result().decisions.len(), 1);
+}
+
+#[test]
+fn a_status_is_reported_when_it_changes_and_not_for_what_was_replayed() {
+    let mut e = execution();
+    e.set_custom_status(Some("old".into()));
+    e.end_of_history().unwrap();
+    assert_eq!(e.take_result().custom_status, None);
+    e.set_custom_status(Some("old".into()));
+    assert_eq!(e.take_result().custom_status, None);
+    e.set_custom_status(None);
+    assert_eq!(e.take_result().custom_status, Some(None));
+}
+
+#[test]
+fn unique_numbers_differ_within_and_between_executions_and_repeat_in_replay() {
+    let numbers = |execution: u8| {
+        let mut e = Execution::new(InstanceId::new("i").unwrap(), Limits::default());
+        take(&mut e, ExecutionStarted { execution: vec![execution; 16].into(), ..Default::default() });
+        std::array::from_fn::<u128, 100, _>(|_| e.unique())
+    };
+    assert_eq!(numbers(1), numbers(1));
+    let all: std::collections::BTreeSet<u128> = numbers(1).into_iter().chain(numbers(2)).collect();
+    assert_eq!(all.len(), 200);
+}

@@ -1,0 +1,76 @@
+//! What is said before an engine starts.
+
+use super::{Client, ClientError, Engine};
+use crate::registry::{Register, Registry};
+use perdura_core::Limits;
+use perdura_engine::{EngineError, EngineOptions};
+use perdura_store::{Store, StoreError};
+use std::sync::Arc;
+use std::time::Duration;
+
+type Open = Box<dyn FnOnce() -> Result<Arc<dyn Store>, StoreError> + Send>;
+
+/// Builds an [`Engine`]: from [`Engine::store`], or from one of the stores by name.
+#[must_use = "nothing runs before `start`"]
+pub struct EngineBuilder {
+    open: Open,
+    registry: Registry,
+    options: EngineOptions,
+}
+
+impl EngineBuilder {
+    pub(super) fn new(open: Open) -> EngineBuilder {
+        EngineBuilder { open, registry: Registry::new(), options: EngineOptions::default() }
+    }
+
+    /// Adds an orchestration or an activity; see [`Registry::register`].
+    ///
+    /// # Panics
+    /// If there is one of the same kind, name and version.
+    #[track_caller]
+    pub fn register(mut self, item: impl Register) -> Self {
+        self.registry = self.registry.register(item);
+        self
+    }
+
+    /// Adds application state that activities reach by [`ActivityContext::data`](crate::ActivityContext::data).
+    pub fn data<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.registry = self.registry.data(value);
+        self
+    }
+
+    /// Takes a registry that was built elsewhere, in place of what was registered so far.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Most activities that run at once in this process; the others wait their turn.
+    pub fn running_activities_max(mut self, most: usize) -> Self {
+        self.options.running_activities_max = most;
+        self
+    }
+
+    /// How long a shutdown waits for running activities.
+    pub fn drain_time_max(mut self, longest: Duration) -> Self {
+        self.options.drain_time_max = longest;
+        self
+    }
+
+    /// Limits of instances, payloads and memory.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.options.limits = limits;
+        self
+    }
+
+    /// Opens the store, recovers what was under way, and starts. Activities run on the caller's tokio runtime.
+    pub async fn start(self) -> Result<Engine, ClientError> {
+        let store = tokio::task::spawn_blocking(self.open)
+            .await
+            .map_err(|error| EngineError::System(format!("the store could not be opened: {error}")))?
+            .map_err(EngineError::from)?;
+        let registry = Arc::new(self.registry.limits(self.options.limits.clone()));
+        let engine = perdura_engine::Engine::start(store, registry.clone(), registry, self.options).await?;
+        Ok(Engine { client: Client::new(engine.client()), engine })
+    }
+}

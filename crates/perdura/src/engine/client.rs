@@ -1,0 +1,71 @@
+//! What the users of a hub do with it.
+
+use super::access::Access;
+use super::{ClientError, Instance, InstanceState, Start};
+use crate::orchestration::OrchestrationRef;
+use crate::payload::ToPayload;
+use perdura_core::InstanceId;
+use perdura_store::InstanceQuery;
+
+/// A client of an engine. Cheap to clone. What it was told is durable.
+#[derive(Clone)]
+pub struct Client {
+    access: Access,
+}
+
+impl Client {
+    pub(super) fn new(client: perdura_engine::Client) -> Client {
+        Client { access: Access::new(client) }
+    }
+
+    pub(super) fn close(&self) {
+        self.access.close();
+    }
+
+    /// Starts an instance with a random id, waits for its end and gives its output. If the caller goes away, the
+    /// instance runs on.
+    pub async fn run<O: OrchestrationRef>(
+        &self,
+        orchestration: O,
+        input: O::Input,
+    ) -> Result<O::Output, ClientError> {
+        self.start(orchestration, input).await?.wait().await
+    }
+
+    /// Starts an instance. Await it, after setting options:
+    ///
+    /// ```no_run
+    /// # use perdura::prelude::*;
+    /// # #[orchestration]
+    /// # async fn order(ctx: Orchestration, number: u64) -> Result<()> {
+    /// #     Ok(())
+    /// # }
+    /// # async fn example(engine: Engine) -> Result<()> {
+    /// let started = engine.start(order, 42).id("order-42").request_id("click-7").await?;
+    /// println!("{} was {}", started.id(), started.outcome());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn start<O: OrchestrationRef>(&self, orchestration: O, input: O::Input) -> Start<O::Output> {
+        Start::new(self.access.clone(), orchestration.name(), orchestration.version(), input.to_payload())
+    }
+
+    /// A handle to the instance with this id, whether there is one or not.
+    #[must_use]
+    pub fn instance(&self, id: &str) -> Instance {
+        Instance::new(self.access.clone(), InstanceId::new(id))
+    }
+
+    /// Instances that match, at most `limit`. For the next page, set the query's `after` to the last one's
+    /// [`key`](InstanceState::key).
+    pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<InstanceState>, ClientError> {
+        let found = self.access.open()?.list(query, limit).await?;
+        Ok(found.into_iter().map(|(key, record)| InstanceState::new(Some(key), record)).collect())
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,91 @@
+//! A handle to one instance.
+
+use super::access::Access;
+use super::{ClientError, InstanceState};
+use crate::payload::{FromPayload, ToPayload, read};
+use perdura_core::history::Event;
+use perdura_core::partition::InstanceRecord;
+use perdura_core::{InstanceId, InvalidText, Status};
+use perdura_engine::EngineError;
+
+/// A handle to the instance with some id, from [`Client::instance`](super::Client::instance). An id that breaks the
+/// rules is an error at the first use.
+#[derive(Clone)]
+pub struct Instance {
+    access: Access,
+    id: Result<InstanceId, InvalidText>,
+}
+
+impl Instance {
+    pub(super) fn new(access: Access, id: Result<InstanceId, InvalidText>) -> Instance {
+        Instance { access, id }
+    }
+
+    fn id(&self) -> Result<InstanceId, ClientError> {
+        Ok(self.id.clone()?)
+    }
+
+    /// Waits until the instance has ended and gives its output.
+    pub async fn wait<T: FromPayload>(&self) -> Result<T, ClientError> {
+        output(self.access.open()?.wait(self.id()?, None).await?)
+    }
+
+    /// Sends an external event. It is durable when this returns, whether the instance waits for it yet or not.
+    pub async fn raise(&self, name: &str, value: &(impl ToPayload + ?Sized)) -> Result<(), ClientError> {
+        let input = value.to_payload().map_err(|error| ClientError::payload(&error))?;
+        Ok(self.access.open()?.raise_event(self.id()?, name.to_owned(), input).await?)
+    }
+
+    /// Stops the instance until it is resumed; everything that arrives is kept.
+    pub async fn suspend(&self, reason: &str) -> Result<(), ClientError> {
+        Ok(self.access.open()?.suspend(self.id()?, reason.to_owned()).await?)
+    }
+
+    /// Lets a suspended instance go on.
+    pub async fn resume(&self, reason: &str) -> Result<(), ClientError> {
+        Ok(self.access.open()?.resume(self.id()?, reason.to_owned()).await?)
+    }
+
+    /// Asks the instance to end by its own code: what it waits for fails, and it may clean up.
+    pub async fn cancel(&self, reason: &str) -> Result<(), ClientError> {
+        Ok(self.access.open()?.cancel(self.id()?, reason.to_owned()).await?)
+    }
+
+    /// Ends the instance by force, its children too if `recurse`.
+    pub async fn terminate(&self, reason: &str, recurse: bool) -> Result<(), ClientError> {
+        Ok(self.access.open()?.terminate(self.id()?, reason.to_owned(), recurse).await?)
+    }
+
+    /// Removes the instance, which has ended, with its history.
+    pub async fn purge(&self) -> Result<(), ClientError> {
+        Ok(self.access.open()?.purge(self.id()?).await?)
+    }
+
+    /// What is known of the instance; `None` if there is none.
+    pub async fn get(&self) -> Result<Option<InstanceState>, ClientError> {
+        let record = self.access.open()?.get(&self.id()?).await?;
+        Ok(record.map(|record| InstanceState::new(None, record)))
+    }
+
+    /// The history of its present execution; `None` if there is no such instance.
+    pub async fn history(&self) -> Result<Option<Vec<Event>>, ClientError> {
+        Ok(self.access.open()?.history(&self.id()?).await?)
+    }
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Instance").field(&self.id).finish()
+    }
+}
+
+/// The output of an instance that has ended.
+pub(super) fn output<T: FromPayload>(record: InstanceRecord) -> Result<T, ClientError> {
+    let id = record.instance_id();
+    let status = record.status().map_err(|what| EngineError::Damaged { id: id.to_string(), what })?;
+    if status != Status::Completed {
+        let failure = Box::new(record.failure.unwrap_or_default());
+        return Err(ClientError::NotCompleted { id, status, failure });
+    }
+    read(record.output, || format!("output of instance {id:?}")).map_err(|error| ClientError::payload(&error))
+}

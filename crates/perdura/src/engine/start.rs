@@ -1,0 +1,160 @@
+//! The start of an instance.
+
+use super::access::Access;
+use super::instance::output;
+use super::{ClientError, Instance};
+use crate::error::Result;
+use crate::payload::FromPayload;
+use bytes::Bytes;
+use perdura_core::partition::{StartOutcome, StartRequest};
+use perdura_core::{ExecutionId, InstanceId, ReusePolicy, Tags, Timestamp};
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+/// The start of an instance, from [`Client::start`](super::Client::start). Await it to learn what it did.
+#[must_use = "nothing is started before this is awaited"]
+pub struct Start<O> {
+    access: Access,
+    id: Option<String>,
+    name: String,
+    version: String,
+    input: Result<Option<Bytes>>,
+    tags: Tags,
+    start_at: Option<Timestamp>,
+    reuse: ReusePolicy,
+    request_id: String,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<O> Start<O> {
+    pub(super) fn new(access: Access, name: &str, version: &str, input: Result<Option<Bytes>>) -> Self {
+        Start {
+            access,
+            id: None,
+            name: name.to_owned(),
+            version: version.to_owned(),
+            input,
+            tags: Tags::new(),
+            start_at: None,
+            reuse: ReusePolicy::FAIL,
+            request_id: String::new(),
+            output: PhantomData,
+        }
+    }
+
+    /// The instance id; a random one without it.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// Makes a repeated start harmless: a start with the same id, request id and content gets the first one's answer.
+    pub fn request_id(mut self, request_id: impl Into<String>) -> Self {
+        self.request_id = request_id.into();
+        self
+    }
+
+    /// What to do when the id is taken, by status of the instance that has it. Otherwise that is an error.
+    pub fn reuse(mut self, policy: ReusePolicy) -> Self {
+        self.reuse = policy;
+        self
+    }
+
+    /// Not to begin before this time.
+    pub fn at(mut self, time: Timestamp) -> Self {
+        self.start_at = Some(time);
+        self
+    }
+
+    /// Adds a tag.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    /// Starts another version of the orchestration than the item's own.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = version.into();
+        self
+    }
+
+    async fn start(self) -> Result<Started<O>, ClientError> {
+        let fresh = self.id.is_none();
+        let id = match self.id {
+            Some(id) => InstanceId::new(&id)?,
+            None => perdura_engine::Client::random_id()?,
+        };
+        let request = StartRequest {
+            id,
+            fresh,
+            name: self.name,
+            version: self.version,
+            input: self.input.map_err(|error| ClientError::payload(&error))?,
+            tags: self.tags,
+            start_at: self.start_at,
+            reuse: self.reuse,
+            request_id: self.request_id,
+        };
+        let started = self.access.open()?.start(request).await?;
+        Ok(Started { access: self.access, started, output: PhantomData })
+    }
+}
+
+impl<O: 'static> IntoFuture for Start<O> {
+    type Output = Result<Started<O>, ClientError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.start())
+    }
+}
+
+/// What a start did, and a handle to the run that now has the id.
+#[must_use]
+pub struct Started<O> {
+    access: Access,
+    started: perdura_core::partition::Started,
+    output: PhantomData<fn() -> O>,
+}
+
+impl<O> Started<O> {
+    /// Whether it created the instance, found it, or replaced it.
+    #[must_use]
+    pub fn outcome(&self) -> StartOutcome {
+        self.started.outcome
+    }
+
+    /// The instance's id.
+    #[must_use]
+    pub fn id(&self) -> &InstanceId {
+        &self.started.id
+    }
+
+    /// The run that now has the id.
+    #[must_use]
+    pub fn execution_id(&self) -> ExecutionId {
+        self.started.execution
+    }
+
+    /// A handle to the instance.
+    #[must_use]
+    pub fn instance(&self) -> Instance {
+        Instance::new(self.access.clone(), Ok(self.started.id.clone()))
+    }
+
+    /// Waits until this run has ended and gives its output. That somebody replaced it is an error.
+    pub async fn wait(&self) -> Result<O, ClientError>
+    where
+        O: FromPayload,
+    {
+        let id = self.started.id.clone();
+        output(self.access.open()?.wait(id, Some(self.started.generation)).await?)
+    }
+}
+
+impl<O> std::fmt::Debug for Started<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.started.fmt(f)
+    }
+}

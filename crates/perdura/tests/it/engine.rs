@@ -1,0 +1,111 @@
+//! The engine as a program embeds it, on a file.
+
+use perdura::prelude::*;
+use perdura::{
+    ClientError, EngineError, InstanceQuery, OnExisting, RequestError, ReusePolicy, StartOutcome, Status,
+};
+use std::time::Duration;
+use tempfile::TempDir;
+
+#[activity]
+async fn greet(ctx: ActivityContext, name: String) -> Result<String> {
+    Ok(format!("{}, {name}!", ctx.data::<&str>()))
+}
+
+#[orchestration]
+async fn hello(ctx: Orchestration, name: String) -> Result<String> {
+    ctx.call(greet, name).await
+}
+
+#[orchestration]
+async fn answer(ctx: Orchestration) -> Result<String> {
+    ctx.set_status("waiting")?;
+    let name: String = ctx.wait_event("name").await?;
+    ctx.sub_orchestration(hello, name).await
+}
+
+#[orchestration]
+async fn fan_out(ctx: Orchestration, n: u64) -> Result<usize> {
+    let calls = (0..n).map(|i| ctx.call(greet, i.to_string()).retry(Retry::attempts(3)));
+    let greetings: Vec<String> = join_all(calls).await.into_iter().collect::<Result<_>>()?;
+    ctx.timer(Duration::from_millis(20)).await?;
+    Ok(greetings.iter().map(String::len).sum())
+}
+
+async fn engine(dir: &TempDir) -> Engine {
+    let engine = Engine::sqlite(dir.path().join("hub.db")).data("Hello");
+    engine.register(hello).register(answer).register(fan_out).register(greet).start().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hello_world() {
+    let dir = TempDir::new().unwrap();
+    let engine = engine(&dir).await;
+    assert_eq!(engine.run(hello, "world".into()).await.unwrap(), "Hello, world!");
+    assert_eq!(engine.run(fan_out, 100).await.unwrap(), 990);
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_outlives_its_engine() {
+    let dir = TempDir::new().unwrap();
+    let first = engine(&dir).await;
+    let started = first.start(answer, ()).id("a").tag("for", "ada").await.unwrap();
+    assert_eq!((started.outcome(), started.id().as_str()), (StartOutcome::Created, "a"));
+    first.shutdown().await;
+    // A handle that is still there neither works nor keeps the file open.
+    let error = started.wait().await.unwrap_err();
+    assert_eq!(error, ClientError::Engine(EngineError::ShuttingDown));
+    let second = engine(&dir).await;
+    let instance = second.instance("a");
+    instance.raise("name", "ada").await.unwrap();
+    assert_eq!(instance.wait::<String>().await.unwrap(), "Hello, ada!");
+    let state = instance.get().await.unwrap().unwrap();
+    assert_eq!(
+        (state.status(), state.name(), &state.tags()["for"][..]),
+        (Status::Completed, "answer", "ada")
+    );
+    assert_eq!(state.custom_status::<String>().unwrap(), "waiting");
+    assert_eq!(second.list(InstanceQuery::default(), 10).await.unwrap().len(), 2);
+    second.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_says_what_it_did() {
+    let dir = TempDir::new().unwrap();
+    let engine = engine(&dir).await;
+    let start = || engine.start(answer, ()).id("a");
+    assert_eq!(start().request_id("1").await.unwrap().outcome(), StartOutcome::Created);
+    assert_eq!(start().request_id("1").await.unwrap().outcome(), StartOutcome::Created);
+    let error = start().await.unwrap_err();
+    assert!(
+        matches!(error, ClientError::Engine(EngineError::Refused(RequestError::AlreadyExists { .. }))),
+        "{error}"
+    );
+    let policy = ReusePolicy::FAIL.when_active(OnExisting::UseExisting);
+    assert_eq!(start().reuse(policy).await.unwrap().outcome(), StartOutcome::Existing);
+    assert_eq!(start().reuse(ReusePolicy::REPLACE).await.unwrap().outcome(), StartOutcome::Replaced);
+    engine.instance("a").cancel("enough").await.unwrap();
+    let error = engine.instance("a").wait::<String>().await.unwrap_err();
+    assert_eq!(error.to_string(), "instance \"a\" is Canceled: perdura.Canceled: enough");
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_whose_code_is_missing_waits_and_goes_on_when_it_is_there() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("hub.db");
+    let bare = Engine::sqlite(&path).start().await.unwrap();
+    let instance = bare.start(hello, "you".into()).id("a").await.unwrap().instance();
+    let blocked = loop {
+        if let Some(why) = instance.get().await.unwrap().unwrap().blocked() {
+            break why.to_owned();
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert!(blocked.contains("orchestration \"hello\" is not registered here"), "{blocked}");
+    bare.shutdown().await;
+    let engine = engine(&dir).await;
+    assert_eq!(engine.instance("a").wait::<String>().await.unwrap(), "Hello, you!");
+    engine.shutdown().await;
+}
