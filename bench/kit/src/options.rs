@@ -1,6 +1,5 @@
 //! The command line.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What to run: `WORKLOAD [--concurrency C] [--count N] [--seconds S] [--store URL] [--json]`.
@@ -66,14 +65,6 @@ impl Options {
     #[must_use]
     pub fn duration(&self, default_seconds: f64) -> Duration {
         Duration::from_secs_f64(self.seconds.unwrap_or(default_seconds))
-    }
-
-    /// The directory whose disk is measured: the first of `DATA`, or the present one.
-    #[must_use]
-    pub fn data_dir(&self) -> PathBuf {
-        let data = std::env::var("DATA").unwrap_or_default();
-        let first = data.split(':').find(|dir| !dir.is_empty()).unwrap_or(".");
-        PathBuf::from(first)
     }
 }
 

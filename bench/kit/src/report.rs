@@ -22,7 +22,7 @@ impl Report {
     /// Measures the disk and begins.
     #[must_use]
     pub fn begin(options: &Options, versions: &str) -> Report {
-        let dir = options.data_dir();
+        let dir = sys::data_dirs().first().cloned().unwrap_or_else(|| ".".into());
         let peer = std::env::var("PEER").unwrap_or_else(|_| "perdura".into());
         let before = measure_floor(&dir, FLOOR_TIME).ok();
         Report { peer, versions: versions.into(), json: options.json, dir, before }

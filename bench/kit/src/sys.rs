@@ -3,7 +3,8 @@
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Counters of all block devices with a name of their own (no partitions, no loop devices).
 #[derive(Clone, Copy, Default)]
@@ -116,11 +117,27 @@ fn stat(pid: i32) -> Option<(i32, f64)> {
     Some((fields.get(1)?.parse().ok()?, seconds))
 }
 
-/// Bytes allocated under the directories that `DATA` names.
+static DATA_DIRS: OnceLock<Vec<PathBuf>> = OnceLock::new();
+
+/// The directories that hold the engine's state, whose size counts and whose disk is measured: those that `DATA` names,
+/// or that [`set_data_dir`] has set.
+#[must_use]
+pub fn data_dirs() -> &'static [PathBuf] {
+    DATA_DIRS.get_or_init(|| {
+        let dirs = std::env::var("DATA").unwrap_or_default();
+        dirs.split(':').filter(|dir| !dir.is_empty()).map(PathBuf::from).collect()
+    })
+}
+
+/// For a harness that chooses the directory itself. The first call counts.
+pub fn set_data_dir(dir: &Path) {
+    let _ = DATA_DIRS.set(vec![dir.to_owned()]);
+}
+
+/// Bytes allocated under the data directories.
 #[must_use]
 pub fn disk_bytes() -> u64 {
-    let dirs = std::env::var("DATA").unwrap_or_default();
-    dirs.split(':').filter(|dir| !dir.is_empty()).map(|dir| allocated(Path::new(dir))).sum()
+    data_dirs().iter().map(|dir| allocated(dir)).sum()
 }
 
 fn allocated(path: &Path) -> u64 {

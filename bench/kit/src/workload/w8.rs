@@ -4,7 +4,7 @@ use super::PATIENCE;
 use crate::{
     Meter, Options, Outcome, Peer, Report, Work, activities_run, check, closed_loop, payload, round, sys,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const STEPS: u64 = 5;
+const WAITERS: u64 = 64;
 /// How long one instance may take after the restart before it counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(180);
 
@@ -46,17 +47,23 @@ fn note(acks: &Mutex<BufWriter<File>>, id: &str) -> Outcome<()> {
 }
 
 /// The ids whose start was acknowledged.
-pub fn acknowledged() -> Outcome<Vec<String>> {
+fn acknowledged() -> Outcome<Vec<String>> {
     let path = std::env::var("ACKS").map_err(|_| "ACKS must name a file")?;
     let text = std::fs::read_to_string(path).map_err(|why| why.to_string())?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Waits for all of them; says how long it took since the process began, and how many are lost.
+/// Waits for all that were acknowledged; says how long it took since the process began, and how many are lost.
 pub async fn recover<P: Peer>(options: &Options, peer: Arc<P>, report: &Report) -> Outcome<()> {
+    report.result("w8", &[wait_for_all(options, peer).await?]);
+    Ok(())
+}
+
+/// The same, for a harness that has more to say.
+pub async fn wait_for_all<P: Peer>(options: &Options, peer: Arc<P>) -> Outcome<Value> {
     let ids = Arc::new(acknowledged()?);
     let (count, meter) = (ids.len() as u64, Meter::begin());
-    let (completed, lost) = closed_loop(count, 64, PATIENCE, move |i| {
+    let (completed, lost) = closed_loop(count, WAITERS, PATIENCE, move |i| {
         let (peer, ids) = (peer.clone(), ids.clone());
         async move {
             let id = &ids[i as usize];
@@ -67,7 +74,7 @@ pub async fn recover<P: Peer>(options: &Options, peer: Arc<P>, report: &Report) 
         }
     })
     .await;
-    let result = json!({
+    let mut result = json!({
         "acknowledged": count,
         "completed": completed.len(),
         "lost_or_wrong": lost,
@@ -75,6 +82,8 @@ pub async fn recover<P: Peer>(options: &Options, peer: Arc<P>, report: &Report) 
         "server_restart_s": std::env::var("RESTART_S").ok().and_then(|s| s.parse::<f64>().ok()),
         "recover_s": round(options.began.elapsed().as_secs_f64()),
     });
-    report.result("w8", &[result, meter.read()]);
-    Ok(())
+    if let (Value::Object(result), Value::Object(cost)) = (&mut result, meter.read()) {
+        result.extend(cost);
+    }
+    Ok(result)
 }
