@@ -40,7 +40,8 @@ pub(crate) async fn load(options: &Options) -> Outcome<()> {
     })
     .await;
     let rate = round(seconds.len() as f64 / meter.seconds());
-    report.result("load", &[json!({ "count": seconds.len(), "errors": errors, "per_s": rate }), meter.read()]);
+    report
+        .result("load", &[json!({ "count": seconds.len(), "errors": errors, "per_s": rate }), meter.read()]);
     if let Ok(engine) = Arc::try_unwrap(engine) {
         engine.shutdown().await;
     }

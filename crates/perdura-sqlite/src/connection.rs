@@ -1,6 +1,7 @@
 //! Connections and their settings.
 
 use crate::options::SqliteOptions;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
 use std::path::Path;
 use std::time::Duration;
@@ -35,6 +36,8 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_WAIT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    // Without it, SQLite compiles a statement again whenever a parameter that its plan looked at gets another value.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // A mapped file turns a disk error into a signal that ends the process.
     connection.pragma_update_and_check(None, "mmap_size", 0, |_| Ok(()))?;
     // A damaged page is to be an error, and a damaged schema is not to run anything.
