@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::process::Command;
 
+/// Killed after so many: by then every phase of an instance is there at once.
+const COMPLETED_BEFORE_KILL: &str = "10000";
+
 /// When each instance first did something in this life.
 static FIRST_STEPS: Mutex<Option<HashMap<String, Instant>>> = Mutex::new(None);
 
@@ -31,8 +34,9 @@ pub(crate) async fn run(options: &Options) -> Outcome<()> {
         child(&["load", "--count", &count.to_string(), "--store", &url], &acks, options).await?;
     }
     let in_flight = options.concurrency.unwrap_or(1000).to_string();
+    let load = ["w8-load", "--concurrency", &in_flight, "--count", COMPLETED_BEFORE_KILL, "--store", &url];
     // This one is killed.
-    let _ = child(&["w8-load", "--concurrency", &in_flight, "--store", &url], &acks, options).await;
+    let _ = child(&load, &acks, options).await;
     child(&["w8-recover", "--store", &url], &acks, options).await
 }
 

@@ -11,7 +11,8 @@ mod embedded;
 mod hub;
 mod store;
 
-use perdura_benchkit::{Options, Outcome};
+use perdura_benchkit::{Options, Outcome, Peer, Report, workload};
+use std::sync::Arc;
 use store::StoreFile;
 
 #[tokio::main]
@@ -32,8 +33,9 @@ async fn run(options: Options) -> Outcome<()> {
         "load" => hub::load(&options).await,
         _ => {
             let store = StoreFile::choose(&options)?;
-            let peer = embedded::start(&store).await?;
-            perdura_benchkit::main(options, peer).await
+            let engine = embedded::start(&store).await?;
+            let report = Report::begin(&options, &engine.versions());
+            workload::run(&options, Arc::new(engine), &report).await
         }
     }
 }

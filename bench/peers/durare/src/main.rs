@@ -29,7 +29,7 @@ async fn seq(ctx: DurableContext, input: String) -> Result<String> {
 async fn fan(ctx: DurableContext, input: String) -> Result<String> {
     // Made in order, which fixes their places, and awaited together.
     let all: Vec<_> = (0..number(&input))
-        .map(|i| ctx.step("noop", move |_: durare::StepContext| async move { Ok(activity(&payload(i))) }))
+        .map(|i| ctx.step("noop", move |_: durare::StepCtx| async move { Ok(activity(&payload(i))) }))
         .collect();
     let mut count = 0;
     for output in futures::future::join_all(all).await {
