@@ -10,6 +10,7 @@ use perdura_core::partition::{
 };
 use perdura_core::{InstanceId, InstanceKey};
 use perdura_store::{InstanceQuery, Lookup, Store};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -112,6 +113,11 @@ impl Client {
         let Some((row, record)) = self.row(id).await? else { return Ok(None) };
         let rows = self.store.history(row.key, record.generation, record.branch, 0, usize::MAX).await?;
         open_history(&rows).map(Some).map_err(|what| damaged(id, what))
+    }
+
+    /// Writes a consistent copy of the hub to a new place while the engine runs. An existing target is an error.
+    pub async fn backup(&self, to: &Path) -> Result<(), EngineError> {
+        Ok(self.store.backup(to).await?)
     }
 
     /// The store that the engine works on.

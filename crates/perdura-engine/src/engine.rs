@@ -11,12 +11,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A running engine. Dropping it without [`shutdown`](Engine::shutdown) ends it without waiting for anything: what was
 /// acknowledged is durable, and what ran will run again.
 pub struct Engine {
     client: Client,
     threads: Vec<JoinHandle<()>>,
+    /// Tells the processors when the engine is gone.
+    _alive: DropGuard,
 }
 
 impl Engine {
@@ -31,6 +34,7 @@ impl Engine {
             .map_err(|_| EngineError::System("the engine must be started inside a tokio runtime".into()))?;
         let partitions = store.partitions();
         let bells: Arc<[Notify]> = (0..partitions).map(|_| Notify::new()).collect();
+        let dropped = CancellationToken::new();
         let mut inputs = Vec::new();
         let mut threads = Vec::new();
         let mut all_ready = Vec::new();
@@ -46,6 +50,7 @@ impl Engine {
                 channel,
                 bells.clone(),
                 runtime.clone(),
+                dropped.clone(),
             );
             let (ready, is_ready) = oneshot::channel();
             all_ready.push(is_ready);
@@ -54,7 +59,7 @@ impl Engine {
         for is_ready in all_ready {
             is_ready.await.map_err(|_| EngineError::System("a processor did not start".into()))??;
         }
-        Ok(Engine { client: Client::new(store, inputs.into()), threads })
+        Ok(Engine { client: Client::new(store, inputs.into()), threads, _alive: dropped.drop_guard() })
     }
 
     /// A client of this engine. Cheap to clone.

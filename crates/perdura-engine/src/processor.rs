@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// Inputs that may wait for a processor; callers wait when it is full.
 pub(crate) const INPUTS_MAX: usize = 4096;
@@ -30,9 +31,13 @@ pub(crate) const INPUTS_MAX: usize = 4096;
 const INPUTS_PER_ROUND_MAX: usize = 1024;
 /// Rows read at once in a recovery.
 const RECOVERY_PAGE: usize = 1000;
-/// Wait before the second attempt to take a grant; it doubles up to the maximum.
+/// After a loss the next life begins at once; after another one it waits, twice as long each time up to the maximum.
 const RETRY_WAIT: Duration = Duration::from_millis(50);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Callers are kept waiting through shorter waits, and refused in longer ones.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// A life that lasted longer ends a series of losses.
+const GOOD_LIFE: Duration = Duration::from_secs(5);
 
 pub(crate) type Reply = oneshot::Sender<Result<Response, EngineError>>;
 
@@ -56,16 +61,39 @@ pub(crate) struct Processor {
     /// Rings when messages from another partition wait. One bell for each partition.
     pub(crate) bells: Arc<[Notify]>,
     pub(crate) activities: Activities,
+    /// The engine was dropped: nobody waits for anything any more.
+    dropped: CancellationToken,
     /// Requests that are not answered. They outlive a lost grant.
-    unanswered: FxHashMap<ReplyToken, (Request, Reply)>,
+    unanswered: FxHashMap<ReplyToken, Unanswered>,
     shutdown: Vec<oneshot::Sender<()>>,
     drain_until: Option<tokio::time::Instant>,
+}
+
+/// A request that somebody waits for.
+struct Unanswered {
+    request: Request,
+    reply: Reply,
+    /// A life that had taken it was lost, and nobody knows what it had written.
+    in_doubt: bool,
+}
+
+impl Unanswered {
+    fn new(request: Request, reply: Reply) -> Unanswered {
+        Unanswered { request, reply, in_doubt: false }
+    }
 }
 
 /// Why a life of the processor ended.
 enum End {
     Shutdown,
-    Lost(String),
+    Lost(Loss),
+}
+
+/// How a life was lost.
+struct Loss {
+    why: String,
+    /// A commit may have been written, or not.
+    in_doubt: bool,
 }
 
 impl Processor {
@@ -79,6 +107,7 @@ impl Processor {
         (sender, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
         bells: Arc<[Notify]>,
         runtime: Handle,
+        dropped: CancellationToken,
     ) -> Processor {
         let running_max = options.running_activities_max.div_ceil(bells.len().max(1)).max(1);
         Processor {
@@ -89,6 +118,7 @@ impl Processor {
             bells,
             activities: Activities::new(host, runtime, sender, running_max),
             options,
+            dropped,
             unanswered: FxHashMap::default(),
             shutdown: Vec::new(),
             drain_until: None,
@@ -98,59 +128,71 @@ impl Processor {
     /// Lives until it is shut down. `ready` learns how the first grant went.
     pub(crate) async fn run(mut self, ready: oneshot::Sender<Result<(), EngineError>>) {
         let mut ready = Some(ready);
-        let mut wait = RETRY_WAIT;
+        let mut wait = Duration::ZERO;
         loop {
             let began = tokio::time::Instant::now();
             let end = match AssertUnwindSafe(self.live(&mut ready)).catch_unwind().await {
                 Ok(end) => end,
-                Err(panic) => End::Lost(format!("a bug in the engine: {}", panic_text(panic.as_ref()))),
+                Err(panic) => {
+                    let why = format!("a bug in the engine: {}", panic_text(panic.as_ref()));
+                    End::Lost(Loss { why, in_doubt: true })
+                }
             };
-            let why = match end {
+            let loss = match end {
                 End::Shutdown => break,
-                End::Lost(why) => why,
+                End::Lost(loss) => loss,
             };
-            tracing::warn!(partition = self.id.0, %why, "the partition is loaded again");
+            tracing::warn!(partition = self.id.0, why = %loss.why, "the partition is loaded again");
             self.activities.let_go();
-            if began.elapsed() > RETRY_WAIT_MAX {
-                wait = RETRY_WAIT;
+            if began.elapsed() > GOOD_LIFE {
+                wait = Duration::ZERO;
             }
-            self.settle_after_loss(&why, wait > RETRY_WAIT);
-            if self.pause(wait, &why).await {
+            self.settle_after_loss(&loss, wait > PATIENCE);
+            let dropped = self.dropped.clone();
+            if dropped.run_until_cancelled(self.pause(wait, &loss.why)).await != Some(false) {
                 break;
             }
-            wait = (wait * 2).min(RETRY_WAIT_MAX);
+            wait = (wait * 2).clamp(RETRY_WAIT, RETRY_WAIT_MAX);
         }
-        for (_, (_, reply)) in self.unanswered.drain() {
-            let _ = reply.send(Err(EngineError::ShuttingDown));
+        for (_, asked) in self.unanswered.drain() {
+            let _ = asked.reply.send(Err(EngineError::ShuttingDown));
         }
         for done in self.shutdown.drain(..) {
             let _ = done.send(());
         }
     }
 
-    /// What becomes of requests whose fate the lost memory knew: those that may be asked twice are asked again in the
-    /// next life, the others learn that nobody knows. When it takes long, callers are not kept waiting.
-    fn settle_after_loss(&mut self, why: &str, takes_long: bool) {
-        let kept = |request: &Request| match request {
-            Request::Wait { .. } => true,
-            other => other.is_idempotent() && !takes_long,
+    /// What becomes of requests whose fate the lost memory knew. Those that may be asked twice, or that certainly had no
+    /// effect, are asked again in the next life; of the others nobody knows, and their callers learn that. When it takes
+    /// long, callers are not kept waiting.
+    fn settle_after_loss(&mut self, loss: &Loss, takes_long: bool) {
+        for asked in self.unanswered.values_mut() {
+            asked.in_doubt |= loss.in_doubt;
+        }
+        let given_up = |asked: &Unanswered| match &asked.request {
+            Request::Wait { .. } => false,
+            request => takes_long || (asked.in_doubt && !request.is_idempotent()),
         };
-        let tokens: Vec<ReplyToken> =
-            self.unanswered.iter().filter(|(_, (r, _))| !kept(r)).map(|(token, _)| *token).collect();
-        for token in tokens {
-            if let Some((_, reply)) = self.unanswered.remove(&token) {
-                let _ = reply.send(Err(EngineError::OutcomeUnknown { why: why.to_owned() }));
-            }
+        for (_, asked) in self.unanswered.extract_if(|_, asked| given_up(asked)) {
+            let why = loss.why.clone();
+            let _ = asked.reply.send(Err(match asked.in_doubt {
+                true => EngineError::OutcomeUnknown { why },
+                false => EngineError::Unavailable { why },
+            }));
         }
     }
 
     /// Waits before the next attempt; requests that come meanwhile are refused unless it is short. Says whether to end.
     async fn pause(&mut self, wait: Duration, why: &str) -> bool {
+        if wait <= PATIENCE {
+            tokio::time::sleep(wait).await;
+            return false;
+        }
         let until = tokio::time::Instant::now() + wait;
         while let Ok(input) = tokio::time::timeout_at(until, self.inputs.recv()).await {
             match input {
                 Some(Input::Request(token, request @ Request::Wait { .. }, reply)) => {
-                    self.unanswered.insert(token, (request, reply));
+                    self.unanswered.insert(token, Unanswered::new(request, reply));
                 }
                 Some(Input::Request(_, _, reply)) => {
                     let _ = reply.send(Err(EngineError::Unavailable { why: why.to_owned() }));
@@ -180,14 +222,14 @@ impl Processor {
                     let _ = ready.send(Err(error));
                     return End::Shutdown;
                 }
-                return End::Lost(why);
+                return End::Lost(Loss { why, in_doubt: false });
             }
         };
         if let Some(ready) = ready.take() {
             let _ = ready.send(Ok(()));
         }
         let asked: Vec<_> =
-            self.unanswered.iter().map(|(token, (request, _))| (*token, request.clone())).collect();
+            self.unanswered.iter().map(|(token, asked)| (*token, asked.request.clone())).collect();
         for (token, request) in asked {
             life.partition.request(token, request, self.store.now());
         }
@@ -195,7 +237,7 @@ impl Processor {
             match self.round(&mut life).await {
                 Ok(false) => {}
                 Ok(true) => return End::Shutdown,
-                Err(why) => return End::Lost(why),
+                Err(loss) => return End::Lost(loss),
             }
         }
     }
@@ -223,11 +265,17 @@ impl Processor {
         let reads = Reads::new(self.store.clone());
         let mut life = Life { partition, runner, grant, reads, commit: None };
         life.reads.messages(self.id);
+        // The life before may have written messages without living to tell of them.
+        for (partition, bell) in self.bells.iter().enumerate() {
+            if partition != usize::from(self.id.0) {
+                bell.notify_one();
+            }
+        }
         Ok(life)
     }
 
     /// Takes what has come, decides, writes, and waits for something to happen. Says whether to shut down.
-    async fn round(&mut self, life: &mut Life) -> Result<bool, String> {
+    async fn round(&mut self, life: &mut Life) -> Result<bool, Loss> {
         for _ in 0..INPUTS_PER_ROUND_MAX {
             match self.inputs.try_recv() {
                 Ok(input) => self.take(life, input),
@@ -238,23 +286,23 @@ impl Processor {
         if life.partition.next_deadline().is_some_and(|deadline| deadline <= now) {
             life.partition.tick(now);
         }
-        life.settle(&*self.store)?;
+        life.settle(&*self.store).map_err(|why| life.lost(why))?;
         if life.commit.is_none() {
-            let (batch, effects) = life.partition.seal().map_err(|damage| damage.to_string())?;
+            let (batch, effects) = life.partition.seal().map_err(|damage| life.lost(damage.to_string()))?;
             self.perform(effects);
             life.commit = batch.map(|batch| {
                 let (store, grant) = (self.store.clone(), life.grant.clone());
                 async move { store.commit(&grant, batch).await }.boxed()
             });
         }
-        if self.is_drained(life) {
+        if self.dropped.is_cancelled() || self.is_drained(life) {
             return Ok(true);
         }
         self.wait(life).await.map(|()| false)
     }
 
     /// Waits for whatever comes first.
-    async fn wait(&mut self, life: &mut Life) -> Result<(), String> {
+    async fn wait(&mut self, life: &mut Life) -> Result<(), Loss> {
         let mut timer =
             life.partition.next_deadline().map(|at| Box::pin(tokio::time::sleep(self.store.now().until(at))));
         let mut drained = self.drain_until.map(|at| Box::pin(tokio::time::sleep_until(at)));
@@ -266,7 +314,10 @@ impl Processor {
                 let effects = life.partition.committed();
                 self.perform(effects);
             }
-            Some(read) = life.reads.next() => life.take_read(read, &*self.store)?,
+            Some(read) = life.reads.next() => {
+                life.take_read(read, &*self.store).map_err(|why| life.lost(why))?;
+            }
+            () = self.dropped.cancelled() => {}
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
                 None => self.drain(),
@@ -286,7 +337,7 @@ impl Processor {
             }
             Input::Request(token, request, reply) => {
                 life.partition.request(token, request.clone(), now);
-                self.unanswered.insert(token, (request, reply));
+                self.unanswered.insert(token, Unanswered::new(request.for_another_life(), reply));
             }
             Input::StopWaiting(token, id) => {
                 self.unanswered.remove(&token);
@@ -320,9 +371,9 @@ impl Processor {
     }
 
     fn answer(&mut self, token: ReplyToken, answer: Result<Response, RequestError>) {
-        if let Some((_, reply)) = self.unanswered.remove(&token) {
+        if let Some(asked) = self.unanswered.remove(&token) {
             // An error means that the caller has gone.
-            let _ = reply.send(answer.map_err(EngineError::from));
+            let _ = asked.reply.send(answer.map_err(EngineError::from));
         }
     }
 
@@ -331,7 +382,6 @@ impl Processor {
         if self.drain_until.is_none() {
             self.drain_until = Some(tokio::time::Instant::now() + self.options.drain_time_max);
             self.activities.drain();
-            self.inputs.close();
         }
     }
 
@@ -353,6 +403,11 @@ struct Life {
 }
 
 impl Life {
+    /// The loss of this life; a commit that is under way may still be written.
+    fn lost(&self, why: String) -> Loss {
+        Loss { why, in_doubt: self.commit.is_some() }
+    }
+
     /// Runs turns and reads what they need until nothing more can be done without waiting.
     fn settle(&mut self, store: &dyn Store) -> Result<(), String> {
         loop {
@@ -392,18 +447,19 @@ impl Life {
                     }
                 }
             }
-            Read::History { key, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
+            Read::History { of, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
                 Ok(events) => {
-                    if let Some(turn) = self.partition.history_read(key, &events, now) {
+                    if let Some(turn) = self.partition.history_read(of, &events, now) {
                         self.run_turn_with(turn, &events);
                     }
                 }
-                Err(damage) => self.partition.history_damaged(key, &damage.to_string(), now),
+                Err(damage) => self.partition.history_damaged(of, &damage.to_string(), now),
             },
             Read::Messages(envelopes) => {
                 self.partition
                     .deliver(envelopes.map_err(failed)?, now)
                     .map_err(|damage| damage.to_string())?;
+                self.reads.messages_delivered(self.grant.partition);
             }
         }
         Ok(())
@@ -421,14 +477,16 @@ impl Life {
 }
 
 /// The outcome of a commit, as the life of the processor sees it.
-fn after_commit(outcome: CommitOutcome) -> Result<(), String> {
-    match outcome {
-        CommitOutcome::Committed => Ok(()),
-        CommitOutcome::Fenced => Err("another process has taken the partition over".into()),
-        CommitOutcome::Rejected(rejection @ Rejection::Full) => Err(format!("{rejection}; free some space")),
-        CommitOutcome::Rejected(rejection) => Err(format!("the store refused a batch: {rejection}")),
-        CommitOutcome::Unknown(why) => Err(format!("the outcome of a commit is unknown: {why}")),
-    }
+fn after_commit(outcome: CommitOutcome) -> Result<(), Loss> {
+    let in_doubt = matches!(outcome, CommitOutcome::Unknown(_));
+    let why = match outcome {
+        CommitOutcome::Committed => return Ok(()),
+        CommitOutcome::Fenced => "another process has taken the partition over".into(),
+        CommitOutcome::Rejected(rejection @ Rejection::Full) => format!("{rejection}; free some space"),
+        CommitOutcome::Rejected(rejection) => format!("the store refused a batch: {rejection}"),
+        CommitOutcome::Unknown(why) => format!("the outcome of a commit is unknown: {why}"),
+    };
+    Err(Loss { why, in_doubt })
 }
 
 /// Waits for a future that may not be there.

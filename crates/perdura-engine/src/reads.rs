@@ -2,9 +2,9 @@
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use perdura_core::PartitionId;
 use perdura_core::history::{Damaged, Event};
-use perdura_core::partition::{Envelope, HistoryRow, InstanceRow, Need};
-use perdura_core::{InstanceKey, PartitionId};
+use perdura_core::partition::{Envelope, HistoryName, HistoryRow, InstanceRow, Need};
 use perdura_store::{BoxFuture, Lookup, Store, StoreError};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const MESSAGES_PAGE: usize = 1000;
 /// Something that was read.
 pub(crate) enum Read {
     Rows(Result<Vec<(Lookup, Option<InstanceRow>)>, StoreError>),
-    History { key: InstanceKey, rows: Result<Vec<HistoryRow>, StoreError> },
+    History { of: HistoryName, rows: Result<Vec<HistoryRow>, StoreError> },
     Messages(Result<Vec<Envelope>, StoreError>),
 }
 
@@ -22,11 +22,15 @@ pub(crate) enum Read {
 pub(crate) struct Reads {
     store: Arc<dyn Store>,
     pending: FuturesUnordered<BoxFuture<'static, Read>>,
+    /// Messages are being read; if a bell has rung since, they are read again.
+    messages: Option<Again>,
 }
+
+type Again = bool;
 
 impl Reads {
     pub(crate) fn new(store: Arc<dyn Store>) -> Reads {
-        Reads { store, pending: FuturesUnordered::new() }
+        Reads { store, pending: FuturesUnordered::new(), messages: None }
     }
 
     /// Begins to read what a processor needs: rows together, each history by itself.
@@ -40,7 +44,7 @@ impl Reads {
                     let store = self.store.clone();
                     self.pending.push(Box::pin(async move {
                         let rows = store.history(key, generation, branch, 0, usize::MAX).await;
-                        Read::History { key, rows }
+                        Read::History { of: (key, generation, branch), rows }
                     }));
                 }
             }
@@ -54,8 +58,14 @@ impl Reads {
         }
     }
 
-    /// Begins to read messages for the partition, page by page.
+    /// Begins to read messages for the partition, page by page. One read at a time: what an earlier one brings may have
+    /// been dealt with since.
     pub(crate) fn messages(&mut self, partition: PartitionId) {
+        if let Some(again) = &mut self.messages {
+            *again = true;
+            return;
+        }
+        self.messages = Some(false);
         let store = self.store.clone();
         self.pending.push(Box::pin(async move {
             let mut all = Vec::new();
@@ -77,6 +87,13 @@ impl Reads {
                 }
             }
         }));
+    }
+
+    /// The messages of a read were delivered: another read may begin, and does if a bell has rung meanwhile.
+    pub(crate) fn messages_delivered(&mut self, partition: PartitionId) {
+        if self.messages.take() == Some(true) {
+            self.messages(partition);
+        }
     }
 
     /// The next read that is finished; `None` if none is under way.

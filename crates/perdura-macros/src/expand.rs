@@ -43,7 +43,7 @@ fn structure(options: &Options, function: &ItemFn, parameters: &Parameters<'_>) 
         #(#cfg)*
         #[doc(hidden)]
         #[allow(dead_code)]
-        #vis fn #ident() -> #ident {
+        #vis fn #ident(_: ::perdura::macro_support::MadeByAttribute) -> #ident {
             #ident {}
         }
 

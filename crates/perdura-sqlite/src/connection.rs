@@ -36,7 +36,7 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_WAIT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-    // Without it, SQLite compiles a statement again whenever a parameter that its plan looked at gets another value.
+    // Otherwise SQLite prepares some statements anew for each new value, to plan by it: twice the time of a commit.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // A mapped file turns a disk error into a signal that ends the process.
     connection.pragma_update_and_check(None, "mmap_size", 0, |_| Ok(()))?;

@@ -85,8 +85,15 @@ pub(crate) struct Seat {
 
 impl Seat {
     fn work(self, mut connection: Option<Connection>, jobs: &Receiver<Job>) {
+        let mut full = false;
         while let Ok(job) = jobs.recv() {
             let usable = self.usable(&mut connection);
+            if let Ok(connection) = usable {
+                self.checkpointer.finish(connection);
+                if full {
+                    self.checkpointer.make_room(connection);
+                }
+            }
             // Whoever asked may have left; the work is done all the same.
             match job {
                 Job::Commit { grant, batch, done } => {
@@ -94,6 +101,7 @@ impl Seat {
                         Ok(connection) => self.commit(connection, &grant, &batch),
                         Err(error) => CommitOutcome::Rejected(Rejection::Failed(error.to_string())),
                     };
+                    full = outcome == CommitOutcome::Rejected(Rejection::Full);
                     let _ = done.send(outcome);
                 }
                 Job::Acquire { partition, nonce, done } => {
@@ -104,6 +112,7 @@ impl Seat {
                         let (partitions, asked) = (self.partitions, partition.0);
                         grant.ok_or(StoreError::NoSuchPartition { partitions, asked })
                     });
+                    full = matches!(grant, Err(StoreError::Full { .. }));
                     let _ = done.send(grant);
                 }
             }

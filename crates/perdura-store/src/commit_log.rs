@@ -60,9 +60,12 @@ pub enum Rejection {
 /// - A batch is all or nothing, whatever fails, and durable when [`CommitOutcome::Committed`] is returned.
 /// - The check of the grant (epoch *and* nonce) and the write are one atomic act: once `acquire` has returned a newer
 ///   grant, no commit of an older one becomes visible.
-/// - Each write checks its `expected` tail; each `consumed` message must exist; each history row must begin where the
-///   stored history of its generation and branch ends, or at 0 if that has none (a new branch begins at its cut). A
-///   violation rejects the whole batch.
+/// - Each write checks its `expected` tail; each `consumed` message must exist; each history row must hold an event and
+///   begin where the stored history of its generation and branch ends. Where that has no row yet, it begins at 0 on
+///   branch 0, and anywhere on another branch, which is that of a rewind and begins at its cut. Keys, senders of
+///   outgoing messages and receivers of consumed ones are of the grant's partition; receivers of outgoing ones exist. A
+///   violation rejects the whole batch as a conflict. Purging what does not exist is none.
+/// - The grant is checked first, then `not_before` against the store's clock (not the batch's), then the rest.
 /// - The future of a commit may be dropped by its caller: the commit goes on.
 pub trait CommitLog: Send + Sync + 'static {
     /// Takes the partition over.

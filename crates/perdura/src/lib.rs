@@ -6,7 +6,6 @@
 //!
 //! ```
 //! use perdura::prelude::*;
-//! use perdura::testing::TestRun;
 //!
 //! #[activity]
 //! async fn greet(name: String) -> Result<String> {
@@ -19,10 +18,18 @@
 //! }
 //!
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
-//! let end = TestRun::new(hello, "world".into()).register(greet).run().await;
+//! // In a test: virtual time, no engine, no file.
+//! let end = perdura::testing::TestRun::new(hello, "world".into()).register(greet).run().await;
 //! assert_eq!(end.output().unwrap(), "Hello, world!");
 //! # });
 //! ```
+//!
+//! - [`Orchestration`]: what an orchestration may do.
+//! - [`ActivityContext`]: what an activity knows of its attempt.
+//! - [`Engine`]: the engine inside a program, on an SQLite file or another store; [`Client`] and [`Instance`] are what
+//!   its users hold.
+//! - [`Error`]: how code fails, and what is retried.
+//! - [`testing`]: tests in virtual time that also check for determinism.
 
 mod activity;
 mod engine;

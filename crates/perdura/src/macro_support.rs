@@ -28,3 +28,8 @@ pub trait Item {
     /// Adds it to a registry.
     fn register(registry: &mut Registry);
 }
+
+/// The parameter of the functions that the attributes leave in place of the user's. A function without an attribute
+/// does not have it, and the compiler's complaint names this type.
+#[derive(Clone, Copy, Debug)]
+pub struct MadeByAttribute;

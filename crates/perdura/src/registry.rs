@@ -2,7 +2,7 @@
 
 use crate::activity::{ActivityContext, ActivityFn, ActivityRef, Data};
 use crate::error::Result;
-use crate::macro_support::Item;
+use crate::macro_support::{Item, MadeByAttribute};
 use crate::orchestration::{Orchestration, OrchestrationFn, OrchestrationRef};
 use crate::payload::{FromPayload, ToPayload, read};
 use crate::runner::RegistryRunner;
@@ -37,7 +37,7 @@ pub trait Register {
 
 impl<F, A> Register for F
 where
-    F: Fn() -> A,
+    F: Fn(MadeByAttribute) -> A,
     A: Item,
 {
     #[track_caller]

@@ -363,12 +363,14 @@ impl Execution {
         u128::from(high) << 64 | u128::from(splitmix(&mut y))
     }
 
-    /// Sets what the execution says of itself.
-    pub fn set_custom_status(&mut self, status: Option<Bytes>) {
+    /// Sets what the execution says of itself. One over the payload limit is refused.
+    pub fn set_custom_status(&mut self, status: Option<Bytes>) -> Result<(), Failure> {
+        self.check_payload("custom status", &status)?;
         if self.custom_status != status {
             self.custom_status = status;
             self.custom_status_changed = true;
         }
+        Ok(())
     }
 
     /// Schedules an activity.

@@ -282,12 +282,12 @@ fn nothing_can_be_decided_after_the_end() {
 #[test]
 fn a_status_is_reported_when_it_changes_and_not_for_what_was_replayed() {
     let mut e = execution();
-    e.set_custom_status(Some("old".into()));
+    e.set_custom_status(Some("old".into())).unwrap();
     e.end_of_history().unwrap();
     assert_eq!(e.take_result().custom_status, None);
-    e.set_custom_status(Some("old".into()));
+    e.set_custom_status(Some("old".into())).unwrap();
     assert_eq!(e.take_result().custom_status, None);
-    e.set_custom_status(None);
+    e.set_custom_status(None).unwrap();
     assert_eq!(e.take_result().custom_status, Some(None));
 }
 

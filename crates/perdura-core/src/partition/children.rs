@@ -46,17 +46,17 @@ impl Partition {
             let kept = scheduled.retry.is_some().then(|| Arc::new(scheduled.clone()));
             instance.children.insert(scheduled.id, Child { record, scheduled: kept });
         }
-        self.send_start(&scheduled, link, scheduled.reuse);
+        self.send_start(&scheduled, link);
     }
 
-    fn send_start(&mut self, scheduled: &SubOrchestrationScheduled, parent: Option<ParentLink>, reuse: u32) {
+    fn send_start(&mut self, scheduled: &SubOrchestrationScheduled, parent: Option<ParentLink>) {
         let start = StartChild {
             name: scheduled.name.clone(),
             version: scheduled.version.clone(),
             input: scheduled.input.clone(),
             detached: parent.is_none(),
             parent,
-            reuse,
+            reuse: scheduled.reuse,
             tags: scheduled.tags.clone(),
         };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::StartChild(start));
@@ -65,6 +65,11 @@ impl Partition {
     /// A parent asks for a child: the same rule as a client's start.
     pub(super) fn start_child(&mut self, id: &InstanceId, start: StartChild, existing: Option<InstanceKey>) {
         let parent = start.parent.clone();
+        let mut reuse = ReusePolicy::from_bits(start.reuse);
+        // The failed attempt has the id: it may be replaced, whatever the policy says of others.
+        if parent.as_ref().is_some_and(|parent| self.is_earlier_attempt(existing, parent)) {
+            reuse = reuse.when_terminal(OnExisting::Replace);
+        }
         let request = Start {
             id: id.clone(),
             name: start.name,
@@ -72,7 +77,7 @@ impl Partition {
             input: start.input,
             tags: start.tags,
             start_at: None,
-            reuse: ReusePolicy::from_bits(start.reuse),
+            reuse,
             request: None,
             parent: start.parent,
         };
@@ -90,6 +95,16 @@ impl Partition {
             let failure = Failure::new(kind::ALREADY_EXISTS, refusal.to_string());
             self.answer_parent(parent, None, Some(failure));
         }
+    }
+
+    /// Whether an instance was started by the same task of the same parent, as an earlier attempt.
+    fn is_earlier_attempt(&self, existing: Option<InstanceKey>, parent: &ParentLink) -> bool {
+        let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else { return false };
+        let same_task = |earlier: &ParentLink| {
+            let earlier = ParentLink { attempt: parent.attempt, ..earlier.clone() };
+            earlier == *parent
+        };
+        instance.record.parents.iter().any(same_task)
     }
 
     /// One more parent waits for an instance that was there already.
@@ -172,9 +187,7 @@ impl Partition {
         };
         self.rely_on(not_before);
         self.mark_dirty(key);
-        // The failed attempt has the id: it may be replaced, whatever the policy says of others.
-        let reuse = ReusePolicy::from_bits(scheduled.reuse).when_terminal(OnExisting::Replace).to_bits();
-        self.send_start(&scheduled, Some(link), reuse);
+        self.send_start(&scheduled, Some(link));
     }
 
     /// Starts again every child whose wait is over.

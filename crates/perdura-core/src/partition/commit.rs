@@ -75,6 +75,7 @@ impl Partition {
         self.batches_committed = self.batches_sealed;
         for envelope in in_flight.consumed {
             self.handling.remove(&envelope);
+            self.handled.insert(envelope);
         }
         self.purged.retain(|_, batch| *batch > self.batches_committed);
         for key in in_flight.keys {
@@ -153,6 +154,14 @@ impl Partition {
         self.config.next_envelope += 1;
         self.open.outgoing.push(Envelope { from: self.config.id, to, number, message: message.seal() });
         EnvelopeId { from: self.config.id, number }
+    }
+
+    /// A message to an instance that cannot be read stays in the store until somebody restores or purges the instance.
+    pub(super) fn keep_for_damaged(&mut self, message: Message, envelope: Option<EnvelopeId>) {
+        if envelope.is_none() {
+            let id = self.put_in_envelope(self.config.id, &message);
+            self.handling.insert(id);
+        }
     }
 
     /// Messages of this partition to itself that still wait for a row are part of what is committed: a crash must not

@@ -28,6 +28,7 @@ pub use effect::{Effect, Need, TaskRef, TaskStart};
 pub use message::{Body, Cancel, ChildEnded, Message, Raise, StartChild, Terminate};
 pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 pub use request::{ReplyToken, Request, RequestError, Response, StartOutcome, StartRequest, Started};
+pub use residency::HistoryName;
 
 use crate::id::{InstanceId, InstanceKey, PartitionId};
 use crate::limits::Limits;
@@ -82,6 +83,8 @@ pub struct Partition {
     local: VecDeque<Message>,
     /// Messages from the store that are being dealt with, until their removal is committed.
     handling: BTreeSet<EnvelopeId>,
+    /// Messages that were dealt with since messages were last read: a read that was under way may bring them again.
+    handled: BTreeSet<EnvelopeId>,
     /// Ids that were purged by a batch that is not committed.
     purged: BTreeMap<InstanceId, u64>,
     /// Rows that cannot be read, by id.
@@ -132,6 +135,7 @@ impl Partition {
             needs: Vec::new(),
             local: VecDeque::new(),
             handling: BTreeSet::new(),
+            handled: BTreeSet::new(),
             purged: BTreeMap::new(),
             damaged: BTreeMap::new(),
             forgotten: Vec::new(),
@@ -161,7 +165,8 @@ impl Partition {
         self.settle();
     }
 
-    /// Takes messages that the store holds for this partition. Some may come more than once.
+    /// Takes messages that the store holds for this partition. Some may come more than once; but a driver reads messages
+    /// only when it has delivered those that it read before, so that nothing comes back long after it was dealt with.
     pub fn deliver(
         &mut self,
         envelopes: Vec<Envelope>,
@@ -170,10 +175,11 @@ impl Partition {
         self.advance(now);
         for envelope in envelopes {
             let id = EnvelopeId { from: envelope.from, number: envelope.number };
-            if self.handling.insert(id) {
+            if !self.handled.contains(&id) && self.handling.insert(id) {
                 self.message(envelope.open()?, Some(id));
             }
         }
+        self.handled.clear();
         self.settle();
         Ok(())
     }
@@ -237,8 +243,7 @@ impl Partition {
         match self.presence(&id, false) {
             Presence::Resident(key) => self.apply_message(message, envelope, Some(key)),
             Presence::Absent => self.apply_message(message, envelope, None),
-            // Kept until somebody purges or restores the instance.
-            Presence::Damaged(_) => {}
+            Presence::Damaged(_) => self.keep_for_damaged(message, envelope),
             Presence::Unknown => self.park(id, Parked::Message(message, envelope)),
         }
     }

@@ -85,6 +85,15 @@ impl Request {
         }
     }
 
+    /// The request as it is asked again when nobody knows what became of it: what was new need not be new any more.
+    #[must_use]
+    pub fn for_another_life(mut self) -> Request {
+        if let Request::Start(start) = &mut self {
+            start.fresh = false;
+        }
+        self
+    }
+
     /// Whether asking twice has the effect of asking once.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {

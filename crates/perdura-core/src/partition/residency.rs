@@ -10,6 +10,12 @@ use crate::orchestration::Turn;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
+/// Instances looked at in one go; more than a page of a recovery has.
+const EVICTION_LOOKS_MAX: usize = 2048;
+
+/// Names a history: which instance, which generation, which branch.
+pub type HistoryName = (InstanceKey, u32, u32);
+
 impl Partition {
     /// Takes rows of instances that have not ended, after a new grant. All of them, before anything else.
     pub fn recover(&mut self, rows: Vec<InstanceRow>, now: Timestamp) {
@@ -20,6 +26,10 @@ impl Partition {
             if loaded {
                 self.register_wakes(key);
                 self.take_up(key);
+            }
+            // Nobody has asked for it yet: it leaves first.
+            if let Some(instance) = self.instances.get_mut(&key) {
+                instance.touched = false;
             }
         }
         self.settle();
@@ -39,7 +49,7 @@ impl Partition {
                 (Parked::Request(token, _), Some(what)) => {
                     self.reply(token, Err(RequestError::Damaged { id: id.clone(), what }));
                 }
-                (Parked::Message(..), Some(_)) => {}
+                (Parked::Message(message, envelope), Some(_)) => self.keep_for_damaged(message, envelope),
                 (Parked::Request(token, request), None) => self.apply_request(token, request, key),
                 (Parked::Message(message, envelope), None) => self.apply_message(message, envelope, key),
             }
@@ -62,8 +72,18 @@ impl Partition {
     }
 
     /// The history of an instance that was asked for. If a turn waited for it, the turn is given back to be run with it.
-    pub fn history_read(&mut self, key: InstanceKey, events: &[Event], now: Timestamp) -> Option<Turn> {
+    /// A history of another generation or branch than the present one is no use to anybody: it was asked for before the
+    /// instance began anew.
+    pub fn history_read(
+        &mut self,
+        (key, generation, branch): HistoryName,
+        events: &[Event],
+        now: Timestamp,
+    ) -> Option<Turn> {
         self.advance(now);
+        if !self.waits_for_history(key, generation, branch) {
+            return None;
+        }
         let turn = self.parked_turns.remove(&key);
         let instance = self.instances.get_mut(&key)?;
         instance.reading = false;
@@ -94,8 +114,11 @@ impl Partition {
     }
 
     /// The history of an instance cannot be read: it is left alone from here on.
-    pub fn history_damaged(&mut self, key: InstanceKey, what: &str, now: Timestamp) {
+    pub fn history_damaged(&mut self, (key, generation, branch): HistoryName, what: &str, now: Timestamp) {
         self.advance(now);
+        if !self.waits_for_history(key, generation, branch) {
+            return;
+        }
         let turn = self.parked_turns.remove(&key);
         if let Some(instance) = self.instances.get_mut(&key) {
             instance.reading = false;
@@ -105,6 +128,21 @@ impl Partition {
                 Some(turn) => self.finish_turn(turn, crate::orchestration::TurnOutcome::CannotRun(reason)),
                 None => self.block(key, reason, None),
             }
+        }
+    }
+
+    fn waits_for_history(&self, key: InstanceKey, generation: u32, branch: u32) -> bool {
+        self.instances.get(&key).is_some_and(|instance| {
+            let record = &instance.record;
+            instance.reading && (record.generation, record.branch) == (generation, branch)
+        })
+    }
+
+    /// An instance begins anew: what was asked of its history does not matter any more.
+    pub(super) fn forget_history(&mut self, key: InstanceKey) {
+        self.history_wanted.retain(|wanted| *wanted != key);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.reading = false;
         }
     }
 
@@ -208,9 +246,10 @@ impl Partition {
         });
     }
 
-    /// Lets instances leave memory until no more than the limit are left: second chance, least recently used first.
+    /// Lets instances leave memory until no more than the limit are left: second chance, least recently used first. Looks
+    /// at a bounded number, so that a crowd that cannot leave costs little.
     pub(super) fn evict(&mut self) {
-        let mut looks = self.hand.len();
+        let mut looks = self.hand.len().min(EVICTION_LOOKS_MAX);
         while self.instances.len() > self.config.limits.resident_instances_max && looks > 0 {
             looks -= 1;
             let Some(key) = self.hand.pop_front() else { return };

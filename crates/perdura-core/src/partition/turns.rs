@@ -244,6 +244,7 @@ impl Partition {
         let drops = self.planted(Bug::ContinueAsNewDropsEvents);
         let execution = self.new_execution_id();
         self.drop_outstanding(key);
+        self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let arrived = std::mem::take(&mut instance.inbox);
         let record = &mut instance.record;

@@ -103,9 +103,11 @@ impl Bed {
                         self.partition.found_id(&id, row, now);
                     }
                     Need::FindKey(key) => self.partition.found_key(key, self.rows.get(&key).cloned(), now),
-                    Need::History { key, generation, .. } => {
+                    Need::History { key, generation, branch } => {
                         let events = self.history.get(&(key, generation)).cloned().unwrap_or_default();
-                        if let Some(turn) = self.partition.history_read(key, &events, now) {
+                        if let Some(turn) =
+                            self.partition.history_read((key, generation, branch), &events, now)
+                        {
                             self.run_turn(turn);
                         }
                     }
@@ -145,13 +147,24 @@ impl Bed {
         }
     }
 
-    /// The process dies: what is not committed is gone, and a new processor takes over.
-    pub fn crash(&mut self) {
+    /// Starts over whatever has the id.
+    pub fn start_replacing(&mut self, id: &str, name: &str) {
+        let request = StartRequest { reuse: ReusePolicy::REPLACE, ..start(id, name) };
+        self.call(Request::Start(request)).unwrap();
+    }
+
+    /// A new processor that knows nothing yet.
+    pub fn forget_all(&mut self) {
         self.lives += 1;
         let next_key = self.rows.keys().map(|key| key.number() + 1).max().unwrap_or(1);
         self.partition = partition(next_key, self.lives, self.limits.clone());
         self.started.clear();
         self.canceled.clear();
+    }
+
+    /// The process dies: what is not committed is gone, and a new processor takes over.
+    pub fn crash(&mut self) {
+        self.forget_all();
         let unfinished: Vec<_> =
             self.rows.values().filter(|row| !row.status.is_terminal()).cloned().collect();
         self.partition.recover(unfinished, self.now());

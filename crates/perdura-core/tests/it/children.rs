@@ -169,3 +169,28 @@ fn the_children_of_a_replaced_instance_end_and_never_answer_the_new_run() {
     bed.task_done(new, Ok("ok"));
     assert_eq!(bed.status("x"), Status::Completed);
 }
+
+#[test]
+fn a_retried_child_leaves_an_instance_of_others_alone() {
+    let mut bed = Bed::new();
+    let retry = RetryPolicy { attempts_max: 2, backoff_ms: 100, backoff_factor: 1.0, ..Default::default() };
+    bed.script("done", |_| vec![complete()]);
+    bed.script(
+        "p",
+        parent(Decision::ScheduleSubOrchestration(SubOrchestrationScheduled {
+            id: 0,
+            name: "done".into(),
+            instance: "kid".into(),
+            retry: Some(retry),
+            ..Default::default()
+        })),
+    );
+    let before = bed.start("kid", "done");
+    bed.start("x", "p");
+    bed.pass(100);
+    assert_eq!(
+        (bed.status("x"), failure_kind(&bed, "x").as_str()),
+        (Status::Failed, "perdura.AlreadyExists")
+    );
+    assert_eq!(bed.record("kid").generation, before.generation);
+}

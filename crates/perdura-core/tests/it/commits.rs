@@ -1,8 +1,8 @@
 //! Group commit, and what a step costs.
 
 use crate::bed::*;
-use perdura_core::Status;
-use perdura_core::partition::Request;
+use perdura_core::partition::{Body, Envelope, Message, Raise, Request};
+use perdura_core::{PartitionId, Status};
 
 #[test]
 fn a_start_and_its_first_turn_share_one_commit() {
@@ -143,4 +143,22 @@ fn a_damaged_row_is_set_aside_and_named() {
     assert!(bed.started.is_empty());
     let refusal = bed.call(raise("x", "e")).unwrap_err().to_string();
     assert!(refusal.contains("\"x\" is damaged"), "{refusal}");
+}
+
+/// A read of messages that began before a commit brings what the commit has consumed.
+#[test]
+fn a_message_that_was_dealt_with_is_not_dealt_with_again() {
+    let mut bed = Bed::new();
+    bed.script("w", |_| vec![]);
+    bed.start("x", "w");
+    let message = Message::new(&id("x"), Body::Raise(Raise { name: "go".into(), input: None }));
+    let envelope = Envelope { from: PartitionId(0), to: PartitionId(0), number: 7, message: message.seal() };
+    let now = bed.now();
+    bed.partition.deliver(vec![envelope.clone()], now).unwrap();
+    bed.settle();
+    assert_eq!(bed.batches.last().map(|batch| batch.consumed.len()), Some(1));
+    bed.partition.deliver(vec![envelope], now).unwrap();
+    bed.settle();
+    let raised = bed.events("x").iter().filter(|event| **event == "EventRaised").count();
+    assert_eq!(raised, 1);
 }

@@ -128,3 +128,26 @@ fn a_purged_id_can_be_started_again_even_before_the_purge_is_committed() {
     assert!(matches!(&bed.replies[&again], Ok(Response::Started(s)) if s.outcome == StartOutcome::Created));
     assert_eq!(bed.rows.len(), 1);
 }
+
+#[test]
+fn a_history_that_was_read_for_the_replaced_run_says_nothing_of_the_new_one() {
+    let mut bed = Bed::new();
+    let mut names = ["old", "new"].into_iter();
+    bed.script("seq", move |_| names.next().map(|name| vec![task(0, name)]).unwrap_or_default());
+    bed.start("x", "seq");
+    // A new life asks for the history, to hand the task out again; before it comes, the instance is replaced.
+    let rows: Vec<_> = bed.rows.values().cloned().collect();
+    let old_history = bed.history.values().next().unwrap().clone();
+    bed.forget_all();
+    bed.partition.recover(rows, bed.now());
+    let asked = bed.partition.needs();
+    assert!(matches!(asked[..], [perdura_core::partition::Need::History { generation: 1, .. }]), "{asked:?}");
+    bed.start_replacing("x", "seq");
+    let key = *bed.rows.keys().next().unwrap();
+    let now = bed.now();
+    bed.partition.history_read((key, 1, 0), &old_history, now);
+    let failed = bed.last_started();
+    assert_eq!(failed.scheduled.name, "new");
+    bed.crash();
+    assert_eq!(bed.last_started().scheduled.name, "new");
+}

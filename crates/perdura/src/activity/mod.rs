@@ -8,6 +8,7 @@ pub(crate) use context::Data;
 pub use name::ActivityName;
 
 use crate::error::Result;
+use crate::macro_support::MadeByAttribute;
 use crate::payload::Payload;
 use std::future::Future;
 
@@ -52,7 +53,7 @@ pub trait ActivityFn: 'static {
 /// `greet` in `ctx.call(greet, ..)` is the function that the attribute left: it makes the item.
 impl<F, A> ActivityRef for F
 where
-    F: Fn() -> A,
+    F: Fn(MadeByAttribute) -> A,
     A: ActivityFn,
 {
     type Input = A::Input;

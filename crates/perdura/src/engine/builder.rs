@@ -71,6 +71,7 @@ impl EngineBuilder {
             .map_err(EngineError::from)?;
         let registry = Arc::new(self.registry.limits(self.options.limits.clone()));
         let engine = perdura_engine::Engine::start(store, registry.clone(), registry, self.options).await?;
-        Ok(Engine { client: Client::new(engine.client()), engine })
+        let client = Client::new(engine.client());
+        Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine })
     }
 }

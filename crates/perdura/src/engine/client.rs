@@ -6,6 +6,7 @@ use crate::orchestration::OrchestrationRef;
 use crate::payload::ToPayload;
 use perdura_core::InstanceId;
 use perdura_store::InstanceQuery;
+use std::path::Path;
 
 /// A client of an engine. Cheap to clone. What it was told is durable.
 #[derive(Clone)]
@@ -61,6 +62,12 @@ impl Client {
     pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<InstanceState>, ClientError> {
         let found = self.access.open()?.list(query, limit).await?;
         Ok(found.into_iter().map(|(key, record)| InstanceState::new(Some(key), record)).collect())
+    }
+
+    /// Writes a consistent copy of the hub to a new file while the engine runs. A file that exists is an error. The copy
+    /// is a hub like any other: `Engine::sqlite` opens it.
+    pub async fn backup(&self, to: impl AsRef<Path>) -> Result<(), ClientError> {
+        Ok(self.access.open()?.backup(to.as_ref()).await?)
     }
 }
 

@@ -48,12 +48,21 @@ use std::sync::Arc;
 pub struct Engine {
     client: Client,
     engine: perdura_engine::Engine,
+    open: CloseOnDrop,
+}
+
+/// Handles that outlive the engine must not keep its store open.
+struct CloseOnDrop(Client);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Engine {
     /// An engine on a hub in an SQLite file, which is made if it does not exist. One process at a time can have it.
     #[cfg(feature = "sqlite")]
-    #[must_use]
     pub fn sqlite(path: impl AsRef<std::path::Path>) -> EngineBuilder {
         let path = path.as_ref().to_owned();
         EngineBuilder::new(Box::new(move || {
@@ -63,7 +72,6 @@ impl Engine {
     }
 
     /// An engine on a hub in any kind of store.
-    #[must_use]
     pub fn store(store: Arc<dyn Store>) -> EngineBuilder {
         EngineBuilder::new(Box::new(move || Ok(store)))
     }
@@ -99,10 +107,15 @@ impl Engine {
         self.client.list(query, limit).await
     }
 
+    /// See [`Client::backup`].
+    pub async fn backup(&self, to: impl AsRef<std::path::Path>) -> Result<(), ClientError> {
+        self.client.backup(to).await
+    }
+
     /// Ends the engine: no new work is begun, running activities may finish up to the drain time, and what they did is
     /// committed. Clients and handles that are still held are told that the engine is shutting down.
     pub async fn shutdown(self) {
-        self.client.close();
+        drop(self.open);
         self.engine.shutdown().await;
     }
 }

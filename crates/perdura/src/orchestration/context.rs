@@ -156,8 +156,7 @@ impl Orchestration {
     /// Says something of itself that clients can read while it runs.
     pub fn set_status(&self, status: &(impl ToPayload + ?Sized)) -> Result<()> {
         let status = status.to_payload()?;
-        self.shared.with(|execution| execution.set_custom_status(status));
-        Ok(())
+        self.shared.with(|execution| execution.set_custom_status(status)).map_err(Error::from_failure)
     }
 
     /// Whether the code runs over its past. For logging only: decisions must not depend on it.

@@ -22,6 +22,7 @@ pub use sub_orchestration::{Detached, SubOrchestration};
 pub use timer::Timer;
 
 use crate::error::Result;
+use crate::macro_support::MadeByAttribute;
 use crate::payload::Payload;
 use std::future::Future;
 
@@ -66,7 +67,7 @@ pub trait OrchestrationFn: 'static {
 /// `hello` in `ctx.sub_orchestration(hello, ..)` is the function that the attribute left: it makes the item.
 impl<F, A> OrchestrationRef for F
 where
-    F: Fn() -> A,
+    F: Fn(MadeByAttribute) -> A,
     A: OrchestrationFn,
 {
     type Input = A::Input;

@@ -109,3 +109,68 @@ async fn an_instance_whose_code_is_missing_waits_and_goes_on_when_it_is_there() 
     assert_eq!(engine.instance("a").wait::<String>().await.unwrap(), "Hello, you!");
     engine.shutdown().await;
 }
+
+#[orchestration]
+async fn family(ctx: Orchestration, children: u64) -> Result<u64> {
+    let calls = (0..children).map(|i| ctx.sub_orchestration(hello, i.to_string()).id(format!("child-{i}")));
+    let greetings: Vec<String> = join_all(calls).await.into_iter().collect::<Result<_>>()?;
+    Ok(greetings.len() as u64)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn children_in_other_partitions_start_and_answer_also_after_a_restart() {
+    let dir = TempDir::new().unwrap();
+    let open = || async {
+        let options = perdura_sqlite::SqliteOptions { partitions: 4, ..Default::default() };
+        let store = perdura_sqlite::SqliteStore::open(dir.path().join("hub.db"), options).unwrap();
+        let engine = Engine::store(std::sync::Arc::new(store)).data("Hello");
+        engine.register(hello).register(greet).register(family).start().await.unwrap()
+    };
+    let engine = open().await;
+    assert_eq!(engine.run(family, 50).await.unwrap(), 50);
+    engine.shutdown().await;
+    let engine = open().await;
+    let states = engine.list(InstanceQuery::default(), 100).await.unwrap();
+    let partitions: std::collections::BTreeSet<_> =
+        states.iter().map(|s| s.key().unwrap().partition()).collect();
+    assert_eq!((states.len(), partitions.len()), (51, 4));
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_a_running_hub_is_a_hub() {
+    let dir = TempDir::new().unwrap();
+    let running = engine(&dir).await;
+    let started = running.start(answer, ()).id("a").await.unwrap();
+    let copy = TempDir::new().unwrap();
+    running.backup(copy.path().join("hub.db")).await.unwrap();
+    assert!(
+        running.backup(copy.path().join("hub.db")).await.is_err(),
+        "a file that exists is not overwritten"
+    );
+    running.instance("a").raise("name", "Ada").await.unwrap();
+    assert_eq!(started.wait().await.unwrap(), "Hello, Ada!");
+    let restored = engine(&copy).await;
+    restored.instance("a").raise("name", "Bob").await.unwrap();
+    assert_eq!(restored.instance("a").wait::<String>().await.unwrap(), "Hello, Bob!");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_is_dropped_lets_go_of_its_hub() {
+    let dir = TempDir::new().unwrap();
+    let first = engine(&dir).await;
+    let started = first.start(answer, ()).id("a").await.unwrap();
+    drop(first);
+    assert_eq!(started.wait().await.unwrap_err(), ClientError::Engine(EngineError::ShuttingDown));
+    // Its thread ends by itself; until then the file is in use.
+    let second = loop {
+        let opened = Engine::sqlite(dir.path().join("hub.db")).data("Hello").register(answer).register(hello);
+        match opened.register(greet).start().await {
+            Ok(engine) => break engine,
+            Err(error) => assert!(error.to_string().contains("in use"), "{error}"),
+        }
+    };
+    second.instance("a").raise("name", "Ada").await.unwrap();
+    assert_eq!(second.instance("a").wait::<String>().await.unwrap(), "Hello, Ada!");
+    second.shutdown().await;
+}

@@ -5,6 +5,7 @@ mod calls;
 mod cancel;
 mod desk;
 #[cfg(feature = "sqlite")]
+mod doubtful_commits;
 mod engine;
 mod events;
 mod join_and_select;

@@ -1,0 +1,142 @@
+//! Starts the pipeline's process, kills it half-way, starts it again, and reports.
+
+use super::file_path::FilePath;
+use super::pipeline::Summary;
+use super::progress::{Bar, Line};
+use super::{Options, Places, evidence, files};
+use anyhow::{Context, bail};
+use std::collections::BTreeSet;
+use std::process::{ExitCode, Stdio};
+use std::time::Instant;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+pub async fn run(options: &Options, places: &Places) -> anyhow::Result<ExitCode> {
+    clear(places)?;
+    let total = count_files(places);
+    println!("archiving {total} files of {} to {}", places.dir.display(), places.out.display());
+    let began = Instant::now();
+    let mut bar = Bar::new(total);
+    let mut killed = None;
+    // Of a single file there is no half.
+    if !options.no_kill && total > 1 {
+        let mut first = spawn(options, Some(total / 2))?;
+        match follow(&mut first, &mut bar, 0).await? {
+            Told::Finished(summary) => {
+                println!("so few files could be read that half of them were never done: nothing was killed");
+                return report(places, &summary, None, began);
+            }
+            Told::HalfWay => killed = Some(kill(first, places, total, &bar).await?),
+        }
+    }
+    let mut last = spawn(options, None)?;
+    let process = last.id().unwrap_or_default();
+    let already = killed.as_ref().map_or(0, |recorded| recorded.len() as u64);
+    let Told::Finished(summary) = follow(&mut last, &mut bar, already).await? else {
+        bail!("the pipeline's process stopped half-way although nobody asked it to");
+    };
+    last.wait().await?;
+    bar.end();
+    report(places, &summary, killed.map(|recorded| (recorded, process)), began)
+}
+
+/// Kills the process; gives the files whose completion was recorded by then.
+async fn kill(
+    mut process: Child,
+    places: &Places,
+    total: u64,
+    bar: &Bar,
+) -> anyhow::Result<BTreeSet<FilePath>> {
+    let number = process.id().unwrap_or_default();
+    // SIGKILL: no destructor runs, nothing is flushed.
+    process.kill().await?;
+    bar.end();
+    let recorded = evidence::recorded(places).await?;
+    println!(
+        "killed process {number} with SIGKILL: {} of {total} files are recorded as done; starting again",
+        recorded.len()
+    );
+    Ok(recorded)
+}
+
+/// Removes what an earlier run left for its own use. Copies are overwritten, not removed.
+fn clear(places: &Places) -> anyhow::Result<()> {
+    let own = places.out.join(".perdura");
+    std::fs::remove_dir_all(&own).with_context(|| own.display().to_string())?;
+    std::fs::create_dir_all(&own)?;
+    Ok(())
+}
+
+fn count_files(places: &Places) -> u64 {
+    let in_folder =
+        |folder: &FilePath| files::files(places, &folder.to_path()).map_or(0, |files| files.len() as u64);
+    files::folders(places).iter().map(in_folder).sum()
+}
+
+fn spawn(options: &Options, hold_at: Option<u64>) -> anyhow::Result<Child> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["demo", "--worker"]).arg("--out").arg(&options.out);
+    if let Some(dir) = &options.dir {
+        command.arg("--dir").arg(dir);
+    }
+    if let Some(hold_at) = hold_at {
+        command.args(["--hold-at", &hold_at.to_string()]);
+    }
+    Ok(command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?)
+}
+
+/// What the pipeline's process told last.
+enum Told {
+    HalfWay,
+    Finished(Box<Summary>),
+}
+
+/// Shows what the process tells, until it is half-way (if it was asked to stop there) or finished.
+async fn follow(child: &mut Child, bar: &mut Bar, already: u64) -> anyhow::Result<Told> {
+    let output = child.stdout.take().context("the output of the pipeline's process")?;
+    let mut lines = BufReader::new(output).lines();
+    while let Some(line) = lines.next_line().await? {
+        match serde_json::from_str(&line) {
+            Ok(Line::Done(done)) => bar.show(already + done),
+            Ok(Line::HalfWay) => return Ok(Told::HalfWay),
+            Ok(Line::Finished(summary)) => return Ok(Told::Finished(summary)),
+            Err(_) => bail!("the pipeline's process printed {line:?}"),
+        }
+    }
+    bail!("the pipeline's process ended early: {}", child.wait().await?)
+}
+
+/// Says what happened. `killed`: what was recorded at the kill, and the process that went on. It is a failure if one of
+/// those files was run again, or a file could not be archived.
+fn report(
+    places: &Places,
+    summary: &Summary,
+    killed: Option<(BTreeSet<FilePath>, u32)>,
+    began: Instant,
+) -> anyhow::Result<ExitCode> {
+    let seconds = began.elapsed().as_secs_f64();
+    let Summary { files, folders, bytes, stored_bytes, .. } = summary;
+    println!(
+        "done in {seconds:.1} s: {files} files in {folders} folders, {bytes} bytes, {stored_bytes} stored"
+    );
+    let mut repeated = 0;
+    if let Some((recorded, process)) = killed {
+        let runs = evidence::runs(places)?;
+        let after: Vec<_> = runs.get(&process).into_iter().flatten().collect();
+        repeated = after.iter().filter(|file| recorded.contains(**file)).count();
+        let (ran, before) = (after.len(), recorded.len());
+        println!(
+            "after the kill {ran} files were run; of the {before} recorded before it, {repeated} ran again"
+        );
+    }
+    for file in &summary.unreadable {
+        println!("not archived: {file}");
+    }
+    let unnamed = summary.unreadable_count - summary.unreadable.len() as u64;
+    if unnamed > 0 {
+        println!("… and {unnamed} more");
+    }
+    println!("check it: sha256sum --quiet -c {}", places.manifest().display());
+    let good = repeated == 0 && summary.unreadable_count == 0;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

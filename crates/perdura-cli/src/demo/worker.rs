@@ -1,0 +1,82 @@
+//! The process that runs the pipeline.
+
+use super::Places;
+use super::file_path::FilePath;
+use super::pipeline::{
+    archive_directory, archive_file, archive_folder, list_files, list_folders, write_manifest,
+    write_manifest_part,
+};
+use super::progress::Line;
+use perdura::{Engine, OnExisting, ReusePolicy};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+
+pub const INSTANCE: &str = "archive";
+
+/// What the activities share.
+pub struct Shared {
+    pub places: Places,
+    runs: File,
+    begun: AtomicU64,
+    done: AtomicU64,
+    done_changed: watch::Sender<u64>,
+    hold_at: Option<u64>,
+}
+
+impl Shared {
+    /// Notes that the activity runs for this file: the evidence of what ran how often. With enough files begun it waits
+    /// for ever instead, to be killed.
+    pub async fn begin_file(&self, file: &FilePath, delivery: u32) -> io::Result<()> {
+        let begun = self.begun.fetch_add(1, Ordering::SeqCst);
+        // A tenth more than are to be done, so that the kill meets work under way.
+        if self.hold_at.is_some_and(|hold_at| begun >= hold_at + hold_at / 10) {
+            std::future::pending::<()>().await;
+        }
+        let path = serde_json::to_string(file)?;
+        // One write in append mode: lines of parallel runs do not mix.
+        (&self.runs).write_all(format!("{}\t{delivery}\t{path}\n", std::process::id()).as_bytes())
+    }
+
+    pub fn file_done(&self) {
+        let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.hold_at == Some(done) {
+            Line::HalfWay.print();
+        }
+        self.done_changed.send_replace(done);
+    }
+}
+
+/// Runs the pipeline to its end. What an earlier process had recorded is not run again.
+pub async fn run(places: &Places, hold_at: Option<u64>) -> anyhow::Result<ExitCode> {
+    let runs = OpenOptions::new().create(true).append(true).open(places.runs())?;
+    let (done_changed, mut progress) = watch::channel(0);
+    let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));
+    let shared = Arc::new(Shared { places: places.clone(), runs, begun, done, done_changed, hold_at });
+    let engine = Engine::sqlite(places.hub())
+        .register(archive_directory)
+        .register(archive_folder)
+        .register(list_folders)
+        .register(list_files)
+        .register(archive_file)
+        .register(write_manifest_part)
+        .register(write_manifest)
+        .data(shared)
+        .start()
+        .await?;
+    tokio::spawn(async move {
+        while progress.changed().await.is_ok() {
+            let done = *progress.borrow_and_update();
+            Line::Done(done).print();
+        }
+    });
+    let reuse = ReusePolicy::USE_EXISTING.when_terminal(OnExisting::Replace);
+    let started = engine.start(archive_directory, ()).id(INSTANCE).reuse(reuse).await?;
+    let summary = started.wait().await?;
+    Line::Finished(Box::new(summary)).print();
+    engine.shutdown().await;
+    Ok(ExitCode::SUCCESS)
+}

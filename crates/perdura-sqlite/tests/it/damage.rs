@@ -1,0 +1,88 @@
+//! Flipped bits are an error or show in a checksum. They never panic, and never come out as other data.
+
+use crate::fixture::{ZERO, acquire, commit, insert, open};
+use perdura_core::history::{Event, TurnStarted, encode_events};
+use perdura_core::partition::{Batch, InstanceRow};
+use perdura_core::{InstanceKey, Timestamp};
+use perdura_sqlite::{SqliteOptions, SqliteStore};
+use perdura_store::conformance::block_on;
+use perdura_store::{CommitLog, InstanceQuery, Instances, Lookup, StoreError};
+use std::path::Path;
+
+const INSTANCES: u64 = 40;
+
+fn hub(path: &Path) -> Vec<InstanceRow> {
+    let store = open(path);
+    let grant = acquire(&store);
+    let writes = (1..=INSTANCES).map(|number| {
+        let mut write = insert(number, 0);
+        if let Some(history) = &mut write.history {
+            history.events = encode_events(vec![Event::new(Timestamp(7), TurnStarted {}); 1]);
+        }
+        write
+    });
+    let batch = Batch { writes: writes.collect(), ..Batch::default() };
+    let rows = batch.writes.iter().map(|write| write.row.clone()).collect();
+    commit(&store, &grant, batch);
+    rows
+}
+
+/// Reads everything in every way. What is returned was stored, or does not pass its own check.
+fn read_all(path: &Path, stored: &[InstanceRow]) -> Result<(), StoreError> {
+    let store = SqliteStore::open(path, SqliteOptions::default())?;
+    let rows = block_on(store.query(InstanceQuery::default(), usize::MAX));
+    let unfinished = block_on(store.unfinished(ZERO, None, usize::MAX));
+    let _ = block_on(store.messages(ZERO, None, usize::MAX));
+    let _ = block_on(store.find(stored.iter().map(|row| Lookup::Id(row.id.clone())).collect()));
+    for number in 1..=INSTANCES {
+        let history = block_on(store.history(InstanceKey::new(ZERO, number), 1, 0, 0, usize::MAX));
+        for row in history.unwrap_or_default() {
+            let _ = row.open();
+        }
+    }
+    for row in [rows, unfinished].into_iter().flat_map(Result::unwrap_or_default) {
+        if let Ok(record) = row.open() {
+            let original = stored.iter().find(|original| original.id == row.id);
+            let original = original.unwrap_or_else(|| panic!("instance {} was never stored", row.id));
+            assert_eq!(Ok(record), original.open());
+        }
+    }
+    let _ = store.check();
+    let _ = block_on(store.acquire(ZERO, 2));
+    Ok(())
+}
+
+#[test]
+fn flipped_bytes_anywhere_never_panic_and_never_make_other_data() {
+    let place = tempfile::tempdir().unwrap();
+    let sound = place.path().join("sound");
+    let stored = hub(&sound);
+    let bytes = std::fs::read(&sound).unwrap();
+    let (mut refused, mut opened) = (0, 0);
+    for at in (0..bytes.len()).step_by(97) {
+        let path = place.path().join(format!("flipped-{at}"));
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 0xff;
+        std::fs::write(&path, &flipped).unwrap();
+        match read_all(&path, &stored) {
+            Ok(()) => opened += 1,
+            Err(_) => refused += 1,
+        }
+        for suffix in ["", "-lock", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(place.path().join(format!("flipped-{at}{suffix}")));
+        }
+    }
+    assert!(refused > 0 && opened > 0, "{refused} refused, {opened} opened");
+}
+
+#[test]
+fn a_file_that_was_cut_off_is_an_error() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("hub");
+    let stored = hub(&path);
+    let bytes = std::fs::read(&path).unwrap();
+    for length in [1, 15, 100, 4096, bytes.len() / 2] {
+        std::fs::write(&path, &bytes[..length]).unwrap();
+        let _ = read_all(&path, &stored);
+    }
+}

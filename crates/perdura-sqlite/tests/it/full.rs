@@ -1,0 +1,101 @@
+//! A full disk rejects the batch, whole, and the hub goes on when there is room again.
+
+use crate::fixture::{ZERO, acquire, all, commit, insert, inserts, open};
+use perdura_core::InstanceKey;
+use perdura_core::partition::Batch;
+use perdura_sqlite::{SqliteOptions, SqliteStore};
+use perdura_store::{CommitOutcome, Grant, Rejection};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const BATCH: u64 = 20;
+
+/// Commits batches until one is rejected; returns how many went in.
+fn fill(store: &SqliteStore, grant: &Grant) -> u64 {
+    for batch in 0.. {
+        let first = batch * BATCH + 1;
+        match commit(store, grant, inserts(first..first + BATCH, 3000)) {
+            CommitOutcome::Committed => {}
+            CommitOutcome::Rejected(Rejection::Full) => return batch,
+            other => panic!("{other:?}"),
+        }
+    }
+    unreachable!("the disk never fills")
+}
+
+fn a_full_disk_tears_nothing(store: &SqliteStore) -> (Grant, u64) {
+    let grant = acquire(store);
+    let batches = fill(store, &grant);
+    assert!(batches > 0, "not one batch fits");
+    assert_eq!(all(store).len() as u64, batches * BATCH);
+    // Again and again: each try must leave nothing behind.
+    for _ in 0..3 {
+        assert_eq!(
+            commit(store, &grant, inserts(900_000..900_000 + 40, 3000)),
+            CommitOutcome::Rejected(Rejection::Full)
+        );
+        assert_eq!(all(store).len() as u64, batches * BATCH);
+    }
+    (grant, batches)
+}
+
+#[test]
+fn a_file_at_its_limit_tears_no_batch_and_takes_more_after_a_purge() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("hub");
+    let options = SqliteOptions { file_bytes_max: Some(512 << 10), ..SqliteOptions::default() };
+    let store = SqliteStore::open(&path, options).unwrap();
+    let (grant, batches) = a_full_disk_tears_nothing(&store);
+    let purge = (1..=BATCH).map(|number| InstanceKey::new(ZERO, number)).collect();
+    assert_eq!(commit(&store, &grant, Batch { purge, ..Batch::default() }), CommitOutcome::Committed);
+    let again = Batch { writes: vec![insert(1_000_000, 3000)], ..Batch::default() };
+    assert_eq!(commit(&store, &grant, again), CommitOutcome::Committed);
+    drop(store);
+    let store = open(&path);
+    assert_eq!(all(&store).len() as u64, (batches - 1) * BATCH + 1);
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+}
+
+/// A small file system in memory, unmounted at the end.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path) -> Result<SmallDisk, String> {
+        std::fs::create_dir(at).map_err(|error| error.to_string())?;
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output();
+        match mount {
+            Ok(output) if output.status.success() => Ok(SmallDisk(at.to_owned())),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_file_system_tears_no_batch_and_the_hub_goes_on_when_there_is_room() {
+    let place = tempfile::tempdir().unwrap();
+    let disk = match SmallDisk::mount(&place.path().join("disk")) {
+        Ok(disk) => disk,
+        Err(why) => {
+            eprintln!("skipped: no small file system could be mounted: {why}");
+            return;
+        }
+    };
+    let ballast = disk.0.join("ballast");
+    std::fs::write(&ballast, vec![0; 300 << 10]).unwrap();
+    let path = disk.0.join("hub");
+    let store = open(&path);
+    let (grant, batches) = a_full_disk_tears_nothing(&store);
+    std::fs::remove_file(&ballast).unwrap();
+    assert_eq!(commit(&store, &grant, inserts(800_000..800_010, 3000)), CommitOutcome::Committed);
+    drop(store);
+    let store = open(&path);
+    assert_eq!(all(&store).len() as u64, batches * BATCH + 10);
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+}

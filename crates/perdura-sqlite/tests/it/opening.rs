@@ -1,0 +1,123 @@
+use crate::fixture::{acquire, all, commit, inserts, open};
+use perdura_sqlite::{SqliteOptions, SqliteStore};
+use perdura_store::{CommitOutcome, Store, StoreError};
+use std::path::Path;
+
+fn refusal(path: &Path) -> StoreError {
+    SqliteStore::open(path, SqliteOptions::default()).unwrap_err()
+}
+
+#[test]
+fn a_second_opener_is_told_who_has_it() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("hub");
+    let store = open(&path);
+    let StoreError::InUse { holder, .. } = refusal(&path) else { panic!("it was not refused") };
+    assert!(holder.starts_with(&format!("process {} on host ", std::process::id())), "{holder}");
+    drop(store);
+    open(&path);
+}
+
+#[test]
+fn a_reader_may_look_while_a_process_has_it_open_and_after() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("hub");
+    let store = open(&path);
+    let grant = acquire(&store);
+    commit(&store, &grant, inserts(1..=3, 10));
+    let reader = SqliteStore::open_read_only(&path).unwrap();
+    assert_eq!(all(&reader).len(), 3);
+    commit(&store, &grant, inserts(4..=4, 10));
+    assert_eq!(all(&reader).len(), 4);
+    assert!(matches!(commit(&reader, &grant, inserts(5..=5, 10)), CommitOutcome::Rejected(_)));
+    drop(reader);
+    drop(store);
+    assert_eq!(all(&SqliteStore::open_read_only(&path).unwrap()).len(), 4);
+}
+
+#[test]
+fn looking_at_a_hub_that_is_not_there_makes_none() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("hub");
+    let error = SqliteStore::open_read_only(&path).unwrap_err();
+    assert!(error.to_string().contains("there is no such file"), "{error}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn the_number_of_partitions_is_that_of_the_file() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("hub");
+    let options = |partitions| SqliteOptions { partitions, ..SqliteOptions::default() };
+    assert_eq!(SqliteStore::open(&path, options(7)).unwrap().partitions(), 7);
+    assert_eq!(SqliteStore::open(&path, options(2)).unwrap().partitions(), 7);
+}
+
+#[test]
+fn an_empty_file_becomes_a_hub() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("hub");
+    std::fs::write(&path, "").unwrap();
+    acquire(&open(&path));
+}
+
+#[test]
+fn another_file_is_left_as_it_is() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("picture");
+    let picture = [&b"\x89PNG\r\n\x1a\n"[..], &[3; 9000]].concat();
+    std::fs::write(&path, &picture).unwrap();
+    assert!(matches!(refusal(&path), StoreError::Foreign { .. }));
+    assert!(matches!(SqliteStore::open_read_only(&path), Err(StoreError::Foreign { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), picture);
+}
+
+#[test]
+fn the_database_of_another_program_is_left_as_it_is() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("other");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(other);
+    let before = std::fs::read(&path).unwrap();
+    let error = refusal(&path);
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_later_schema_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("hub");
+    drop(open(&path));
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "user_version", 9).unwrap();
+    drop(connection);
+    let store = path.display().to_string();
+    assert_eq!(refusal(&path), StoreError::Newer { store, found: 9, known: 1 });
+}
+
+#[test]
+fn a_wrong_place_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let error = refusal(&place.path().join("no/such/hub")).to_string();
+    assert!(error.contains("there is no directory"), "{error}");
+    let error = refusal(place.path()).to_string();
+    assert!(error.contains("it is a directory"), "{error}");
+}
+
+#[test]
+fn a_read_only_file_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("hub");
+    drop(open(&path));
+    let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(&path, permissions).unwrap();
+    if std::fs::OpenOptions::new().write(true).open(&path).is_ok() {
+        eprintln!("skipped: this user may write to read-only files");
+        return;
+    }
+    let error = refusal(&path);
+    assert!(error.to_string().contains("read-only"), "{error}");
+}

@@ -1,0 +1,243 @@
+//! Commits that fail, and commits of which nobody knows whether they failed.
+
+use perdura::prelude::*;
+use perdura::{ClientError, EngineError, StartOutcome, Status};
+use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceRow};
+use perdura_core::{InstanceKey, PartitionId, Timestamp};
+use perdura_store::sim::SimStore;
+use perdura_store::{
+    BoxFuture, CommitLog, CommitOutcome, Grant, InstanceQuery, Instances, Lookup, Rejection, Store,
+    StoreError,
+};
+use std::collections::VecDeque;
+use std::future::ready;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What happens to a commit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Good,
+    /// It is written, and the answer is lost.
+    AppliedUnknown,
+    /// It is not written, and the answer is lost.
+    LostUnknown,
+    Rejected,
+    /// Somebody else took the partition over just before.
+    TakenOver,
+}
+
+/// A simulated store whose commits meet their fates in order; after the last all is good.
+#[derive(Clone)]
+struct Doubtful {
+    store: SimStore,
+    fates: Arc<Mutex<VecDeque<Fate>>>,
+    unavailable: Arc<AtomicBool>,
+    grants: Arc<AtomicU32>,
+}
+
+impl Doubtful {
+    fn new(fates: &[Fate]) -> Doubtful {
+        Doubtful {
+            store: SimStore::new(1),
+            fates: Arc::new(Mutex::new(fates.iter().copied().collect())),
+            unavailable: Arc::default(),
+            grants: Arc::default(),
+        }
+    }
+
+    /// Events that wait for an instance.
+    fn inbox(&self, id: &str) -> usize {
+        let id = perdura::InstanceId::new(id).unwrap();
+        let row = self.store.find_now(&[Lookup::Id(id)]).pop().flatten().unwrap();
+        row.open().unwrap().inbox_events().unwrap().len()
+    }
+
+    async fn engine(&self) -> Engine {
+        Engine::store(Arc::new(self.clone())).register(twice).register(count).start().await.unwrap()
+    }
+}
+
+impl CommitLog for Doubtful {
+    fn acquire(&self, partition: PartitionId, nonce: u128) -> BoxFuture<'_, Result<Grant, StoreError>> {
+        if self.unavailable.load(Ordering::SeqCst) {
+            let error =
+                StoreError::Unavailable { store: "doubtful".into(), why: "no room on the disk".into() };
+            return Box::pin(ready(Err(error)));
+        }
+        self.grants.fetch_add(1, Ordering::SeqCst);
+        self.store.acquire(partition, nonce)
+    }
+
+    fn commit(&self, grant: &Grant, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
+        self.now();
+        let fate = self.fates.lock().unwrap().pop_front().unwrap_or(Fate::Good);
+        let unknown = || CommitOutcome::Unknown("the answer was lost".into());
+        let outcome = match fate {
+            Fate::Good => self.store.commit_now(grant, batch),
+            Fate::AppliedUnknown => {
+                assert_eq!(self.store.commit_now(grant, batch), CommitOutcome::Committed);
+                unknown()
+            }
+            Fate::LostUnknown => unknown(),
+            Fate::Rejected => CommitOutcome::Rejected(Rejection::Full),
+            Fate::TakenOver => {
+                self.store.acquire_now(grant.partition, grant.nonce ^ 1).unwrap();
+                self.store.commit_now(grant, batch)
+            }
+        };
+        Box::pin(ready(outcome))
+    }
+
+    fn unfinished(
+        &self,
+        partition: PartitionId,
+        after: Option<InstanceKey>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<InstanceRow>, StoreError>> {
+        self.store.unfinished(partition, after, limit)
+    }
+
+    fn messages(
+        &self,
+        partition: PartitionId,
+        after: Option<EnvelopeId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Envelope>, StoreError>> {
+        self.store.messages(partition, after, limit)
+    }
+
+    fn now(&self) -> Timestamp {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        self.store.set_clock(Timestamp(wall as i64));
+        self.store.now()
+    }
+}
+
+impl Instances for Doubtful {
+    fn find(&self, wanted: Vec<Lookup>) -> BoxFuture<'_, Result<Vec<Option<InstanceRow>>, StoreError>> {
+        self.store.find(wanted)
+    }
+
+    fn history(
+        &self,
+        key: InstanceKey,
+        generation: u32,
+        branch: u32,
+        from: u64,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Vec<HistoryRow>, StoreError>> {
+        self.store.history(key, generation, branch, from, bytes_max)
+    }
+
+    fn query(
+        &self,
+        query: InstanceQuery,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<InstanceRow>, StoreError>> {
+        self.store.query(query, limit)
+    }
+}
+
+impl Store for Doubtful {
+    fn partitions(&self) -> u16 {
+        self.store.partitions()
+    }
+
+    fn backup<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.backup(to)
+    }
+}
+
+#[activity]
+async fn count(ctx: ActivityContext) -> Result<u32> {
+    Ok(ctx.delivery())
+}
+
+#[orchestration]
+async fn twice(ctx: Orchestration) -> Result<Vec<u32>> {
+    Ok(vec![ctx.call(count, ()).await?, ctx.call(count, ()).await?])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_survives_every_fate_of_every_commit() {
+    for fate in [Fate::AppliedUnknown, Fate::LostUnknown, Fate::Rejected, Fate::TakenOver] {
+        for at in 0..4 {
+            let mut fates = vec![Fate::Good; at];
+            fates.push(fate);
+            let store = Doubtful::new(&fates);
+            let engine = store.engine().await;
+            let started = engine.start(twice, ()).id("x").await.unwrap();
+            assert_eq!(started.outcome(), StartOutcome::Created, "{fate:?} at commit {at}");
+            let deliveries = started.wait().await.unwrap();
+            assert!(
+                deliveries.iter().all(|count| (1..=2).contains(count)),
+                "{fate:?} at {at}: {deliveries:?}"
+            );
+            engine.shutdown().await;
+            assert_eq!(store.store.contents().instances.len(), 1, "{fate:?} at commit {at}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_of_unknown_fate_is_reported_and_not_sent_twice() {
+    for fate in [Fate::AppliedUnknown, Fate::LostUnknown] {
+        let store = Doubtful::new(&[]);
+        let engine = store.engine().await;
+        engine.start(twice, ()).id("x").await.unwrap().wait().await.unwrap();
+        engine.start(twice, ()).id("y").at(Timestamp(store.now().0 + 3_600_000)).await.unwrap();
+        store.fates.lock().unwrap().push_back(fate);
+        let error = engine.instance("y").raise("e", &1).await.unwrap_err();
+        assert!(matches!(error, ClientError::Engine(EngineError::OutcomeUnknown { .. })), "{error}");
+        // It is there at most once, and the next one is certain.
+        engine.instance("y").raise("e", &2).await.unwrap();
+        let waiting = store.inbox("y");
+        assert_eq!(waiting, if fate == Fate::AppliedUnknown { 3 } else { 2 });
+        engine.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_away_is_an_error_for_callers_and_not_the_end() {
+    let store = Doubtful::new(&[]);
+    let engine = store.engine().await;
+    store.unavailable.store(true, Ordering::SeqCst);
+    store.fates.lock().unwrap().push_back(Fate::Rejected);
+    let error = engine.start(twice, ()).id("x").await.unwrap_err().to_string();
+    assert!(error.contains("no room") || error.contains("storage is full"), "{error}");
+    store.unavailable.store(false, Ordering::SeqCst);
+    // It comes back by itself.
+    let started = loop {
+        match engine.start(twice, ()).id("y").await {
+            Ok(started) => break started,
+            Err(ClientError::Engine(
+                EngineError::Unavailable { .. } | EngineError::OutcomeUnknown { .. },
+            )) => {
+                tokio::task::yield_now().await;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    };
+    started.wait().await.unwrap();
+    assert_eq!(engine.instance("y").get().await.unwrap().unwrap().status(), Status::Completed);
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_outlives_a_lost_grant() {
+    let store = Doubtful::new(&[]);
+    let engine = store.engine().await;
+    let at = Timestamp(store.now().0 + 300);
+    let started = engine.start(twice, ()).id("x").at(at).await.unwrap();
+    let waiting = tokio::spawn(async move { started.wait().await });
+    let grants = store.grants.load(Ordering::SeqCst);
+    store.fates.lock().unwrap().push_back(Fate::AppliedUnknown);
+    let _ = engine.instance("x").suspend("to lose a commit").await;
+    engine.instance("x").resume("and to go on").await.unwrap();
+    assert!(store.grants.load(Ordering::SeqCst) > grants);
+    assert_eq!(waiting.await.unwrap().unwrap().len(), 2);
+    engine.shutdown().await;
+}

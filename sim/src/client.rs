@@ -1,0 +1,255 @@
+//! Clients: they make requests one after the other, try again when nobody knows what became of one, and use each other's
+//! ids.
+
+use crate::invariants::Asked;
+use crate::life::Input;
+use crate::payload::{EventSalt, Input as ProgramInput, StartSalt};
+use crate::program::{EVENT_NAMES, reuse};
+use crate::report::Fault;
+use crate::world::{Event, World};
+use perdura_core::partition::{Request as Asking, RequestError, Response, StartRequest};
+use perdura_core::{InstanceId, Status, Tags, Timestamp};
+use perdura_store::InstanceQuery;
+
+/// The number of the operator, who looks after what is left when faults have ended.
+const OPERATOR: u8 = u8::MAX;
+const OPERATOR_SENDER: u32 = 1 << 30;
+
+/// A client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    left: u8,
+    /// Changes when an event may have been delayed: order is promised among acknowledged ones.
+    incarnation: u32,
+    raised: u32,
+    /// The request that it waits for.
+    waits_for: Option<u64>,
+}
+
+/// A request under way.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) asked: Asked,
+    client: u8,
+    tries_left: u8,
+}
+
+impl Client {
+    pub(crate) fn new(requests: u8) -> Client {
+        Client { left: requests, incarnation: 0, raised: 0, waits_for: None }
+    }
+}
+
+impl World {
+    pub(crate) fn next_request(&mut self, client: u8) {
+        let me = &mut self.clients[usize::from(client)];
+        if me.left == 0 || self.is_healed {
+            return;
+        }
+        me.left -= 1;
+        let request = self.draw_request(client);
+        let tries = self.random.clients.between(1, 4) as u8;
+        self.ask(client, request, tries);
+    }
+
+    fn draw_request(&mut self, client: u8) -> Asking {
+        let mix = &self.plan.requests_mix;
+        let weights = [mix.start, mix.raise, mix.suspend, mix.cancel, mix.terminate, mix.purge, mix.wait];
+        let mut draw = self.random.clients.below(weights.iter().sum());
+        let kind = weights.iter().position(|weight| match draw.checked_sub(*weight) {
+            Some(rest) => {
+                draw = rest;
+                false
+            }
+            None => true,
+        });
+        let id = self.draw_id();
+        let reason = String::from("because");
+        let random = &mut self.random.clients;
+        match kind {
+            Some(1) => self.draw_raise(client, id),
+            Some(2) if random.chance(600) => Asking::Suspend { id, reason },
+            Some(2) => Asking::Resume { id, reason },
+            Some(3) => Asking::Cancel { id, reason },
+            Some(4) => Asking::Terminate { id, reason, recurse: random.chance(700) },
+            Some(5) => Asking::Purge { id },
+            Some(6) => Asking::Wait { id, generation: None },
+            _ => self.draw_start(id),
+        }
+    }
+
+    /// An id of the world; at times one of a child that the engine named.
+    fn draw_id(&mut self) -> InstanceId {
+        if self.random.clients.chance(150) {
+            let count = self.checker.mirror.instances().count() as u64;
+            let at = self.random.clients.below(count) as usize;
+            if let Some(seen) = self.checker.mirror.instances().nth(at) {
+                return seen.row.id.clone();
+            }
+        }
+        let ids = &self.programs.ids;
+        let id = self.random.clients.below(ids.len() as u64) as usize;
+        named(&ids[id])
+    }
+
+    fn draw_raise(&mut self, client: u8, id: InstanceId) -> Asking {
+        let me = &mut self.clients[usize::from(client)];
+        me.raised += 1;
+        let salt = EventSalt::of_client(u32::from(client) << 16 | me.incarnation, me.raised);
+        let name = (*self.random.clients.pick(&EVENT_NAMES)).to_owned();
+        Asking::Raise { id, name, input: Some(salt.encode()) }
+    }
+
+    fn draw_start(&mut self, id: InstanceId) -> Asking {
+        self.start_salts += 1;
+        let start = StartSalt(self.start_salts);
+        let now = self.store_now();
+        let random = &mut self.random.clients;
+        let fresh = random.chance(100);
+        let program = random.below(self.programs.programs.len() as u64) as u16;
+        let input = ProgramInput { program, start, ..ProgramInput::default() };
+        let reuse = reuse(random);
+        let request = StartRequest {
+            id: if fresh { named(&format!("fresh{}", start.0)) } else { id },
+            fresh,
+            name: "program".into(),
+            version: String::new(),
+            input: Some(input.encode()),
+            tags: Tags::new(),
+            start_at: random.chance(150).then(|| Timestamp(now.0 + random.below(3_000) as i64)),
+            reuse,
+            // The engine's client draws one when the caller gives none: it names the call, not the caller's intent.
+            request_id: format!("r{}", start.0),
+        };
+        self.checker.start_asked(start, reuse);
+        Asking::Start(request)
+    }
+
+    /// Sends a request to the owner of its partition.
+    fn ask(&mut self, client: u8, request: Asking, tries_left: u8) {
+        self.tokens += 1;
+        let token = self.tokens;
+        self.stats.requests += 1;
+        self.trace.mix(&[4, u64::from(client), token]);
+        self.trace.say(self.now, || format!("client {client} asks {token}: {request:?}"));
+        let asked = self.checker.asked(&request);
+        let waits = matches!(request, Asking::Wait { .. });
+        self.requests.insert(token, Request { asked, client, tries_left });
+        let post = self.owner(request.id().partition(self.plan.partitions));
+        let ms = self.random.latency.below(self.plan.net_ms + 1);
+        self.after(ms, Event::Input(post, Input::Request(token, request)));
+        if client != OPERATOR {
+            self.clients[usize::from(client)].waits_for = Some(token);
+            let patience = if waits {
+                self.random.clients.between(500, 8_000)
+            } else {
+                self.random.clients.between(100, 2_500)
+            };
+            self.after(patience, Event::Timeout { client, token });
+        }
+    }
+
+    /// An answer leaves for its client; `None`: nobody knows.
+    pub(crate) fn answer_later(&mut self, token: u64, answer: Option<Result<Response, RequestError>>) {
+        if self.fault(Fault::ReplyLost, self.plan.faults.reply_lost) {
+            return;
+        }
+        let ms = self.random.latency.below(self.plan.net_ms + 1);
+        self.after(ms, Event::Answer { token, answer });
+    }
+
+    pub(crate) fn answered(&mut self, token: u64, answer: Option<Result<Response, RequestError>>) {
+        let Some(request) = self.requests.get(&token) else { return };
+        let client = request.client;
+        self.trace.mix(&[5, token, u64::from(matches!(answer, Some(Ok(_))))]);
+        self.trace.say(self.now, || format!("client {client} hears {token}: {answer:?}"));
+        if client == OPERATOR || self.clients[usize::from(client)].waits_for != Some(token) {
+            return;
+        }
+        match answer {
+            Some(_) => self.go_on(client),
+            None => self.in_doubt(client, token),
+        }
+    }
+
+    pub(crate) fn timed_out(&mut self, client: u8, token: u64) {
+        if self.clients[usize::from(client)].waits_for != Some(token) {
+            return;
+        }
+        if let Some(request) = self.requests.get(&token)
+            && let Asking::Wait { id, .. } = &request.asked.request
+        {
+            let id = id.clone();
+            let post = self.owner(id.partition(self.plan.partitions));
+            self.after(0, Event::Input(post, Input::StopWaiting(token, id)));
+        }
+        self.in_doubt(client, token);
+    }
+
+    /// Nobody knows what became of a request: it is made again if that does no harm.
+    fn in_doubt(&mut self, client: u8, token: u64) {
+        let Some(request) = self.requests.get(&token) else { return };
+        let again = request.asked.request.clone();
+        let tries_left = request.tries_left - 1;
+        if let Asking::Raise { .. } = again {
+            self.clients[usize::from(client)].incarnation += 1;
+            self.clients[usize::from(client)].raised = 0;
+        }
+        if again.is_idempotent() && tries_left > 0 && !self.is_healed {
+            self.ask(client, again.for_another_life(), tries_left);
+        } else {
+            self.go_on(client);
+        }
+    }
+
+    fn go_on(&mut self, client: u8) {
+        self.clients[usize::from(client)].waits_for = None;
+        let pause = match self.random.clients.below(3) {
+            0 => 0,
+            1 => self.random.clients.below(100),
+            _ => self.random.clients.below(2_000),
+        };
+        self.after(pause, Event::Next(client));
+    }
+
+    /// Resumes what is suspended, and gives events to whatever may wait for one, until everything has ended.
+    pub(crate) fn operate(&mut self) {
+        if self.look_for_rest() {
+            return;
+        }
+        let statuses = vec![Status::Pending, Status::Running, Status::Suspended];
+        let rows = self.store.query_now(&InstanceQuery { statuses, ..InstanceQuery::default() }, 1000);
+        self.break_cycle();
+        let waits_long = self.now > self.plan.heal_at + 5_000;
+        for row in rows {
+            let id = row.id;
+            if row.status == Status::Suspended {
+                self.ask(OPERATOR, Asking::Resume { id, reason: "healed".into() }, 1);
+            } else if waits_long && self.now.is_multiple_of(3) {
+                for name in EVENT_NAMES {
+                    self.tokens += 1;
+                    let salt = EventSalt::of_client(OPERATOR_SENDER + self.tokens as u32, 0);
+                    let raise =
+                        Asking::Raise { id: id.clone(), name: name.to_owned(), input: Some(salt.encode()) };
+                    self.ask(OPERATOR, raise, 1);
+                }
+            }
+        }
+        let pause = if waits_long { 1_000 } else { 250 };
+        self.after(pause, Event::Operate);
+    }
+}
+
+impl World {
+    /// Instances that wait for each other never end: a program may wait for an ancestor by its id. One of them is ended.
+    fn break_cycle(&mut self) {
+        if let Some(id) = self.checker.waits_in_a_cycle() {
+            let reason = "it waits for itself".to_owned();
+            self.ask(OPERATOR, Asking::Terminate { id, reason, recurse: false }, 1);
+        }
+    }
+}
+
+fn named(id: &str) -> InstanceId {
+    InstanceId::new(id).unwrap_or_else(|invalid| panic!("{id:?}: {invalid}"))
+}

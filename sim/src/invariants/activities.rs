@@ -1,0 +1,121 @@
+//! Activities (I14 to I18): a delivery count is given once, its number is durable before the attempt begins, only the
+//! present delivery completes, and retries keep to their policy.
+
+use super::mirror::Seen;
+use super::{Change, Checker, Group};
+use crate::payload::{task_of, task_output};
+use perdura_core::history::{EventKind, TaskCompleted};
+use perdura_core::partition::{TaskRecord, TaskStart};
+use perdura_core::{InstanceKey, Timestamp};
+use std::collections::BTreeSet;
+
+/// Names a scheduled activity: key, generation, branch, number.
+pub(super) type TaskKey = (InstanceKey, u32, u32, u32);
+
+/// Attempts of one activity that have begun.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    deliveries: BTreeSet<u32>,
+    /// The latest attempt of the policy, and when it first began.
+    latest: (u32, Timestamp),
+}
+
+pub(super) fn check(change: &Change<'_>) -> Result<(), String> {
+    for event in change.arrived() {
+        if let EventKind::TaskCompleted(done) = &event.kind {
+            completes(change, done)?;
+        }
+    }
+    let Some(before) = change.same_generation() else { return Ok(()) };
+    for task in &before.record.tasks {
+        let Some(now) = change.after.record.tasks.iter().find(|now| now.id == task.id) else { continue };
+        if now.delivery < task.delivery || now.attempt < task.attempt {
+            return Err(format!("{:?}: task {} went back to {now:?} from {task:?}", change.after, task.id));
+        }
+        if now.delivery > task.delivery && task.not_before > change.now.0 {
+            return Err(format!("{:?}: task {} retried before {}", change.after, task.id, task.not_before));
+        }
+    }
+    Ok(())
+}
+
+/// A result must be that of the delivery that is durable, for what this generation scheduled.
+fn completes(change: &Change<'_>, done: &TaskCompleted) -> Result<(), String> {
+    let after = change.after;
+    let Some(scheduled) = after.tasks.get(&done.id) else {
+        return Err(format!("{after:?}: a result for task {}, which is not scheduled", done.id));
+    };
+    if done.output.as_ref() != Some(&task_output(&scheduled.input, done.delivery)) {
+        return Err(format!("{after:?}: task {} took the result of another attempt: {done:?}", done.id));
+    }
+    let durable =
+        change.same_generation().and_then(|before| record(before, done.id)).map(|task| task.delivery);
+    if durable != Some(done.delivery) {
+        return Err(format!(
+            "{after:?}: task {} took delivery {}, durable is {durable:?}",
+            done.id, done.delivery
+        ));
+    }
+    Ok(())
+}
+
+fn record(seen: &Seen, id: u32) -> Option<&TaskRecord> {
+    seen.record.tasks.iter().find(|task| task.id == id)
+}
+
+impl Checker {
+    /// A worker has been given an attempt.
+    pub fn task_started(&mut self, start: &TaskStart, now: Timestamp) {
+        if self.judges_everything() {
+            let result = self.attempt_begins(start, now);
+            self.check(Group::Activities, result);
+        }
+    }
+
+    fn attempt_begins(&mut self, start: &TaskStart, now: Timestamp) -> Result<(), String> {
+        let task = start.task;
+        if self.damaged.contains(&task.key) {
+            return Err(format!("{:?} runs activities, but it is damaged", start.instance));
+        }
+        let Some(behaviour) =
+            task_of(&start.scheduled.input).and_then(|task| self.programs.tasks.get(task as usize))
+        else {
+            return Err(format!("an activity that no program has: {start:?}"));
+        };
+        if let Some(seen) = self.mirror.instances.get(&task.key)
+            && seen.record.generation == task.generation
+        {
+            let scheduled = seen.tasks.get(&task.task);
+            if scheduled.is_none_or(|scheduled| scheduled.input != start.scheduled.input) {
+                return Err(format!("{seen:?}: {start:?} is not what was scheduled"));
+            }
+            let durable = record(seen, task.task).map(|task| task.delivery);
+            if durable.is_some_and(|durable| durable < task.delivery) {
+                return Err(format!("{seen:?}: {start:?} began, durable is delivery {durable:?}"));
+            }
+        } else if !self.mirror.instances.contains_key(&task.key) && !self.starts.was_purged(&start.instance) {
+            return Err(format!("{start:?} began, but its instance is not durable"));
+        }
+        let attempts = self.attempts.entry((task.key, task.generation, task.branch, task.task)).or_default();
+        if !attempts.deliveries.insert(task.delivery) {
+            return Err(format!("delivery {} was given twice: {start:?}", task.delivery));
+        }
+        if attempts.deliveries.last() != Some(&task.delivery) {
+            return Err(format!("a delivery count went back: {start:?}"));
+        }
+        if start.attempt > behaviour.attempts() {
+            return Err(format!("more attempts than {}: {start:?}", behaviour.attempts()));
+        }
+        let (last, began) = attempts.latest;
+        // An attempt with a time limit may be over before it begins, when the commit that hands it out is slow.
+        let is_free = behaviour.limits.is_none();
+        if is_free && last > 0 && start.attempt == last + 1 && now.0 < began.0 + behaviour.backoff_after(last)
+        {
+            return Err(format!("retried {} ms after attempt {last}: {start:?}", now.0 - began.0));
+        }
+        if start.attempt > last {
+            attempts.latest = (start.attempt, now);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,96 @@
+//! Histories (I6 to I9, I11 to I13): they only grow, begin and end once, and the row says what they say.
+
+use super::{Change, Seen};
+use perdura_core::Status;
+use perdura_core::history::EventKind;
+
+pub(super) fn check(change: &Change<'_>) -> Result<(), String> {
+    let after = change.after;
+    let wrong = |what: String| Err(format!("{after:?}: {what}"));
+    if after.record.tail != after.history.len() as u64 {
+        return wrong(format!("tail {}, but {} events", after.record.tail, after.history.len()));
+    }
+    if let Some(before) = change.before {
+        if after.record.generation < before.record.generation {
+            return wrong(format!("generation {} came before", before.record.generation));
+        }
+        let same = before.record.generation == after.record.generation;
+        if same && before.row.status.is_terminal() && !is_unchanged(before, after) {
+            return wrong(format!("changed after its end {}", before.row.status));
+        }
+    }
+    begins_once(after)?;
+    ends_once(after)?;
+    outstanding(after)
+}
+
+fn is_unchanged(before: &Seen, after: &Seen) -> bool {
+    let mut record = after.record.clone();
+    record.updated_at = before.record.updated_at;
+    record == before.record && before.history.len() == after.history.len()
+}
+
+fn begins_once(after: &Seen) -> Result<(), String> {
+    let all = after.history.iter().chain(&after.inbox);
+    let starts: Vec<usize> = all
+        .enumerate()
+        .filter(|(_, event)| matches!(event.kind, EventKind::ExecutionStarted(_)))
+        .map(|(at, _)| at)
+        .collect();
+    match starts[..] {
+        [0 | 1] => Ok(()),
+        _ => Err(format!("{after:?}: ExecutionStarted at {starts:?}")),
+    }
+}
+
+fn ends_once(after: &Seen) -> Result<(), String> {
+    let end = |kind: &EventKind| match kind {
+        EventKind::ExecutionCompleted(end) => Some(end.clone()),
+        _ => None,
+    };
+    let ends = after.history.iter().filter(|event| end(&event.kind).is_some()).count();
+    let last = after.history.last().and_then(|event| end(&event.kind));
+    match (after.row.status.is_terminal(), last) {
+        (false, None) if ends == 0 => Ok(()),
+        (true, Some(end)) if ends == 1 => {
+            let row = (after.row.status, &after.record.output, &after.record.failure);
+            let said = (end.final_status().unwrap_or(Status::Pending), &end.output, &end.failure);
+            if row == said {
+                Ok(())
+            } else {
+                Err(format!("{after:?}: the row says {row:?}, the history {said:?}"))
+            }
+        }
+        (_, last) => Err(format!("{after:?}: {ends} ends, the last event is {last:?}")),
+    }
+}
+
+/// The lists of the row are what the history has scheduled and nothing has completed. A cancel request empties them.
+fn outstanding(after: &Seen) -> Result<(), String> {
+    let record = &after.record;
+    let lists = [
+        (
+            "task",
+            record.tasks.iter().map(|t| t.id).collect::<Vec<_>>(),
+            after.tasks.keys().copied().collect(),
+        ),
+        ("timer", record.timers.iter().map(|t| t.id).collect(), after.timers.keys().copied().collect()),
+        (
+            "child",
+            record.children.iter().map(|c| c.id).collect(),
+            after.children.iter().filter(|(_, waits)| **waits).map(|(id, _)| *id).collect::<Vec<_>>(),
+        ),
+    ];
+    let exact = !after.row.status.is_terminal() && record.cancel_requested.is_none();
+    for (what, listed, scheduled) in lists {
+        let open: Vec<u32> = scheduled.into_iter().filter(|id| !after.is_completed(*id)).collect();
+        let sound = if exact { listed == open } else { listed.iter().all(|id| open.contains(id)) };
+        if !sound {
+            return Err(format!("{after:?}: {what} list {listed:?}, but open are {open:?}"));
+        }
+    }
+    if record.block.is_some() {
+        return Err(format!("{after:?}: blocked: {:?}", record.block));
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! Answers (I38): none claims what is not durable.
+
+use super::{Checker, Group, Judged};
+use crate::payload::{EventSalt, Input};
+use perdura_core::partition::{Request, RequestError, Response, StartOutcome, Started};
+use perdura_core::{InstanceId, InstanceKey};
+
+/// A request, and how its instance stood when it was made.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The request.
+    pub request: Request,
+    /// The key and the last start of the instance at that time.
+    before: Option<(InstanceKey, u32)>,
+}
+
+impl Checker {
+    /// A client makes a request.
+    pub fn asked(&mut self, request: &Request) -> Asked {
+        if let Request::Purge { id } = request {
+            self.purge_asked(id);
+        }
+        Asked { request: request.clone(), before: self.stands(request.id()) }
+    }
+
+    fn stands(&self, id: &InstanceId) -> Option<(InstanceKey, u32)> {
+        self.mirror.by_id(id).map(|seen| (seen.key, seen.record.start_generation))
+    }
+
+    /// An answer leaves the processor.
+    pub fn replied(&mut self, asked: &Asked, answer: &Result<Response, RequestError>) {
+        if self.judged != Judged::Everything {
+            return;
+        }
+        let result = match (&asked.request, answer) {
+            (Request::Start(start), Ok(Response::Started(started))) => {
+                let salt = Input::decode(&start.input).map(|input| input.start);
+                self.started(started).and_then(|()| match (started.outcome, salt) {
+                    (StartOutcome::Existing, _) | (_, None) => Ok(()),
+                    (_, Some(salt)) => self.starts.answered(started.execution.0, salt),
+                })
+            }
+            (Request::Raise { id, input, .. }, Ok(_)) => self.raised(id, EventSalt::decode(input)),
+            (Request::Terminate { id, .. }, Ok(_)) => self.ended_or_new(asked, id, "terminated"),
+            (Request::Purge { id }, Ok(_)) => match asked.before {
+                Some((key, _)) if self.mirror.instances.contains_key(&key) => {
+                    Err(format!("{id:?} was purged, but it is there"))
+                }
+                _ => Ok(()),
+            },
+            (Request::Cancel { id, .. }, Ok(_)) => match self.mirror.by_id(id) {
+                Some(seen) if seen.record.cancel_requested.is_none() => {
+                    self.ended_or_new(asked, id, "asked to cancel")
+                }
+                _ => Ok(()),
+            },
+            (Request::Wait { id, .. }, Ok(Response::Ended(record))) => {
+                let later = self.has_moved_on(id, record.generation);
+                match self.ended.get(&record.execution) {
+                    Some(known) if (&known.output, known.status) == (&record.output, record.status) => Ok(()),
+                    None if later => Ok(()),
+                    known => Err(format!("{id:?}: told {record:?}, durable is {known:?}")),
+                }
+            }
+            (request, Err(RequestError::NotFound { id })) if asked.before.is_some() => {
+                if self.stands(id) == asked.before && !matches!(request, Request::Wait { .. }) {
+                    Err(format!("{id:?} was not found, but it is there"))
+                } else {
+                    Ok(())
+                }
+            }
+            _ => Ok(()),
+        };
+        self.check(Group::Replies, result);
+    }
+
+    fn started(&self, started: &Started) -> Result<(), String> {
+        let execution = bytes::Bytes::copy_from_slice(&started.execution.0.to_be_bytes());
+        if self.starts.is_known(&execution) || self.has_moved_on(&started.id, started.generation) {
+            return Ok(());
+        }
+        Err(format!("told {started:?}, but it is not durable"))
+    }
+
+    /// Whether the id has a later generation, or its instance was purged.
+    fn has_moved_on(&self, id: &InstanceId, generation: u32) -> bool {
+        let later = self.mirror.by_id(id).is_some_and(|seen| seen.record.generation > generation);
+        later || self.starts.was_purged(id)
+    }
+
+    /// An acknowledged event is there, unless its instance has ended or was replaced or purged.
+    fn raised(&self, id: &InstanceId, salt: Option<EventSalt>) -> Result<(), String> {
+        let (Some(seen), Some(salt)) = (self.mirror.by_id(id), salt) else {
+            return if self.starts.was_purged(id) {
+                Ok(())
+            } else {
+                Err(format!("an event for {id:?} was acknowledged, which does not exist"))
+            };
+        };
+        // A later start does not take over the events of an earlier one.
+        let told = seen.row.status.is_terminal()
+            || super::events::held(seen).contains(&salt)
+            || seen.record.start_generation > 1
+            || self.starts.was_purged(id);
+        if told {
+            Ok(())
+        } else {
+            Err(format!("{seen:?}: event {salt:x?} was acknowledged, but it is not durable"))
+        }
+    }
+
+    fn ended_or_new(&self, asked: &Asked, id: &InstanceId, what: &str) -> Result<(), String> {
+        match self.mirror.by_id(id) {
+            Some(seen) if !seen.row.status.is_terminal() && self.stands(id) == asked.before => {
+                Err(format!("{seen:?} was {what}, says the answer"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

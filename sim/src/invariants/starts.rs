@@ -1,0 +1,135 @@
+//! Starts (I1 to I4): one execution for each start, replacement only by policy, removal only by request.
+
+use super::mirror::Seen;
+use super::{Change, Checker, Judged};
+use crate::outcome::Judge;
+use crate::payload::StartSalt;
+use bytes::Bytes;
+use perdura_core::failure::kind;
+use perdura_core::{InstanceId, OnExisting, ReusePolicy, Status};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is known of starts.
+#[derive(Debug, Default)]
+pub(super) struct Starts {
+    /// Policies of the starts that clients asked for.
+    policies: BTreeMap<StartSalt, ReusePolicy>,
+    /// Which execution a client's start began.
+    begun: BTreeMap<StartSalt, (InstanceId, u32)>,
+    /// Executions that were durable at some time, or that a durable row speaks of.
+    executions: BTreeSet<Bytes>,
+    /// Which start heard that it made this execution.
+    answered: BTreeMap<u128, StartSalt>,
+    purge_asked: BTreeSet<InstanceId>,
+    purged: BTreeSet<InstanceId>,
+}
+
+impl Starts {
+    pub(super) fn was_purged(&self, id: &InstanceId) -> bool {
+        self.purged.contains(id)
+    }
+
+    pub(super) fn is_known(&self, execution: &Bytes) -> bool {
+        self.executions.contains(execution)
+    }
+
+    /// Two starts must not both hear that they made an execution.
+    pub(super) fn answered(&mut self, execution: u128, start: StartSalt) -> Result<(), String> {
+        match self.answered.insert(execution, start) {
+            Some(other) if other != start => {
+                Err(format!("{start:?} and {other:?} both heard that they made {execution:x}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Checker {
+    /// A client asks for a start.
+    pub fn start_asked(&mut self, salt: StartSalt, reuse: ReusePolicy) {
+        self.starts.policies.insert(salt, reuse);
+    }
+
+    /// A client asks for a purge.
+    pub fn purge_asked(&mut self, id: &InstanceId) {
+        self.starts.purge_asked.insert(id.clone());
+    }
+
+    pub(super) fn note_executions(&mut self, after: &Seen) {
+        self.starts.executions.insert(after.record.execution.clone());
+        for start in &after.record.starts {
+            self.starts.executions.insert(start.execution.clone());
+        }
+    }
+
+    /// An instance was made or replaced.
+    pub(super) fn execution_began(&mut self, change: &Change<'_>) -> Result<(), String> {
+        let after = change.after;
+        let Some(input) = &after.input else { return Err(format!("{after:?}: began without an input")) };
+        let policy = match input.start.child() {
+            Some(child) => self.programs.children.get(child as usize).map(|child| child.reuse),
+            None => self.starts.policies.get(&input.start).copied(),
+        };
+        let Some(policy) = policy else {
+            return Err(format!("{after:?}: nobody asked for {:?}", input.start));
+        };
+        if input.start.child().is_none() && self.judged != Judged::Consistency {
+            let begun = (after.row.id.clone(), after.record.start_generation);
+            if let Some(earlier) =
+                self.starts.begun.insert(input.start, begun.clone()).filter(|e| *e != begun)
+            {
+                return Err(format!("{:?} began {earlier:?} and {begun:?}", input.start));
+            }
+        }
+        let Some(before) = change.before else { return Ok(()) };
+        if before.row.status.is_terminal() {
+            let own_attempt = after.record.parents.iter().any(|new| {
+                before.record.parents.iter().any(|old| {
+                    let mut old = old.clone();
+                    old.attempt = new.attempt;
+                    old == *new
+                })
+            });
+            let allowed = policy.on(before.row.status) == OnExisting::Replace || own_attempt;
+            // Several starts may have followed each other within one batch.
+            let several = after.record.start_generation > before.record.start_generation + 1
+                || after.record.start_generation > before.record.generation + 1;
+            if !allowed && !several {
+                return Err(format!("{after:?}: {:?} replaced {before:?} against its policy", input.start));
+            }
+        } else if !Status::ALL.iter().any(|status| policy.on(*status) == OnExisting::Replace) {
+            return Err(format!("{after:?}: {:?} replaced {before:?} against its policy", input.start));
+        }
+        Ok(())
+    }
+
+    pub(super) fn purge_allowed(&mut self, seen: &Seen) -> Result<(), String> {
+        let id = &seen.row.id;
+        self.starts.purged.insert(id.clone());
+        self.starts.begun.retain(|_, (begun, _)| begun != id);
+        if !self.starts.purge_asked.contains(id) {
+            return Err(format!("{seen:?}: removed, but nobody asked"));
+        }
+        Ok(())
+    }
+
+    /// Whether an instance may end as it did.
+    pub(super) fn legal_end(&self, seen: &Seen) -> Result<(), String> {
+        let limits = &self.limits;
+        let judge = Judge {
+            programs: &self.programs,
+            may_cancel: self.may_cancel,
+            has_small_limits: limits.history_events_max < 50_000 || limits.decisions_per_turn_max < 1000,
+            was_canceled: seen.record.cancel_requested.is_some(),
+        };
+        let failure = seen.record.failure.as_ref().map_or("", |failure| failure.kind.as_str());
+        let legal = match seen.row.status {
+            Status::Completed => judge.completed(seen.record.output.as_deref().unwrap_or_default()),
+            Status::Failed => judge.failed(failure),
+            Status::Canceled if judge.was_canceled && failure == kind::CANCELED => Ok(()),
+            Status::Terminated if failure == kind::TERMINATED => Ok(()),
+            status => Err(format!("an end with status {status} and failure {failure:?}")),
+        };
+        legal.map_err(|why| format!("{seen:?}: {why}"))
+    }
+}

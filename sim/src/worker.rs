@@ -1,0 +1,59 @@
+//! Workers: they run attempts of activities, and answer once, twice, late or never.
+
+use crate::life::Input;
+use crate::payload::{task_of, task_output};
+use crate::program::APP_FAILURE;
+use crate::report::Fault;
+use crate::world::{Event, Post, World};
+use perdura_core::Failure;
+use perdura_core::partition::TaskStart;
+
+impl World {
+    /// A worker of the node takes an attempt.
+    pub(crate) fn start_task(&mut self, post: Post, start: TaskStart) {
+        self.stats.attempts += 1;
+        self.trace.mix(&[6, start.task.key.0, u64::from(start.task.task), u64::from(start.task.delivery)]);
+        self.trace.say(self.now, || format!("{post:?} starts {:?} attempt {}", start.task, start.attempt));
+        let now = self.store_now();
+        self.checker.task_started(&start, now);
+        let Some(task) = task_of(&start.scheduled.input) else { return };
+        let Some(behaviour) = self.programs.tasks.get(task as usize) else { return };
+        let has_limit = behaviour.limits.is_some();
+        let takes = behaviour.takes_ms;
+        if has_limit && self.fault(Fault::WorkerHangs, self.plan.faults.worker_hangs) {
+            return;
+        }
+        let faults = &self.plan.faults;
+        let (late, twice, survives) = (faults.result_late, faults.result_twice, faults.worker_survives);
+        let mut ms = takes + self.random.latency.below(self.plan.net_ms + 1);
+        if self.fault(Fault::ResultLate, late) {
+            ms += self.random.faults.between(100, 4_000);
+        }
+        let survives = self.random.faults.chance(survives);
+        let boot = self.nodes[usize::from(post.node)].boot;
+        let start = Box::new(start);
+        if self.fault(Fault::ResultTwice, twice) {
+            let again = ms + self.random.faults.below(3_000);
+            self.after(again, Event::Finished { node: post.node, boot, survives, start: start.clone() });
+        }
+        self.after(ms, Event::Finished { node: post.node, boot, survives, start });
+    }
+
+    /// An attempt is over. Its result goes to whoever owns the partition now.
+    pub(crate) fn finished(&mut self, node: u8, boot: u32, survives: bool, start: TaskStart) {
+        if self.nodes[usize::from(node)].boot != boot && !survives {
+            return;
+        }
+        let input = &start.scheduled.input;
+        let behaviour = task_of(input).and_then(|task| self.programs.tasks.get(task as usize));
+        let result = match behaviour {
+            Some(task) if start.attempt <= task.fails => {
+                let failure = Failure::new(APP_FAILURE, "as programmed");
+                Err(if task.is_fatal { failure.non_retryable() } else { failure })
+            }
+            _ => Ok(Some(task_output(input, start.task.delivery))),
+        };
+        let post = self.owner(start.task.key.partition());
+        self.after(0, Event::Input(post, Input::TaskDone(start.task, result)));
+    }
+}

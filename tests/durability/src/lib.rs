@@ -1,0 +1,13 @@
+//! A process that carries a load, and what it and the tests say to each other.
+
+mod evidence;
+mod options;
+mod program;
+mod protocol;
+mod random;
+
+pub use evidence::{Evidence, Line, read_evidence};
+pub use options::LoadOptions;
+pub use program::{Done, Program, Step, Transcript, carry_out, echo, registry, work};
+pub use protocol::{Answer, Ask, Audit, Command, Refusal, Reply, Reuse};
+pub use random::Random;

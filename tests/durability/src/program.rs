@@ -1,0 +1,181 @@
+//! The orchestration of the load: it carries out a program that is its input, and returns what it saw.
+
+use crate::evidence::{Evidence, Line};
+use perdura::prelude::*;
+use perdura::{Raw, Registry, join_all, select};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What an instance does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// What is left to do.
+    pub steps: Vec<Step>,
+    /// What earlier generations saw.
+    pub seen: Transcript,
+}
+
+/// A step of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// An activity that takes `ms`, and whose first `failures` attempts fail.
+    Work {
+        /// How long it takes.
+        ms: u64,
+        /// How many attempts fail.
+        failures: u32,
+    },
+    /// Activities side by side.
+    Fan {
+        /// How many.
+        width: u32,
+        /// How long each takes.
+        ms: u64,
+    },
+    /// A timer.
+    Sleep {
+        /// How long.
+        ms: u64,
+    },
+    /// Take events `e` until `count` different ones have been seen since the start.
+    Collect {
+        /// How many.
+        count: usize,
+    },
+    /// Take an event `e`, or go on after a while.
+    Race {
+        /// How long.
+        ms: u64,
+    },
+    /// A sub-orchestration.
+    Child {
+        /// What it does.
+        steps: Vec<Step>,
+    },
+    /// Continue as new with what is left.
+    Again,
+}
+
+/// What an instance saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transcript {
+    /// Results of activities.
+    pub done: Vec<Done>,
+    /// Events that were taken.
+    pub events: Vec<String>,
+    /// Timers that fired.
+    pub timers: u32,
+    /// Timers that fired too early.
+    pub early: u32,
+    /// Runs that continued as new.
+    pub again: u32,
+    /// Children that ended.
+    pub children: u32,
+}
+
+impl Transcript {
+    fn include(&mut self, child: Transcript) {
+        self.done.extend(child.done);
+        self.events.extend(child.events);
+        self.timers += child.timers;
+        self.early += child.early;
+        self.again += child.again;
+        self.children += 1 + child.children;
+    }
+
+    fn different_events(&self) -> usize {
+        self.events.iter().collect::<std::collections::BTreeSet<_>>().len()
+    }
+}
+
+/// The result of an activity: which attempt it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The attempt that ended well.
+    pub line: Line,
+    /// How many failed before.
+    pub failures: u32,
+}
+
+/// What an activity is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Work {
+    ms: u64,
+    failures: u32,
+}
+
+/// Leaves evidence, takes its time, and fails as often as it is told.
+#[activity]
+pub async fn work(ctx: ActivityContext, work: Work) -> Result<Done> {
+    let line = Line::of(&ctx);
+    ctx.data::<Evidence>().add(&line)?;
+    tokio::time::sleep(Duration::from_millis(work.ms)).await;
+    if line.attempt <= work.failures {
+        return Err(Error::new("Told", format!("attempt {} was told to fail", line.attempt)));
+    }
+    Ok(Done { line, failures: work.failures })
+}
+
+/// Carries out a program.
+#[orchestration]
+pub async fn carry_out(ctx: Orchestration, program: Program) -> Result<Transcript> {
+    let Program { steps, mut seen } = program;
+    let mut steps = steps.into_iter();
+    while let Some(step) = steps.next() {
+        match step {
+            Step::Work { ms, failures } => {
+                let retry = Retry::attempts(failures + 1).backoff(Duration::from_millis(5)).factor(1.0);
+                seen.done.push(ctx.call(work, Work { ms, failures }).retry(retry).await?);
+            }
+            Step::Fan { width, ms } => {
+                let calls = (0..width).map(|_| ctx.call(work, Work { ms, failures: 0 }));
+                for done in join_all(calls).await {
+                    seen.done.push(done?);
+                }
+            }
+            Step::Sleep { ms } => {
+                let due = ctx.now().0 + ms as i64;
+                ctx.timer(Duration::from_millis(ms)).await?;
+                seen.timers += 1;
+                seen.early += u32::from(ctx.now().0 < due);
+            }
+            Step::Collect { count } => {
+                while seen.different_events() < count {
+                    seen.events.push(ctx.wait_event("e").await?);
+                }
+            }
+            Step::Race { ms } => {
+                let timer = ctx.timer(Duration::from_millis(ms));
+                if let perdura::Either::First(event, _) = select(ctx.wait_event("e"), timer).await {
+                    seen.events.push(event?);
+                }
+            }
+            Step::Child { steps } => {
+                let child = Program { steps, seen: Transcript::default() };
+                seen.include(ctx.sub_orchestration(carry_out, child).await?);
+            }
+            Step::Again => {
+                seen.again += 1;
+                return ctx.continue_as_new(Program { steps: steps.collect(), seen });
+            }
+        }
+    }
+    Ok(seen)
+}
+
+/// Passes bytes through an activity and returns them.
+#[orchestration]
+pub async fn echo(ctx: Orchestration, input: Raw) -> Result<Raw> {
+    ctx.call(pass, input).await
+}
+
+#[activity]
+async fn pass(input: Raw) -> Result<Raw> {
+    Ok(input)
+}
+
+/// What the load can run.
+#[must_use]
+pub fn registry(evidence: Evidence) -> Registry {
+    Registry::new().register(carry_out).register(echo).register(work).register(pass).data(evidence)
+}

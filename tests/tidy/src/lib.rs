@@ -1,0 +1,1 @@
+//! Rules of the source tree, as tests: see `tests/rules.rs`.
