@@ -1,6 +1,7 @@
 //! The `perdura` command.
 
 mod demo;
+mod escape;
 mod inspect;
 
 use clap::{Parser, Subcommand};

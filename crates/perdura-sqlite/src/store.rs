@@ -9,7 +9,7 @@ use crate::open::{self, Hub};
 use crate::options::SqliteOptions;
 use crate::query;
 use crate::readers::Readers;
-use crate::writer::{Seat, Writer};
+use crate::writer::{Commit, Seat, Writer};
 use futures_channel::oneshot;
 use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceRow};
 use perdura_core::{InstanceKey, PartitionId, Timestamp};
@@ -114,10 +114,12 @@ impl CommitLog for SqliteStore {
         let Some(writer) = &self.writer else {
             return Box::pin(ready(CommitOutcome::Rejected(Rejection::Failed(READ_ONLY.to_owned()))));
         };
-        let outcome = writer.commit(grant.clone(), batch);
-        Box::pin(async move {
-            outcome.await.unwrap_or_else(|_| CommitOutcome::Unknown(WRITER_STOPPED.to_owned()))
-        })
+        match writer.commit(grant, batch) {
+            Commit::Over(outcome) => Box::pin(ready(outcome)),
+            Commit::UnderWay(outcome) => Box::pin(async move {
+                outcome.await.unwrap_or_else(|_| CommitOutcome::Unknown(WRITER_STOPPED.to_owned()))
+            }),
+        }
     }
 
     fn unfinished(

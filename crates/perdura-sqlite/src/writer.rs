@@ -1,5 +1,7 @@
-//! The thread that owns the connection that writes. Jobs come over a channel and are answered in order, so that nobody
-//! has to hold a lock while a disk works, and dropping the future of a job does not stop the job.
+//! The one connection that writes, and the thread behind it. Jobs come over a channel and are answered in order, and
+//! dropping the future of a job does not stop the job. A small batch that finds the connection free is written by
+//! whoever brings it: the two changes of thread that this saves are a good part of a commit's time when little is going
+//! on, and when much is going on batches are not small.
 
 use crate::checkpoint::Checkpointer;
 use crate::clock::Clock;
@@ -14,18 +16,25 @@ use perdura_core::partition::Batch;
 use perdura_store::{CommitOutcome, Grant, Rejection, StoreError};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+
+/// Rows of instances in a batch that is written at once.
+const SMALL_BATCH_WRITES_MAX: usize = 4;
 
 enum Job {
     Commit { grant: Grant, batch: Batch, done: oneshot::Sender<CommitOutcome> },
     Acquire { partition: PartitionId, nonce: u128, done: oneshot::Sender<Result<Grant, StoreError>> },
 }
 
-/// The way to the thread. Dropping it lets the thread finish what was sent, and waits for that.
+/// The way to the connection. Dropping it lets the thread finish what was sent, and waits for that.
 #[derive(Debug)]
 pub(crate) struct Writer {
+    desk: Arc<Mutex<Desk>>,
+    /// Jobs that are sent and not finished.
+    waiting: Arc<AtomicUsize>,
     // Bounded by its users: a processor has one job under way.
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -34,16 +43,26 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn start(seat: Seat, connection: Connection) -> std::io::Result<Writer> {
         let (jobs, queue) = channel();
-        let thread = std::thread::Builder::new()
-            .name("perdura-writer".to_owned())
-            .spawn(move || seat.work(Some(connection), &queue))?;
-        Ok(Writer { jobs: Some(jobs), thread: Some(thread) })
+        let desk = Arc::new(Mutex::new(Desk { seat, connection: Some(connection), full: false }));
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let thread = std::thread::Builder::new().name("perdura-writer".to_owned()).spawn({
+            let (desk, waiting) = (desk.clone(), waiting.clone());
+            move || work(&desk, &waiting, &queue)
+        })?;
+        Ok(Writer { desk, waiting, jobs: Some(jobs), thread: Some(thread) })
     }
 
-    pub(crate) fn commit(&self, grant: Grant, batch: Batch) -> oneshot::Receiver<CommitOutcome> {
+    pub(crate) fn commit(&self, grant: &Grant, batch: Batch) -> Commit {
+        let small = batch.writes.len() <= SMALL_BATCH_WRITES_MAX;
+        if small
+            && self.waiting.load(Ordering::Acquire) == 0
+            && let Ok(mut desk) = self.desk.try_lock()
+        {
+            return Commit::Over(desk.commit(grant, &batch));
+        }
         let (done, outcome) = oneshot::channel();
-        self.send(Job::Commit { grant, batch, done });
-        outcome
+        self.send(Job::Commit { grant: grant.clone(), batch, done });
+        Commit::UnderWay(outcome)
     }
 
     pub(crate) fn acquire(
@@ -59,9 +78,18 @@ impl Writer {
     /// A job that cannot be sent is dropped, and its receiver hears that.
     fn send(&self, job: Job) {
         if let Some(jobs) = &self.jobs {
-            let _ = jobs.send(job);
+            self.waiting.fetch_add(1, Ordering::AcqRel);
+            if jobs.send(job).is_err() {
+                self.waiting.fetch_sub(1, Ordering::AcqRel);
+            }
         }
     }
+}
+
+/// A commit that was asked for.
+pub(crate) enum Commit {
+    Over(CommitOutcome),
+    UnderWay(oneshot::Receiver<CommitOutcome>),
 }
 
 impl Drop for Writer {
@@ -73,7 +101,7 @@ impl Drop for Writer {
     }
 }
 
-/// What the thread works with.
+/// What writing needs besides the connection.
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) path: PathBuf,
@@ -83,42 +111,71 @@ pub(crate) struct Seat {
     pub(crate) checkpointer: Checkpointer,
 }
 
-impl Seat {
-    fn work(self, mut connection: Option<Connection>, jobs: &Receiver<Job>) {
-        let mut full = false;
-        while let Ok(job) = jobs.recv() {
-            let usable = self.usable(&mut connection);
-            if let Ok(connection) = usable {
-                self.checkpointer.finish(connection);
-                if full {
-                    self.checkpointer.make_room(connection);
-                }
+/// The connection with everything around it. Whoever has it writes.
+#[derive(Debug)]
+struct Desk {
+    seat: Seat,
+    /// None after one had to be thrown away.
+    connection: Option<Connection>,
+    /// The last write found no room.
+    full: bool,
+}
+
+fn work(desk: &Mutex<Desk>, waiting: &AtomicUsize, jobs: &Receiver<Job>) {
+    while let Ok(job) = jobs.recv() {
+        // A panic in a commit leaves a transaction behind at worst, which the next use throws away.
+        let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever asked may have left; the work is done all the same.
+        match job {
+            Job::Commit { grant, batch, done } => {
+                let outcome = desk.commit(&grant, &batch);
+                drop(desk);
+                waiting.fetch_sub(1, Ordering::AcqRel);
+                let _ = done.send(outcome);
             }
-            // Whoever asked may have left; the work is done all the same.
-            match job {
-                Job::Commit { grant, batch, done } => {
-                    let outcome = match usable {
-                        Ok(connection) => self.commit(connection, &grant, &batch),
-                        Err(error) => CommitOutcome::Rejected(Rejection::Failed(error.to_string())),
-                    };
-                    full = outcome == CommitOutcome::Rejected(Rejection::Full);
-                    let _ = done.send(outcome);
-                }
-                Job::Acquire { partition, nonce, done } => {
-                    let grant = usable.and_then(|connection| {
-                        acquire(connection, partition, nonce).map_err(|error| self.error(&error))
-                    });
-                    let grant = grant.and_then(|grant| {
-                        let (partitions, asked) = (self.partitions, partition.0);
-                        grant.ok_or(StoreError::NoSuchPartition { partitions, asked })
-                    });
-                    full = matches!(grant, Err(StoreError::Full { .. }));
-                    let _ = done.send(grant);
-                }
+            Job::Acquire { partition, nonce, done } => {
+                let grant = desk.acquire(partition, nonce);
+                drop(desk);
+                waiting.fetch_sub(1, Ordering::AcqRel);
+                let _ = done.send(grant);
             }
         }
     }
+}
 
+impl Desk {
+    fn commit(&mut self, grant: &Grant, batch: &Batch) -> CommitOutcome {
+        let outcome = match self.prepare() {
+            Ok((seat, connection)) => seat.commit(connection, grant, batch),
+            Err(error) => CommitOutcome::Rejected(Rejection::Failed(error.to_string())),
+        };
+        self.full = outcome == CommitOutcome::Rejected(Rejection::Full);
+        outcome
+    }
+
+    fn acquire(&mut self, partition: PartitionId, nonce: u128) -> Result<Grant, StoreError> {
+        let grant = self.prepare().and_then(|(seat, connection)| {
+            let grant = acquire(connection, partition, nonce).map_err(|error| seat.error(&error))?;
+            let (partitions, asked) = (seat.partitions, partition.0);
+            grant.ok_or(StoreError::NoSuchPartition { partitions, asked })
+        });
+        self.full = matches!(grant, Err(StoreError::Full { .. }));
+        grant
+    }
+
+    /// A connection that can be written to, with what the checkpointer left to do done.
+    fn prepare(&mut self) -> Result<(&Seat, &Connection), StoreError> {
+        let Desk { seat, connection, full } = self;
+        let connection = seat.usable(connection)?;
+        seat.checkpointer.finish(connection);
+        if *full {
+            seat.checkpointer.make_room(connection);
+        }
+        Ok((seat, connection))
+    }
+}
+
+impl Seat {
     fn commit(&self, connection: &Connection, grant: &Grant, batch: &Batch) -> CommitOutcome {
         let outcome = commit(connection, self.clock.now(), grant, batch);
         if outcome == CommitOutcome::Committed {

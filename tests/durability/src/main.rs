@@ -10,7 +10,7 @@ use perdura_durability::{
 use perdura_engine::{Client, Engine, EngineError, EngineOptions};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
 use std::io::{BufRead, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -27,22 +27,28 @@ async fn main() {
     };
     say(&Reply { number: 0, outcome: Ok(Answer::Ready) });
     let mut asks = read_asks();
+    let client = Arc::new(Mutex::new(Some(engine.client())));
     let mut engine = Some(engine);
-    let client = engine.as_ref().map(Engine::client).expect("it has started");
     while let Some(Ask { number, command }) = asks.recv().await {
-        let client = client.clone();
+        let clients = client.clone();
         if matches!(command, Command::Shutdown)
             && let Some(engine) = engine.take()
         {
             tokio::spawn(async move {
                 engine.shutdown().await;
+                // The last one that holds the store: its file is closed with it.
+                clients.lock().expect("nobody panics with it").take();
                 say(&Reply { number, outcome: Ok(Answer::Done) });
             });
             continue;
         }
+        let client = client.lock().expect("nobody panics with it").clone();
         tokio::spawn(async move {
-            let outcome = answer(&client, command).await.map_err(|error| refusal(&error));
-            say(&Reply { number, outcome });
+            let outcome = match client {
+                Some(client) => answer(&client, command).await,
+                None => Err(EngineError::ShuttingDown),
+            };
+            say(&Reply { number, outcome: outcome.map_err(|error| refusal(&error)) });
         });
     }
 }

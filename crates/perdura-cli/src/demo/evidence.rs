@@ -2,6 +2,7 @@
 
 use super::Places;
 use super::file_path::FilePath;
+use super::pipeline::{archive_file, archive_files, archive_folder};
 use anyhow::Context;
 use perdura_core::history::EventKind;
 use perdura_sqlite::SqliteStore;
@@ -12,10 +13,18 @@ use std::collections::{BTreeMap, BTreeSet};
 pub async fn recorded(places: &Places) -> anyhow::Result<BTreeSet<FilePath>> {
     let store = SqliteStore::open_read_only(places.hub())?;
     let mut files = BTreeSet::new();
-    let mut query = InstanceQuery { name: Some("archive_folder".into()), ..InstanceQuery::default() };
+    for name in [archive_folder::NAME, archive_files::NAME] {
+        recorded_by(&store, name, &mut files).await?;
+    }
+    Ok(files)
+}
+
+/// Files whose completion instances of this orchestration have recorded.
+async fn recorded_by(store: &SqliteStore, name: &str, files: &mut BTreeSet<FilePath>) -> anyhow::Result<()> {
+    let mut query = InstanceQuery { name: Some(name.into()), ..InstanceQuery::default() };
     loop {
         let rows = store.query(query.clone(), 500).await?;
-        let Some(last) = rows.last() else { return Ok(files) };
+        let Some(last) = rows.last() else { return Ok(()) };
         query.after = Some(last.key);
         for row in rows {
             let mut scheduled = BTreeMap::new();
@@ -27,7 +36,7 @@ pub async fn recorded(places: &Places) -> anyhow::Result<BTreeSet<FilePath>> {
             }
             for event in events {
                 match event.kind {
-                    EventKind::TaskScheduled(task) if task.name == "archive_file" => {
+                    EventKind::TaskScheduled(task) if task.name == archive_file::NAME => {
                         scheduled.insert(task.id, task.input.unwrap_or_default());
                     }
                     EventKind::TaskCompleted(done) => {

@@ -1,7 +1,9 @@
 //! Paths in payloads. File names are bytes; they must come back as they went in.
 
+use crate::escape::escape;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -29,6 +31,23 @@ impl FilePath {
         match self {
             FilePath::Text(text) => text.into(),
             FilePath::Bytes(bytes) => OsString::from_vec(bytes.clone()).into(),
+        }
+    }
+
+    /// The path of something in this folder.
+    pub fn join(&self, name: &FilePath) -> FilePath {
+        FilePath::from(self.to_path().join(name.to_path()).as_path())
+    }
+}
+
+impl fmt::Display for FilePath {
+    /// For people: nothing in a name reaches the terminal as a command.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.to_path();
+        if path.as_os_str().is_empty() {
+            f.write_str(".")
+        } else {
+            f.write_str(&escape(&path.to_string_lossy()))
         }
     }
 }

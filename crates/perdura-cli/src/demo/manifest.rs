@@ -1,19 +1,20 @@
 //! `MANIFEST.sha256`, in the format that `sha256sum -c` reads. Folders write parts; at the end the parts become one.
 
 use super::Places;
-use super::files::{Archived, write_whole};
+use super::files::write_whole;
+use super::pipeline::Part;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 
 /// Writes the lines of some files of one folder. The same part is the same file, however often it is written.
-pub fn write_part(places: &Places, part: &str, files: &[Archived]) -> io::Result<()> {
+pub fn write_part(places: &Places, part: &Part) -> io::Result<()> {
     std::fs::create_dir_all(places.parts())?;
     let mut lines = Vec::new();
-    for file in files {
-        let path = places.dir.join(file.path.to_path());
-        lines.extend(line(&file.sha256, path.as_os_str().as_bytes()));
+    for (name, sha256) in &part.files {
+        let path = places.dir.join(part.folder.join(name).to_path());
+        lines.extend(line(sha256, path.as_os_str().as_bytes()));
     }
-    write_whole(places, &places.parts().join(part), |output| output.write_all(&lines))
+    write_whole(places, &places.parts().join(&part.name), |output| output.write_all(&lines))
 }
 
 /// Joins the parts to the manifest, in order of path. Says how many files it lists.

@@ -54,9 +54,16 @@ impl Places {
         let dir = options.dir.clone().unwrap_or_else(|| ".".into());
         let dir = dir.canonicalize().with_context(|| format!("the directory {}", dir.display()))?;
         anyhow::ensure!(dir.is_dir(), "{} is not a directory", dir.display());
-        std::fs::create_dir_all(options.out.join(".perdura"))
-            .with_context(|| format!("the output directory {}", options.out.display()))?;
-        let out = options.out.canonicalize()?;
+        let named = || format!("the output directory {}", options.out.display());
+        std::fs::create_dir_all(&options.out).with_context(named)?;
+        let out = options.out.canonicalize().with_context(named)?;
+        anyhow::ensure!(
+            !dir.starts_with(&out),
+            "{} is inside the output directory {}; name another one with --out",
+            dir.display(),
+            out.display()
+        );
+        std::fs::create_dir_all(out.join(".perdura")).with_context(named)?;
         let left_out =
             if options.dir.is_none() { LEFT_OUT_BY_DEFAULT.map(String::from).into() } else { Vec::new() };
         Ok(Places { dir, out, left_out })
@@ -64,6 +71,11 @@ impl Places {
 
     fn hub(&self) -> PathBuf {
         self.out.join(".perdura/hub.db")
+    }
+
+    /// All folders, a line each.
+    fn folders(&self) -> PathBuf {
+        self.out.join(".perdura/folders")
     }
 
     /// A line for each run of the activity that archives a file.

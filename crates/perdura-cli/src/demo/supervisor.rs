@@ -4,23 +4,30 @@ use super::file_path::FilePath;
 use super::pipeline::Summary;
 use super::progress::{Bar, Line};
 use super::{Options, Places, evidence, files};
+use crate::escape::escape;
 use anyhow::{Context, bail};
 use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
+use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 pub async fn run(options: &Options, places: &Places) -> anyhow::Result<ExitCode> {
+    let _lock = lock(places)?;
     clear(places)?;
-    let total = count_files(places);
-    println!("archiving {total} files of {} to {}", places.dir.display(), places.out.display());
+    let (total, special) = count_files(places);
+    println!("archiving {total} files of {} to {}", shown(&places.dir), shown(&places.out));
+    if special > 0 {
+        println!("left out: {special} links, devices, pipes or sockets");
+    }
     let began = Instant::now();
     let mut bar = Bar::new(total);
     let mut killed = None;
     // Of a single file there is no half.
     if !options.no_kill && total > 1 {
-        let mut first = spawn(options, Some(total / 2))?;
+        let (mut first, _leash) = spawn(options, Some(total / 2))?;
         match follow(&mut first, &mut bar, 0).await? {
             Told::Finished(summary) => {
                 println!("so few files could be read that half of them were never done: nothing was killed");
@@ -29,7 +36,7 @@ pub async fn run(options: &Options, places: &Places) -> anyhow::Result<ExitCode>
             Told::HalfWay => killed = Some(kill(first, places, total, &bar).await?),
         }
     }
-    let mut last = spawn(options, None)?;
+    let (mut last, _leash) = spawn(options, None)?;
     let process = last.id().unwrap_or_default();
     let already = killed.as_ref().map_or(0, |recorded| recorded.len() as u64);
     let Told::Finished(summary) = follow(&mut last, &mut bar, already).await? else {
@@ -59,6 +66,19 @@ async fn kill(
     Ok(recorded)
 }
 
+/// Two runs must not write to one place.
+fn lock(places: &Places) -> anyhow::Result<File> {
+    let path = places.out.join(".perdura-lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        bail!(
+            "another demo is writing to {}; wait for it, or name another place with --out",
+            shown(&places.out)
+        );
+    }
+    Ok(file)
+}
+
 /// Removes what an earlier run left for its own use. Copies are overwritten, not removed.
 fn clear(places: &Places) -> anyhow::Result<()> {
     let own = places.out.join(".perdura");
@@ -67,13 +87,21 @@ fn clear(places: &Places) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn count_files(places: &Places) -> u64 {
-    let in_folder =
-        |folder: &FilePath| files::files(places, &folder.to_path()).map_or(0, |files| files.len() as u64);
-    files::folders(places).iter().map(in_folder).sum()
+/// How many files there are, and how many things that are neither file nor folder.
+fn count_files(places: &Places) -> (u64, u64) {
+    let in_folder = |folder: &FilePath| {
+        files::files(places, &folder.to_path())
+            .map_or((0, 0), |found| (found.names.len() as u64, found.special))
+    };
+    files::folders(places).iter().map(in_folder).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 
-fn spawn(options: &Options, hold_at: Option<u64>) -> anyhow::Result<Child> {
+fn shown(path: &Path) -> FilePath {
+    FilePath::from(path)
+}
+
+/// Starts the pipeline's process, which ends when the other end of its standard input does: it never outlives this one.
+fn spawn(options: &Options, hold_at: Option<u64>) -> anyhow::Result<(Child, ChildStdin)> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["demo", "--worker"]).arg("--out").arg(&options.out);
     if let Some(dir) = &options.dir {
@@ -82,7 +110,9 @@ fn spawn(options: &Options, hold_at: Option<u64>) -> anyhow::Result<Child> {
     if let Some(hold_at) = hold_at {
         command.args(["--hold-at", &hold_at.to_string()]);
     }
-    Ok(command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?)
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let leash = child.stdin.take().context("the input of the pipeline's process")?;
+    Ok((child, leash))
 }
 
 /// What the pipeline's process told last.
@@ -130,13 +160,13 @@ fn report(
         );
     }
     for file in &summary.unreadable {
-        println!("not archived: {file}");
+        println!("not archived: {}", escape(file));
     }
     let unnamed = summary.unreadable_count - summary.unreadable.len() as u64;
     if unnamed > 0 {
         println!("… and {unnamed} more");
     }
-    println!("check it: sha256sum --quiet -c {}", places.manifest().display());
+    println!("check it: sha256sum --quiet -c {}", shown(&places.manifest()));
     let good = repeated == 0 && summary.unreadable_count == 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

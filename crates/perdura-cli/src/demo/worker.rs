@@ -3,8 +3,8 @@
 use super::Places;
 use super::file_path::FilePath;
 use super::pipeline::{
-    archive_directory, archive_file, archive_folder, list_files, list_folders, write_manifest,
-    write_manifest_part,
+    Progress, archive_directory, archive_file, archive_files, archive_folder, list_files, list_folders,
+    some_folders, write_manifest, write_manifest_part,
 };
 use super::progress::Line;
 use perdura::{Engine, OnExisting, ReusePolicy};
@@ -50,8 +50,17 @@ impl Shared {
     }
 }
 
+/// Ends this process when its supervisor is gone, however that ended.
+fn end_with_supervisor() {
+    std::thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(1);
+    });
+}
+
 /// Runs the pipeline to its end. What an earlier process had recorded is not run again.
 pub async fn run(places: &Places, hold_at: Option<u64>) -> anyhow::Result<ExitCode> {
+    end_with_supervisor();
     let runs = OpenOptions::new().create(true).append(true).open(places.runs())?;
     let (done_changed, mut progress) = watch::channel(0);
     let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -59,7 +68,9 @@ pub async fn run(places: &Places, hold_at: Option<u64>) -> anyhow::Result<ExitCo
     let engine = Engine::sqlite(places.hub())
         .register(archive_directory)
         .register(archive_folder)
+        .register(archive_files)
         .register(list_folders)
+        .register(some_folders)
         .register(list_files)
         .register(archive_file)
         .register(write_manifest_part)
@@ -74,7 +85,7 @@ pub async fn run(places: &Places, hold_at: Option<u64>) -> anyhow::Result<ExitCo
         }
     });
     let reuse = ReusePolicy::USE_EXISTING.when_terminal(OnExisting::Replace);
-    let started = engine.start(archive_directory, ()).id(INSTANCE).reuse(reuse).await?;
+    let started = engine.start(archive_directory, Progress::default()).id(INSTANCE).reuse(reuse).await?;
     let summary = started.wait().await?;
     Line::Finished(Box::new(summary)).print();
     engine.shutdown().await;

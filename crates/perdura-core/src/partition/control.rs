@@ -301,9 +301,13 @@ impl Partition {
         if !status.is_terminal() {
             return Err(RequestError::NotEnded { id, status });
         }
-        self.open.purge.push(key);
-        self.purged.insert(id, self.open_batch());
+        self.purge_row(id, key);
         self.remove(key);
         Ok(())
+    }
+
+    pub(super) fn purge_row(&mut self, id: InstanceId, key: InstanceKey) {
+        self.open.purge.push(key);
+        self.purged.insert(id, self.open_batch());
     }
 }

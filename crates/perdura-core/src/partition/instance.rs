@@ -86,6 +86,8 @@ pub(super) struct Instance {
     pub(super) touched: bool,
     /// A history is being read for it.
     pub(super) reading: bool,
+    /// How many events the store held when it was asked: fewer are damage.
+    pub(super) history_asked: u64,
     /// Continue-as-new turns since a time, to hold back a tight loop.
     pub(super) renewals: (Timestamp, u32),
 }
@@ -112,6 +114,7 @@ impl Instance {
             turns_in_batch: (0, 0),
             touched: true,
             reading: false,
+            history_asked: 0,
             renewals: (Timestamp(0), 0),
         }
     }

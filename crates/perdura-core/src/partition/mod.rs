@@ -88,7 +88,7 @@ pub struct Partition {
     /// Ids that were purged by a batch that is not committed.
     purged: BTreeMap<InstanceId, u64>,
     /// Rows that cannot be read, by id.
-    damaged: BTreeMap<InstanceId, String>,
+    damaged: BTreeMap<InstanceId, DamagedRow>,
     /// Executions that the runner may drop.
     forgotten: Vec<InstanceKey>,
     open: commit::Open,
@@ -105,11 +105,18 @@ enum Parked {
     Message(Message, Option<EnvelopeId>),
 }
 
+/// A row that cannot be read.
+#[derive(Clone, Debug)]
+struct DamagedRow {
+    key: InstanceKey,
+    what: String,
+}
+
 /// How an id stands.
 enum Presence {
     Resident(InstanceKey),
     Absent,
-    Damaged(String),
+    Damaged(DamagedRow),
     /// The store must be asked; what waits has to be parked.
     Unknown,
 }
@@ -156,10 +163,7 @@ impl Partition {
         match self.presence(request.id(), fresh) {
             Presence::Resident(key) => self.apply_request(token, request, Some(key)),
             Presence::Absent => self.apply_request(token, request, None),
-            Presence::Damaged(what) => {
-                let id = request.id().clone();
-                self.reply(token, Err(RequestError::Damaged { id, what }));
-            }
+            Presence::Damaged(row) => self.request_of_damaged(token, &request, row),
             Presence::Unknown => self.park(request.id().clone(), Parked::Request(token, request)),
         }
         self.settle();

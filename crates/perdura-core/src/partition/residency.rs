@@ -1,9 +1,10 @@
 //! Which instances are in memory: they come when they are needed and leave when nothing is at hand.
 
 use super::instance::Instance;
-use super::request::RequestError;
+use super::request::{ReplyToken, Request, RequestError, Response};
 use super::wakes::Wake;
-use super::{Bug, InstanceRow, Need, Parked, Partition, Presence};
+use super::{Bug, DamagedRow, InstanceRow, Need, Parked, Partition, Presence};
+use crate::failure::{Failure, kind};
 use crate::history::{Event, EventKind};
 use crate::id::{InstanceId, InstanceKey};
 use crate::orchestration::Turn;
@@ -46,8 +47,8 @@ impl Partition {
             let key = self.ids.get(id).copied();
             let damaged = self.damaged.get(id).cloned();
             match (parked, damaged) {
-                (Parked::Request(token, _), Some(what)) => {
-                    self.reply(token, Err(RequestError::Damaged { id: id.clone(), what }));
+                (Parked::Request(token, request), Some(row)) => {
+                    self.request_of_damaged(token, &request, row);
                 }
                 (Parked::Message(message, envelope), Some(_)) => self.keep_for_damaged(message, envelope),
                 (Parked::Request(token, request), None) => self.apply_request(token, request, key),
@@ -84,9 +85,21 @@ impl Partition {
         if !self.waits_for_history(key, generation, branch) {
             return None;
         }
+        let instance = self.instances.get_mut(&key)?;
+        let (length, tail) = (events.len() as u64, instance.record.tail);
+        if length < instance.history_asked || length > tail {
+            let what = format!("it has {length} events, the instance says {tail}");
+            self.history_damaged((key, generation, branch), &what, now);
+            return None;
+        }
+        instance.reading = false;
+        if self.parked_turns.get(&key).is_some_and(|turn| length < turn.from) {
+            // The turn came after the question.
+            self.want_history(key);
+            return None;
+        }
         let turn = self.parked_turns.remove(&key);
         let instance = self.instances.get_mut(&key)?;
-        instance.reading = false;
         let mut tasks = Vec::new();
         for event in events {
             match &event.kind {
@@ -113,22 +126,50 @@ impl Partition {
         turn
     }
 
-    /// The history of an instance cannot be read: it is left alone from here on.
+    /// The history of an instance cannot be read: it is left alone from here on. Nothing may be appended to what is
+    /// stored of it, since the store would refuse that, and with it the batch of everybody.
     pub fn history_damaged(&mut self, (key, generation, branch): HistoryName, what: &str, now: Timestamp) {
         self.advance(now);
         if !self.waits_for_history(key, generation, branch) {
             return;
         }
         let turn = self.parked_turns.remove(&key);
-        if let Some(instance) = self.instances.get_mut(&key) {
-            instance.reading = false;
-            let reason =
-                format!("its history cannot be read ({what}); restore the hub from a backup, or purge it");
-            match turn {
-                Some(turn) => self.finish_turn(turn, crate::orchestration::TurnOutcome::CannotRun(reason)),
-                None => self.block(key, reason, None),
-            }
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        instance.reading = false;
+        let id = instance.id.clone();
+        let waiters = std::mem::take(&mut instance.waiters);
+        let what = format!("its history cannot be read ({what})");
+        self.damaged.insert(id.clone(), DamagedRow { key, what: what.clone() });
+        for waiter in waiters {
+            self.reply(waiter.token, Err(RequestError::Damaged { id: id.clone(), what: what.clone() }));
         }
+        let reason = format!("{what}; restore the hub from a backup, or purge it");
+        match turn {
+            Some(turn) => self.finish_turn(turn, crate::orchestration::TurnOutcome::CannotRun(reason)),
+            None => self.block(key, reason, None),
+        }
+    }
+
+    /// Nothing can be done with an instance that cannot be read, but to remove it.
+    pub(super) fn request_of_damaged(&mut self, token: ReplyToken, request: &Request, row: DamagedRow) {
+        let id = request.id().clone();
+        let answer = if let Request::Purge { .. } = request {
+            self.damaged.remove(&id);
+            self.drop_outstanding(row.key);
+            let instance = self.instances.get_mut(&row.key);
+            let parents = instance.map(|instance| std::mem::take(&mut instance.record.parents));
+            for parent in parents.unwrap_or_default() {
+                let what = format!("child {id:?} was damaged, and was purged: {}", row.what);
+                let failure = Failure::new(kind::DAMAGED, what).non_retryable();
+                self.answer_parent(parent, None, Some(failure));
+            }
+            self.purge_row(id, row.key);
+            self.remove(row.key);
+            Ok(Response::Done)
+        } else {
+            Err(RequestError::Damaged { id, what: row.what })
+        };
+        self.reply(token, answer);
     }
 
     fn waits_for_history(&self, key: InstanceKey, generation: u32, branch: u32) -> bool {
@@ -148,14 +189,14 @@ impl Partition {
 
     /// How `id` stands. If it is not known, whoever asks has to park what waits for it.
     pub(super) fn presence(&mut self, id: &InstanceId, fresh: bool) -> Presence {
+        if let Some(row) = self.damaged.get(id) {
+            return Presence::Damaged(row.clone());
+        }
         if let Some(key) = self.ids.get(id) {
             if let Some(instance) = self.instances.get_mut(key) {
                 instance.touched = true;
             }
             return Presence::Resident(*key);
-        }
-        if let Some(what) = self.damaged.get(id) {
-            return Presence::Damaged(what.clone());
         }
         if fresh || self.purged.contains_key(id) || self.planted(Bug::StartWithoutLook) {
             return Presence::Absent;
@@ -186,7 +227,7 @@ impl Partition {
                 true
             }
             Err(damage) => {
-                self.damaged.insert(row.id, damage.to_string());
+                self.damaged.insert(row.id, DamagedRow { key: row.key, what: damage.to_string() });
                 false
             }
         }
@@ -234,12 +275,13 @@ impl Partition {
     }
 
     pub(super) fn ask_for_histories(&mut self) {
-        let (instances, committed, needs) = (&self.instances, self.batches_committed, &mut self.needs);
+        let (instances, committed, needs) = (&mut self.instances, self.batches_committed, &mut self.needs);
         self.history_wanted.retain(|key| {
-            let Some(instance) = instances.get(key) else { return false };
+            let Some(instance) = instances.get_mut(key) else { return false };
             let committed = instance.unwritten.is_empty() && instance.last_batch <= committed;
             if committed {
                 let (generation, branch) = (instance.record.generation, instance.record.branch);
+                instance.history_asked = instance.record.tail;
                 needs.push(Need::History { key: *key, generation, branch });
             }
             !committed

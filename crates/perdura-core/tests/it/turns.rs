@@ -3,6 +3,7 @@
 use crate::bed::*;
 use perdura_core::history::EventRaised;
 use perdura_core::orchestration::{ContinueAsNew, Decision};
+use perdura_core::partition::{Request, RequestError};
 use perdura_core::{Status, Timestamp};
 
 #[test]
@@ -74,4 +75,39 @@ fn an_orchestration_that_nobody_runs_is_blocked_and_goes_on_after_a_deploy() {
     bed.crash();
     assert_eq!(bed.status("x"), Status::Completed);
     assert_eq!(bed.record("x").block, None);
+}
+
+#[test]
+fn a_history_that_lacks_events_is_damage_and_is_not_run() {
+    for kept in 0..3 {
+        let mut bed = Bed::new();
+        bed.script("waits", |turn| if turn.from == 0 { vec![task(0, "a")] } else { vec![complete()] });
+        bed.start("x", "waits");
+        let history = bed.history.values_mut().next().unwrap();
+        assert!(history.len() >= 3, "{history:?}");
+        history.truncate(kept);
+        bed.crash();
+        assert!(bed.started.is_empty(), "a task of an instance without its history was handed out");
+        let block = bed.record("x").block.unwrap();
+        assert!(block.reason.contains(&format!("it has {kept} events, the instance says 3")), "{block:?}");
+        // Its history does not end where the instance says, so the store would refuse whatever is appended.
+        let terminate = Request::Terminate { id: id("x"), reason: String::new(), recurse: true };
+        assert!(matches!(bed.call(terminate), Err(RequestError::Damaged { .. })));
+        bed.call(Request::Purge { id: id("x") }).unwrap();
+        assert!(bed.rows.is_empty());
+    }
+}
+
+#[test]
+fn a_damaged_instance_can_be_purged_and_its_id_is_free_again() {
+    let mut bed = Bed::new();
+    bed.script("seq", |_| vec![complete()]);
+    bed.start("x", "seq");
+    let row = bed.rows.values_mut().next().unwrap();
+    row.record = row.record.slice(..10);
+    bed.crash();
+    assert!(matches!(bed.call(raise("x", "e")), Err(RequestError::Damaged { .. })));
+    bed.call(Request::Purge { id: id("x") }).unwrap();
+    bed.start("x", "seq");
+    assert_eq!((bed.rows.len(), bed.status("x")), (1, Status::Completed));
 }

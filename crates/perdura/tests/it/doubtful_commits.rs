@@ -188,7 +188,8 @@ async fn an_event_of_unknown_fate_is_reported_and_not_sent_twice() {
         let store = Doubtful::new(&[]);
         let engine = store.engine().await;
         engine.start(twice, ()).id("x").await.unwrap().wait().await.unwrap();
-        engine.start(twice, ()).id("y").at(Timestamp(store.now().0 + 3_600_000)).await.unwrap();
+        let later = Timestamp(store.now().0 + 3_600_000);
+        let _ = engine.start(twice, ()).id("y").at(later).await.unwrap();
         store.fates.lock().unwrap().push_back(fate);
         let error = engine.instance("y").raise("e", &1).await.unwrap_err();
         assert!(matches!(error, ClientError::Engine(EngineError::OutcomeUnknown { .. })), "{error}");

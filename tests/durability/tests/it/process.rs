@@ -5,7 +5,8 @@ use perdura_durability::{
 };
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes that works.
@@ -16,6 +17,8 @@ pub(crate) struct Load {
     process: Child,
     input: Option<ChildStdin>,
     replies: Receiver<Reply>,
+    /// Ends with what the process has said of panics.
+    panics: Option<JoinHandle<String>>,
     early: Vec<Reply>,
     next: u64,
 }
@@ -28,6 +31,7 @@ impl Load {
             .arg(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let input = process.stdin.take();
@@ -41,7 +45,13 @@ impl Load {
                 }
             }
         });
-        Load { process, input, replies, early: Vec::new(), next: 1 }
+        let errors = BufReader::new(process.stderr.take().unwrap());
+        let panics = std::thread::spawn(move || {
+            let lines = errors.lines().map_while(Result::ok).inspect(|line| eprintln!("{line}"));
+            lines.skip_while(|line| !line.contains("panicked at")).take(2).collect::<Vec<_>>().join("\n")
+        });
+        let panics = Some(panics);
+        Load { process, input, replies, panics, early: Vec::new(), next: 1 }
     }
 
     /// Starts the process and waits until its engine runs.
@@ -92,16 +102,14 @@ impl Load {
 
     /// The next reply, whatever it answers; `None` when the time has come, or the process has ended.
     pub(crate) fn reply_before(&mut self, until: Instant) -> Option<Reply> {
-        match self.replies.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(reply) => Some(reply),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-        }
+        self.replies.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
     }
 
     /// Kills it by SIGKILL. What it said before that counts.
     pub(crate) fn kill(mut self) -> Vec<Reply> {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+        self.has_not_panicked();
         std::mem::take(&mut self.early).into_iter().chain(self.replies.iter()).collect()
     }
 
@@ -117,6 +125,13 @@ impl Load {
         assert_eq!(self.ask(Command::Shutdown), Ok(Answer::Done));
         drop(self.input.take());
         assert!(self.process.wait().unwrap().success());
+        self.has_not_panicked();
+    }
+
+    /// The engine outlives its panics, so somebody has to look.
+    fn has_not_panicked(&mut self) {
+        let panics = self.panics.take().unwrap().join().unwrap();
+        assert!(panics.is_empty(), "{panics}");
     }
 }
 

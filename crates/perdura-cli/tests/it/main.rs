@@ -1,0 +1,7 @@
+//! The `perdura` command as its users run it.
+#![allow(clippy::unwrap_used)]
+
+mod demo;
+mod demo_input;
+mod inspect;
+mod perdura;
