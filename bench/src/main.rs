@@ -1,8 +1,10 @@
-//! Benchmarks of Perdura: `cargo run --release -p perdura-bench -- WORKLOAD --concurrency C [--count N] [--seconds S]
-//! [--store URL] [--json]`, with the workloads of `perdura_benchkit` and those that only this engine has:
+//! Benchmarks of Perdura.
 //!
-//! - `w8`: killed with 1,000 in flight; how long until all run again, and until all are done. With `--count N`, the file
-//!   holds N completed instances besides.
+//! `cargo run --release -p perdura-bench -- WORKLOAD [--concurrency C] [--count N] [--seconds S] [--store URL] [--json]`
+//! runs a workload of `perdura_benchkit`, or one of those that only this engine has:
+//!
+//! - `w8`: killed with 1,000 in flight; how long until all run again, and until all are done. With `--count N`, the
+//!   file holds N completed instances besides.
 //! - `hub`: W1 in an empty hub, and in one where 100,000 instances wait (`--count` says how many).
 //! - `load`: fills a file with completed instances (`--count` says how many).
 

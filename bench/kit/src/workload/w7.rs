@@ -53,5 +53,10 @@ pub async fn start_waiting<P: Peer>(peer: &Arc<P>, count: u64) -> Value {
     let all = meter.seconds();
     // The turn that registered the last wait commits.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    json!({ "count": count, "start_errors": errors, "start_acknowledged_s": round(acknowledged), "all_waiting_s": round(all) })
+    json!({
+        "count": count,
+        "start_errors": errors,
+        "start_acknowledged_s": round(acknowledged),
+        "all_waiting_s": round(all),
+    })
 }
