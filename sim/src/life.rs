@@ -1,6 +1,7 @@
 //! The driver of a partition: the synchronous twin of the engine's processor thread. One life of the processor lasts as
 //! long as its grant; after any outcome of a commit but «committed» its memory is dropped.
 
+use crate::invariants::Group;
 use crate::options::PlantedBug;
 use crate::random::Random;
 use crate::report::Fault;
@@ -10,8 +11,8 @@ use bytes::Bytes;
 use perdura_core::history::{Damaged, Event as HistoryEvent};
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
 use perdura_core::partition::{
-    Batch, Bug, Effect, Envelope, HistoryName, HistoryRow, InstanceRow, Need, Partition, PartitionConfig,
-    ReplyToken, Request, TaskRef,
+    Batch, Bug, Effect, Envelope, EnvelopeId, HistoryName, HistoryRow, InstanceRow, Need, Partition,
+    PartitionConfig, ReplyToken, Request, TaskRef,
 };
 use perdura_core::{Failure, InstanceId, InstanceKey, PartitionId, Timestamp};
 use perdura_store::{CommitOutcome, Grant, Lookup, Rejection};
@@ -19,6 +20,8 @@ use perdura_store::{CommitOutcome, Grant, Lookup, Rejection};
 /// Wait before the second attempt to take a grant, in ms; it doubles up to the maximum.
 const RETRY_WAIT: u64 = 50;
 const RETRY_WAIT_MAX: u64 = 5_000;
+/// Rounds of turns and reads at one moment that are not a loop.
+const SETTLES_MAX: u32 = 10_000;
 
 /// What comes to a processor from outside.
 #[derive(Debug)]
@@ -261,12 +264,19 @@ impl World {
 
     /// Runs turns and begins reads until nothing more can be done without waiting.
     fn settle(&mut self, post: Post) -> Result<(), String> {
-        loop {
+        for _ in 0..SETTLES_MAX {
             let Some(life) = self.life(post) else { return Ok(()) };
             for key in life.partition.forgotten() {
                 life.runner.forget(key);
             }
+            let mut turns = 0;
             while let Some(turn) = life.partition.next_turn() {
+                turns += 1;
+                if turns > SETTLES_MAX {
+                    let endless = Err(format!("turns never end: {turn:?}"));
+                    self.checker.check(Group::Liveness, endless);
+                    return Ok(());
+                }
                 life.run_turn(turn);
                 for key in life.partition.forgotten() {
                     life.runner.forget(key);
@@ -301,6 +311,9 @@ impl World {
                 }
             }
         }
+        let endless = Err(format!("{post:?} reads and reads within one round"));
+        self.checker.check(Group::Liveness, endless);
+        Ok(())
     }
 
     /// Begins a read. The store is looked at now or when the answer arrives.
@@ -380,8 +393,10 @@ impl World {
     }
 
     pub(crate) fn bell(&mut self, partition: u16) {
-        let post = self.owner(PartitionId(partition));
-        self.read_messages(post);
+        // Whoever believes that the partition is his own: only one of them is right, but nobody knows which.
+        for node in 0..self.plan.nodes {
+            self.read_messages(Post { node, partition });
+        }
     }
 
     /// One read of messages at a time: what an earlier one brings may have been dealt with since.
@@ -499,8 +514,15 @@ impl World {
         }
     }
 
-    fn perform_commit(&mut self, grant: &Grant, batch: Batch) -> CommitOutcome {
+    fn perform_commit(&mut self, grant: &Grant, mut batch: Batch) -> CommitOutcome {
         let keys = crate::invariants::keys_of(&batch);
+        if self.fault(Fault::CommitTorn, self.plan.faults.commit_torn) {
+            // What cannot be consumed is found when the rows are written: everything must be taken back.
+            batch.consumed.push(EnvelopeId { from: grant.partition, number: u64::MAX });
+            let outcome = self.store.commit_now(grant, batch);
+            self.checker.compare_batch(&keys, &self.store);
+            return outcome;
+        }
         let outcome = self.store.commit_now(grant, batch.clone());
         let now = self.store_now();
         let clocks_agree = self.plan.faults.clock_skew == 0;

@@ -110,7 +110,8 @@ impl Judge<'_> {
             (Step::Child(_), CHILD) => {
                 let length = reader.u16().ok_or("no length")?;
                 let output = reader.bytes(usize::from(length)).ok_or("a short output")?;
-                self.completed(output)
+                let child = Judge { was_canceled: self.may_cancel, ..*self };
+                child.completed(output)
             }
             (Step::Wait { .. }, EVENT) => reader.u64().map(EventSalt).map(|_| ()).ok_or("no event".into()),
             (Step::Wait { timeout_ms: Some(_), .. }, NO_EVENT) => Ok(()),

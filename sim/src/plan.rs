@@ -55,6 +55,8 @@ pub struct Faults {
     pub commit_fails: u32,
     /// A commit is written, its answer is lost.
     pub commit_reply_lost: u32,
+    /// A commit fails half-way and is taken back.
+    pub commit_torn: u32,
     /// A commit takes long, perhaps beyond a takeover.
     pub commit_slow: u32,
     /// The store is full for a while.
@@ -155,6 +157,7 @@ impl Faults {
         faults.takeover = some(350, 400);
         faults.commit_fails = some(250, 100);
         faults.commit_reply_lost = some(350, 150);
+        faults.commit_torn = some(150, 60);
         faults.commit_slow = some(250, 100);
         faults.full = some(120, 100);
         faults.unavailable = some(150, 150);

@@ -21,6 +21,8 @@ pub enum Fault {
     CommitFails,
     /// A commit's answer was lost.
     CommitReplyLost,
+    /// A commit failed half-way and was taken back.
+    CommitTorn,
     /// A commit took long.
     CommitSlow,
     /// The store was full.
@@ -49,13 +51,14 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 18] = [
+    pub const ALL: [Fault; 19] = [
         Fault::Crash,
         Fault::CrashAll,
         Fault::Pause,
         Fault::Takeover,
         Fault::CommitFails,
         Fault::CommitReplyLost,
+        Fault::CommitTorn,
         Fault::CommitSlow,
         Fault::Full,
         Fault::Unavailable,
@@ -80,6 +83,7 @@ impl Fault {
             Fault::Takeover => "partition is taken over",
             Fault::CommitFails => "commit fails",
             Fault::CommitReplyLost => "commit is written, answer lost",
+            Fault::CommitTorn => "commit fails half-way",
             Fault::CommitSlow => "commit is slow",
             Fault::Full => "store is full",
             Fault::Unavailable => "store is away",

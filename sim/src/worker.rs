@@ -53,7 +53,12 @@ impl World {
             }
             _ => Ok(Some(task_output(input, start.task.delivery))),
         };
-        let post = self.owner(start.task.key.partition());
+        // A worker answers to its own process. One that has outlived it, or whose process lost the partition, is heard by
+        // the next owner.
+        let partition = start.task.key.partition();
+        let home = Post { node, partition: partition.0 };
+        let lives = self.holdings.get(&home).is_some_and(|holding| holding.life.is_some());
+        let post = if lives { home } else { self.owner(partition) };
         self.after(0, Event::Input(post, Input::TaskDone(start.task, result)));
     }
 }

@@ -21,6 +21,8 @@ use std::rc::Rc;
 const EPOCH: i64 = 1_000_000;
 /// Longest time from the end of faults to rest, in ms.
 const REST_WITHIN: u64 = 900_000;
+/// Events of a world that does not go round in circles.
+const EVENTS_MAX: u64 = 200_000;
 
 /// A place where a partition can live: a node, and a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -234,6 +236,10 @@ impl World {
             self.stats.events += 1;
             self.set_clock();
             self.happen(next.event);
+            if self.stats.events > EVENTS_MAX {
+                let endless = format!("{} events, and no end", self.stats.events);
+                self.checker.check(crate::invariants::Group::Liveness, Err(endless));
+            }
             if self.checker.violation.is_some() || self.is_over {
                 break;
             }

@@ -13,7 +13,7 @@ use perdura_core::{Failure, Limits, check_name, check_text};
 use perdura_engine::{ActivityHost, ActivityTask, OrchestrationHost};
 use perdura_store::BoxFuture;
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -175,9 +175,13 @@ impl Registry {
     {
         let named = name.to_owned();
         let start: StartCode = Arc::new(move |ctx, input| {
-            let input = read(input, || format!("input of orchestration {named:?}"));
-            let running = input.map(|input| run(ctx, input));
-            Box::pin(async move { running?.await?.to_payload() })
+            let input = match read(input, || format!("input of orchestration {named:?}")) {
+                Ok(input) => input,
+                Err(error) => return Box::pin(ready(Err(error))),
+            };
+            // Polled by hand: an async block around it would keep room for it twice, for as long as it waits.
+            let mut running = Box::pin(run(ctx, input));
+            Box::pin(poll_fn(move |cx| running.as_mut().poll(cx).map(|output| output?.to_payload())))
         });
         Arc::make_mut(&mut self.orchestrations).insert("orchestration", name, version, start);
     }

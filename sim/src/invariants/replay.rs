@@ -61,6 +61,10 @@ fn follow(seen: &mut Seen, shadow: &RefCell<Code>, mut events: &[Event]) -> Resu
         }
         let taken = 1 + events[1..].iter().take_while(|event| is_incoming(&event.kind)).count();
         let (turn, rest) = events.split_at(taken);
+        // What waited when an end by force came is recorded as if the last turn had taken it.
+        if matches!(rest.first().map(|e| &e.kind), Some(EventKind::ExecutionTerminated(_))) {
+            return Ok(false);
+        }
         code.accept(turn).map_err(|mismatch| format!("{seen:?}: {mismatch}"))?;
         let result = code.take_result();
         if let Some(status) = result.custom_status {

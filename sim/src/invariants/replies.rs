@@ -85,13 +85,14 @@ impl Checker {
     /// Whether the id has a later generation, or its instance was purged.
     fn has_moved_on(&self, id: &InstanceId, generation: u32) -> bool {
         let later = self.mirror.by_id(id).is_some_and(|seen| seen.record.generation > generation);
-        later || self.starts.was_purged(id)
+        // One that was purged by the very batch that made it was never seen.
+        later || self.starts.purge_was_asked(id)
     }
 
     /// An acknowledged event is there, unless its instance has ended or was replaced or purged.
     fn raised(&self, id: &InstanceId, salt: Option<EventSalt>) -> Result<(), String> {
         let (Some(seen), Some(salt)) = (self.mirror.by_id(id), salt) else {
-            return if self.starts.was_purged(id) {
+            return if self.starts.purge_was_asked(id) {
                 Ok(())
             } else {
                 Err(format!("an event for {id:?} was acknowledged, which does not exist"))
@@ -101,7 +102,7 @@ impl Checker {
         let told = seen.row.status.is_terminal()
             || super::events::held(seen).contains(&salt)
             || seen.record.start_generation > 1
-            || self.starts.was_purged(id);
+            || self.starts.purge_was_asked(id);
         if told {
             Ok(())
         } else {

@@ -21,12 +21,11 @@ pub(super) struct Starts {
     /// Which start heard that it made this execution.
     answered: BTreeMap<u128, StartSalt>,
     purge_asked: BTreeSet<InstanceId>,
-    purged: BTreeSet<InstanceId>,
 }
 
 impl Starts {
-    pub(super) fn was_purged(&self, id: &InstanceId) -> bool {
-        self.purged.contains(id)
+    pub(super) fn purge_was_asked(&self, id: &InstanceId) -> bool {
+        self.purge_asked.contains(id)
     }
 
     pub(super) fn is_known(&self, execution: &Bytes) -> bool {
@@ -82,22 +81,21 @@ impl Checker {
             }
         }
         let Some(before) = change.before else { return Ok(()) };
-        if before.row.status.is_terminal() {
-            let own_attempt = after.record.parents.iter().any(|new| {
-                before.record.parents.iter().any(|old| {
-                    let mut old = old.clone();
-                    old.attempt = new.attempt;
-                    old == *new
-                })
-            });
-            let allowed = policy.on(before.row.status) == OnExisting::Replace || own_attempt;
-            // Several starts may have followed each other within one batch.
-            let several = after.record.start_generation > before.record.start_generation + 1
-                || after.record.start_generation > before.record.generation + 1;
-            if !allowed && !several {
-                return Err(format!("{after:?}: {:?} replaced {before:?} against its policy", input.start));
-            }
-        } else if !Status::ALL.iter().any(|status| policy.on(*status) == OnExisting::Replace) {
+        // Only the last of several starts within one batch is seen.
+        let several = after.record.start_generation > before.record.generation + 1;
+        let own_attempt = after.record.parents.iter().any(|new| {
+            before.record.parents.iter().any(|old| {
+                let mut old = old.clone();
+                old.attempt = new.attempt;
+                old == *new
+            })
+        });
+        let may_replace = match before.row.status {
+            ended if ended.is_terminal() => policy.on(ended) == OnExisting::Replace,
+            // It may have ended within the batch.
+            _ => Status::ALL.iter().any(|status| policy.on(*status) == OnExisting::Replace),
+        };
+        if !own_attempt && !several && !may_replace {
             return Err(format!("{after:?}: {:?} replaced {before:?} against its policy", input.start));
         }
         Ok(())
@@ -105,7 +103,6 @@ impl Checker {
 
     pub(super) fn purge_allowed(&mut self, seen: &Seen) -> Result<(), String> {
         let id = &seen.row.id;
-        self.starts.purged.insert(id.clone());
         self.starts.begun.retain(|_, (begun, _)| begun != id);
         if !self.starts.purge_asked.contains(id) {
             return Err(format!("{seen:?}: removed, but nobody asked"));

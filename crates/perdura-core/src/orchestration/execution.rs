@@ -5,18 +5,19 @@
 //! the code runs, so live code and replay see the same.
 
 use super::decision::{ContinueAsNew, Decision, TurnResult, describe_recorded};
+use super::mailbox::Mailboxes;
 use super::mismatch::Mismatch;
 use crate::failure::{Failure, kind};
 use crate::history::{
-    Event, EventKind, EventRaised, EventSent, ExecutionCompleted, ParentLink, SubOrchestrationScheduled,
-    TaskScheduled, TimerCreated,
+    Event, EventKind, EventSent, ExecutionCompleted, ParentLink, SubOrchestrationScheduled, TaskScheduled,
+    TimerCreated,
 };
 use crate::id::{ExecutionId, InstanceId, Tags};
 use crate::limits::{DELAY_MS_MAX, Limits};
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Something that the code can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,9 +67,9 @@ pub struct Execution {
     /// Tickets whose results the code has not been told of since it last ran.
     arrived: Vec<Ticket>,
     /// Tasks, timers and children without a result.
-    pending: BTreeMap<Ticket, ()>,
+    pending: BTreeSet<Ticket>,
     /// External events that nobody has taken, and who waits for one, by name.
-    mailboxes: BTreeMap<String, Mailbox>,
+    mailboxes: Mailboxes,
     /// When it was asked to cancel, among the arrivals, and why.
     canceled: Option<(u64, String)>,
     custom_status: Option<Bytes>,
@@ -91,20 +92,6 @@ struct Arrived {
     /// The number of the external event, if it is one, so that it can go back to its place.
     event: u64,
     result: Result<Option<Bytes>, Failure>,
-}
-
-/// Events wait in the order in which they came, waiters in the order in which they began; one of the lists is empty.
-#[derive(Debug, Default)]
-struct Mailbox {
-    events: VecDeque<(u64, Option<Bytes>)>,
-    waiting: VecDeque<Ticket>,
-}
-
-impl Mailbox {
-    fn put_back(&mut self, number: u64, input: Option<Bytes>) {
-        let at = self.events.partition_point(|(other, _)| *other < number);
-        self.events.insert(at, (number, input));
-    }
 }
 
 impl Execution {
@@ -134,8 +121,8 @@ impl Execution {
             results: BTreeMap::new(),
             arrivals: 0,
             arrived: Vec::new(),
-            pending: BTreeMap::new(),
-            mailboxes: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            mailboxes: Mailboxes::default(),
             canceled: None,
             custom_status: None,
             custom_status_changed: false,
@@ -260,10 +247,9 @@ impl Execution {
             }
             EventKind::TimerFired(fired) => self.resolve(fired.id, Ok(None)),
             EventKind::EventRaised(raised) => {
-                let mailbox = self.mailboxes.entry(raised.name.clone()).or_default();
-                match mailbox.waiting.pop_front() {
-                    Some(ticket) => self.arrive(ticket, number, Ok(raised.input.clone())),
-                    None => mailbox.events.push_back((number, raised.input.clone())),
+                if let Some((ticket, input)) = self.mailboxes.put(&raised.name, number, raised.input.clone())
+                {
+                    self.arrive(ticket, number, Ok(input));
                 }
                 true
             }
@@ -273,7 +259,7 @@ impl Execution {
     }
 
     fn resolve(&mut self, id: u32, result: Result<Option<Bytes>, Failure>) -> bool {
-        let known = self.pending.remove(&Ticket(id)).is_some();
+        let known = self.pending.remove(&Ticket(id));
         if known {
             self.arrive(Ticket(id), 0, result);
         }
@@ -298,9 +284,8 @@ impl Execution {
         }
         self.arrivals += 1;
         self.canceled = Some((self.arrivals, reason.to_owned()));
-        let waits = self.mailboxes.values_mut().flat_map(|mailbox| mailbox.waiting.drain(..));
-        let tickets: Vec<Ticket> = std::mem::take(&mut self.pending).into_keys().chain(waits).collect();
-        for ticket in tickets {
+        let waits = self.mailboxes.take_waiting();
+        for ticket in std::mem::take(&mut self.pending).into_iter().chain(waits) {
             self.arrive(ticket, 0, Err(Failure::new(kind::CANCELED, reason).non_retryable()));
         }
         true
@@ -310,13 +295,7 @@ impl Execution {
     pub fn take_result(&mut self) -> TurnResult {
         let mut decisions = Vec::from(std::mem::take(&mut self.made));
         if let Some(Decision::ContinueAsNew(next)) = decisions.last_mut() {
-            let mut left: Vec<(u64, EventRaised)> = Vec::new();
-            for (name, mailbox) in std::mem::take(&mut self.mailboxes) {
-                let event = |(number, input)| (number, EventRaised { name: name.clone(), input });
-                left.extend(mailbox.events.into_iter().map(event));
-            }
-            left.sort_by_key(|(number, _)| *number);
-            next.carry_over = left.into_iter().map(|(_, event)| event).collect();
+            next.carry_over = self.mailboxes.take_events();
         }
         let changed = std::mem::take(&mut self.custom_status_changed);
         TurnResult { decisions, custom_status: changed.then(|| self.custom_status.clone()) }
@@ -404,7 +383,7 @@ impl Execution {
     pub fn send_event(&mut self, event: EventSent) -> Ticket {
         let checked = self.check_payload("event", &event.input);
         let ticket = self.decide(checked, |id| Decision::SendEvent(EventSent { id, ..event }));
-        if self.pending.remove(&ticket).is_some() {
+        if self.pending.remove(&ticket) {
             self.put_result(ticket, 0, Ok(None));
         }
         ticket
@@ -413,10 +392,8 @@ impl Execution {
     /// Waits for the next external event of a name. Waits of one name are served in the order in which they began.
     pub fn wait_event(&mut self, name: &str) -> Ticket {
         let ticket = self.local_ticket();
-        let mailbox = self.mailboxes.entry(name.to_owned()).or_default();
-        match mailbox.events.pop_front() {
-            Some((number, input)) => self.put_result(ticket, number, Ok(input)),
-            None => mailbox.waiting.push_back(ticket),
+        if let Some((number, input)) = self.mailboxes.take_or_wait(name, ticket) {
+            self.put_result(ticket, number, Ok(input));
         }
         ticket
     }
@@ -424,16 +401,12 @@ impl Execution {
     /// Ends a wait for an event. An event that was already assigned to it goes to the next wait of the name, or back to
     /// its place.
     pub fn stop_waiting(&mut self, name: &str, ticket: Ticket) {
-        let Some(mailbox) = self.mailboxes.get_mut(name) else { return };
-        mailbox.waiting.retain(|waiting| *waiting != ticket);
-        if let Some(Arrived { event, result: Ok(input), .. }) = self.results.remove(&ticket) {
-            match mailbox.waiting.pop_front() {
-                Some(next) => {
-                    self.arrive(next, event, Ok(input));
-                    self.news = true;
-                }
-                None => mailbox.put_back(event, input),
-            }
+        self.mailboxes.stop_waiting(name, ticket);
+        if let Some(Arrived { event, result: Ok(input), .. }) = self.take_arrived(ticket)
+            && let Some((next, input)) = self.mailboxes.put(name, event, input)
+        {
+            self.arrive(next, event, Ok(input));
+            self.news = true;
         }
     }
 
@@ -441,12 +414,21 @@ impl Execution {
     /// does not run for it.
     pub fn abandon(&mut self, ticket: Ticket) {
         self.pending.remove(&ticket);
-        self.results.remove(&ticket);
+        self.take_arrived(ticket);
     }
 
     /// The result of a ticket, once.
     pub fn take(&mut self, ticket: Ticket) -> Option<Result<Option<Bytes>, Failure>> {
-        self.results.remove(&ticket).map(|arrived| arrived.result)
+        self.take_arrived(ticket).map(|arrived| arrived.result)
+    }
+
+    fn take_arrived(&mut self, ticket: Ticket) -> Option<Arrived> {
+        let arrived = self.results.remove(&ticket);
+        if self.results.is_empty() {
+            // An empty tree keeps a node; while the instance waits, for days perhaps, it shall not.
+            self.results = BTreeMap::new();
+        }
+        arrived
     }
 
     /// When the result of a ticket came, relative to others; `None` if it has not come.
@@ -504,7 +486,7 @@ impl Execution {
                 self.next_id += 1;
                 self.events += 1;
                 self.made.push_back(decision(id));
-                self.pending.insert(Ticket(id), ());
+                self.pending.insert(Ticket(id));
                 return Ticket(id);
             }
         };

@@ -3,6 +3,7 @@
 
 mod decision;
 mod execution;
+mod mailbox;
 mod mismatch;
 mod runner;
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Partition {
             self.handling.remove(&envelope);
             self.handled.insert(envelope);
         }
-        self.purged.retain(|_, batch| *batch > self.batches_committed);
+        self.purged.retain(|_, (_, batch)| *batch > self.batches_committed);
         for key in in_flight.keys {
             let ended = self
                 .instances
@@ -168,7 +168,7 @@ impl Partition {
     /// lose them.
     fn store_parked_messages(&mut self) {
         let mut lookups = std::mem::take(&mut self.id_lookups);
-        for parked in lookups.values_mut().flatten() {
+        for parked in lookups.values_mut().flat_map(|lookup| &mut lookup.waiting) {
             if let Parked::Message(message, envelope @ None) = parked {
                 let id = self.put_in_envelope(self.config.id, message);
                 self.handling.insert(id);

@@ -308,6 +308,6 @@ impl Partition {
 
     pub(super) fn purge_row(&mut self, id: InstanceId, key: InstanceKey) {
         self.open.purge.push(key);
-        self.purged.insert(id, self.open_batch());
+        self.purged.insert(id, (key, self.open_batch()));
     }
 }

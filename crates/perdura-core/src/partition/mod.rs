@@ -76,8 +76,8 @@ pub struct Partition {
     /// Instances that need their history as soon as everything of it is committed.
     history_wanted: Vec<InstanceKey>,
     /// What waits for a row, by id and by key.
-    id_lookups: BTreeMap<InstanceId, Vec<Parked>>,
-    key_lookups: BTreeMap<InstanceKey, Vec<Wake>>,
+    id_lookups: BTreeMap<InstanceId, Lookup<Parked>>,
+    key_lookups: BTreeMap<InstanceKey, Lookup<Wake>>,
     needs: Vec<Need>,
     /// Messages between instances of this partition, not yet looked at.
     local: VecDeque<Message>,
@@ -86,7 +86,7 @@ pub struct Partition {
     /// Messages that were dealt with since messages were last read: a read that was under way may bring them again.
     handled: BTreeSet<EnvelopeId>,
     /// Ids that were purged by a batch that is not committed.
-    purged: BTreeMap<InstanceId, u64>,
+    purged: BTreeMap<InstanceId, (InstanceKey, u64)>,
     /// Rows that cannot be read, by id.
     damaged: BTreeMap<InstanceId, DamagedRow>,
     /// Executions that the runner may drop.
@@ -95,6 +95,20 @@ pub struct Partition {
     in_flight: Option<commit::InFlight>,
     batches_sealed: u64,
     batches_committed: u64,
+}
+
+/// A row that is being read.
+#[derive(Debug)]
+struct Lookup<T> {
+    waiting: Vec<T>,
+    /// The instance came into memory or left it meanwhile: what is being read may be older than what was committed.
+    overtaken: bool,
+}
+
+impl<T> Default for Lookup<T> {
+    fn default() -> Self {
+        Lookup { waiting: Vec::new(), overtaken: false }
+    }
 }
 
 /// Something that waits for the row of an instance.
@@ -198,8 +212,8 @@ impl Partition {
             }
             if self.instances.contains_key(&key) {
                 self.wake(key, wake);
-            } else {
-                let waiting = self.key_lookups.entry(key).or_default();
+            } else if !self.is_purged(key) {
+                let waiting = &mut self.key_lookups.entry(key).or_default().waiting;
                 if waiting.is_empty() {
                     self.needs.push(Need::FindKey(key));
                 }

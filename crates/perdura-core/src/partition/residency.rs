@@ -7,7 +7,7 @@ use super::{Bug, DamagedRow, InstanceRow, Need, Parked, Partition, Presence};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, EventKind};
 use crate::id::{InstanceId, InstanceKey};
-use crate::orchestration::Turn;
+use crate::orchestration::{Turn, TurnOutcome};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -40,10 +40,16 @@ impl Partition {
     /// The row of an instance that was asked for by id; `None` if there is none.
     pub fn found_id(&mut self, id: &InstanceId, row: Option<InstanceRow>, now: Timestamp) {
         self.advance(now);
-        if let Some(row) = row.filter(|_| !self.ids.contains_key(id)) {
+        let is_resident = self.ids.contains_key(id);
+        let is_purged = self.purged.contains_key(id);
+        let overtaken = self.id_lookups.get_mut(id).is_some_and(|l| std::mem::take(&mut l.overtaken));
+        if overtaken && !is_resident && !is_purged {
+            return self.needs.push(Need::FindId(id.clone()));
+        }
+        if let Some(row) = row.filter(|_| !is_resident && !is_purged) {
             self.load(row);
         }
-        for parked in self.id_lookups.remove(id).unwrap_or_default() {
+        for parked in self.id_lookups.remove(id).unwrap_or_default().waiting {
             let key = self.ids.get(id).copied();
             let damaged = self.damaged.get(id).cloned();
             match (parked, damaged) {
@@ -61,10 +67,16 @@ impl Partition {
     /// The row of an instance that was asked for by key; `None` if there is none.
     pub fn found_key(&mut self, key: InstanceKey, row: Option<InstanceRow>, now: Timestamp) {
         self.advance(now);
-        if let Some(row) = row.filter(|_| !self.instances.contains_key(&key)) {
+        let is_resident = self.instances.contains_key(&key);
+        let is_purged = self.is_purged(key);
+        let overtaken = self.key_lookups.get_mut(&key).is_some_and(|l| std::mem::take(&mut l.overtaken));
+        if overtaken && !is_resident && !is_purged {
+            return self.needs.push(Need::FindKey(key));
+        }
+        if let Some(row) = row.filter(|_| !is_resident && !is_purged) {
             self.load(row);
         }
-        for wake in self.key_lookups.remove(&key).unwrap_or_default() {
+        for wake in self.key_lookups.remove(&key).unwrap_or_default().waiting {
             if self.instances.contains_key(&key) {
                 self.wake(key, wake);
             }
@@ -117,6 +129,17 @@ impl Partition {
                 _ => {}
             }
         }
+        let lacks_task = instance.tasks.values().any(|task| task.scheduled.is_none());
+        let lacks_child =
+            instance.children.values().any(|c| c.record.retry.is_some() && c.scheduled.is_none());
+        if lacks_task || lacks_child {
+            let reason = "its row lists work that its history does not have; restore the hub from a backup";
+            match turn {
+                Some(turn) => self.finish_turn(turn, TurnOutcome::CannotRun(reason.into())),
+                None => self.block(key, reason.into(), None),
+            }
+            return None;
+        }
         for task in tasks {
             self.register_total_limit(key, task);
         }
@@ -145,7 +168,7 @@ impl Partition {
         }
         let reason = format!("{what}; restore the hub from a backup, or purge it");
         match turn {
-            Some(turn) => self.finish_turn(turn, crate::orchestration::TurnOutcome::CannotRun(reason)),
+            Some(turn) => self.finish_turn(turn, TurnOutcome::CannotRun(reason)),
             None => self.block(key, reason, None),
         }
     }
@@ -205,7 +228,7 @@ impl Partition {
     }
 
     pub(super) fn park(&mut self, id: InstanceId, parked: Parked) {
-        let waiting = self.id_lookups.entry(id.clone()).or_default();
+        let waiting = &mut self.id_lookups.entry(id.clone()).or_default().waiting;
         if waiting.is_empty() {
             self.needs.push(Need::FindId(id));
         }
@@ -214,9 +237,25 @@ impl Partition {
 
     /// Puts an instance in memory.
     pub(super) fn admit(&mut self, instance: Instance) {
+        self.overtake(instance.key, &instance.id);
         self.ids.insert(instance.id.clone(), instance.key);
         self.hand.push_back(instance.key);
         self.instances.insert(instance.key, Box::new(instance));
+    }
+
+    /// What is being read of an instance may be older than what becomes of it in memory.
+    fn overtake(&mut self, key: InstanceKey, id: &InstanceId) {
+        if let Some(lookup) = self.id_lookups.get_mut(id) {
+            lookup.overtaken = true;
+        }
+        if let Some(lookup) = self.key_lookups.get_mut(&key) {
+            lookup.overtaken = true;
+        }
+    }
+
+    /// Whether a batch that is not committed removes this instance.
+    pub(super) fn is_purged(&self, key: InstanceKey) -> bool {
+        self.purged.values().any(|(purged, _)| *purged == key)
     }
 
     /// Loads a row; one that cannot be read is set aside and never run.
@@ -307,6 +346,7 @@ impl Partition {
     /// Takes an instance out of memory. Its entry in the eviction order goes when the hand meets it.
     pub(super) fn remove(&mut self, key: InstanceKey) {
         if let Some(instance) = self.instances.remove(&key) {
+            self.overtake(key, &instance.id);
             if self.ids.get(&instance.id) == Some(&key) {
                 self.ids.remove(&instance.id);
             }

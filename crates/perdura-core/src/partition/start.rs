@@ -116,6 +116,7 @@ impl Partition {
         let mut starts = std::mem::take(&mut instance.record.starts);
         if let Some((request_id, content)) = start.request.filter(|_| !forgets) {
             let execution = execution_bytes(execution);
+            starts.reserve_exact(1);
             starts.push(AnsweredStart {
                 request_id,
                 content,

@@ -78,7 +78,8 @@ impl Partition {
         let TurnState::Running(number) = instance.turn else { return None };
         let mut events = Vec::with_capacity(instance.inbox.len() + 1);
         events.push(Event::new(now, TurnStarted {}));
-        events.append(&mut instance.inbox);
+        // Taken, not drained: an instance that waits shall not keep the room.
+        events.extend(std::mem::take(&mut instance.inbox));
         let turn = Turn {
             key,
             id: instance.id.clone(),

@@ -26,6 +26,7 @@ fn kill_9_at_random_moments_loses_nothing_that_was_acknowledged_and_completes_al
     let mut options = LoadOptions::new(directory.path());
     options.partitions = random.from_to(1, 4) as u16;
     let mut driver = Driver::new(&mut random, instances, kills);
+    let mut in_the_middle = Vec::new();
     for life in 0..kills {
         // A small resident limit now and then: cold instances are read from the file in the middle of it all.
         options.resident_instances_max = if random.one_in(4) { 20 } else { 50_000 };
@@ -50,10 +51,12 @@ fn kill_9_at_random_moments_loses_nothing_that_was_acknowledged_and_completes_al
             driver.hear(reply.number, reply.outcome);
         }
         driver.forget_questions();
+        in_the_middle.push(driver.in_the_middle());
     }
-    let in_the_middle = driver.subjects.iter().filter(|s| s.started.is_some() && s.output.is_none()).count();
-    let before = driver.subjects.iter().filter(|s| s.output.is_some()).count();
-    println!("after {kills} kills {before} have ended and {in_the_middle} are in the middle of their work");
+    in_the_middle.sort_unstable();
+    let (fewest, most) = (in_the_middle.first(), in_the_middle.last());
+    let median = in_the_middle.get(in_the_middle.len() / 2);
+    println!("instances in the middle of their work at a kill: {median:?}, from {fewest:?} to {most:?}");
     let mut load = Load::start(&options);
     driver.drive_to_the_end(&mut load);
     driver.check_answers_again(&mut load);
@@ -157,6 +160,10 @@ impl Driver {
             println!("{} does not end: {:?}\n  {look:?}", subject.id, subject.program);
         }
         panic!("nothing happens any more");
+    }
+
+    fn in_the_middle(&self) -> usize {
+        self.subjects.iter().filter(|subject| subject.started.is_some() && subject.output.is_none()).count()
     }
 
     fn under_way(&self) -> usize {
