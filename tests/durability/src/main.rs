@@ -34,8 +34,15 @@ async fn main() {
         if matches!(command, Command::Shutdown)
             && let Some(engine) = engine.take()
         {
+            let mut ending = Box::pin(engine.shutdown());
+            // Begun before the next command is taken, so that what comes later is late.
+            tokio::select! {
+                biased;
+                () = &mut ending => {}
+                () = std::future::ready(()) => {}
+            }
             tokio::spawn(async move {
-                engine.shutdown().await;
+                ending.await;
                 // The last one that holds the store: its file is closed with it.
                 clients.lock().expect("nobody panics with it").take();
                 say(&Reply { number, outcome: Ok(Answer::Done) });
