@@ -9,6 +9,7 @@
 //! - [`run`]: runs seeds and gives a [`Report`].
 
 mod client;
+mod commit;
 mod fault;
 mod interpreter;
 pub mod invariants;
@@ -19,6 +20,7 @@ pub mod payload;
 pub mod plan;
 pub mod program;
 mod random;
+mod read;
 mod report;
 mod run;
 mod runner;

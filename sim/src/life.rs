@@ -4,18 +4,18 @@
 use crate::invariants::Group;
 use crate::options::PlantedBug;
 use crate::random::Random;
+use crate::read::Wanted;
 use crate::report::Fault;
 use crate::runner::Programmed;
-use crate::world::{CommitReply, Event, Post, World};
+use crate::world::{Event, Post, World};
 use bytes::Bytes;
-use perdura_core::history::{Damaged, Event as HistoryEvent};
+use perdura_core::history::Event as HistoryEvent;
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
 use perdura_core::partition::{
-    Batch, Bug, Effect, Envelope, EnvelopeId, HistoryName, HistoryRow, InstanceRow, Need, Partition,
-    PartitionConfig, ReplyToken, Request, TaskRef,
+    Batch, Bug, Effect, Need, Partition, PartitionConfig, ReplyToken, Request, TaskRef,
 };
-use perdura_core::{Failure, InstanceId, InstanceKey, PartitionId, Timestamp};
-use perdura_store::{CommitOutcome, Grant, Lookup, Rejection};
+use perdura_core::{Failure, InstanceId, PartitionId, Timestamp};
+use perdura_store::{Grant, Lookup};
 
 /// Wait before the second attempt to take a grant, in ms; it doubles up to the maximum.
 const RETRY_WAIT: u64 = 50;
@@ -31,29 +31,18 @@ pub(crate) enum Input {
     TaskDone(TaskRef, Result<Option<Bytes>, Failure>),
 }
 
-/// A read, before or after the store was looked at.
-#[derive(Debug)]
-pub(crate) enum Wanted {
-    Rows(Vec<Lookup>),
-    RowsFound(Vec<(Lookup, Option<InstanceRow>)>),
-    History { key: InstanceKey, generation: u32, branch: u32 },
-    HistoryFound { of: HistoryName, rows: Vec<HistoryRow> },
-    Messages,
-    MessagesFound(Vec<Envelope>),
-}
-
 /// The state that a lost grant takes with it.
 pub(crate) struct Life {
-    number: u64,
-    partition: Partition,
-    runner: Programmed,
+    pub(crate) number: u64,
+    pub(crate) partition: Partition,
+    pub(crate) runner: Programmed,
     pub(crate) grant: Grant,
     /// A batch is being written; a copy of it if a planted bug wants it.
-    committing: Option<Option<Batch>>,
-    reads: u32,
+    pub(crate) committing: Option<Option<Batch>>,
+    pub(crate) reads: u32,
     /// Messages are being read; whether a bell has rung since.
-    messages: Option<bool>,
-    tick_at: i64,
+    pub(crate) messages: Option<bool>,
+    pub(crate) tick_at: i64,
 }
 
 impl Life {
@@ -79,9 +68,13 @@ impl World {
         let is_down = node.is_down;
         let holding = self.holdings.entry(post).or_default();
         holding.begins = false;
-        if is_down || !shall_own || holding.life.is_some() {
+        let partition = PartitionId(post.partition);
+        let holds = holding.life.as_ref().is_some_and(|l| self.checker.is_latest(partition, l.grant.nonce));
+        if is_down || !shall_own || holds {
             return;
         }
+        // A node that is to own a partition does not take an old grant for a good one.
+        holding.life = None;
         let nonce = self.random.lives.wide();
         if self.store_down_until > self.now {
             return self.lost(post, "the store is away");
@@ -161,22 +154,11 @@ impl World {
         }
     }
 
-    /// A row as the store gives it: damaged, if it was damaged.
-    fn as_read(&self, mut row: InstanceRow) -> InstanceRow {
-        if self.checker.damaged.contains(&row.key) {
-            let mut bytes = row.record.to_vec();
-            let middle = bytes.len() / 2;
-            bytes[middle] ^= 0x10;
-            row.record = bytes.into();
-        }
-        row
-    }
-
-    fn life(&mut self, post: Post) -> Option<&mut Life> {
+    pub(crate) fn life(&mut self, post: Post) -> Option<&mut Life> {
         self.holdings.get_mut(&post)?.life.as_mut()
     }
 
-    fn life_numbered(&mut self, post: Post, number: u64) -> Option<&mut Life> {
+    pub(crate) fn life_numbered(&mut self, post: Post, number: u64) -> Option<&mut Life> {
         self.life(post).filter(|life| life.number == number)
     }
 
@@ -213,7 +195,7 @@ impl World {
     }
 
     /// Lets time pass, runs what is to run, writes what is to be written.
-    fn round(&mut self, post: Post) {
+    pub(crate) fn round(&mut self, post: Post) {
         let now = self.node_now(post.node);
         let Some(life) = self.life(post) else { return };
         if life.partition.next_deadline().is_some_and(|deadline| deadline <= now) {
@@ -263,7 +245,7 @@ impl World {
     }
 
     /// Runs turns and begins reads until nothing more can be done without waiting.
-    fn settle(&mut self, post: Post) -> Result<(), String> {
+    pub(crate) fn settle(&mut self, post: Post) -> Result<(), String> {
         for _ in 0..SETTLES_MAX {
             let Some(life) = self.life(post) else { return Ok(()) };
             for key in life.partition.forgotten() {
@@ -316,108 +298,18 @@ impl World {
         Ok(())
     }
 
-    /// Begins a read. The store is looked at now or when the answer arrives.
-    pub(crate) fn read(&mut self, post: Post, wanted: Wanted) {
-        let latency = self.random.latency.below(self.plan.read_ms + 1);
-        let at_once = self.random.latency.chance(500);
-        let wanted = if at_once { self.look(post, wanted) } else { wanted };
-        if let Some(life) = self.life(post) {
-            life.reads += 1;
-            let life = life.number;
-            self.after(latency, Event::Read { post, life, wanted });
-        }
-    }
-
-    fn look(&self, post: Post, wanted: Wanted) -> Wanted {
-        match wanted {
-            Wanted::Rows(lookups) => {
-                let rows = self.store.find_now(&lookups);
-                let rows = rows.into_iter().map(|row| row.map(|row| self.as_read(row)));
-                Wanted::RowsFound(lookups.into_iter().zip(rows).collect())
-            }
-            Wanted::History { key, generation, branch } => {
-                let rows = self.store.history_now(key, generation, branch, 0, usize::MAX);
-                Wanted::HistoryFound { of: (key, generation, branch), rows }
-            }
-            Wanted::Messages => {
-                let partition = PartitionId(post.partition);
-                let found = self.store.messages_now(partition, None, usize::MAX).unwrap_or_default();
-                Wanted::MessagesFound(found)
-            }
-            found => found,
-        }
-    }
-
-    pub(crate) fn read_answered(&mut self, post: Post, number: u64, wanted: Wanted) {
-        let Some(life) = self.life_numbered(post, number) else { return };
-        life.reads -= 1;
-        if self.store_down_until > self.now {
-            return self.lost(post, "a read failed: the store is away");
-        }
-        let found = self.look(post, wanted);
-        match self.take_read(post, found) {
-            Ok(()) => self.round(post),
-            Err(why) => self.lost(post, &why),
-        }
-    }
-
-    fn take_read(&mut self, post: Post, found: Wanted) -> Result<(), String> {
-        let now = self.node_now(post.node);
-        let Some(life) = self.life(post) else { return Ok(()) };
-        match found {
-            Wanted::RowsFound(rows) => {
-                for (asked, row) in rows {
-                    match asked {
-                        Lookup::Id(id) => life.partition.found_id(&id, row, now),
-                        Lookup::Key(key) => life.partition.found_key(key, row, now),
-                    }
-                }
-            }
-            Wanted::HistoryFound { of, rows } => match open_history(&rows) {
-                Ok(events) => {
-                    if let Some(turn) = life.partition.history_read(of, &events, now) {
-                        life.run_turn_with(turn, &events);
-                    }
-                }
-                Err(damage) => life.partition.history_damaged(of, &damage.to_string(), now),
-            },
-            Wanted::MessagesFound(envelopes) => {
-                life.partition.deliver(envelopes, now).map_err(|damage| damage.to_string())?;
-                if life.messages.take() == Some(true) {
-                    self.read_messages(post);
-                }
-            }
-            Wanted::Rows(_) | Wanted::History { .. } | Wanted::Messages => {}
-        }
-        Ok(())
-    }
-
-    pub(crate) fn bell(&mut self, partition: u16) {
-        // Whoever believes that the partition is his own: only one of them is right, but nobody knows which.
-        for node in 0..self.plan.nodes {
-            self.read_messages(Post { node, partition });
-        }
-    }
-
-    /// One read of messages at a time: what an earlier one brings may have been dealt with since.
-    fn read_messages(&mut self, post: Post) {
-        match self.life(post).map(|life| &mut life.messages) {
-            Some(Some(again)) => *again = true,
-            Some(reading) => {
-                *reading = Some(false);
-                self.read(post, Wanted::Messages);
-            }
-            None => {}
-        }
-    }
-
-    fn perform(&mut self, post: Post, effects: Vec<Effect>) {
+    pub(crate) fn perform(&mut self, post: Post, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Reply(ReplyToken(token), answer) => {
+                    // An owner that was replaced and does not know it answers from its memory when nothing is to be
+                    // written. Only a lease could keep it from that.
+                    let partition = PartitionId(post.partition);
                     let holding = self.holdings.entry(post).or_default();
+                    let nonce = holding.life.as_ref().map(|life| life.grant.nonce);
+                    let owns = nonce.is_some_and(|nonce| self.checker.is_latest(partition, nonce));
                     if holding.unanswered.remove(&token).is_some() {
-                        if let Some(request) = self.requests.get(&token) {
+                        if let Some(request) = self.requests.get(&token).filter(|_| owns) {
                             self.checker.replied(&request.asked, &answer);
                         }
                         self.answer_later(token, Some(answer));
@@ -430,128 +322,6 @@ impl World {
                     self.after(ms, Event::Bell(partition.0));
                 }
             }
-        }
-    }
-
-    fn commit(&mut self, post: Post, batch: Batch) {
-        let keep = matches!(self.bug, Some(PlantedBug::Core(Bug::UnknownTakenAsFailure)));
-        let Some(life) = self.life(post) else { return };
-        life.committing = Some(keep.then(|| batch.clone()));
-        let (number, grant) = (life.number, life.grant.clone());
-        self.write(post, number, grant, batch);
-    }
-
-    fn write(&mut self, post: Post, life: u64, grant: Grant, batch: Batch) {
-        let boot = self.nodes[usize::from(post.node)].boot;
-        let (mut until_store, mut until_answer) =
-            (self.random.latency.below(self.plan.commit_ms + 1), self.random.latency.below(3));
-        if let Some(failed) = self.commit_refused() {
-            return self.after(until_store, Event::Committed { post, life, outcome: failed });
-        }
-        let mut reply = CommitReply::After(0);
-        if self.fault(Fault::CommitSlow, self.plan.faults.commit_slow) {
-            until_store = self.random.faults.between(100, 6_000);
-            until_answer = self.random.faults.below(500);
-            if self.random.faults.chance(400) {
-                let waits = self.random.faults.below(until_store);
-                let outcome = CommitOutcome::Unknown("time is over".into());
-                self.after(waits, Event::Committed { post, life, outcome });
-                reply = CommitReply::GivenUp;
-            }
-        }
-        if let CommitReply::After(_) = reply {
-            reply = if self.fault(Fault::CommitReplyLost, self.plan.faults.commit_reply_lost) {
-                CommitReply::Lost(until_answer)
-            } else {
-                CommitReply::After(until_answer)
-            };
-        }
-        self.after(until_store, Event::Commit { post, life, boot, write: Box::new((grant, batch)), reply });
-    }
-
-    fn commit_refused(&mut self) -> Option<CommitOutcome> {
-        let failed = || CommitOutcome::Rejected(Rejection::Failed("the disk".into()));
-        if self.store_full_until > self.now {
-            return Some(CommitOutcome::Rejected(Rejection::Full));
-        }
-        let fails =
-            self.store_down_until > self.now || self.fault(Fault::CommitFails, self.plan.faults.commit_fails);
-        let unknown = || CommitOutcome::Unknown("the connection broke".into());
-        fails.then(|| if self.random.faults.chance(500) { failed() } else { unknown() })
-    }
-
-    /// A commit reaches the store, which may or may not be told of the writer's death.
-    pub(crate) fn commit_arrives(
-        &mut self,
-        post: Post,
-        life: u64,
-        boot: u32,
-        (grant, batch): (Grant, Batch),
-        reply: CommitReply,
-    ) {
-        if boot != self.nodes[usize::from(post.node)].boot && self.random.faults.chance(500) {
-            return;
-        }
-        let outcome = self.perform_commit(&grant, batch);
-        self.trace.mix(&[2, u64::from(post.node), u64::from(post.partition), life, kind_of(&outcome)]);
-        self.trace.say(self.now, || format!("{post:?} life {life} commits: {outcome:?}"));
-        match reply {
-            CommitReply::After(0) => self.commit_or_defer(post, life, outcome),
-            CommitReply::After(ms) => self.after(ms, Event::Committed { post, life, outcome }),
-            CommitReply::Lost(ms) => {
-                let outcome = CommitOutcome::Unknown("the answer was lost".into());
-                self.after(ms, Event::Committed { post, life, outcome });
-            }
-            CommitReply::GivenUp => {}
-        }
-    }
-
-    fn commit_or_defer(&mut self, post: Post, life: u64, outcome: CommitOutcome) {
-        if self.nodes[usize::from(post.node)].paused_until > self.now {
-            self.after(0, Event::Committed { post, life, outcome });
-        } else {
-            self.commit_answered(post, life, outcome);
-        }
-    }
-
-    fn perform_commit(&mut self, grant: &Grant, mut batch: Batch) -> CommitOutcome {
-        let keys = crate::invariants::keys_of(&batch);
-        if self.fault(Fault::CommitTorn, self.plan.faults.commit_torn) {
-            // What cannot be consumed is found when the rows are written: everything must be taken back.
-            batch.consumed.push(EnvelopeId { from: grant.partition, number: u64::MAX });
-            let outcome = self.store.commit_now(grant, batch);
-            self.checker.compare_batch(&keys, &self.store);
-            return outcome;
-        }
-        let outcome = self.store.commit_now(grant, batch.clone());
-        let now = self.store_now();
-        let clocks_agree = self.plan.faults.clock_skew == 0;
-        self.checker.commit_performed(grant, &outcome, clocks_agree);
-        if outcome == CommitOutcome::Committed {
-            self.stats.commits += 1;
-            self.stats.writes += batch.writes.len() as u64;
-            let events = batch.writes.iter().filter_map(|write| write.history.as_ref());
-            self.trace.mix(&events.map(|row| row.first << 8 | u64::from(row.count)).collect::<Vec<_>>());
-            self.trace.say(self.now, || describe(&batch));
-            self.checker.committed(grant.partition, &batch, now);
-        }
-        self.checker.compare_batch(&keys, &self.store);
-        outcome
-    }
-
-    pub(crate) fn commit_answered(&mut self, post: Post, number: u64, outcome: CommitOutcome) {
-        let Some(life) = self.life_numbered(post, number) else { return };
-        let batch = life.committing.take();
-        match (outcome, batch) {
-            (CommitOutcome::Committed, _) => {
-                let effects = life.partition.committed();
-                self.holdings.entry(post).or_default().losses = 0;
-                self.perform(post, effects);
-                self.round(post);
-            }
-            // The planted bug: memory is kept, and the batch is written again.
-            (CommitOutcome::Unknown(_), Some(Some(batch))) => self.commit(post, batch),
-            (outcome, _) => self.lost(post, &format!("{outcome:?}")),
         }
     }
 
@@ -591,57 +361,11 @@ impl Life {
         }
     }
 
-    fn run_turn_with(&mut self, turn: Turn, history: &[HistoryEvent]) {
+    pub(crate) fn run_turn_with(&mut self, turn: Turn, history: &[HistoryEvent]) {
         let outcome = match self.runner.run(&turn, Some(history)) {
             Run::Finished(outcome) => outcome,
             Run::NeedsHistory => TurnOutcome::CannotRun("the history was read, yet it is needed".into()),
         };
         self.partition.finish_turn(turn, outcome);
     }
-}
-
-/// The events of history rows, checked to be without a gap.
-fn open_history(rows: &[HistoryRow]) -> Result<Vec<HistoryEvent>, Damaged> {
-    let mut events: Vec<HistoryEvent> = Vec::new();
-    for row in rows {
-        if row.first != events.len() as u64 {
-            return Err(Damaged::Contradiction(format!("event {} follows {}", row.first, events.len())));
-        }
-        events.extend(row.open()?);
-    }
-    Ok(events)
-}
-
-fn kind_of(outcome: &CommitOutcome) -> u64 {
-    match outcome {
-        CommitOutcome::Committed => 0,
-        CommitOutcome::Fenced => 1,
-        CommitOutcome::Rejected(_) => 2,
-        CommitOutcome::Unknown(_) => 3,
-    }
-}
-
-fn describe(batch: &Batch) -> String {
-    let mut text = String::new();
-    for key in &batch.purge {
-        text += &format!(" purge {key:?};");
-    }
-    for write in &batch.writes {
-        let row = &write.row;
-        text += &format!(" {} g{} {} tail {}", row.id, row.generation, row.status, row.tail);
-        let events = write.history.as_ref().and_then(|history| history.open().ok()).unwrap_or_default();
-        let names: Vec<_> = events.iter().map(|event| event.kind.name()).collect();
-        text += &format!(" {names:?}");
-        let inbox = row.open().and_then(|record| record.inbox_events()).unwrap_or_default();
-        let names: Vec<_> = inbox.iter().map(|event| event.kind.name()).collect();
-        text += &format!(" inbox {names:?};");
-    }
-    for envelope in &batch.outgoing {
-        let message = envelope.open().map(|message| format!("{message:?}")).unwrap_or_default();
-        text += &format!(" sends {} {message};", envelope.number);
-    }
-    for id in &batch.consumed {
-        text += &format!(" consumes {}/{};", id.from.0, id.number);
-    }
-    text
 }

@@ -130,11 +130,6 @@ impl Judge<'_> {
                 task.fails >= task.attempts() || task.fails > 0 && (task.is_fatal || gives_up)
             }
             (Step::Task(task), kind::TIMEOUT) => self.programs.tasks[*task as usize].limits.is_some(),
-            (Step::Child(child), kind::ALREADY_EXISTS) => {
-                self.programs.children[*child as usize].id.is_some()
-                // A child that has a child with a chosen id hands the failure on.
-                || self.programs.children.iter().any(|child| child.id.is_some())
-            }
             (Step::Child(_), _) => kind != u8::MAX,
             _ => false,
         };

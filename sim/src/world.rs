@@ -2,11 +2,12 @@
 
 use crate::client::{Client, Request as ClientRequest};
 use crate::invariants::Checker;
-use crate::life::{Input, Life, Wanted};
+use crate::life::{Input, Life};
 use crate::options::PlantedBug;
 use crate::plan::Plan;
 use crate::program::Programs;
 use crate::random::Random;
+use crate::read::Wanted;
 use crate::report::{Fault, Stats};
 use crate::trace::Trace;
 use perdura_core::partition::{Batch, Request, RequestError, Response, TaskStart};

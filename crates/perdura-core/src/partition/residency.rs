@@ -133,11 +133,7 @@ impl Partition {
         let lacks_child =
             instance.children.values().any(|c| c.record.retry.is_some() && c.scheduled.is_none());
         if lacks_task || lacks_child {
-            let reason = "its row lists work that its history does not have; restore the hub from a backup";
-            match turn {
-                Some(turn) => self.finish_turn(turn, TurnOutcome::CannotRun(reason.into())),
-                None => self.block(key, reason.into(), None),
-            }
+            self.set_aside(key, turn, "its row lists work that the history does not have");
             return None;
         }
         for task in tasks {
@@ -157,6 +153,10 @@ impl Partition {
             return;
         }
         let turn = self.parked_turns.remove(&key);
+        self.set_aside(key, turn, what);
+    }
+
+    fn set_aside(&mut self, key: InstanceKey, turn: Option<Turn>, what: &str) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.reading = false;
         let id = instance.id.clone();
