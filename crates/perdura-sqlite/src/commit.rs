@@ -6,7 +6,11 @@ use crate::sql;
 use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite, Tail};
 use perdura_core::{InstanceKey, PartitionId, Timestamp};
 use perdura_store::{CommitOutcome, Grant, Rejection};
-use rusqlite::{Connection, Error, ErrorCode};
+use rusqlite::{Connection, Error, ErrorCode, OptionalExtension};
+
+/// The clock of a partition is written when it has gone on so far. After a crash the hub's time may lie so much behind
+/// what was committed, if the wall clock was set back meanwhile.
+const CLOCK_STEP_MS: i64 = 100;
 
 /// Why a batch was given up before its commit.
 enum Stop {
@@ -90,25 +94,26 @@ impl Writer<'_> {
         self.connection.prepare_cached(statement)?.execute(params)
     }
 
-    /// The guard: no row changes unless the grant is the latest one. Being a write, it also excludes a take-over until
-    /// the end of the transaction.
+    /// The guard, and the counters of the partition. A commit that moves no counter leaves its row alone, unless the
+    /// clock has gone on: that is one page less in the log.
     fn advance(&self, grant: &Grant, batch: &Batch) -> Result<(), Stop> {
+        let guard = (grant.partition.0, to_column(grant.epoch)?, grant.nonce.to_be_bytes());
+        let counters: Option<(i64, i64, i64)> = self
+            .connection
+            .prepare_cached(sql::PARTITION_GUARD)?
+            .query_row(guard, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((clock, next_key, next_envelope)) = counters else { return Err(Stop::Fenced) };
         let inserted = batch.writes.iter().filter(|write| write.expected.is_none());
-        let next_key = inserted.map(|write| write.row.key.number() + 1).max().unwrap_or(0);
-        let next_envelope =
-            batch.outgoing.iter().map(|sent| sent.number.saturating_add(1)).max().unwrap_or(0);
-        let changed = self.run(
-            sql::PARTITION_ADVANCE,
-            (
-                grant.partition.0,
-                to_column(grant.epoch)?,
-                grant.nonce.to_be_bytes(),
-                batch.now.0,
-                to_column(next_key)?,
-                to_column(next_envelope)?,
-            ),
-        )?;
-        if changed == 1 { Ok(()) } else { Err(Stop::Fenced) }
+        let after_key = to_column(inserted.map(|write| write.row.key.number() + 1).max().unwrap_or(0))?;
+        let sent = batch.outgoing.iter().map(|sent| sent.number.saturating_add(1));
+        let after_envelope = to_column(sent.max().unwrap_or(0))?;
+        let ticks = batch.now.0.saturating_sub(clock) >= CLOCK_STEP_MS;
+        if ticks || after_key > next_key || after_envelope > next_envelope {
+            let row = (grant.partition.0, batch.now.0, after_key, after_envelope);
+            self.run(sql::PARTITION_ADVANCE, row)?;
+        }
+        Ok(())
     }
 
     fn check_owner(&self, key: InstanceKey) -> Result<(), Stop> {

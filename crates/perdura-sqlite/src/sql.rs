@@ -10,6 +10,7 @@ statements! {
     SCHEMA = "schema";
     PARTITION_CREATE = "partition/create";
     PARTITION_ACQUIRE = "partition/acquire";
+    PARTITION_GUARD = "partition/guard";
     PARTITION_ADVANCE = "partition/advance";
     PARTITION_SUMMARY = "partition/summary";
     INSTANCE_INSERT = "instance/insert";

@@ -90,6 +90,7 @@ pub trait CommitLog: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Envelope>, StoreError>>;
 
-    /// The store's time, never less than any time that a committed batch carried. Cheap.
+    /// The store's time, never less than any time that a committed batch carried. Cheap. When a store is opened again
+    /// after a crash, a tenth of a second may be missing.
     fn now(&self) -> Timestamp;
 }

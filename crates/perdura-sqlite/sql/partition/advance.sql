@@ -1,4 +1,3 @@
--- The guard of every commit: no row changes unless the grant is the latest one.
 UPDATE partition
-SET clock = max(clock, ?4), next_key = max(next_key, ?5), next_envelope = max(next_envelope, ?6)
-WHERE id = ?1 AND epoch = ?2 AND nonce = ?3
+SET clock = max(clock, ?2), next_key = max(next_key, ?3), next_envelope = max(next_envelope, ?4)
+WHERE id = ?1
