@@ -53,8 +53,8 @@ fn ends_once(after: &Seen) -> Result<(), String> {
     match (after.row.status.is_terminal(), last) {
         (false, None) if ends == 0 => Ok(()),
         (true, Some(end)) if ends == 1 => {
-            let row = (after.row.status, &after.record.output, &after.record.failure);
-            let said = (end.final_status().unwrap_or(Status::Pending), &end.output, &end.failure);
+            let row = (after.row.status, &after.record.output, after.record.failure.as_deref());
+            let said = (end.final_status().unwrap_or(Status::Pending), &end.output, end.failure.as_ref());
             if row == said {
                 Ok(())
             } else {

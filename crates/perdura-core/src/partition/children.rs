@@ -115,7 +115,7 @@ impl Partition {
             self.mark_dirty(key);
         } else {
             let failure = instance.record.failure.clone();
-            let failure = Ended::failure_for_parent(instance.status, failure);
+            let failure = Ended::failure_for_parent(instance.status, failure.map(|failure| *failure));
             let output = instance.record.output.clone();
             self.answer_parent(parent, output, failure);
         }

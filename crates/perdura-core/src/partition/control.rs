@@ -255,7 +255,7 @@ impl Partition {
         record.completed_at = now.0;
         record.updated_at = now.0;
         record.output = output.clone();
-        record.failure = failure.clone();
+        record.failure = failure.clone().map(Box::new);
         let parents = std::mem::take(&mut record.parents);
         record.parents = parents.clone();
         let waiters = std::mem::take(&mut instance.waiters);

@@ -167,8 +167,8 @@ pub struct InstanceRecord {
     #[prost(bytes = "bytes", optional, tag = "17")]
     pub output: Option<Bytes>,
     /// Why it failed.
-    #[prost(message, optional, tag = "18")]
-    pub failure: Option<Failure>,
+    #[prost(message, optional, boxed, tag = "18")]
+    pub failure: Option<Box<Failure>>,
     /// Why it is suspended; absent if it is not.
     #[prost(string, optional, tag = "19")]
     pub suspended: Option<String>,
@@ -176,8 +176,8 @@ pub struct InstanceRecord {
     #[prost(string, optional, tag = "20")]
     pub cancel_requested: Option<String>,
     /// Why it cannot go on.
-    #[prost(message, optional, tag = "21")]
-    pub block: Option<Block>,
+    #[prost(message, optional, boxed, tag = "21")]
+    pub block: Option<Box<Block>>,
     /// Activities that are not finished.
     #[prost(message, repeated, tag = "22")]
     pub tasks: Vec<TaskRecord>,

@@ -152,7 +152,7 @@ impl Partition {
                 Some(m) => (Some(m.event), Some(m.expected), Some(m.actual)),
                 None => (None, None, None),
             };
-            instance.record.block = Some(Block { reason, since, event, expected, actual });
+            instance.record.block = Some(Box::new(Block { reason, since, event, expected, actual }));
             self.mark_dirty(key);
             self.forgotten.push(key);
         }

@@ -84,7 +84,7 @@ pub(super) fn output<T: FromPayload>(record: InstanceRecord) -> Result<T, Client
     let id = record.instance_id();
     let status = record.status().map_err(|what| EngineError::Damaged { id: id.to_string(), what })?;
     if status != Status::Completed {
-        let failure = Box::new(record.failure.unwrap_or_default());
+        let failure = record.failure.unwrap_or_default();
         return Err(ClientError::NotCompleted { id, status, failure });
     }
     read(record.output, || format!("output of instance {id:?}")).map_err(|error| ClientError::payload(&error))

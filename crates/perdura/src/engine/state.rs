@@ -81,7 +81,7 @@ impl InstanceState {
     /// Why it did not end well.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
-        self.record.failure.as_ref()
+        self.record.failure.as_deref()
     }
 
     /// Why it is suspended.
