@@ -73,21 +73,18 @@ impl Checker {
                 Some(Body::Terminate(terminate)) => {
                     message.to == child.instance && terminate.parent.as_ref() == Some(&link)
                 }
+                // One that was asked to cancel has let go of its children, and has told them so.
+                Some(Body::Cancel(cancel)) => {
+                    message.to == child.instance && cancel.parent.as_ref() == Some(&link)
+                }
                 _ => false,
             });
             let runs = self.mirror.instances().any(|seen| {
                 seen.row.id.as_str() == child.instance
                     && !seen.row.status.is_terminal()
+                    && seen.record.cancel_requested.is_none()
                     && seen.record.parents.contains(&link)
             });
-            // One that was asked to cancel has let go of its children and told them so.
-            let let_go = self.mirror.instances.get(&before.key).is_some_and(|after| {
-                after.record.start_generation == before.record.start_generation
-                    && after.record.cancel_requested.is_some()
-            });
-            if let_go {
-                continue;
-            }
             // A child that has answered in the same batch is not outstanding any more.
             let answered = !self.answer_is_possible(before, &link);
             if !sent && !answered && (runs || self.partition_of(&child.instance) != before.key.partition()) {
