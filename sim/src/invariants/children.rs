@@ -71,11 +71,11 @@ impl Checker {
             };
             let sent = outgoing(batch).any(|message| match &message.body {
                 Some(Body::Terminate(terminate)) => {
-                    message.to == child.instance && terminate.parent.as_ref() == Some(&link)
+                    message.to == child.instance && is_same_task(terminate.parent.as_ref(), &link)
                 }
                 // One that was asked to cancel has let go of its children, and has told them so.
                 Some(Body::Cancel(cancel)) => {
-                    message.to == child.instance && cancel.parent.as_ref() == Some(&link)
+                    message.to == child.instance && is_same_task(cancel.parent.as_ref(), &link)
                 }
                 _ => false,
             });
@@ -103,4 +103,12 @@ impl Checker {
 
 fn outgoing(batch: &Batch) -> impl Iterator<Item = Message> {
     batch.outgoing.iter().filter_map(|envelope| envelope.open().ok())
+}
+
+/// Whether a message is about a task of a parent; the attempt may have ended, and the next one begun, in the same batch.
+fn is_same_task(told: Option<&ParentLink>, link: &ParentLink) -> bool {
+    told.is_some_and(|told| {
+        let told = ParentLink { attempt: link.attempt, ..told.clone() };
+        told == *link
+    })
 }
