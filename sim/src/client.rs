@@ -48,7 +48,9 @@ impl World {
         }
         me.left -= 1;
         let request = self.draw_request(client);
-        let tries = self.random.clients.between(1, 4) as u8;
+        // An id that was drawn for a call is not used for another one.
+        let is_fresh = matches!(&request, Asking::Start(start) if start.fresh);
+        let tries = if is_fresh { 1 } else { self.random.clients.between(1, 4) as u8 };
         self.ask(client, request, tries);
     }
 

@@ -95,7 +95,12 @@ impl World {
             holding.unanswered.iter().map(|(token, request)| (*token, request.clone())).collect();
         self.recover(post);
         let now = self.node_now(post.node);
-        self.read_messages(post);
+        // What instances of this partition said to each other in the life before comes first: a child must not be told
+        // to end before it is told to begin.
+        let messages = self.look(post, Wanted::Messages);
+        if let Err(why) = self.take_read(post, messages) {
+            return self.lost(post, &why);
+        }
         // The life before may have written messages without living to tell of them.
         for partition in (0..self.plan.partitions).filter(|partition| *partition != post.partition) {
             self.after(1, Event::Bell(partition));

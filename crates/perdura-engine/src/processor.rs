@@ -228,6 +228,13 @@ impl Processor {
         if let Some(ready) = ready.take() {
             let _ = ready.send(Ok(()));
         }
+        // What instances of this partition said to each other in the life before comes first: a child must not be told
+        // to end before it is told to begin.
+        if let Some(read) = life.reads.next().await
+            && let Err(why) = life.take_read(read, &*self.store)
+        {
+            return End::Lost(life.lost(why));
+        }
         let asked: Vec<_> =
             self.unanswered.iter().map(|(token, asked)| (*token, asked.request.clone())).collect();
         for (token, request) in asked {

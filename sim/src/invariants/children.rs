@@ -71,23 +71,20 @@ impl Checker {
             };
             let sent = outgoing(batch).any(|message| match &message.body {
                 Some(Body::Terminate(terminate)) => {
-                    message.to == child.instance && terminate.parent.as_ref() == Some(&link)
+                    message.to == child.instance && is_same_task(terminate.parent.as_ref(), &link)
+                }
+                // One that was asked to cancel has let go of its children, and has told them so.
+                Some(Body::Cancel(cancel)) => {
+                    message.to == child.instance && is_same_task(cancel.parent.as_ref(), &link)
                 }
                 _ => false,
             });
             let runs = self.mirror.instances().any(|seen| {
                 seen.row.id.as_str() == child.instance
                     && !seen.row.status.is_terminal()
+                    && seen.record.cancel_requested.is_none()
                     && seen.record.parents.contains(&link)
             });
-            // One that was asked to cancel has let go of its children and told them so.
-            let let_go = self.mirror.instances.get(&before.key).is_some_and(|after| {
-                after.record.start_generation == before.record.start_generation
-                    && after.record.cancel_requested.is_some()
-            });
-            if let_go {
-                continue;
-            }
             // A child that has answered in the same batch is not outstanding any more.
             let answered = !self.answer_is_possible(before, &link);
             if !sent && !answered && (runs || self.partition_of(&child.instance) != before.key.partition()) {
@@ -106,4 +103,12 @@ impl Checker {
 
 fn outgoing(batch: &Batch) -> impl Iterator<Item = Message> {
     batch.outgoing.iter().filter_map(|envelope| envelope.open().ok())
+}
+
+/// Whether a message is about a task of a parent; the attempt may have ended, and the next one begun, in the same batch.
+fn is_same_task(told: Option<&ParentLink>, link: &ParentLink) -> bool {
+    told.is_some_and(|told| {
+        let told = ParentLink { attempt: link.attempt, ..told.clone() };
+        told == *link
+    })
 }

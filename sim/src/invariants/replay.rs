@@ -4,6 +4,7 @@
 use super::mirror::Seen;
 use super::{Checker, Group};
 use crate::runner::Code;
+use perdura_core::Status;
 use perdura_core::history::{Event, EventKind};
 use perdura_core::orchestration::Decision;
 use std::cell::RefCell;
@@ -38,7 +39,11 @@ impl Checker {
         if result == Ok(true) {
             seen.shadow = Some(shadow);
         }
+        let is_followed = seen.shadow.is_some() || seen.row.status != Status::Terminated;
         self.check(Group::Replay, result.map(drop));
+        if !is_followed {
+            return;
+        }
         let said = (seen.custom_status == seen.record.custom_status).then_some(());
         let other = || {
             format!(

@@ -24,6 +24,8 @@ pub enum Effect {
 pub struct TaskRef {
     /// The instance.
     pub key: InstanceKey,
+    /// Its run. Keys and numbers that a fail-over took back are given again; this one is not.
+    pub execution: ExecutionId,
     /// Its generation.
     pub generation: u32,
     /// The branch of its history.

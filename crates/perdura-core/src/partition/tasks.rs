@@ -61,7 +61,7 @@ impl Partition {
         task.began = now;
         task.heard = now;
         let start = TaskStart {
-            task: TaskRef { key, generation, branch, task: id, delivery: task.record.delivery },
+            task: TaskRef { key, execution, generation, branch, task: id, delivery: task.record.delivery },
             instance: name,
             execution,
             scheduled,
@@ -142,7 +142,9 @@ impl Partition {
     fn awaiting(&mut self, task: TaskRef) -> Option<&mut Instance> {
         let any_generation = self.planted(Bug::OldGenerationAccepted);
         let instance = self.instances.get_mut(&task.key)?;
-        let same_run = instance.record.generation == task.generation || any_generation;
+        let same_run = instance.record.generation == task.generation
+            && instance.execution() == task.execution
+            || any_generation;
         let waits = same_run && instance.record.branch == task.branch && instance.is_active();
         waits.then_some(&mut **instance)
     }
@@ -222,6 +224,7 @@ impl Partition {
     pub(super) fn task_ref(instance: &Instance, task: &Task) -> TaskRef {
         TaskRef {
             key: instance.key,
+            execution: instance.execution(),
             generation: instance.record.generation,
             branch: instance.record.branch,
             task: task.record.id,

@@ -1,8 +1,8 @@
 //! Group commit, and what a step costs.
 
 use crate::bed::*;
-use perdura_core::partition::{Body, Envelope, Message, Raise, Request};
-use perdura_core::{PartitionId, Status};
+use perdura_core::partition::{Body, Envelope, Message, Need, Raise, Request};
+use perdura_core::{Limits, PartitionId, Status};
 
 #[test]
 fn a_start_and_its_first_turn_share_one_commit() {
@@ -161,4 +161,32 @@ fn a_message_that_was_dealt_with_is_not_dealt_with_again() {
     bed.settle();
     let raised = bed.events("x").iter().filter(|event| **event == "EventRaised").count();
     assert_eq!(raised, 1);
+}
+
+/// The row that a timer asked for may be the one that a purge, which is not committed yet, removes.
+#[test]
+fn an_instance_that_was_purged_does_not_come_back_by_a_row_that_was_read_before() {
+    let mut bed = Bed::with_limits(Limits { resident_instances_max: 0, ..Limits::default() });
+    let due = bed.now + 50;
+    bed.script("t", move |turn| if turn.from == 0 { vec![timer(0, due)] } else { vec![] });
+    bed.script("c", |_| vec![complete()]);
+    bed.start("x", "t");
+    let key = *bed.rows.keys().next().expect("a row");
+    let stale = bed.rows[&key].clone();
+    // Another commit, and the instance has had its second chance.
+    bed.start("y", "c");
+    assert_eq!(bed.partition.resident(), 0);
+    // The timer is due; its row is being read.
+    bed.now += 60;
+    let now = bed.now();
+    bed.partition.tick(now);
+    assert_eq!(bed.partition.needs(), [Need::FindKey(key)]);
+    // Meanwhile the instance is loaded for a client, terminated and purged.
+    bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false }).unwrap();
+    bed.call(Request::Purge { id: id("x") }).unwrap();
+    assert!(!bed.rows.contains_key(&key));
+    bed.partition.found_key(key, Some(stale), now);
+    bed.settle();
+    assert_eq!(bed.partition.resident(), 0);
+    assert!(!bed.rows.contains_key(&key));
 }

@@ -3,8 +3,8 @@
 use crate::bed::*;
 use perdura_core::history::EventRaised;
 use perdura_core::orchestration::{ContinueAsNew, Decision};
-use perdura_core::partition::{Request, RequestError};
-use perdura_core::{Status, Timestamp};
+use perdura_core::partition::{Need, Request, RequestError, StartRequest};
+use perdura_core::{ReusePolicy, Status, Timestamp};
 
 #[test]
 fn a_timer_fires_when_it_is_due_and_once() {
@@ -110,4 +110,31 @@ fn a_damaged_instance_can_be_purged_and_its_id_is_free_again() {
     bed.call(Request::Purge { id: id("x") }).unwrap();
     bed.start("x", "seq");
     assert_eq!((bed.rows.len(), bed.status("x")), (1, Status::Completed));
+}
+
+/// A history that is being read when its instance is replaced belongs to nobody any more.
+#[test]
+fn the_history_of_an_earlier_generation_is_not_given_to_a_later_one() {
+    let mut bed = Bed::new();
+    bed.script("w", |_| vec![]);
+    bed.start("x", "w");
+    let key = *bed.rows.keys().next().expect("a row");
+    bed.ask(raise("x", "go"));
+    let turn = bed.partition.next_turn().expect("a turn");
+    bed.partition.park_turn(turn);
+    while bed.commit() {}
+    assert_eq!(bed.partition.needs(), [Need::History { key, generation: 1, branch: 0 }]);
+    let first = bed.history[&(key, 1)].clone();
+    let replace = StartRequest { reuse: ReusePolicy::REPLACE, ..start("x", "w") };
+    bed.call(Request::Start(replace)).unwrap();
+    bed.ask(raise("x", "go"));
+    let turn = bed.partition.next_turn().expect("a turn");
+    assert_eq!(turn.generation, 2);
+    bed.partition.park_turn(turn);
+    while bed.commit() {}
+    let now = bed.now();
+    assert_eq!(bed.partition.history_read((key, 1, 0), &first, now), None);
+    assert_eq!(bed.partition.needs(), [Need::History { key, generation: 2, branch: 0 }]);
+    let second = bed.history[&(key, 2)].clone();
+    assert!(bed.partition.history_read((key, 2, 0), &second, now).is_some());
 }
