@@ -223,10 +223,16 @@ impl World {
         let rows = self.store.query_now(&InstanceQuery { statuses, ..InstanceQuery::default() }, 1000);
         self.break_cycle();
         let waits_long = self.now > self.plan.heal_at + 5_000;
+        let history_max = self.plan.limits.history_events_max;
         for row in rows {
             let id = row.id;
+            // It takes no more events, so what waits for one waits in vain.
+            let is_full = row.tail >= history_max - history_max / 10;
             if row.status == Status::Suspended {
                 self.ask(OPERATOR, Asking::Resume { id, reason: "healed".into() }, 1);
+            } else if waits_long && is_full {
+                let reason = "its history is full".to_owned();
+                self.ask(OPERATOR, Asking::Terminate { id, reason, recurse: false }, 1);
             } else if waits_long && self.now.is_multiple_of(3) {
                 for name in EVENT_NAMES {
                     self.tokens += 1;

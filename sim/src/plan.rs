@@ -110,6 +110,7 @@ impl Plan {
     pub fn draw(random: &mut Random) -> Plan {
         let tiny = random.chance(500);
         let limits = Limits {
+            turn_bytes_max: Limits::default().turn_bytes_max,
             payload_bytes_max: 64 * 1024,
             history_events_max: if random.chance(80) { random.between(12, 40) } else { 50_000 },
             decisions_per_turn_max: if random.chance(30) { 2 } else { 1000 },

@@ -95,7 +95,9 @@ impl World {
                 Err(damage) => life.partition.history_damaged(of, &damage.to_string(), now),
             },
             Wanted::MessagesFound(envelopes) => {
-                life.partition.deliver(envelopes, now).map_err(|damage| damage.to_string())?;
+                for (id, damage) in life.partition.deliver(envelopes, now) {
+                    return Err(format!("message {id:?}: {damage}"));
+                }
                 if life.messages.take() == Some(true) {
                     self.read_messages(post);
                 }

@@ -16,6 +16,9 @@ impl World {
         self.trace.say(self.now, || format!("{post:?} starts {:?} attempt {}", start.task, start.attempt));
         let now = self.store_now();
         self.checker.task_started(&start, now);
+        if let Some(life) = self.life(post) {
+            life.partition.task_began(start.task, now);
+        }
         let Some(task) = task_of(&start.scheduled.input) else { return };
         let Some(behaviour) = self.programs.tasks.get(task as usize) else { return };
         let has_limit = behaviour.limits.is_some();

@@ -30,6 +30,8 @@ pub struct Limits {
     pub history_events_max: u64,
     /// Most decisions of one turn.
     pub decisions_per_turn_max: usize,
+    /// Most bytes that the decisions of one turn carry together: they are written as one record.
+    pub turn_bytes_max: usize,
     /// Most events that wait for an instance that cannot take them now (suspended, not started, its worker busy).
     pub inbox_events_max: usize,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
@@ -42,6 +44,7 @@ impl Default for Limits {
             payload_bytes_max: 4 * 1024 * 1024,
             history_events_max: 50_000,
             decisions_per_turn_max: 100_000,
+            turn_bytes_max: 64 * 1024 * 1024,
             inbox_events_max: 10_000,
             resident_instances_max: 50_000,
         }

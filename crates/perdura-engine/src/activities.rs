@@ -6,7 +6,7 @@ use bytes::Bytes;
 use perdura_core::Failure;
 use perdura_core::failure::kind;
 use perdura_core::partition::{TaskRef, TaskStart};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +24,13 @@ pub(crate) struct Activities {
     inputs: mpsc::Sender<Input>,
     running_max: usize,
     waiting: VecDeque<TaskStart>,
+    /// Attempts among the waiting ones that nobody wants any more.
+    unwanted: FxHashSet<TaskRef>,
     running: FxHashMap<TaskRef, CancellationToken>,
+    /// Attempts of a lost life that have not ended. They have been told, and still take their place.
+    strays: FxHashSet<TaskRef>,
+    /// Attempts with a time limit that began since the processor was last told: their time runs from then on.
+    begun: Vec<TaskRef>,
     draining: bool,
 }
 
@@ -35,34 +41,54 @@ impl Activities {
         inputs: mpsc::Sender<Input>,
         running_max: usize,
     ) -> Activities {
-        let running = FxHashMap::default();
-        Activities { host, runtime, inputs, running_max, waiting: VecDeque::new(), running, draining: false }
+        Activities {
+            host,
+            runtime,
+            inputs,
+            running_max,
+            waiting: VecDeque::new(),
+            unwanted: FxHashSet::default(),
+            running: FxHashMap::default(),
+            strays: FxHashSet::default(),
+            begun: Vec::new(),
+            draining: false,
+        }
     }
 
     /// Runs an attempt now, or as soon as others have finished.
     pub(crate) fn start(&mut self, start: TaskStart) {
-        if self.running.len() < self.running_max && !self.draining {
+        if self.has_room() {
             self.spawn(start);
         } else {
             self.waiting.push_back(start);
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.running.len() + self.strays.len() < self.running_max && !self.draining
+    }
+
     /// Nobody waits for this attempt any more.
     pub(crate) fn cancel(&mut self, task: TaskRef) {
         match self.running.get(&task) {
             Some(canceled) => canceled.cancel(),
-            None => self.waiting.retain(|start| start.task != task),
+            // Found when its turn comes: to look for each of many would take for ever.
+            None => drop(self.unwanted.insert(task)),
         }
     }
 
     /// An attempt is over; another may take its place.
     pub(crate) fn finished(&mut self, task: TaskRef) {
         self.running.remove(&task);
-        if !self.draining
-            && let Some(next) = self.waiting.pop_front()
-        {
-            self.spawn(next);
+        self.strays.remove(&task);
+        while self.has_room() {
+            let Some(next) = self.waiting.pop_front() else {
+                self.unwanted.clear();
+                return;
+            };
+            if !self.unwanted.remove(&next.task) {
+                self.spawn(next);
+            }
         }
     }
 
@@ -75,16 +101,30 @@ impl Activities {
         self.running.len()
     }
 
-    /// The grant is lost: what waits will be handed out again with new counts; what runs is not ours any more.
+    /// Attempts with a time limit that began since the last call.
+    pub(crate) fn take_begun(&mut self) -> Vec<TaskRef> {
+        std::mem::take(&mut self.begun)
+    }
+
+    /// The grant is lost: what waits will be handed out again with new counts, and so will what runs, whose results
+    /// nobody takes any more.
     pub(crate) fn let_go(&mut self) {
         self.waiting.clear();
-        self.running.clear();
+        self.unwanted.clear();
+        self.begun.clear();
+        for (task, canceled) in self.running.drain() {
+            canceled.cancel();
+            self.strays.insert(task);
+        }
     }
 
     fn spawn(&mut self, start: TaskStart) {
         let reference = start.task;
         let canceled = CancellationToken::new();
         self.running.insert(reference, canceled.clone());
+        if start.scheduled.limits.is_some() {
+            self.begun.push(reference);
+        }
         let heartbeats = self.inputs.clone();
         let scheduled = &start.scheduled;
         let task = ActivityTask {

@@ -36,6 +36,8 @@ const RETRY_WAIT: Duration = Duration::from_millis(50);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Callers are kept waiting through shorter waits, and refused in longer ones.
 const PATIENCE: Duration = Duration::from_millis(200);
+/// A turn that takes longer is worth a warning: the other instances of the partition wait for it.
+const SLOW_TURN: Duration = Duration::from_millis(500);
 /// A life that lasted longer ends a series of losses.
 const GOOD_LIFE: Duration = Duration::from_secs(5);
 
@@ -205,7 +207,8 @@ impl Processor {
                     return true;
                 }
                 // Attempts of the lost life: they are handed out again.
-                Some(Input::TaskDone(..) | Input::Heartbeat(..)) => {}
+                Some(Input::TaskDone(task, _)) => self.activities.finished(task),
+                Some(Input::Heartbeat(..)) => {}
                 None => return true,
             }
         }
@@ -235,8 +238,10 @@ impl Processor {
         {
             return End::Lost(life.lost(why));
         }
-        let asked: Vec<_> =
+        let mut asked: Vec<_> =
             self.unanswered.iter().map(|(token, asked)| (*token, asked.request.clone())).collect();
+        // In the order in which they came: events of one sender stay in order.
+        asked.sort_by_key(|(token, _)| *token);
         for (token, request) in asked {
             life.partition.request(token, request, self.store.now());
         }
@@ -293,10 +298,11 @@ impl Processor {
         if life.partition.next_deadline().is_some_and(|deadline| deadline <= now) {
             life.partition.tick(now);
         }
-        life.settle(&*self.store).map_err(|why| life.lost(why))?;
+        life.settle(&*self.store, self.drain_until.is_none()).map_err(|why| life.lost(why))?;
         if life.commit.is_none() {
             let (batch, effects) = life.partition.seal().map_err(|damage| life.lost(damage.to_string()))?;
             self.perform(effects);
+            self.tell_what_began(life);
             life.commit = batch.map(|batch| {
                 let (store, grant) = (self.store.clone(), life.grant.clone());
                 async move { store.commit(&grant, batch).await }.boxed()
@@ -320,6 +326,7 @@ impl Processor {
                 after_commit(outcome)?;
                 let effects = life.partition.committed();
                 self.perform(effects);
+                self.tell_what_began(life);
             }
             Some(read) = life.reads.next() => {
                 life.take_read(read, &*self.store).map_err(|why| life.lost(why))?;
@@ -352,6 +359,7 @@ impl Processor {
             }
             Input::TaskDone(task, result) => {
                 self.activities.finished(task);
+                self.tell_what_began(life);
                 life.partition.task_done(task, result, now);
             }
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
@@ -359,6 +367,13 @@ impl Processor {
                 self.shutdown.push(done);
                 self.drain();
             }
+        }
+    }
+
+    /// The time of an attempt runs from when it began, not from when it was handed out and waited its turn.
+    fn tell_what_began(&mut self, life: &mut Life) {
+        for task in self.activities.take_begun() {
+            life.partition.task_began(task, self.store.now());
         }
     }
 
@@ -416,12 +431,13 @@ impl Life {
     }
 
     /// Runs turns and reads what they need until nothing more can be done without waiting.
-    fn settle(&mut self, store: &dyn Store) -> Result<(), String> {
+    /// In a shutdown no turn is begun any more: what came in is recorded, and its turn comes in the next life.
+    fn settle(&mut self, store: &dyn Store, runs_turns: bool) -> Result<(), String> {
         loop {
             for key in self.partition.forgotten() {
                 self.runner.forget(key);
             }
-            while let Some(turn) = self.partition.next_turn() {
+            while runs_turns && let Some(turn) = self.partition.next_turn() {
                 self.run_turn(turn);
                 for key in self.partition.forgotten() {
                     self.runner.forget(key);
@@ -436,10 +452,29 @@ impl Life {
     }
 
     fn run_turn(&mut self, turn: Turn) {
-        match self.runner.run(&turn, None) {
-            Run::Finished(outcome) => self.partition.finish_turn(turn, outcome),
+        let began = std::time::Instant::now();
+        let run = self.runner.run(&turn, None);
+        if began.elapsed() > SLOW_TURN {
+            tracing::warn!(instance = %turn.id, name = turn.name, took = ?began.elapsed(),
+                "the orchestration's code held its whole partition up; move long work into an activity");
+        }
+        match run {
+            Run::Finished(outcome) => self.finish_turn(turn, outcome),
             Run::NeedsHistory => self.partition.park_turn(turn),
         }
+    }
+
+    fn finish_turn(&mut self, turn: Turn, outcome: TurnOutcome) {
+        match &outcome {
+            TurnOutcome::Done(_) => {}
+            TurnOutcome::Diverged(why) => {
+                tracing::warn!(instance = %turn.id, name = turn.name, %why, "the instance is blocked");
+            }
+            TurnOutcome::CannotRun(why) => {
+                tracing::warn!(instance = %turn.id, name = turn.name, why, "the instance is blocked");
+            }
+        }
+        self.partition.finish_turn(turn, outcome);
     }
 
     fn take_read(&mut self, read: Read, store: &dyn Store) -> Result<(), String> {
@@ -454,6 +489,9 @@ impl Life {
                     }
                 }
             }
+            Read::History { of, rows: Err(StoreError::Damaged { what, .. }) } => {
+                self.partition.history_damaged(of, &what, now);
+            }
             Read::History { of, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
                 Ok(events) => {
                     if let Some(turn) = self.partition.history_read(of, &events, now) {
@@ -463,9 +501,9 @@ impl Life {
                 Err(damage) => self.partition.history_damaged(of, &damage.to_string(), now),
             },
             Read::Messages(envelopes) => {
-                self.partition
-                    .deliver(envelopes.map_err(failed)?, now)
-                    .map_err(|damage| damage.to_string())?;
+                for (id, damage) in self.partition.deliver(envelopes.map_err(failed)?, now) {
+                    tracing::error!(?id, %damage, "a message cannot be read; it is left where it is");
+                }
                 self.reads.messages_delivered(self.grant.partition);
             }
         }
@@ -479,7 +517,7 @@ impl Life {
                 TurnOutcome::CannotRun("its history was read, but the runner asked for it again".into())
             }
         };
-        self.partition.finish_turn(turn, outcome);
+        self.finish_turn(turn, outcome);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::sql;
 use perdura_core::Timestamp;
 use perdura_store::StoreError;
 use rusqlite::{Connection, TransactionBehavior};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// In the header of every hub: "PRDR".
 const APPLICATION_ID: i32 = 0x5052_4452;
@@ -57,6 +57,15 @@ pub(crate) fn open_existing(path: &Path, cache_bytes: u32) -> Result<(Connection
     }
     let hub = summary(path, &connection)?;
     Ok((connection, hub))
+}
+
+/// The path without links, as far as it exists: a new file is in a folder that does.
+pub(crate) fn real_path(path: &Path) -> PathBuf {
+    let in_folder = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(folder.canonicalize().ok()?.join(path.file_name()?))
+    };
+    path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
 }
 
 /// The two mistakes for which SQLite's own message would be "unable to open database file".

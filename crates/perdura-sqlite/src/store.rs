@@ -39,6 +39,8 @@ impl SqliteStore {
     pub fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<SqliteStore, StoreError> {
         let path = path.as_ref();
         open::check_place(path)?;
+        // One lock for one file, by whatever name it is opened.
+        let path = &open::real_path(path);
         let lock = Lock::take(path)?;
         let (mut connection, Hub { partitions, clock }) = open::open_or_create(path, &options)?;
         let fail = |error: rusqlite::Error| store_error(&path.display().to_string(), &error);

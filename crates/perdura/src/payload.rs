@@ -45,6 +45,12 @@ impl<T: ToPayload + FromPayload + 'static> Payload for T {}
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raw(pub Bytes);
 
+impl From<Vec<u8>> for Raw {
+    fn from(bytes: Vec<u8>) -> Raw {
+        Raw(bytes.into())
+    }
+}
+
 impl<T: Serialize + ?Sized> ToPayload for T {
     fn to_payload(&self) -> Result<Option<Bytes>> {
         let json = serde_json::to_vec(self)

@@ -2,5 +2,5 @@
 
 pub use crate::{
     ActivityContext, Either, Engine, Error, Orchestration, Registry, Result, Retry, activity, join_all,
-    orchestration, select,
+    orchestration, select, select_all,
 };

@@ -53,7 +53,7 @@ impl Checker {
     fn waits_for(&self, link: &ParentLink) -> bool {
         let parent = self.mirror.instances().find(|seen| seen.row.id.as_str() == link.instance);
         parent.is_some_and(|parent| {
-            parent.record.generation == link.generation
+            (parent.record.generation, &parent.record.execution) == (link.generation, &link.execution)
                 && parent.record.children.iter().any(|child| {
                     child.id == link.task && child.attempt == link.attempt && child.not_before == 0
                 })
@@ -68,6 +68,8 @@ impl Checker {
                 branch: before.record.branch,
                 task: child.id,
                 attempt: child.attempt,
+                execution: before.record.execution.clone(),
+                attached: false,
             };
             let sent = outgoing(batch).any(|message| match &message.body {
                 Some(Body::Terminate(terminate)) => {

@@ -1,6 +1,6 @@
 //! Answers (I38): none claims what is not durable.
 
-use super::{Checker, Group, Judged};
+use super::{Checker, Group, Judged, Seen};
 use crate::payload::{EventSalt, Input};
 use perdura_core::partition::{Request, RequestError, Response, StartOutcome, Started};
 use perdura_core::{InstanceId, InstanceKey};
@@ -49,7 +49,10 @@ impl Checker {
                 _ => Ok(()),
             },
             (Request::Cancel { id, .. }, Ok(_)) => match self.mirror.by_id(id) {
-                Some(seen) if seen.record.cancel_requested.is_none() => {
+                // A generation that has seen the request may have continued as new all the same.
+                Some(Seen { record, .. })
+                    if record.cancel_requested.is_none() && record.generation == record.start_generation =>
+                {
                     self.ended_or_new(asked, id, "asked to cancel")
                 }
                 _ => Ok(()),

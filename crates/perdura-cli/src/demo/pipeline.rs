@@ -199,9 +199,9 @@ pub async fn list_files(ctx: ActivityContext, (folder, after): (FilePath, Option
 #[activity]
 pub async fn archive_file(ctx: ActivityContext, file: FilePath) -> Result<Archived> {
     let shared = ctx.data::<Arc<Shared>>();
-    shared.begin_file(&file, ctx.delivery()).await?;
+    let place = shared.begin_file(&file, ctx.delivery()).await?;
     let archived = blocking(&ctx, move |shared| files::archive(&shared.places, &file)).await?;
-    shared.file_done();
+    shared.file_done(place);
     Ok(archived)
 }
 

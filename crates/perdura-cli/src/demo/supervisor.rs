@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -47,7 +47,11 @@ pub async fn run(options: &Options, places: &Places) -> anyhow::Result<ExitCode>
     report(places, &summary, killed.map(|recorded| (recorded, process)), began)
 }
 
-/// Kills the process; gives the files whose completion was recorded by then.
+/// Half of the files are done; that half of them are recorded follows within a commit or two.
+const RECORDING_TIME_MAX: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Kills the process when half of the files are recorded; gives the files whose completion was recorded by then.
 async fn kill(
     mut process: Child,
     places: &Places,
@@ -55,6 +59,11 @@ async fn kill(
     bar: &Bar,
 ) -> anyhow::Result<BTreeSet<FilePath>> {
     let number = process.id().unwrap_or_default();
+    let recorded = async || evidence::recorded(places).await.map_or(0, |files| files.len() as u64);
+    let until = Instant::now() + RECORDING_TIME_MAX;
+    while recorded().await < total / 2 && Instant::now() < until {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
     // SIGKILL: no destructor runs, nothing is flushed.
     process.kill().await?;
     bar.end();

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 pub const INSTANCE: &str = "archive";
 
@@ -21,27 +21,34 @@ pub const INSTANCE: &str = "archive";
 pub struct Shared {
     pub places: Places,
     runs: File,
-    begun: AtomicU64,
     done: AtomicU64,
     done_changed: watch::Sender<u64>,
     hold_at: Option<u64>,
+    /// A place for each file that may be done before the kill. One that fails gives its place to another.
+    places_left: Option<Semaphore>,
 }
 
+/// A file that is being archived.
+pub struct Place<'a>(Option<SemaphorePermit<'a>>);
+
 impl Shared {
-    /// Notes that the activity runs for this file: the evidence of what ran how often. With enough files begun it waits
-    /// for ever instead, to be killed.
-    pub async fn begin_file(&self, file: &FilePath, delivery: u32) -> io::Result<()> {
-        let begun = self.begun.fetch_add(1, Ordering::SeqCst);
-        // A tenth more than are to be done, so that the kill meets work under way.
-        if self.hold_at.is_some_and(|hold_at| begun >= hold_at + hold_at / 10) {
-            std::future::pending::<()>().await;
-        }
+    /// Notes that the activity runs for this file: the evidence of what ran how often. With enough files done it waits
+    /// instead, to be killed.
+    pub async fn begin_file(&self, file: &FilePath, delivery: u32) -> io::Result<Place<'_>> {
+        let place = match &self.places_left {
+            Some(places) => Some(places.acquire().await.map_err(io::Error::other)?),
+            None => None,
+        };
         let path = serde_json::to_string(file)?;
         // One write in append mode: lines of parallel runs do not mix.
-        (&self.runs).write_all(format!("{}\t{delivery}\t{path}\n", std::process::id()).as_bytes())
+        (&self.runs).write_all(format!("{}\t{delivery}\t{path}\n", std::process::id()).as_bytes())?;
+        Ok(Place(place))
     }
 
-    pub fn file_done(&self) {
+    pub fn file_done(&self, Place(place): Place<'_>) {
+        if let Some(place) = place {
+            place.forget();
+        }
         let done = self.done.fetch_add(1, Ordering::SeqCst) + 1;
         if self.hold_at == Some(done) {
             Line::HalfWay.print();
@@ -63,8 +70,10 @@ pub async fn run(places: &Places, hold_at: Option<u64>) -> anyhow::Result<ExitCo
     end_with_supervisor();
     let runs = OpenOptions::new().create(true).append(true).open(places.runs())?;
     let (done_changed, mut progress) = watch::channel(0);
-    let (begun, done) = (AtomicU64::new(0), AtomicU64::new(0));
-    let shared = Arc::new(Shared { places: places.clone(), runs, begun, done, done_changed, hold_at });
+    // A tenth more than are to be done, so that the kill meets work under way.
+    let places_left = hold_at.map(|files| Semaphore::new((files + files / 10) as usize));
+    let done = AtomicU64::new(0);
+    let shared = Arc::new(Shared { places: places.clone(), runs, done, done_changed, hold_at, places_left });
     let engine = Engine::sqlite(places.hub())
         .register(archive_directory)
         .register(archive_folder)

@@ -99,6 +99,12 @@ pub struct ParentLink {
     /// Which attempt of the task this is; an answer to an earlier attempt is dropped.
     #[prost(uint32, tag = "5")]
     pub attempt: u32,
+    /// The parent's run, 16 bytes: generations begin again when an id is purged and used again, runs do not.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub execution: Bytes,
+    /// It only waits: the child was there before it and does not end with it.
+    #[prost(bool, tag = "7")]
+    pub attached: bool,
 }
 
 /// See [`EventKind::TurnStarted`].

@@ -53,6 +53,8 @@ pub struct Execution {
     now: Timestamp,
     /// Events of the history so far, those included that the decisions just made will become.
     events: u64,
+    /// Bytes that the decisions of the present turn carry.
+    turn_bytes: usize,
     /// Decisions that no recorded event has confirmed yet.
     made: VecDeque<Decision>,
     next_id: u32,
@@ -112,6 +114,7 @@ impl Execution {
             limits,
             now: Timestamp(0),
             events: 0,
+            turn_bytes: 0,
             made: VecDeque::new(),
             next_id: 0,
             next_local: LOCAL,
@@ -181,6 +184,7 @@ impl Execution {
             EventKind::TurnStarted(_) => {
                 self.expect_nothing_made("the next turn")?;
                 self.now = self.now.max(event.at);
+                self.turn_bytes = 0;
                 self.events += 1;
             }
             recorded if describe_recorded(recorded).is_some() => self.confirm(recorded)?,
@@ -361,9 +365,9 @@ impl Execution {
     /// Schedules a child.
     pub fn schedule_sub_orchestration(&mut self, child: SubOrchestrationScheduled) -> Ticket {
         let own = child.instance == self.info.id.as_str();
-        let checked = self.check_payload("input", &child.input).and_then(|()| match own {
+        let checked = self.check_payload("input", &child.input).and_then(|bytes| match own {
             true => Err(Failure::new(kind::INVALID, "a child cannot have the instance id of its parent")),
-            false => Ok(()),
+            false => Ok(bytes),
         });
         self.decide(checked, |id| {
             Decision::ScheduleSubOrchestration(SubOrchestrationScheduled { id, ..child })
@@ -374,7 +378,7 @@ impl Execution {
     pub fn create_timer(&mut self, fire_at: Timestamp) -> Ticket {
         let checked = match fire_at.0.saturating_sub(self.now.0) > DELAY_MS_MAX {
             true => Err(Failure::new(kind::LIMIT, "timer: more than ten years ahead")),
-            false => Ok(()),
+            false => Ok(0),
         };
         self.decide(checked, |id| Decision::CreateTimer(TimerCreated { id, fire_at: fire_at.0 }))
     }
@@ -440,7 +444,7 @@ impl Execution {
     /// Ends the execution.
     pub fn complete(&mut self, status: Status, output: Option<Bytes>, failure: Option<Failure>) {
         let end = match self.check_payload("output", &output) {
-            Ok(()) => ExecutionCompleted::new(status, output, failure.map(Failure::within_limits)),
+            Ok(_) => ExecutionCompleted::new(status, output, failure.map(Failure::within_limits)),
             Err(limit) => ExecutionCompleted::new(Status::Failed, None, Some(limit)),
         };
         self.end(Decision::Complete(end));
@@ -449,7 +453,7 @@ impl Execution {
     /// Begins again with a new input.
     pub fn continue_as_new(&mut self, input: Option<Bytes>, version: Option<String>) {
         match self.check_payload("input", &input) {
-            Ok(()) => {
+            Ok(_) => {
                 self.end(Decision::ContinueAsNew(ContinueAsNew { input, version, carry_over: Vec::new() }));
             }
             Err(limit) => {
@@ -466,22 +470,31 @@ impl Execution {
         }
     }
 
-    fn decide(&mut self, checked: Result<(), Failure>, decision: impl FnOnce(u32) -> Decision) -> Ticket {
+    /// `checked` is the size of what the decision carries, or why it is refused.
+    fn decide(&mut self, checked: Result<usize, Failure>, decision: impl FnOnce(u32) -> Decision) -> Ticket {
+        let bytes_max = self.limits.turn_bytes_max;
         let failure = match checked {
             Err(failure) => failure,
-            Ok(()) if self.ended => Failure::new(kind::CANCELED, "the execution has ended"),
-            Ok(()) if self.events >= self.limits.history_events_max => Failure::new(
+            Ok(bytes) if self.turn_bytes.saturating_add(bytes) > bytes_max => Failure::new(
+                kind::LIMIT,
+                format!(
+                    "inputs and events of one turn: limit {bytes_max} bytes; wait for some of them first"
+                ),
+            ),
+            Ok(_) if self.ended => Failure::new(kind::CANCELED, "the execution has ended"),
+            Ok(_) if self.events >= self.limits.history_events_max => Failure::new(
                 kind::LIMIT,
                 format!(
                     "history: {} events, limit {}; continue as new",
                     self.events, self.limits.history_events_max
                 ),
             ),
-            Ok(()) if self.made.len() >= self.limits.decisions_per_turn_max => Failure::new(
+            Ok(_) if self.made.len() >= self.limits.decisions_per_turn_max => Failure::new(
                 kind::LIMIT,
                 format!("decisions in one turn: limit {}; wait for some of them first", self.made.len()),
             ),
-            Ok(()) => {
+            Ok(bytes) => {
+                self.turn_bytes += bytes;
                 let id = self.next_id;
                 self.next_id += 1;
                 self.events += 1;
@@ -500,10 +513,10 @@ impl Execution {
         Ticket(self.next_local)
     }
 
-    fn check_payload(&self, field: &str, payload: &Option<Bytes>) -> Result<(), Failure> {
+    fn check_payload(&self, field: &str, payload: &Option<Bytes>) -> Result<usize, Failure> {
         let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.limits.payload_bytes_max);
         if bytes <= limit {
-            return Ok(());
+            return Ok(bytes);
         }
         let message = format!("{field} of {:?}: {bytes} bytes, limit {limit}", self.info.id);
         Err(Failure::new(kind::LIMIT, message).non_retryable())

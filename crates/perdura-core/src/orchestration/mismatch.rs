@@ -17,7 +17,7 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the code does not follow the history at event {}: expected {}, got {}. Deploy code that does, or rewind the instance to before this event",
+            "the code does not follow the history at event {}: expected {}, got {}. Deploy code that does, and it goes on",
             self.event, self.expected, self.actual
         )
     }

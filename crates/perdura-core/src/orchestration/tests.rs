@@ -302,3 +302,21 @@ fn unique_numbers_differ_within_and_between_executions_and_repeat_in_replay() {
     let all: std::collections::BTreeSet<u128> = numbers(1).into_iter().chain(numbers(2)).collect();
     assert_eq!(all.len(), 200);
 }
+
+#[test]
+fn what_one_turn_carries_together_has_a_limit_that_the_next_turn_does_not_feel() {
+    let limits = Limits { turn_bytes_max: 10, ..Limits::default() };
+    let mut e = Execution::new(InstanceId::new("x").unwrap(), limits);
+    let task = |input: &'static str| TaskScheduled {
+        name: "a".into(),
+        input: Some(input.into()),
+        ..Default::default()
+    };
+    e.accept(&Event::new(Timestamp(1), crate::history::TurnStarted {})).unwrap();
+    let (first, second) = (e.schedule_task(task("123456")), e.schedule_task(task("123456")));
+    assert_eq!((e.take(first), e.take(second).unwrap().unwrap_err().kind.as_str()), (None, kind::LIMIT));
+    assert_eq!(e.take_result().decisions.len(), 1);
+    e.accept(&Event::new(Timestamp(2), crate::history::TurnStarted {})).unwrap();
+    let third = e.schedule_task(task("123456"));
+    assert_eq!(e.take(third), None);
+}

@@ -33,6 +33,8 @@ impl Partition {
             branch: instance.record.branch,
             task: scheduled.id,
             attempt: 1,
+            execution: instance.record.execution.clone(),
+            attached: false,
         });
         if !scheduled.detached {
             let record = ChildRecord {
@@ -111,7 +113,7 @@ impl Partition {
     fn attach_parent(&mut self, key: InstanceKey, parent: ParentLink) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_active() {
-            instance.record.parents.push(parent);
+            instance.record.parents.push(ParentLink { attached: true, ..parent });
             self.mark_dirty(key);
         } else {
             let failure = instance.record.failure.clone();
@@ -138,7 +140,8 @@ impl Partition {
         let Some(link) = ended.parent else { return };
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let record = &instance.record;
-        let same_run = record.generation == link.generation || any_generation;
+        let same_run =
+            (record.generation == link.generation && record.execution == link.execution) || any_generation;
         if !instance.is_active() || !same_run || record.branch != link.branch {
             return;
         }
@@ -184,6 +187,8 @@ impl Partition {
             branch: instance.record.branch,
             task: id,
             attempt: child.record.attempt,
+            execution: instance.record.execution.clone(),
+            attached: false,
         };
         self.rely_on(not_before);
         self.mark_dirty(key);

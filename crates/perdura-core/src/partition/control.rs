@@ -100,14 +100,21 @@ impl Partition {
 
     fn raise(&mut self, key: InstanceKey, name: String, input: Option<Bytes>) -> Result<(), RequestError> {
         let (now, limit) = (self.now, self.config.limits.inbox_events_max);
+        let history_max = self.config.limits.history_events_max;
         let drops = self.planted(Bug::SuspendedDropsEvents);
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         let (id, status) = (instance.id.clone(), instance.status);
         if status.is_terminal() {
             return Err(RequestError::Ended { id, status });
         }
-        if instance.inbox.len() + instance.away.len() >= limit {
+        let waiting = instance.inbox.len() + instance.away.len();
+        if waiting >= limit {
             return Err(RequestError::InboxFull { id, limit });
+        }
+        // The last tenth is for its own code.
+        let events = instance.record.tail + waiting as u64;
+        if events >= history_max - history_max / 10 {
+            return Err(RequestError::HistoryFull { id, events, limit: history_max });
         }
         if !(drops && instance.is_suspended()) {
             instance.inbox.push(Event::new(now, EventRaised { name, input }));
@@ -152,7 +159,9 @@ impl Partition {
         }
         instance.record.cancel_requested = Some(reason.clone());
         instance.inbox.push(Event::new(now, CancelRequested { reason: reason.clone() }));
-        if instance.has_begun() || matches!(instance.turn, TurnState::Running(_)) {
+        // Between two generations its history is empty too, but its code has run.
+        let has_run = instance.has_begun() || instance.record.generation > instance.record.start_generation;
+        if has_run || matches!(instance.turn, TurnState::Running(_)) {
             self.mark_dirty(key);
             self.enqueue(key);
         } else {
@@ -206,6 +215,8 @@ impl Partition {
             branch: instance.record.branch,
             task: child.record.id,
             attempt: child.record.attempt,
+            execution: instance.record.execution.clone(),
+            attached: false,
         };
         instance.children.values().map(|c| (InstanceId::recorded(&c.record.instance), link(c))).collect()
     }

@@ -32,10 +32,8 @@ pub(super) struct Task {
     pub(super) scheduled: Option<Arc<TaskScheduled>>,
     /// An attempt has been handed out in this life of the processor.
     pub(super) running: bool,
-    /// When that attempt began.
-    pub(super) began: Timestamp,
-    /// When it was last heard of.
-    pub(super) heard: Timestamp,
+    /// When that attempt began and when it was last heard of; `None` while it waits for a worker.
+    pub(super) began: Option<(Timestamp, Timestamp)>,
 }
 
 /// A child that has not answered.
@@ -132,10 +130,8 @@ impl Instance {
         let mut instance = Instance::new(row.key, record, row.status);
         instance.inbox = inbox;
         instance.stored = Some(Tail { generation: row.generation, branch: row.branch, events: row.tail });
-        let task = |record: TaskRecord| {
-            let at = Timestamp(record.scheduled_at);
-            (record.id, Task { record, scheduled: None, running: false, began: at, heard: at })
-        };
+        let task =
+            |record: TaskRecord| (record.id, Task { record, scheduled: None, running: false, began: None });
         instance.tasks = tasks.into_iter().map(task).collect();
         instance.timers = timers.into_iter().map(|timer| (timer.id, Timestamp(timer.fire_at))).collect();
         instance.children =

@@ -30,6 +30,7 @@ pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow,
 pub use request::{ReplyToken, Request, RequestError, Response, StartOutcome, StartRequest, Started};
 pub use residency::HistoryName;
 
+use crate::history::Damaged;
 use crate::id::{InstanceId, InstanceKey, PartitionId};
 use crate::limits::Limits;
 use crate::orchestration::Turn;
@@ -185,21 +186,23 @@ impl Partition {
 
     /// Takes messages that the store holds for this partition. Some may come more than once; but a driver reads messages
     /// only when it has delivered those that it read before, so that nothing comes back long after it was dealt with.
-    pub fn deliver(
-        &mut self,
-        envelopes: Vec<Envelope>,
-        now: Timestamp,
-    ) -> Result<(), crate::history::Damaged> {
+    /// Gives those that cannot be read: they stay in the store, and hold up no others.
+    #[must_use]
+    pub fn deliver(&mut self, envelopes: Vec<Envelope>, now: Timestamp) -> Vec<(EnvelopeId, Damaged)> {
         self.advance(now);
+        let mut damaged = Vec::new();
         for envelope in envelopes {
             let id = EnvelopeId { from: envelope.from, number: envelope.number };
             if !self.handled.contains(&id) && self.handling.insert(id) {
-                self.message(envelope.open()?, Some(id));
+                match envelope.open() {
+                    Ok(message) => self.message(message, Some(id)),
+                    Err(damage) => damaged.push((id, damage)),
+                }
             }
         }
         self.handled.clear();
         self.settle();
-        Ok(())
+        damaged
     }
 
     /// Lets time pass: fires what is due.

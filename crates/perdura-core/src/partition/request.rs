@@ -254,6 +254,18 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
+    /// Its history has little room left, which its own code needs to end or to continue as new.
+    #[error(
+        "instance {id:?}: its history has {events} events of {limit}; it takes no more from outside until it continues as new"
+    )]
+    HistoryFull {
+        /// Which.
+        id: InstanceId,
+        /// Events so far.
+        events: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// Its record cannot be trusted; it is left alone.
     #[error(
         "instance {id:?} is damaged and not run: {what}; restore the hub from a backup, or purge the instance"

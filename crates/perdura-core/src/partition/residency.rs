@@ -142,7 +142,13 @@ impl Partition {
         self.hand_out_tasks(key);
         self.start_due_children(key);
         self.settle();
-        turn
+        match turn {
+            Some(turn) if self.instances.get(&key).is_some_and(|instance| instance.is_suspended()) => {
+                self.take_back(turn);
+                None
+            }
+            turn => turn,
+        }
     }
 
     /// The history of an instance cannot be read: it is left alone from here on. Nothing may be appended to what is
@@ -330,6 +336,11 @@ impl Partition {
     /// Lets instances leave memory until no more than the limit are left: second chance, least recently used first. Looks
     /// at a bounded number, so that a crowd that cannot leave costs little.
     pub(super) fn evict(&mut self) {
+        // Those that left by themselves are still in the order.
+        if self.hand.len() > 2 * self.instances.len() + EVICTION_LOOKS_MAX {
+            let (instances, mut seen) = (&self.instances, rustc_hash::FxHashSet::default());
+            self.hand.retain(|key| instances.contains_key(key) && seen.insert(*key));
+        }
         let mut looks = self.hand.len().min(EVICTION_LOOKS_MAX);
         while self.instances.len() > self.config.limits.resident_instances_max && looks > 0 {
             looks -= 1;

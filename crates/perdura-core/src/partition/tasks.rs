@@ -22,7 +22,7 @@ impl Partition {
         let shared = Arc::new(scheduled.clone());
         let event = instance.append(Event::new(now, scheduled));
         let record = TaskRecord { id, event, attempt: 1, scheduled_at: now.0, ..TaskRecord::default() };
-        let task = Task { record, scheduled: Some(shared), running: false, began: now, heard: now };
+        let task = Task { record, scheduled: Some(shared), running: false, began: None };
         instance.tasks.insert(id, task);
         if limits.total_ms > 0 {
             self.wakes.add(plus(now, limits.total_ms), key, Wake::TaskLimit(id));
@@ -43,7 +43,6 @@ impl Partition {
 
     /// Hands a task to a worker: its delivery count rises and is durable before the attempt starts.
     fn hand_out(&mut self, key: InstanceKey, id: u32) {
-        let now = self.now;
         let reuse = self.planted(Bug::DeliveryCountReused);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_suspended() {
@@ -58,8 +57,7 @@ impl Partition {
             task.record.delivery += 1;
         }
         task.running = true;
-        task.began = now;
-        task.heard = now;
+        task.began = None;
         let start = TaskStart {
             task: TaskRef { key, execution, generation, branch, task: id, delivery: task.record.delivery },
             instance: name,
@@ -68,14 +66,27 @@ impl Partition {
             attempt: task.record.attempt,
             last_heartbeat: task.record.heartbeat.clone(),
         };
-        if let Some(next) = next_limit(task, start.scheduled.limits.unwrap_or_default(), false) {
-            self.wakes.add(next, key, Wake::TaskLimit(id));
-        }
         if not_before != 0 && !self.planted(Bug::RetryAtOnce) {
             self.rely_on(Timestamp(not_before));
         }
         self.mark_dirty(key);
         self.effect(Effect::StartTask(start));
+    }
+
+    /// A worker has begun with an attempt: its time runs from now on, not from when it was handed out. Need only be told
+    /// of tasks with limits.
+    pub fn task_began(&mut self, task: TaskRef, now: Timestamp) {
+        self.advance(now);
+        let now = self.now;
+        let Some(instance) = self.awaiting(task) else { return };
+        let Some(state) = instance.tasks.get_mut(&task.task) else { return };
+        if state.running && state.record.delivery == task.delivery {
+            state.began = Some((now, now));
+            let limits = state.scheduled.as_ref().and_then(|scheduled| scheduled.limits).unwrap_or_default();
+            if let Some(next) = next_limit(state, limits, false) {
+                self.wakes.add(next, task.key, Wake::TaskLimit(task.task));
+            }
+        }
     }
 
     /// The time limit of a task as a whole, once it is known again what the task is.
@@ -128,7 +139,7 @@ impl Partition {
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         if state.running && state.record.delivery == task.delivery {
-            state.heard = now;
+            state.began = state.began.map(|(began, _)| (began, now));
             if details.as_ref().is_some_and(|details| details.len() <= limit)
                 && state.record.heartbeat != details
             {
@@ -204,10 +215,11 @@ impl Partition {
         if passed(Timestamp(task.record.scheduled_at), limits.total_ms) {
             self.cancel_attempt(running);
             self.task_failed(key, id, timeout("all attempts took too long", limits.total_ms));
-        } else if running.is_some() && passed(task.began, limits.attempt_ms) {
+        } else if running.is_some() && task.began.is_some_and(|(began, _)| passed(began, limits.attempt_ms)) {
             self.cancel_attempt(running);
             self.attempt_failed(key, id, timeout("the attempt took too long", limits.attempt_ms));
-        } else if running.is_some() && passed(task.heard, limits.heartbeat_ms) {
+        } else if running.is_some() && task.began.is_some_and(|(_, heard)| passed(heard, limits.heartbeat_ms))
+        {
             self.cancel_attempt(running);
             self.attempt_failed(key, id, timeout("no heartbeat", limits.heartbeat_ms));
         } else if let Some(next) = next_limit(task, limits, true) {
@@ -249,13 +261,8 @@ fn next_attempt(
 fn next_limit(task: &Task, limits: TimeLimits, with_total: bool) -> Option<Timestamp> {
     let at = |from: Timestamp, ms: u64| (ms > 0).then(|| plus(from, ms));
     let total = at(Timestamp(task.record.scheduled_at), limits.total_ms).filter(|_| with_total);
-    if !task.running {
-        return total;
-    }
-    [at(task.began, limits.attempt_ms), at(task.heard, limits.heartbeat_ms), total]
-        .into_iter()
-        .flatten()
-        .min()
+    let Some((began, heard)) = task.began.filter(|_| task.running) else { return total };
+    [at(began, limits.attempt_ms), at(heard, limits.heartbeat_ms), total].into_iter().flatten().min()
 }
 
 fn plus(from: Timestamp, ms: u64) -> Timestamp {

@@ -132,6 +132,16 @@ impl Partition {
         self.settle();
     }
 
+    /// A turn that has not been run is not to be run now.
+    pub(super) fn take_back(&mut self, turn: Turn) {
+        let key = turn.key;
+        self.put_back(turn);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.away.clear();
+            instance.turn = TurnState::Idle;
+        }
+    }
+
     /// The events of a turn that could not be run go back to the front of the inbox.
     fn put_back(&mut self, mut turn: Turn) {
         if let Some(instance) = self.instances.get_mut(&turn.key) {
@@ -166,6 +176,8 @@ impl Partition {
         if instance.status == Status::Pending {
             instance.status = Status::Running;
         }
+        let is_cancel = |event: &&Event| matches!(event.kind, EventKind::CancelRequested(_));
+        let canceled = turn.events.iter().find(is_cancel).cloned();
         for event in turn.events {
             instance.append(event);
         }
@@ -179,6 +191,20 @@ impl Partition {
         let goes_on = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);
         if goes_on {
             self.enqueue(key);
+        } else if let Some(cancel) = canceled {
+            self.carry_cancel_over(key, cancel);
+        }
+    }
+
+    /// A request to cancel that came in the very turn that continued as new: the code may not have seen it, so the next
+    /// generation gets it.
+    fn carry_cancel_over(&mut self, key: InstanceKey, cancel: Event) {
+        let Some(instance) = self.instances.get_mut(&key).filter(|instance| instance.is_active()) else {
+            return;
+        };
+        if let EventKind::CancelRequested(request) = &cancel.kind {
+            instance.record.cancel_requested = Some(request.reason.clone());
+            instance.inbox.insert(instance.inbox.len().min(1), cancel);
         }
     }
 
@@ -274,6 +300,11 @@ impl Partition {
             instance.inbox.extend(next.carry_over.into_iter().map(|event| Event::new(now, event)));
         }
         instance.inbox.extend(Instance::external_events(arrived));
+        // A request that the code has seen was for the generation that ends; one that it has not seen goes with it.
+        let asked = |event: &Event| matches!(event.kind, EventKind::CancelRequested(_));
+        if !instance.inbox.iter().any(asked) {
+            instance.record.cancel_requested = None;
+        }
         let start_at = Timestamp(instance.record.start_at);
         if start_at > now {
             self.wakes.add(start_at, key, Wake::Start);

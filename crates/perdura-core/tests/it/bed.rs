@@ -195,7 +195,11 @@ impl Bed {
                 Effect::Reply(token, answer) => {
                     assert!(self.replies.insert(token.0, answer).is_none(), "answered twice");
                 }
-                Effect::StartTask(start) => self.started.push(start),
+                Effect::StartTask(start) => {
+                    let now = self.now();
+                    self.partition.task_began(start.task, now);
+                    self.started.push(start);
+                }
                 Effect::CancelTask(task) => self.canceled.push(task),
                 Effect::Notify(_) => {}
             }

@@ -194,3 +194,42 @@ fn a_retried_child_leaves_an_instance_of_others_alone() {
     );
     assert_eq!(bed.record("kid").generation, before.generation);
 }
+
+#[test]
+fn a_recreated_parent_does_not_take_the_answer_of_its_predecessors_child() {
+    let mut bed = Bed::new();
+    let mut kids = ["kid-1", "kid-2"].into_iter();
+    bed.script("p", move |turn| {
+        let ended = news(turn).contains(&"SubOrchestrationCompleted");
+        if ended { vec![complete()] } else { vec![child(0, "c", kids.next().unwrap())] }
+    });
+    bed.script("c", |turn| if turn.from == 0 { vec![] } else { vec![complete()] });
+    bed.start("x", "p");
+    bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false }).unwrap();
+    bed.call(Request::Purge { id: id("x") }).unwrap();
+    bed.start("x", "p");
+    bed.call(raise("kid-1", "end")).unwrap();
+    assert_eq!((bed.status("kid-1"), bed.status("x")), (Status::Completed, Status::Running));
+    bed.call(raise("kid-2", "end")).unwrap();
+    assert_eq!(bed.status("x"), Status::Completed);
+}
+
+#[test]
+fn a_parent_that_only_attached_does_not_end_what_it_did_not_start() {
+    let mut bed = Bed::new();
+    bed.script("c", |_| vec![]);
+    bed.script(
+        "p",
+        parent(Decision::ScheduleSubOrchestration(SubOrchestrationScheduled {
+            id: 0,
+            name: "c".into(),
+            instance: "single".into(),
+            reuse: ReusePolicy::USE_EXISTING.to_bits(),
+            ..Default::default()
+        })),
+    );
+    bed.start("single", "c");
+    bed.start("x", "p");
+    bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse: true }).unwrap();
+    assert_eq!((bed.status("x"), bed.status("single")), (Status::Terminated, Status::Running));
+}

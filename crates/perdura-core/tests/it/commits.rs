@@ -154,10 +154,10 @@ fn a_message_that_was_dealt_with_is_not_dealt_with_again() {
     let message = Message::new(&id("x"), Body::Raise(Raise { name: "go".into(), input: None }));
     let envelope = Envelope { from: PartitionId(0), to: PartitionId(0), number: 7, message: message.seal() };
     let now = bed.now();
-    bed.partition.deliver(vec![envelope.clone()], now).unwrap();
+    assert!(bed.partition.deliver(vec![envelope.clone()], now).is_empty());
     bed.settle();
     assert_eq!(bed.batches.last().map(|batch| batch.consumed.len()), Some(1));
-    bed.partition.deliver(vec![envelope], now).unwrap();
+    assert!(bed.partition.deliver(vec![envelope], now).is_empty());
     bed.settle();
     let raised = bed.events("x").iter().filter(|event| **event == "EventRaised").count();
     assert_eq!(raised, 1);
@@ -189,4 +189,22 @@ fn an_instance_that_was_purged_does_not_come_back_by_a_row_that_was_read_before(
     bed.settle();
     assert_eq!(bed.partition.resident(), 0);
     assert!(!bed.rows.contains_key(&key));
+}
+
+#[test]
+fn a_message_that_cannot_be_read_is_named_and_holds_up_no_other() {
+    let mut bed = Bed::new();
+    bed.script("w", |_| vec![]);
+    bed.start("x", "w");
+    let message =
+        |name: &str| Message::new(&id("x"), Body::Raise(Raise { name: name.into(), input: None })).seal();
+    let envelope = |number, message| Envelope { from: PartitionId(0), to: PartitionId(0), number, message };
+    let mut bad = message("bad").to_vec();
+    bad[3] ^= 1;
+    let now = bed.now();
+    let damaged = bed.partition.deliver(vec![envelope(7, bad.into()), envelope(8, message("good"))], now);
+    assert_eq!(damaged.iter().map(|(id, _)| id.number).collect::<Vec<_>>(), [7]);
+    bed.settle();
+    let consumed = &bed.batches.last().unwrap().consumed;
+    assert_eq!(consumed.iter().map(|id| id.number).collect::<Vec<_>>(), [8]);
 }

@@ -171,3 +171,13 @@ fn bad_requests_name_field_and_limit() {
     late.start_at = Some(perdura_core::Timestamp(i64::MAX));
     assert!(message(Request::Start(late)).contains("more than ten years ahead"));
 }
+
+#[test]
+fn events_from_outside_leave_room_in_the_history_for_the_code_itself() {
+    let limits = perdura_core::Limits { history_events_max: 100, ..Default::default() };
+    let mut bed = Bed::with_limits(limits);
+    bed.script("x", |_| vec![]);
+    bed.start("x", "x");
+    let refusal = (0..100).find_map(|_| bed.call(raise("x", "e")).err()).expect("a refusal");
+    assert!(matches!(refusal, RequestError::HistoryFull { events: 90, limit: 100, .. }), "{refusal}");
+}

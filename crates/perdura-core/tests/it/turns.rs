@@ -138,3 +138,54 @@ fn the_history_of_an_earlier_generation_is_not_given_to_a_later_one() {
     let second = bed.history[&(key, 2)].clone();
     assert!(bed.partition.history_read((key, 2, 0), &second, now).is_some());
 }
+
+#[test]
+fn a_cancel_request_that_a_generation_has_seen_does_not_shadow_the_next_one() {
+    let mut bed = Bed::new();
+    bed.script("loop", |turn| match news(turn).first() {
+        Some(&"EventRaised") => vec![Decision::ContinueAsNew(ContinueAsNew::default())],
+        Some(&"CancelRequested") if turn.generation == 2 => vec![complete()],
+        _ => vec![],
+    });
+    bed.start("x", "loop");
+    let cancel = || Request::Cancel { id: id("x"), reason: "stop".into() };
+    bed.call(cancel()).unwrap();
+    bed.call(raise("x", "go on")).unwrap();
+    assert_eq!((bed.record("x").generation, bed.record("x").cancel_requested), (2, None));
+    bed.call(cancel()).unwrap();
+    assert_eq!(bed.status("x"), Status::Completed);
+}
+
+#[test]
+fn a_cancel_request_in_the_turn_that_continues_as_new_reaches_the_next_generation() {
+    let mut bed = Bed::new();
+    bed.script("loop", |turn| match turn.generation {
+        1 if turn.from > 0 => vec![Decision::ContinueAsNew(ContinueAsNew::default())],
+        1 => vec![],
+        _ => {
+            assert_eq!(news(turn), ["ExecutionStarted", "CancelRequested"]);
+            vec![complete()]
+        }
+    });
+    bed.start("x", "loop");
+    bed.ask(raise("x", "go on"));
+    bed.ask(Request::Cancel { id: id("x"), reason: "stop".into() });
+    bed.settle();
+    assert_eq!((bed.status("x"), bed.record("x").generation), (Status::Completed, 2));
+}
+
+#[test]
+fn a_turn_that_waits_for_its_history_is_not_run_when_its_instance_is_suspended_meanwhile() {
+    let mut bed = Bed::new();
+    bed.script("w", |turn| if turn.from == 0 { vec![] } else { vec![complete()] });
+    bed.start("x", "w");
+    bed.ask(raise("x", "go"));
+    let turn = bed.partition.next_turn().expect("a turn");
+    bed.partition.park_turn(turn);
+    bed.call(Request::Suspend { id: id("x"), reason: "why".into() }).unwrap();
+    assert_eq!(bed.status("x"), Status::Suspended);
+    bed.call(Request::Resume { id: id("x"), reason: "why".into() }).unwrap();
+    assert_eq!(bed.status("x"), Status::Completed);
+    let names = bed.events("x");
+    assert_eq!(names[3..6], ["EventRaised", "ExecutionSuspended", "ExecutionResumed"]);
+}

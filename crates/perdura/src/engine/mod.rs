@@ -44,7 +44,8 @@ use std::sync::Arc;
 /// ```
 ///
 /// Dropping it without [`shutdown`](Self::shutdown) is safe too: what was acknowledged is durable, and activities that
-/// ran run again at the next start.
+/// ran run again at the next start. But only a shutdown waits until the hub is free: after a drop it is in use for a
+/// moment longer.
 pub struct Engine {
     client: Client,
     engine: perdura_engine::Engine,

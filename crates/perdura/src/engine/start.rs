@@ -111,7 +111,6 @@ impl<O: 'static> IntoFuture for Start<O> {
 }
 
 /// What a start did, and a handle to the run that now has the id.
-#[must_use]
 pub struct Started<O> {
     access: Access,
     started: perdura_core::partition::Started,
