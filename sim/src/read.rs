@@ -95,7 +95,7 @@ impl World {
                 Err(damage) => life.partition.history_damaged(of, &damage.to_string(), now),
             },
             Wanted::MessagesFound(envelopes) => {
-                for (id, damage) in life.partition.deliver(envelopes, now) {
+                if let Some((id, damage)) = life.partition.deliver(envelopes, now).first() {
                     return Err(format!("message {id:?}: {damage}"));
                 }
                 if life.messages.take() == Some(true) {

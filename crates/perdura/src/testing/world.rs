@@ -39,6 +39,7 @@ pub(super) struct Instance {
     parents: Vec<ParentLink>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a test queues a handful of them")]
 enum Due {
     /// An event for an instance, if it is still in that generation.
     Event { to: InstanceId, generation: Option<u32>, event: EventKind },
