@@ -9,7 +9,7 @@ use std::fs::OpenOptions;
 use std::io::{Result, Write};
 use std::path::{Path, PathBuf};
 
-/// What is added at once, and what is left when more is added. The disk takes a few milliseconds for it.
+/// What is added at once, when half of it is left. The disk takes a few milliseconds for it.
 const ROOM_BYTES: u64 = 1 << 20;
 /// SQLite's log: a header, and one before each page.
 const HEADER_BYTES: u64 = 32;
@@ -24,7 +24,7 @@ pub(crate) struct LogRoom {
 }
 
 impl LogRoom {
-    /// The log of the hub at `path`. One that is kept short, at `log_bytes`, gets no more room than that.
+    /// The log of the hub at `path`, which starts over soon after `log_bytes`.
     pub(crate) fn new(path: &Path, page_bytes: u32, log_bytes: u32) -> LogRoom {
         let mut log = path.as_os_str().to_owned();
         log.push("-wal");
@@ -34,6 +34,7 @@ impl LogRoom {
     /// Adds room at the end of the file. Says at how many pages in the log more is needed.
     pub(crate) fn add(&self) -> Result<u32> {
         static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        // Closing it takes no lock from SQLite, which locks the other two files of the hub.
         let mut file = OpenOptions::new().append(true).open(&self.log)?;
         let mut left = self.room_bytes;
         while left > 0 {
@@ -43,6 +44,10 @@ impl LogRoom {
         }
         // Otherwise the next commit would do it.
         file.sync_data()?;
+        if self.room_bytes < ROOM_BYTES {
+            // Kept so short, the log starts over before it needs more.
+            return Ok(u32::MAX);
+        }
         let until = file.metadata()?.len().saturating_sub(HEADER_BYTES + self.room_bytes / 2);
         Ok(u32::try_from(until / (u64::from(self.page_bytes) + FRAME_HEADER_BYTES)).unwrap_or(u32::MAX))
     }
@@ -118,6 +123,16 @@ mod tests {
         // Over the end of what was added.
         hub.commit(100..700);
         assert_eq!(hub.steps_after_a_crash(), 700);
+    }
+
+    #[test]
+    fn a_log_that_is_kept_short_gets_room_once() {
+        let mut hub = hub();
+        hub.room.room_bytes = 8192;
+        hub.commit(0..1);
+        let before = hub.log_bytes();
+        assert_eq!(hub.room.add().expect("room"), u32::MAX);
+        assert_eq!(hub.log_bytes(), before + 8192);
     }
 
     #[test]
