@@ -3,6 +3,7 @@
 mod activities;
 mod client;
 mod engine;
+mod entities;
 mod error;
 mod options;
 mod processor;
@@ -13,4 +14,4 @@ pub use client::Client;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use options::EngineOptions;
-pub use worker::{ActivityHost, ActivityTask, OrchestrationHost};
+pub use worker::{ActivityHost, ActivityTask, BatchEnd, EntityHost, Hosts, OrchestrationHost};
