@@ -13,6 +13,7 @@ use crate::history::{
 use crate::id::{InstanceId, InstanceKey, check_name, check_tags, check_text};
 use crate::limits::DELAY_MS_MAX;
 use crate::status::Status;
+use crate::time::Timestamp;
 use bytes::Bytes;
 
 /// How an execution ended.
@@ -192,6 +193,19 @@ impl Partition {
                 self.send(&id, Body::Terminate(terminate));
             }
         }
+    }
+
+    /// Ends an instance whose code cannot go on, as a failure, without a turn. One that is suspended, or has a turn under
+    /// way, is left alone: the failure comes out in its next turn.
+    pub fn fail(&mut self, key: InstanceKey, failure: Failure, now: Timestamp) {
+        self.advance(now);
+        let Some(instance) = self.instances.get(&key) else { return };
+        let rests = matches!(instance.turn, TurnState::Idle | TurnState::Queued);
+        if instance.is_active() && rests && !instance.is_suspended() {
+            self.record_inbox(key);
+            self.end(key, Ended { status: Status::Failed, output: None, failure: Some(failure) });
+        }
+        self.settle();
     }
 
     /// What arrived and was never taken by a turn is recorded before an end by force: nothing that was acknowledged

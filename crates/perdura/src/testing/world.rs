@@ -116,6 +116,7 @@ impl World {
                 }
             }
             touched.into_iter().for_each(|id| self.turn(&id));
+            self.fail_disturbed();
         }
         START.until(self.now)
     }
@@ -256,6 +257,19 @@ impl World {
             instance.custom_status = status;
         }
         warm.decisions.into_iter().for_each(|decision| self.apply(id, decision));
+    }
+
+    /// Ends what something that is not durable has woken.
+    fn fail_disturbed(&mut self) {
+        for (key, failure) in self.warm.disturbed() {
+            let of_key = |instance: &&Instance| instance.key == key && instance.end.is_none();
+            if let Some(id) = self.instances.values().find(of_key).map(|instance| instance.id.clone()) {
+                self.apply(
+                    &id,
+                    Decision::Complete(ExecutionCompleted::new(Status::Failed, None, Some(failure))),
+                );
+            }
+        }
     }
 
     fn apply(&mut self, id: &InstanceId, decision: Decision) {
