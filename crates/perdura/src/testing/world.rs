@@ -346,8 +346,16 @@ impl World {
                 return self.answer(&link, Err(Failure::new(kind::ALREADY_EXISTS, text)));
             }
             Some((OnExisting::UseExisting, existing)) => match existing.end.clone() {
-                Some(end) => return self.answer(&link, end),
-                None => return existing.parents.push(link),
+                Some(end) => return self.answer(&link, end.map_err(|failure| failure.of_child(&id))),
+                None if self.waits_for(&id, parent, 0) => {
+                    let text = format!(
+                        "{parent:?} cannot wait for {id:?}, which waits for it: they would wait for ever"
+                    );
+                    return self.answer(&link, Err(Failure::new(kind::INVALID, text).non_retryable()));
+                }
+                None => {
+                    return self.instances.get_mut(&id).into_iter().for_each(|i| i.parents.push(link.clone()));
+                }
             },
             Some((OnExisting::Replace, _)) | None => {}
         }
@@ -355,6 +363,16 @@ impl World {
         let (name, version, input, tags) = (child.name, child.version, child.input, child.tags);
         let started = ExecutionStarted { name, version, input, tags, parent, ..ExecutionStarted::default() };
         self.start(id.as_str(), started);
+    }
+
+    /// Whether one instance waits for another, over any number of children.
+    fn waits_for(&self, one: &InstanceId, other: &InstanceId, steps: u32) -> bool {
+        let parents = self.instances.get(other).map_or(&[][..], |instance| &instance.parents[..]);
+        steps < 100
+            && parents.iter().any(|parent| {
+                let id = InstanceId::new(&parent.instance).expect("it is an instance of this world");
+                id == *one || self.waits_for(one, &id, steps + 1)
+            })
     }
 
     fn complete(&mut self, id: &InstanceId, end: ExecutionCompleted) {
@@ -365,7 +383,9 @@ impl World {
             _ => Err(end.failure.unwrap_or_default()),
         };
         instance.end = Some(outcome.clone());
-        for parent in std::mem::take(&mut instance.parents) {
+        let parents = std::mem::take(&mut instance.parents);
+        let outcome = outcome.map_err(|failure| failure.of_child(id));
+        for parent in parents {
             self.answer(&parent, outcome.clone());
         }
     }
