@@ -61,9 +61,9 @@ impl<O> Start<O> {
         self
     }
 
-    /// Not to begin before this time.
-    pub fn at(mut self, time: Timestamp) -> Self {
-        self.start_at = Some(time);
+    /// Not to begin before this time, a [`Timestamp`] or a [`SystemTime`](std::time::SystemTime).
+    pub fn at(mut self, time: impl Into<Timestamp>) -> Self {
+        self.start_at = Some(time.into());
         self
     }
 

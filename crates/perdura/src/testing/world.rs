@@ -354,7 +354,11 @@ impl World {
                     return self.answer(&link, Err(Failure::new(kind::INVALID, text).non_retryable()));
                 }
                 None => {
-                    return self.instances.get_mut(&id).into_iter().for_each(|i| i.parents.push(link.clone()));
+                    return self
+                        .instances
+                        .get_mut(&id)
+                        .into_iter()
+                        .for_each(|i| i.parents.push(link.clone()));
                 }
             },
             Some((OnExisting::Replace, _)) | None => {}
