@@ -186,14 +186,10 @@ impl Registry {
         Arc::make_mut(&mut self.orchestrations).insert("orchestration", name, version, start);
     }
 
-    /// The orchestration of exactly this name and version; otherwise what to do.
+    /// The orchestration of exactly this name and version; otherwise a text that says what is missing.
     pub(crate) fn orchestration(&self, name: &str, version: &str) -> Result<&StartCode, String> {
-        self.orchestrations.get(name, version).ok_or_else(|| {
-            format!(
-                "{}; register it, and the instance goes on",
-                self.orchestrations.missing("orchestration", name, version)
-            )
-        })
+        let missing = || self.orchestrations.missing("orchestration", name, version);
+        self.orchestrations.get(name, version).ok_or_else(missing)
     }
 
     /// One attempt of an activity.

@@ -70,8 +70,9 @@ impl EngineBuilder {
             .map_err(|error| EngineError::System(format!("the store could not be opened: {error}")))?
             .map_err(EngineError::from)?;
         let registry = Arc::new(self.registry.limits(self.options.limits.clone()));
-        let engine = perdura_engine::Engine::start(store, registry.clone(), registry, self.options).await?;
-        let client = Client::new(engine.client());
+        let engine =
+            perdura_engine::Engine::start(store, registry.clone(), registry.clone(), self.options).await?;
+        let client = Client::new(engine.client(), registry);
         Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine })
     }
 }

@@ -4,9 +4,11 @@ use super::access::Access;
 use super::{ClientError, Instance, InstanceState, Start};
 use crate::orchestration::OrchestrationRef;
 use crate::payload::ToPayload;
+use crate::registry::Registry;
 use perdura_core::InstanceId;
 use perdura_store::InstanceQuery;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A client of an engine. Cheap to clone. What it was told is durable.
 #[derive(Clone)]
@@ -15,8 +17,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub(super) fn new(client: perdura_engine::Client) -> Client {
-        Client { access: Access::new(client) }
+    pub(super) fn new(client: perdura_engine::Client, registry: Arc<Registry>) -> Client {
+        Client { access: Access::new(client, registry) }
     }
 
     pub(super) fn close(&self) {
@@ -33,7 +35,9 @@ impl Client {
         self.start(orchestration, input).await?.wait().await
     }
 
-    /// Starts an instance. Await it, after setting options:
+    /// Starts an instance. An item that is not registered with the engine is an
+    /// [error](ClientError::NotRegistered); an [`OrchestrationName`](crate::OrchestrationName) that is not makes an instance
+    /// that waits until somebody runs it. Await it, after setting options:
     ///
     /// ```no_run
     /// # use perdura::prelude::*;
@@ -48,7 +52,7 @@ impl Client {
     /// # }
     /// ```
     pub fn start<O: OrchestrationRef>(&self, orchestration: O, input: O::Input) -> Start<O::Output> {
-        Start::new(self.access.clone(), orchestration.name(), orchestration.version(), input.to_payload())
+        Start::new(self.access.clone(), &orchestration, input.to_payload())
     }
 
     /// A handle to the instance with this id, whether there is one or not.

@@ -20,6 +20,11 @@ pub enum ClientError {
         /// Why.
         failure: Box<Failure>,
     },
+    /// An orchestration of this program was to be started on an engine that does not have it. Nothing was started.
+    #[error(
+        "{0}; give it to the engine's builder by .register(..), or start it by an OrchestrationName if another engine runs it"
+    )]
+    NotRegistered(String),
     /// A value could not be written as a payload, or read from one.
     #[error("{0}")]
     Payload(String),

@@ -45,6 +45,11 @@ pub trait OrchestrationRef {
     fn version(&self) -> &str {
         ""
     }
+
+    /// Whether its code is part of this program, so that to start it where it is not registered is a mistake.
+    fn is_item(&self) -> bool {
+        false
+    }
 }
 
 /// An orchestration that can be run here. Made by [`#[orchestration]`](crate::orchestration).
@@ -79,5 +84,9 @@ where
 
     fn version(&self) -> &str {
         A::VERSION
+    }
+
+    fn is_item(&self) -> bool {
+        true
     }
 }

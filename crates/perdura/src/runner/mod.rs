@@ -42,7 +42,8 @@ impl RegistryRunner {
 
     /// A fresh execution; the text says why there cannot be one.
     fn fresh(&self, turn: &Turn) -> Result<Warm, String> {
-        let orchestration = self.registry.orchestration(&turn.name, &turn.version)?;
+        let what_to_do = |missing| format!("{missing}; register it, and the instance goes on");
+        let orchestration = self.registry.orchestration(&turn.name, &turn.version).map_err(what_to_do)?;
         let root = RootWaker::new(turn.key, self.disturbed.clone());
         let (start, id, limits) = (orchestration.clone(), turn.id.clone(), self.limits.clone());
         let code = Code::new(start, id, limits, root, self.place.clone());
