@@ -43,6 +43,7 @@ mod registry;
 mod retry;
 mod runner;
 pub mod testing;
+mod typed_name;
 
 pub use activity::{ActivityContext, ActivityFn, ActivityName, ActivityRef};
 pub use bytes::Bytes;
