@@ -10,6 +10,7 @@ mod processor;
 mod reads;
 mod worker;
 
+pub use activities::panic_text;
 pub use client::Client;
 pub use engine::Engine;
 pub use error::EngineError;

@@ -17,7 +17,7 @@ use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
-use perdura_core::{Failure, InstanceId, PartitionId};
+use perdura_core::{Failure, InstanceId, PartitionId, Timestamp};
 use perdura_store::{BoxFuture, CommitOutcome, Grant, Rejection, Store, StoreError};
 use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
@@ -285,9 +285,11 @@ impl Processor {
             after = Some(last.key);
             partition.recover(rows, self.store.now());
         }
-        let runner = self.orchestrations.runner();
+        let (mut runner, disturbed) = (self.orchestrations.runner(), Arc::new(Notify::new()));
+        let bell = disturbed.clone();
+        runner.ring_at(Arc::new(move || bell.notify_one()));
         let reads = Reads::new(self.store.clone());
-        let mut life = Life { partition, runner, grant, reads, commit: None };
+        let mut life = Life { partition, runner, disturbed, grant, reads, commit: None };
         life.reads.messages(self.id);
         // The life before may have written messages without living to tell of them.
         for (partition, bell) in self.bells.iter().enumerate() {
@@ -344,6 +346,7 @@ impl Processor {
                 life.take_read(read, &*self.store).map_err(|why| life.lost(why))?;
             }
             () = self.dropped.cancelled() => {}
+            () = life.disturbed.notified(), if self.drain_until.is_none() => life.fail_disturbed(self.store.now()),
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
                 None => self.drain(),
@@ -456,6 +459,8 @@ impl Processor {
 struct Life {
     partition: Partition,
     runner: Box<dyn Runner>,
+    /// Rings when the runner has executions to tell of that are to fail.
+    disturbed: Arc<Notify>,
     grant: Grant,
     reads: Reads,
     commit: Option<BoxFuture<'static, CommitOutcome>>,
@@ -471,20 +476,29 @@ impl Life {
     /// In a shutdown no turn is begun any more: what came in is recorded, and its turn comes in the next life.
     fn settle(&mut self, store: &dyn Store, runs_turns: bool) -> Result<(), String> {
         loop {
-            for key in self.partition.forgotten() {
-                self.runner.forget(key);
-            }
+            self.forget();
             while runs_turns && let Some(turn) = self.partition.next_turn() {
                 self.run_turn(turn);
-                for key in self.partition.forgotten() {
-                    self.runner.forget(key);
-                }
+                self.forget();
             }
             self.reads.begin(self.partition.needs());
             match self.reads.next().now_or_never() {
                 Some(Some(read)) => self.take_read(read, store)?,
                 _ => return Ok(()),
             }
+        }
+    }
+
+    fn forget(&mut self) {
+        for key in self.partition.forgotten() {
+            self.runner.forget(key);
+        }
+    }
+
+    fn fail_disturbed(&mut self, now: Timestamp) {
+        self.forget();
+        for (key, failure) in self.runner.disturbed() {
+            self.partition.fail(key, failure, now);
         }
     }
 

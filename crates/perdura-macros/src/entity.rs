@@ -4,7 +4,7 @@ use crate::options::Options;
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, Result, ReturnType, Type, Visibility};
+use syn::{Error, FnArg, ImplItem, ImplItemFn, ItemImpl, ReceiverKind, Result, ReturnType, Type, Visibility};
 
 /// The whole attribute; an error becomes a compile error in its place.
 pub fn attribute(options: TokenStream, item: TokenStream) -> TokenStream {
@@ -28,11 +28,17 @@ fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
         return Err(Error::new(version.span(), "an entity has no version; the option is `name`"));
     }
     let block: ItemImpl = syn::parse2(item)?;
-    if let Some((_, path, _)) = &block.trait_ {
-        return Err(Error::new(path.span(), "the operations of an entity are its own methods, not those of a trait"));
+    if let Some((path, _)) = &block.trait_ {
+        return Err(Error::new(
+            path.span(),
+            "the operations of an entity are its own methods, not those of a trait",
+        ));
     }
     if !block.generics.params.is_empty() {
-        return Err(Error::new(block.generics.span(), "an entity cannot be generic: its name stands for one type"));
+        return Err(Error::new(
+            block.generics.span(),
+            "an entity cannot be generic: its name stands for one type",
+        ));
     }
     let Type::Path(path) = &*block.self_ty else {
         return Err(Error::new(block.self_ty.span(), "an entity is a type of your own"));
@@ -42,7 +48,7 @@ fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     if name.contains('@') {
         return Err(Error::new(block.self_ty.span(), "the name of an entity must not contain `@`"));
     }
-    let operations: Vec<Operation> = methods(&block).map(operation).collect::<Result<_>>()?;
+    let operations: Vec<Operation<'_>> = methods(&block).map(operation).collect::<Result<_>>()?;
     let entity = &*block.self_ty;
     let proxies = operations.iter().map(proxy);
     let arms = operations.iter().map(arm);
@@ -86,8 +92,6 @@ fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
                     READERS.contains(&operation)
                 }
             }
-
-            impl ::perdura::macro_support::RegisterEntity for #entity {}
         };
     })
 }
@@ -95,7 +99,9 @@ fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
 /// Public methods with `self` are operations; others are helpers.
 fn methods(block: &ItemImpl) -> impl Iterator<Item = &ImplItemFn> {
     block.items.iter().filter_map(|item| match item {
-        ImplItem::Fn(method) if method.sig.receiver().is_some() && !matches!(method.vis, Visibility::Inherited) => {
+        ImplItem::Fn(method)
+            if method.sig.receiver().is_some() && !matches!(method.vis, Visibility::Inherited) =>
+        {
             Some(method)
         }
         _ => None,
@@ -104,8 +110,12 @@ fn methods(block: &ItemImpl) -> impl Iterator<Item = &ImplItemFn> {
 
 fn operation(method: &ImplItemFn) -> Result<Operation<'_>> {
     let signature = &method.sig;
-    let Some(receiver) = signature.receiver().filter(|receiver| receiver.reference.is_some()) else {
-        return Err(Error::new(signature.span(), "an operation takes `&mut self`, or `&self` if it only reads"));
+    let Some(ReceiverKind::Reference(_, _, mutable)) = signature.receiver().map(|receiver| &receiver.kind)
+    else {
+        return Err(Error::new(
+            signature.span(),
+            "an operation takes `&mut self`, or `&self` if it only reads",
+        ));
     };
     if !signature.generics.params.is_empty() {
         return Err(Error::new(signature.generics.span(), "an operation cannot be generic"));
@@ -131,7 +141,7 @@ fn operation(method: &ImplItemFn) -> Result<Operation<'_>> {
     Ok(Operation {
         method,
         name: plain.trim_start_matches("r#").to_owned(),
-        only_reads: receiver.mutability.is_none(),
+        only_reads: mutable.is_none(),
         is_async: signature.asyncness.is_some(),
         context,
         input: inputs.first().map(|input| &*input.ty),

@@ -13,6 +13,7 @@ use crate::history::{
 use crate::id::{InstanceId, InstanceKey, check_name, check_tags, check_text};
 use crate::limits::DELAY_MS_MAX;
 use crate::status::Status;
+use crate::time::Timestamp;
 use bytes::Bytes;
 
 /// How an execution ended.
@@ -23,15 +24,20 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// What a parent is told went wrong; `None` if the child ended well.
-    pub(super) fn failure_for_parent(status: Status, failure: Option<Failure>) -> Option<Failure> {
+    /// What a parent is told went wrong with child `id`; `None` if it ended well.
+    pub(super) fn failure_for_parent(
+        id: &InstanceId,
+        status: Status,
+        failure: Option<Failure>,
+    ) -> Option<Failure> {
         let default = |kind: &str, message: &str| Some(Failure::new(kind, message).non_retryable());
-        match status {
+        let failure = match status {
             Status::Failed => Some(failure.unwrap_or_default()),
-            Status::Canceled => failure.or_else(|| default(kind::CANCELED, "the child was canceled")),
-            Status::Terminated => failure.or_else(|| default(kind::TERMINATED, "the child was terminated")),
+            Status::Canceled => failure.or_else(|| default(kind::CANCELED, "it was canceled")),
+            Status::Terminated => failure.or_else(|| default(kind::TERMINATED, "it was terminated")),
             _ => None,
-        }
+        };
+        failure.map(|failure| failure.of_child(id))
     }
 }
 
@@ -205,6 +211,19 @@ impl Partition {
         }
     }
 
+    /// Ends an instance whose code cannot go on, as a failure, without a turn. One that is suspended, or has a turn under
+    /// way, is left alone: the failure comes out in its next turn.
+    pub fn fail(&mut self, key: InstanceKey, failure: Failure, now: Timestamp) {
+        self.advance(now);
+        let Some(instance) = self.instances.get(&key) else { return };
+        let rests = matches!(instance.turn, TurnState::Idle | TurnState::Queued);
+        if instance.is_active() && rests && !instance.is_suspended() {
+            self.record_inbox(key);
+            self.end(key, Ended { status: Status::Failed, output: None, failure: Some(failure) });
+        }
+        self.settle();
+    }
+
     /// What arrived and was never taken by a turn is recorded before an end by force: nothing that was acknowledged
     /// is lost to a later rewind.
     fn record_inbox(&mut self, key: InstanceKey) {
@@ -233,14 +252,25 @@ impl Partition {
     }
 
     /// A cancel request is about to reach the code: everything it waits for ends. Running activities and children
-    /// are told.
+    /// are told. Children are remembered until they end: a termination shall reach them.
     pub(super) fn cancel_outstanding(&mut self, key: InstanceKey) {
         let reason =
             self.instances.get(&key).and_then(|i| i.record.cancel_requested.clone()).unwrap_or_default();
-        let children = self.children_of(key);
         self.withdraw_lock_request(key);
+        let told = self.children_of(key);
+        let mut children =
+            self.instances.get_mut(&key).map(|i| std::mem::take(&mut i.children)).unwrap_or_default();
         self.drop_outstanding(key);
-        for (id, link) in children {
+        // One that waits for its next attempt does not run.
+        children.retain(|_, child| child.record.not_before == 0);
+        for child in children.values_mut() {
+            child.record.canceled = true;
+            child.record.retry = None;
+        }
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.children = children;
+        }
+        for (id, link) in told {
             self.send(&id, Body::Cancel(Cancel { reason: reason.clone(), parent: Some(link) }));
         }
         self.mark_dirty(key);
@@ -284,6 +314,7 @@ impl Partition {
         let parents = std::mem::take(&mut record.parents);
         record.parents = parents.clone();
         let waiters = std::mem::take(&mut instance.waiters);
+        let id = instance.id.clone();
         let final_record = (!waiters.is_empty()).then(|| instance.final_record());
         self.mark_dirty(key);
         self.forgotten.push(key);
@@ -292,7 +323,7 @@ impl Partition {
                 self.reply(token, Ok(Response::Ended(Box::new(record.clone()))));
             }
         }
-        let failure = Ended::failure_for_parent(status, failure);
+        let failure = Ended::failure_for_parent(&id, status, failure);
         for parent in parents.into_iter().filter(|_| tells_parent) {
             self.answer_parent(parent, output.clone(), failure.clone());
         }

@@ -14,7 +14,7 @@ pub struct Message {
     #[prost(string, tag = "1")]
     pub to: String,
     /// What it says.
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 30, 31, 32, 33, 34")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 30, 31, 32, 33, 34")]
     pub body: Option<Body>,
 }
 
@@ -51,6 +51,9 @@ pub enum Body {
     /// To an entity: a critical section is over.
     #[prost(message, tag = "34")]
     Unlock(Unlock),
+    /// Somebody has begun to wait for an instance that was there: find out whether it waits for itself.
+    #[prost(message, tag = "7")]
+    FindCycle(FindCycle),
 }
 
 /// See [`Body::StartChild`].
@@ -130,6 +133,31 @@ pub struct Cancel {
     /// Only if it is (still) the child of this task.
     #[prost(message, optional, tag = "2")]
     pub parent: Option<ParentLink>,
+}
+
+/// See [`Body::FindCycle`]. It goes from child to parent.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct FindCycle {
+    /// The wait that began.
+    #[prost(message, optional, tag = "1")]
+    pub link: Option<ParentLink>,
+    /// What it is for.
+    #[prost(message, optional, tag = "2")]
+    pub awaited: Option<Awaited>,
+    /// How many parents it has passed.
+    #[prost(uint32, tag = "3")]
+    pub steps: u32,
+}
+
+/// A run that somebody waits for.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Awaited {
+    /// Its instance id.
+    #[prost(string, tag = "1")]
+    pub instance: String,
+    /// The run, 16 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub execution: Bytes,
 }
 
 impl Message {

@@ -30,7 +30,7 @@ pub use entities::{
     CallRecord, DelayedSignal, EntityRecord, LockGranted, LockRecord, LockRequest, Operation, OperationEnded,
     Queued, SectionRecord, Stamp, Unlock, Wanted,
 };
-pub use message::{Body, Cancel, ChildEnded, Message, Raise, StartChild, Terminate};
+pub use message::{Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, StartChild, Terminate};
 pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
@@ -308,6 +308,7 @@ impl Partition {
             (Some(Body::Raise(raise)), Some(key)) => self.raised_by_instance(key, raise),
             (Some(Body::Terminate(terminate)), Some(key)) => self.terminate_child(key, terminate),
             (Some(Body::Cancel(cancel)), Some(key)) => self.cancel_child(key, cancel),
+            (Some(Body::FindCycle(find)), Some(key)) => self.find_cycle(key, find),
             // The receiver is gone: nobody is left to be told.
             (_, None) | (None, _) => {}
         }

@@ -91,6 +91,9 @@ pub struct ChildRecord {
     /// How it is retried.
     #[prost(message, optional, tag = "6")]
     pub retry: Option<RetryPolicy>,
+    /// It was asked to cancel with its parent, which does not wait for its answer any more.
+    #[prost(bool, tag = "7")]
+    pub canceled: bool,
 }
 
 /// Why an instance cannot go on by itself, although it has work.

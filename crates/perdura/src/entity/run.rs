@@ -2,13 +2,12 @@
 
 use super::{Entity, EntityContext};
 use crate::error::{Error, Result};
-use crate::runner::panic_failure;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use perdura_core::entity::{DELETE, EntityOperation, OperationBatch, OperationResult, OperationsDone};
 use perdura_core::failure::kind;
 use perdura_core::{EntityId, Failure, InstanceId};
-use perdura_engine::BatchEnd;
+use perdura_engine::{BatchEnd, panic_text};
 use perdura_store::BoxFuture;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -77,7 +76,9 @@ async fn run_one<E: Entity>(entity: &mut E, id: &EntityId, operation: EntityOper
     let running = entity.dispatch(ctx.clone(), &operation.name, operation.input);
     let outcome = match AssertUnwindSafe(running).catch_unwind().await {
         Ok(outcome) => outcome,
-        Err(panic) => Some(Err(Error::from_failure(panic_failure(&*panic)))),
+        Err(panic) => {
+            Some(Err(Error::from_failure(Failure::new(kind::PANIC, panic_text(&*panic)).non_retryable())))
+        }
     };
     let (actions, deleted) = ctx.take();
     match outcome {
@@ -102,9 +103,8 @@ fn open<E: Entity>(state: &Option<Bytes>) -> Result<E, serde_json::Error> {
 }
 
 fn seal<E: Entity>(entity: &E, limit: usize) -> Result<Bytes> {
-    let state = serde_json::to_vec(entity).map_err(|e| {
-        Error::payload(format!("{} does not serialize: {e}", std::any::type_name::<E>()))
-    })?;
+    let state = serde_json::to_vec(entity)
+        .map_err(|e| Error::payload(format!("{} does not serialize: {e}", std::any::type_name::<E>())))?;
     if state.len() > limit {
         let message = format!("state of the entity: {} bytes, limit {limit}", state.len());
         return Err(Error::from_failure(Failure::new(kind::LIMIT, message).non_retryable()));
