@@ -5,17 +5,19 @@
 //! the memory is dropped, a new grant taken, and the state loaded again.
 
 use crate::activities::{Activities, panic_text};
+use crate::entities::Entities;
 use crate::error::EngineError;
 use crate::options::EngineOptions;
 use crate::reads::{Read, Reads};
-use crate::worker::{ActivityHost, OrchestrationHost};
+use crate::worker::{BatchEnd, Hosts, OrchestrationHost};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use perdura_core::entity::BatchTicket;
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
 use perdura_core::partition::{
-    Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, TaskRef,
+    Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
-use perdura_core::{Failure, InstanceId, PartitionId};
+use perdura_core::{Failure, InstanceId, PartitionId, Timestamp};
 use perdura_store::{BoxFuture, CommitOutcome, Grant, Rejection, Store, StoreError};
 use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
@@ -50,6 +52,7 @@ pub(crate) enum Input {
     StopWaiting(ReplyToken, InstanceId),
     TaskDone(TaskRef, Result<Option<Bytes>, Failure>),
     Heartbeat(TaskRef, Option<Bytes>),
+    OperationsDone(BatchTicket, BatchEnd),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -63,6 +66,11 @@ pub(crate) struct Processor {
     /// Rings when messages from another partition wait. One bell for each partition.
     pub(crate) bells: Arc<[Notify]>,
     pub(crate) activities: Activities,
+    entities: Entities,
+    /// Signals that come through this process carry its number, and a rising one of their own, so that one that is asked
+    /// again after a doubtful commit is not taken twice.
+    door: u64,
+    signals: u64,
     /// The engine was dropped: nobody waits for anything any more.
     dropped: CancellationToken,
     /// Requests that are not answered. They outlive a lost grant.
@@ -103,22 +111,25 @@ impl Processor {
     pub(crate) fn new(
         id: PartitionId,
         store: Arc<dyn Store>,
-        orchestrations: Arc<dyn OrchestrationHost>,
-        host: Arc<dyn ActivityHost>,
+        hosts: Hosts,
         options: EngineOptions,
         (sender, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
         bells: Arc<[Notify]>,
         runtime: Handle,
         dropped: CancellationToken,
+        door: u64,
     ) -> Processor {
         let running_max = options.running_activities_max.div_ceil(bells.len().max(1)).max(1);
         Processor {
             id,
             store,
-            orchestrations,
+            orchestrations: hosts.orchestrations,
             inputs,
             bells,
-            activities: Activities::new(host, runtime, sender, running_max),
+            entities: Entities::new(hosts.entities, runtime.clone(), sender.clone()),
+            activities: Activities::new(hosts.activities, runtime, sender, running_max),
+            door,
+            signals: 0,
             options,
             dropped,
             unanswered: FxHashMap::default(),
@@ -146,6 +157,7 @@ impl Processor {
             };
             tracing::warn!(partition = self.id.0, why = %loss.why, "the partition is loaded again");
             self.activities.let_go();
+            self.entities.let_go();
             if began.elapsed() > GOOD_LIFE {
                 wait = Duration::ZERO;
             }
@@ -208,7 +220,7 @@ impl Processor {
                 }
                 // Attempts of the lost life: they are handed out again.
                 Some(Input::TaskDone(task, _)) => self.activities.finished(task),
-                Some(Input::Heartbeat(..)) => {}
+                Some(Input::Heartbeat(..) | Input::OperationsDone(..)) => {}
                 None => return true,
             }
         }
@@ -273,9 +285,11 @@ impl Processor {
             after = Some(last.key);
             partition.recover(rows, self.store.now());
         }
-        let runner = self.orchestrations.runner();
+        let (mut runner, disturbed) = (self.orchestrations.runner(), Arc::new(Notify::new()));
+        let bell = disturbed.clone();
+        runner.ring_at(Arc::new(move || bell.notify_one()));
         let reads = Reads::new(self.store.clone());
-        let mut life = Life { partition, runner, grant, reads, commit: None };
+        let mut life = Life { partition, runner, disturbed, grant, reads, commit: None };
         life.reads.messages(self.id);
         // The life before may have written messages without living to tell of them.
         for (partition, bell) in self.bells.iter().enumerate() {
@@ -332,6 +346,7 @@ impl Processor {
                 life.take_read(read, &*self.store).map_err(|why| life.lost(why))?;
             }
             () = self.dropped.cancelled() => {}
+            () = life.disturbed.notified(), if self.drain_until.is_none() => life.fail_disturbed(self.store.now()),
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
                 None => self.drain(),
@@ -349,7 +364,8 @@ impl Processor {
             Input::Request(_, _, reply) if self.drain_until.is_some() => {
                 let _ = reply.send(Err(EngineError::ShuttingDown));
             }
-            Input::Request(token, request, reply) => {
+            Input::Request(token, mut request, reply) => {
+                self.stamp(&mut request);
                 life.partition.request(token, request.clone(), now);
                 self.unanswered.insert(token, Unanswered::new(request.for_another_life(), reply));
             }
@@ -363,10 +379,31 @@ impl Processor {
                 life.partition.task_done(task, result, now);
             }
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
+            Input::OperationsDone(batch, end) => {
+                self.entities.finished(batch);
+                match end {
+                    BatchEnd::Done(done) => life.partition.operations_done(batch, done, now),
+                    BatchEnd::Lost { why } => {
+                        tracing::warn!(?batch, why, "operations of an entity are handed out again");
+                        life.partition.operations_lost(batch, now);
+                    }
+                    BatchEnd::CannotRun { why } => {
+                        tracing::warn!(?batch, why, "the entity is blocked");
+                        life.partition.operations_cannot_run(batch, why, now);
+                    }
+                }
+            }
             Input::Shutdown(done) => {
                 self.shutdown.push(done);
                 self.drain();
             }
+        }
+    }
+
+    fn stamp(&mut self, request: &mut Request) {
+        if let Request::Signal(signal) = request {
+            self.signals += 1;
+            signal.stamp = Some(Stamp::new(self.door, self.signals));
         }
     }
 
@@ -383,6 +420,7 @@ impl Processor {
                 Effect::Reply(token, answer) => self.answer(token, answer),
                 Effect::StartTask(start) => self.activities.start(start),
                 Effect::CancelTask(task) => self.activities.cancel(task),
+                Effect::RunOperations(batch) => self.entities.start(batch),
                 Effect::Notify(partition) => {
                     if let Some(bell) = self.bells.get(usize::from(partition.0)) {
                         bell.notify_one();
@@ -404,13 +442,15 @@ impl Processor {
         if self.drain_until.is_none() {
             self.drain_until = Some(tokio::time::Instant::now() + self.options.drain_time_max);
             self.activities.drain();
+            self.entities.drain();
         }
     }
 
     fn is_drained(&self, life: &Life) -> bool {
         let quiet = life.commit.is_none() && !life.partition.has_something_to_seal();
         self.drain_until.is_some_and(|until| {
-            quiet && (self.activities.running() == 0 || tokio::time::Instant::now() >= until)
+            let working = self.activities.running() + self.entities.running() > 0;
+            quiet && (!working || tokio::time::Instant::now() >= until)
         })
     }
 }
@@ -419,6 +459,8 @@ impl Processor {
 struct Life {
     partition: Partition,
     runner: Box<dyn Runner>,
+    /// Rings when the runner has executions to tell of that are to fail.
+    disturbed: Arc<Notify>,
     grant: Grant,
     reads: Reads,
     commit: Option<BoxFuture<'static, CommitOutcome>>,
@@ -434,20 +476,29 @@ impl Life {
     /// In a shutdown no turn is begun any more: what came in is recorded, and its turn comes in the next life.
     fn settle(&mut self, store: &dyn Store, runs_turns: bool) -> Result<(), String> {
         loop {
-            for key in self.partition.forgotten() {
-                self.runner.forget(key);
-            }
+            self.forget();
             while runs_turns && let Some(turn) = self.partition.next_turn() {
                 self.run_turn(turn);
-                for key in self.partition.forgotten() {
-                    self.runner.forget(key);
-                }
+                self.forget();
             }
             self.reads.begin(self.partition.needs());
             match self.reads.next().now_or_never() {
                 Some(Some(read)) => self.take_read(read, store)?,
                 _ => return Ok(()),
             }
+        }
+    }
+
+    fn forget(&mut self) {
+        for key in self.partition.forgotten() {
+            self.runner.forget(key);
+        }
+    }
+
+    fn fail_disturbed(&mut self, now: Timestamp) {
+        self.forget();
+        for (key, failure) in self.runner.disturbed() {
+            self.partition.fail(key, failure, now);
         }
     }
 
