@@ -4,6 +4,7 @@ use super::effect::Effect;
 use super::instance::{TurnState, Waiter};
 use super::message::{Body, Cancel, Terminate};
 use super::request::{ReplyToken, Request, RequestError, Response, StartRequest};
+use super::wakes::Wake;
 use super::{Bug, Partition};
 use crate::failure::{Failure, kind};
 use crate::history::{
@@ -13,6 +14,7 @@ use crate::history::{
 use crate::id::{InstanceId, InstanceKey, check_name, check_tags, check_text};
 use crate::limits::DELAY_MS_MAX;
 use crate::status::Status;
+use crate::time::Timestamp;
 use bytes::Bytes;
 
 /// How an execution ended.
@@ -238,12 +240,21 @@ impl Partition {
     pub(super) fn drop_outstanding(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let tasks = std::mem::take(&mut instance.tasks);
-        instance.timers.clear();
-        instance.children.clear();
+        let timers = std::mem::take(&mut instance.timers);
+        let children = std::mem::take(&mut instance.children);
         let running: Vec<_> =
             tasks.values().filter(|task| task.running).map(|task| Self::task_ref(instance, task)).collect();
         for task in running {
             self.effect(Effect::CancelTask(task));
+        }
+        for task in tasks.values() {
+            self.unwatch(key, task);
+        }
+        for (id, at) in timers {
+            self.wakes.remove(at, key, Wake::Timer(id));
+        }
+        for child in children.values().filter(|child| child.record.not_before != 0) {
+            self.wakes.remove(Timestamp(child.record.not_before), key, Wake::ChildRetry(child.record.id));
         }
     }
 
@@ -262,7 +273,7 @@ impl Partition {
         let record = &mut instance.record;
         record.suspended = None;
         record.block = None;
-        record.start_at = 0;
+        let start_at = Timestamp(std::mem::take(&mut record.start_at));
         record.completed_at = now.0;
         record.updated_at = now.0;
         record.output = output.clone();
@@ -271,6 +282,9 @@ impl Partition {
         record.parents = parents.clone();
         let waiters = std::mem::take(&mut instance.waiters);
         let final_record = (!waiters.is_empty()).then(|| instance.final_record());
+        if start_at != Timestamp(0) {
+            self.wakes.remove(start_at, key, Wake::Start);
+        }
         self.mark_dirty(key);
         self.forgotten.push(key);
         for Waiter { token, .. } in waiters {

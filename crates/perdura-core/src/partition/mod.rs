@@ -295,7 +295,7 @@ impl Partition {
             Wake::Start => self.enqueue(key),
             Wake::Timer(id) => self.timer_due(key, id),
             Wake::Retry(task) => self.retry_due(key, task),
-            Wake::TaskLimit(task) => self.task_limit_due(key, task),
+            Wake::TaskLimit(task) | Wake::AttemptLimit(task) => self.task_limit_due(key, task),
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
         }
     }

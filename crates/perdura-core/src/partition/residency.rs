@@ -137,7 +137,7 @@ impl Partition {
             return None;
         }
         for task in tasks {
-            self.register_total_limit(key, task);
+            self.watch_limits(key, task);
         }
         self.hand_out_tasks(key);
         self.start_due_children(key);
