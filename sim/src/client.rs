@@ -74,8 +74,8 @@ impl World {
             Some(2) => Asking::Resume { id, reason },
             Some(3) => Asking::Cancel { id, reason },
             Some(4) => Asking::Terminate { id, reason, recurse: random.chance(700) },
-            Some(5) => Asking::Purge { id },
-            Some(6) => Asking::Wait { id, generation: None },
+            Some(5) => Asking::Purge { id, again: false },
+            Some(6) => Asking::Wait { id, execution: None },
             _ => self.draw_start(id),
         }
     }

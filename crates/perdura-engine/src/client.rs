@@ -8,7 +8,7 @@ use perdura_core::history::{Damaged, Event};
 use perdura_core::partition::{
     InstanceRecord, InstanceRow, ReplyToken, Request, Response, StartRequest, Started,
 };
-use perdura_core::{InstanceId, InstanceKey};
+use perdura_core::{ExecutionId, InstanceId, InstanceKey};
 use perdura_store::{InstanceQuery, Lookup, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -81,13 +81,17 @@ impl Client {
 
     /// Removes an instance that has ended, with its history.
     pub async fn purge(&self, id: InstanceId) -> Result<(), EngineError> {
-        self.ask(Request::Purge { id }).await.map(drop)
+        self.ask(Request::Purge { id, again: false }).await.map(drop)
     }
 
-    /// Waits until an instance has ended and gives its record. With the `generation` that a start answered, a later
-    /// start that replaces it is an error; without, the wait is for whatever has the id.
-    pub async fn wait(&self, id: InstanceId, generation: Option<u32>) -> Result<InstanceRecord, EngineError> {
-        match self.ask(Request::Wait { id, generation }).await? {
+    /// Waits until an instance has ended and gives its record. With the `execution` that a start answered, a later
+    /// start of the id, by replacement or after a purge, is an error; without, the wait is for whatever has the id.
+    pub async fn wait(
+        &self,
+        id: InstanceId,
+        execution: Option<ExecutionId>,
+    ) -> Result<InstanceRecord, EngineError> {
+        match self.ask(Request::Wait { id, execution }).await? {
             Response::Ended(record) => Ok(*record),
             other => Err(unexpected(&other)),
         }

@@ -17,7 +17,7 @@ pub struct Asked {
 impl Checker {
     /// A client makes a request.
     pub fn asked(&mut self, request: &Request) -> Asked {
-        if let Request::Purge { id } = request {
+        if let Request::Purge { id, .. } = request {
             self.purge_asked(id);
         }
         Asked { request: request.clone(), before: self.stands(request.id()) }
@@ -42,7 +42,7 @@ impl Checker {
             }
             (Request::Raise { id, input, .. }, Ok(_)) => self.raised(id, EventSalt::decode(input)),
             (Request::Terminate { id, .. }, Ok(_)) => self.ended_or_new(asked, id, "terminated"),
-            (Request::Purge { id }, Ok(_)) => match asked.before {
+            (Request::Purge { id, .. }, Ok(_)) => match asked.before {
                 Some((key, _)) if self.mirror.instances.contains_key(&key) => {
                     Err(format!("{id:?} was purged, but it is there"))
                 }

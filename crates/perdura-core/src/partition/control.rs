@@ -5,13 +5,13 @@ use super::instance::{TurnState, Waiter};
 use super::message::{Body, Cancel, Terminate};
 use super::request::{ReplyToken, Request, RequestError, Response, StartRequest};
 use super::wakes::Wake;
-use super::{Bug, Partition};
+use super::{Bug, Parked, Partition};
 use crate::failure::{Failure, kind};
 use crate::history::{
     CancelRequested, Event, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionSuspended,
     ExecutionTerminated, ParentLink,
 };
-use crate::id::{InstanceId, InstanceKey, check_name, check_tags, check_text};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, check_name, check_tags, check_text};
 use crate::limits::DELAY_MS_MAX;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -82,8 +82,10 @@ impl Partition {
         let id = request.id().clone();
         let answer = match (request, key) {
             (Request::Start(start), existing) => return self.start_by_client(token, start, existing),
+            // Nothing is there, which is what a purge is for: perhaps the first time did it.
+            (Request::Purge { again: true, .. }, None) => Ok(()),
             (_, None) => Err(RequestError::NotFound { id }),
-            (Request::Wait { generation, .. }, Some(key)) => return self.wait(token, key, generation),
+            (Request::Wait { execution, .. }, Some(key)) => return self.wait(token, key, execution),
             (Request::Raise { name, input, .. }, Some(key)) => self.raise(key, name, input),
             (Request::Suspend { reason, .. }, Some(key)) => self.suspend(key, reason),
             (Request::Resume { reason, .. }, Some(key)) => self.resume(key, reason),
@@ -298,14 +300,14 @@ impl Partition {
         }
     }
 
-    fn wait(&mut self, token: ReplyToken, key: InstanceKey, generation: Option<u32>) {
+    fn wait(&mut self, token: ReplyToken, key: InstanceKey, execution: Option<ExecutionId>) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        if generation.is_some_and(|generation| generation < instance.record.start_generation) {
+        if execution.is_some_and(|execution| !instance.record.is_of_run(execution)) {
             let id = instance.id.clone();
             return self.reply(token, Err(RequestError::Replaced { id }));
         }
         if instance.is_active() {
-            instance.waiters.push(Waiter { token, generation });
+            instance.waiters.push(Waiter { token, execution });
         } else {
             let record = instance.final_record();
             self.reply(token, Ok(Response::Ended(Box::new(record))));
@@ -314,6 +316,9 @@ impl Partition {
 
     /// A caller does not wait any more.
     pub fn stop_waiting(&mut self, token: ReplyToken, id: &InstanceId) {
+        if let Some(lookup) = self.id_lookups.get_mut(id) {
+            lookup.waiting.retain(|parked| !matches!(parked, Parked::Request(waits, _) if *waits == token));
+        }
         let key = self.ids.get(id).copied();
         if let Some(instance) = key.and_then(|key| self.instances.get_mut(&key)) {
             instance.waiters.retain(|waiter| waiter.token != token);
@@ -332,7 +337,9 @@ impl Partition {
     }
 
     pub(super) fn purge_row(&mut self, id: InstanceId, key: InstanceKey) {
+        self.overtake(key, &id);
         self.open.purge.push(key);
-        self.purged.insert(id, (key, self.open_batch()));
+        self.purged_keys.insert(key, self.open_batch());
+        self.purged_ids.insert(id, self.open_batch());
     }
 }

@@ -70,7 +70,7 @@ pub(super) struct Child {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) token: ReplyToken,
-    pub(super) generation: Option<u32>,
+    pub(super) execution: Option<ExecutionId>,
 }
 
 /// See the [module](self).
@@ -173,7 +173,12 @@ impl Instance {
     }
 
     pub(super) fn execution(&self) -> ExecutionId {
-        ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(&self.record.execution[..]).unwrap_or_default()))
+        execution_id(&self.record.execution)
+    }
+
+    /// The execution that the last start began.
+    pub(super) fn run(&self) -> ExecutionId {
+        if self.record.run.is_empty() { self.execution() } else { execution_id(&self.record.run) }
     }
 
     /// Appends to the history; gives the event's number.
@@ -242,6 +247,11 @@ impl Instance {
             .into_iter()
             .filter(|event| matches!(event.kind, EventKind::EventRaised(_) | EventKind::CancelRequested(_)))
     }
+}
+
+/// A stored execution id.
+pub(super) fn execution_id(bytes: &[u8]) -> ExecutionId {
+    ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(bytes).unwrap_or_default()))
 }
 
 /// An execution id as it is stored.

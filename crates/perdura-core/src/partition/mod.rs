@@ -86,10 +86,13 @@ pub struct Partition {
     handling: BTreeSet<EnvelopeId>,
     /// Messages that were dealt with since messages were last read: a read that was under way may bring them again.
     handled: BTreeSet<EnvelopeId>,
-    /// Ids that were purged by a batch that is not committed.
-    purged: BTreeMap<InstanceId, (InstanceKey, u64)>,
+    /// What was purged by batches that are not committed, and by which one. One id may be purged several times.
+    purged_keys: BTreeMap<InstanceKey, u64>,
+    purged_ids: BTreeMap<InstanceId, u64>,
     /// Rows that cannot be read, by id.
     damaged: BTreeMap<InstanceId, DamagedRow>,
+    /// Messages in the store for instances that cannot be read.
+    kept: BTreeMap<InstanceId, Vec<EnvelopeId>>,
     /// Executions that the runner may drop.
     forgotten: Vec<InstanceKey>,
     open: commit::Open,
@@ -158,8 +161,10 @@ impl Partition {
             local: VecDeque::new(),
             handling: BTreeSet::new(),
             handled: BTreeSet::new(),
-            purged: BTreeMap::new(),
+            purged_keys: BTreeMap::new(),
+            purged_ids: BTreeMap::new(),
             damaged: BTreeMap::new(),
+            kept: BTreeMap::new(),
             forgotten: Vec::new(),
             open: commit::Open::default(),
             in_flight: None,
@@ -215,7 +220,7 @@ impl Partition {
             }
             if self.instances.contains_key(&key) {
                 self.wake(key, wake);
-            } else if !self.is_purged(key) {
+            } else if !self.purged_keys.contains_key(&key) {
                 let waiting = &mut self.key_lookups.entry(key).or_default().waiting;
                 if waiting.is_empty() {
                     self.needs.push(Need::FindKey(key));

@@ -7,6 +7,8 @@ mod children;
 mod commits;
 mod control;
 mod deadlines;
+mod purge;
+mod residency;
 mod starts;
 mod tasks;
 mod turns;
