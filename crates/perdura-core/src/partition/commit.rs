@@ -39,7 +39,12 @@ impl Partition {
             return Ok((None, if early { std::mem::take(&mut self.open.effects) } else { Vec::new() }));
         }
         self.store_parked_messages();
-        let open = std::mem::take(&mut self.open);
+        let mut open = std::mem::take(&mut self.open);
+        // An attempt that was called off before its number was durable never begins.
+        open.effects.retain(|effect| match effect {
+            Effect::StartTask(start) => self.is_running(start.task),
+            _ => true,
+        });
         let mut batch = Batch {
             now: self.now,
             not_before: open.not_before,

@@ -179,6 +179,15 @@ impl Partition {
         waits.then_some(&mut **instance)
     }
 
+    /// Whether this is the present attempt of its task.
+    pub(super) fn is_running(&self, task: TaskRef) -> bool {
+        self.instances.get(&task.key).is_some_and(|instance| {
+            let state = instance.tasks.get(&task.task);
+            instance.execution() == task.execution
+                && state.is_some_and(|state| state.running && state.record.delivery == task.delivery)
+        })
+    }
+
     /// The present attempt has failed: another follows, or the task has failed.
     fn attempt_failed(&mut self, key: InstanceKey, id: u32, failure: Failure) {
         let (now, dice, at_once) = (self.now, self.dice(), self.planted(Bug::RetryAtOnce));

@@ -14,7 +14,7 @@ fn terminate(text: &str) -> Request {
 #[test]
 fn an_instance_that_has_ended_leaves_no_deadline_behind() {
     let day = 86_400_000;
-    let limits = TimeLimits { attempt_ms: day, heartbeat_ms: day, total_ms: 30 * day, ..Default::default() };
+    let limits = TimeLimits { attempt_ms: day, heartbeat_ms: day, total_ms: 30 * day };
     let retry = RetryPolicy { attempts_max: 3, backoff_ms: day, ..Default::default() };
     let limited =
         move |id| TaskScheduled { id, name: "a".into(), limits: Some(limits), ..Default::default() };
