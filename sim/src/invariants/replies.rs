@@ -57,6 +57,11 @@ impl Checker {
                 }
                 _ => Ok(()),
             },
+            (Request::Wait { id, execution: Some(execution) }, Ok(Response::Ended(record)))
+                if record.run != execution.0.to_be_bytes()[..] =>
+            {
+                Err(format!("{id:?}: who waited for {execution} was told the end of another run, {record:?}"))
+            }
             (Request::Wait { id, .. }, Ok(Response::Ended(record))) => {
                 let later = self.has_moved_on(id, record.generation);
                 match self.ended.get(&record.execution) {
