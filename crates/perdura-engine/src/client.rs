@@ -79,7 +79,8 @@ impl Client {
         self.ask(Request::Terminate { id, reason, recurse }).await.map(drop)
     }
 
-    /// Removes an instance that has ended, with its history.
+    /// Removes an instance that has ended, with its history. If nobody knows what became of a first attempt, the engine
+    /// asks again, and that nothing is there is then success.
     pub async fn purge(&self, id: InstanceId) -> Result<(), EngineError> {
         self.ask(Request::Purge { id, again: false }).await.map(drop)
     }
