@@ -23,6 +23,8 @@ pub struct OperationBatch {
     pub id: EntityId,
     /// Its state; `None`: it has none yet.
     pub state: Option<Bytes>,
+    /// When it was handed out, by the store's clock.
+    pub now: Timestamp,
     /// What to do, in order.
     pub operations: Vec<EntityOperation>,
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use perdura_core::entity::{DELETE, EntityOperation, OperationBatch, OperationResult, OperationsDone};
 use perdura_core::failure::kind;
-use perdura_core::{EntityId, Failure, InstanceId};
+use perdura_core::{EntityId, Failure, InstanceId, Timestamp};
 use perdura_engine::{BatchEnd, panic_text};
 use perdura_store::BoxFuture;
 use std::panic::AssertUnwindSafe;
@@ -17,7 +17,7 @@ pub(crate) type EntityCode = Arc<dyn Fn(OperationBatch, usize) -> BoxFuture<'sta
 
 /// Runs the operations of a batch one after another. One that fails leaves the state as it was before it.
 pub(crate) async fn run_batch<E: Entity>(batch: OperationBatch, payload_bytes_max: usize) -> BatchEnd {
-    let OperationBatch { id, state, operations, .. } = batch;
+    let OperationBatch { id, state, now, operations, .. } = batch;
     let mut entity = match open::<E>(&state) {
         Ok(entity) => entity,
         Err(error) => {
@@ -31,7 +31,7 @@ pub(crate) async fn run_batch<E: Entity>(batch: OperationBatch, payload_bytes_ma
     let mut good = state;
     let mut results = Vec::with_capacity(operations.len());
     for operation in operations {
-        let ran = run_one(&mut entity, &id, operation).await;
+        let ran = run_one(&mut entity, &id, now, operation).await;
         let ended = ran.and_then(|ran| match ran {
             Ran { keep: Keep::AsItWas, .. } => Ok(ran),
             Ran { keep: Keep::Nothing, .. } => {
@@ -70,9 +70,14 @@ enum Keep {
     Nothing,
 }
 
-async fn run_one<E: Entity>(entity: &mut E, id: &EntityId, operation: EntityOperation) -> Result<Ran> {
+async fn run_one<E: Entity>(
+    entity: &mut E,
+    id: &EntityId,
+    now: Timestamp,
+    operation: EntityOperation,
+) -> Result<Ran> {
     let caller = operation.caller.and_then(|caller| InstanceId::new(&caller.instance).ok());
-    let ctx = EntityContext::new(id.clone(), caller, operation.delivery);
+    let ctx = EntityContext::new(id.clone(), now, caller, operation.delivery);
     let running = entity.dispatch(ctx.clone(), &operation.name, operation.input);
     let outcome = match AssertUnwindSafe(running).catch_unwind().await {
         Ok(outcome) => outcome,
