@@ -9,10 +9,9 @@ use crate::entities::Entities;
 use crate::error::EngineError;
 use crate::options::EngineOptions;
 use crate::reads::{Read, Reads};
-use crate::worker::{BatchEnd, Hosts, OrchestrationHost};
+use crate::worker::{Hosts, OrchestrationHost};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use perdura_core::entity::BatchTicket;
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
@@ -52,7 +51,6 @@ pub(crate) enum Input {
     StopWaiting(ReplyToken, InstanceId),
     TaskDone(TaskRef, Result<Option<Bytes>, Failure>),
     Heartbeat(TaskRef, Option<Bytes>),
-    OperationsDone(BatchTicket, BatchEnd),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -126,7 +124,7 @@ impl Processor {
             orchestrations: hosts.orchestrations,
             inputs,
             bells,
-            entities: Entities::new(hosts.entities, runtime.clone(), sender.clone()),
+            entities: Entities::new(hosts.entities, runtime.clone()),
             activities: Activities::new(hosts.activities, runtime, sender, running_max),
             door,
             signals: 0,
@@ -220,7 +218,7 @@ impl Processor {
                 }
                 // Attempts of the lost life: they are handed out again.
                 Some(Input::TaskDone(task, _)) => self.activities.finished(task),
-                Some(Input::Heartbeat(..) | Input::OperationsDone(..)) => {}
+                Some(Input::Heartbeat(..)) => {}
                 None => return true,
             }
         }
@@ -302,6 +300,8 @@ impl Processor {
 
     /// Takes what has come, decides, writes, and waits for something to happen. Says whether to shut down.
     async fn round(&mut self, life: &mut Life) -> Result<bool, Loss> {
+        // Before what is new: a crowd of senders must not hold up what makes room in a queue.
+        self.entities.take_ended(&mut life.partition, self.store.now());
         for _ in 0..INPUTS_PER_ROUND_MAX {
             match self.inputs.try_recv() {
                 Ok(input) => self.take(life, input),
@@ -347,6 +347,7 @@ impl Processor {
             }
             () = self.dropped.cancelled() => {}
             () = life.disturbed.notified(), if self.drain_until.is_none() => life.fail_disturbed(self.store.now()),
+            Some(end) = self.entities.ended() => self.entities.end(end, &mut life.partition, self.store.now()),
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
                 None => self.drain(),
@@ -379,20 +380,6 @@ impl Processor {
                 life.partition.task_done(task, result, now);
             }
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
-            Input::OperationsDone(batch, end) => {
-                self.entities.finished(batch);
-                match end {
-                    BatchEnd::Done(done) => life.partition.operations_done(batch, done, now),
-                    BatchEnd::Lost { why } => {
-                        tracing::warn!(?batch, why, "operations of an entity are handed out again");
-                        life.partition.operations_lost(batch, now);
-                    }
-                    BatchEnd::CannotRun { why } => {
-                        tracing::warn!(?batch, why, "the entity is blocked");
-                        life.partition.operations_cannot_run(batch, why, now);
-                    }
-                }
-            }
             Input::Shutdown(done) => {
                 self.shutdown.push(done);
                 self.drain();
