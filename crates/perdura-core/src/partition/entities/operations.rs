@@ -191,11 +191,11 @@ impl Partition {
         let (key, limit) = (ticket.key, self.config.limits.payload_bytes_max);
         let sends = self.planted(Bug::FailedOperationSends);
         let Some(entity) = self.running_batch(ticket) else { return };
-        let too_large = done.state.as_ref().is_some_and(|state| state.len() > limit);
+        let refusal = done.check(limit, now).err();
         let mut answers = Vec::new();
         let mut actions = Vec::new();
         for (queued, result) in entity.end_batch(done.results.len()).zip(done.results) {
-            let outcome = if too_large { Err(state_too_large(limit)) } else { result.outcome };
+            let outcome = refusal.clone().map_or(result.outcome, Err);
             if outcome.is_ok() || sends {
                 actions.extend(result.actions);
             }
@@ -203,7 +203,7 @@ impl Partition {
                 answers.push((caller, request, outcome.map_err(Failure::within_limits)));
             }
         }
-        if !too_large {
+        if refusal.is_none() {
             entity.record.state = done.state;
         }
         for (caller, request, result) in answers {
@@ -309,11 +309,6 @@ impl Partition {
             self.remove(key);
         }
     }
-}
-
-fn state_too_large(limit: usize) -> Failure {
-    Failure::new(crate::failure::kind::LIMIT, format!("state of the entity: limit {limit} bytes"))
-        .non_retryable()
 }
 
 /// A stamp for tests and drivers.
