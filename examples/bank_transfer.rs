@@ -20,16 +20,18 @@ impl Account {
         Ok(())
     }
 
+    /// What is in it.
     pub fn balance(&self) -> Result<u64> {
         self.cents.ok_or(Error::new("NoAccount", "there is no such account"))
     }
 
+    /// Puts something in.
     pub fn deposit(&mut self, cents: u64) -> Result<()> {
         self.cents = Some(self.balance()? + cents);
         Ok(())
     }
 
-    /// An operation that fails leaves no trace.
+    /// Takes something out, if it is there. An operation that fails leaves no trace.
     pub fn withdraw(&mut self, cents: u64) -> Result<()> {
         let left = self.balance()?.checked_sub(cents);
         self.cents = Some(left.ok_or(Error::new("TooLittle", format!("{cents} cents are not there")))?);
