@@ -5,15 +5,17 @@
 //! the memory is dropped, a new grant taken, and the state loaded again.
 
 use crate::activities::{Activities, panic_text};
+use crate::entities::Entities;
 use crate::error::EngineError;
 use crate::options::EngineOptions;
 use crate::reads::{Read, Reads};
-use crate::worker::{ActivityHost, OrchestrationHost};
+use crate::worker::{BatchEnd, Hosts, OrchestrationHost};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use perdura_core::entity::BatchTicket;
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
 use perdura_core::partition::{
-    Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, TaskRef,
+    Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
 use perdura_core::{Failure, InstanceId, PartitionId, Timestamp};
 use perdura_store::{BoxFuture, CommitOutcome, Grant, Rejection, Store, StoreError};
@@ -50,6 +52,7 @@ pub(crate) enum Input {
     StopWaiting(ReplyToken, InstanceId),
     TaskDone(TaskRef, Result<Option<Bytes>, Failure>),
     Heartbeat(TaskRef, Option<Bytes>),
+    OperationsDone(BatchTicket, BatchEnd),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -63,6 +66,11 @@ pub(crate) struct Processor {
     /// Rings when messages from another partition wait. One bell for each partition.
     pub(crate) bells: Arc<[Notify]>,
     pub(crate) activities: Activities,
+    entities: Entities,
+    /// Signals that come through this process carry its number, and a rising one of their own, so that one that is asked
+    /// again after a doubtful commit is not taken twice.
+    door: u64,
+    signals: u64,
     /// The engine was dropped: nobody waits for anything any more.
     dropped: CancellationToken,
     /// Requests that are not answered. They outlive a lost grant.
@@ -103,22 +111,25 @@ impl Processor {
     pub(crate) fn new(
         id: PartitionId,
         store: Arc<dyn Store>,
-        orchestrations: Arc<dyn OrchestrationHost>,
-        host: Arc<dyn ActivityHost>,
+        hosts: Hosts,
         options: EngineOptions,
         (sender, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
         bells: Arc<[Notify]>,
         runtime: Handle,
         dropped: CancellationToken,
+        door: u64,
     ) -> Processor {
         let running_max = options.running_activities_max.div_ceil(bells.len().max(1)).max(1);
         Processor {
             id,
             store,
-            orchestrations,
+            orchestrations: hosts.orchestrations,
             inputs,
             bells,
-            activities: Activities::new(host, runtime, sender, running_max),
+            entities: Entities::new(hosts.entities, runtime.clone(), sender.clone()),
+            activities: Activities::new(hosts.activities, runtime, sender, running_max),
+            door,
+            signals: 0,
             options,
             dropped,
             unanswered: FxHashMap::default(),
@@ -146,6 +157,7 @@ impl Processor {
             };
             tracing::warn!(partition = self.id.0, why = %loss.why, "the partition is loaded again");
             self.activities.let_go();
+            self.entities.let_go();
             if began.elapsed() > GOOD_LIFE {
                 wait = Duration::ZERO;
             }
@@ -208,7 +220,7 @@ impl Processor {
                 }
                 // Attempts of the lost life: they are handed out again.
                 Some(Input::TaskDone(task, _)) => self.activities.finished(task),
-                Some(Input::Heartbeat(..)) => {}
+                Some(Input::Heartbeat(..) | Input::OperationsDone(..)) => {}
                 None => return true,
             }
         }
@@ -352,7 +364,8 @@ impl Processor {
             Input::Request(_, _, reply) if self.drain_until.is_some() => {
                 let _ = reply.send(Err(EngineError::ShuttingDown));
             }
-            Input::Request(token, request, reply) => {
+            Input::Request(token, mut request, reply) => {
+                self.stamp(&mut request);
                 life.partition.request(token, request.clone(), now);
                 self.unanswered.insert(token, Unanswered::new(request.for_another_life(), reply));
             }
@@ -366,10 +379,31 @@ impl Processor {
                 life.partition.task_done(task, result, now);
             }
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
+            Input::OperationsDone(batch, end) => {
+                self.entities.finished(batch);
+                match end {
+                    BatchEnd::Done(done) => life.partition.operations_done(batch, done, now),
+                    BatchEnd::Lost { why } => {
+                        tracing::warn!(?batch, why, "operations of an entity are handed out again");
+                        life.partition.operations_lost(batch, now);
+                    }
+                    BatchEnd::CannotRun { why } => {
+                        tracing::warn!(?batch, why, "the entity is blocked");
+                        life.partition.operations_cannot_run(batch, why, now);
+                    }
+                }
+            }
             Input::Shutdown(done) => {
                 self.shutdown.push(done);
                 self.drain();
             }
+        }
+    }
+
+    fn stamp(&mut self, request: &mut Request) {
+        if let Request::Signal(signal) = request {
+            self.signals += 1;
+            signal.stamp = Some(Stamp::new(self.door, self.signals));
         }
     }
 
@@ -386,6 +420,7 @@ impl Processor {
                 Effect::Reply(token, answer) => self.answer(token, answer),
                 Effect::StartTask(start) => self.activities.start(start),
                 Effect::CancelTask(task) => self.activities.cancel(task),
+                Effect::RunOperations(batch) => self.entities.start(batch),
                 Effect::Notify(partition) => {
                     if let Some(bell) = self.bells.get(usize::from(partition.0)) {
                         bell.notify_one();
@@ -407,13 +442,15 @@ impl Processor {
         if self.drain_until.is_none() {
             self.drain_until = Some(tokio::time::Instant::now() + self.options.drain_time_max);
             self.activities.drain();
+            self.entities.drain();
         }
     }
 
     fn is_drained(&self, life: &Life) -> bool {
         let quiet = life.commit.is_none() && !life.partition.has_something_to_seal();
         self.drain_until.is_some_and(|until| {
-            quiet && (self.activities.running() == 0 || tokio::time::Instant::now() >= until)
+            let working = self.activities.running() + self.entities.running() > 0;
+            quiet && (!working || tokio::time::Instant::now() >= until)
         })
     }
 }

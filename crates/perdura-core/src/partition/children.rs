@@ -64,6 +64,7 @@ impl Partition {
             parent,
             reuse: scheduled.reuse,
             tags: scheduled.tags.clone(),
+            start_at: None,
         };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::StartChild(start));
     }
@@ -81,7 +82,7 @@ impl Partition {
             version: start.version,
             input: start.input,
             tags: start.tags,
-            start_at: None,
+            start_at: start.start_at.map(Timestamp),
             reuse,
             request: None,
             parent: start.parent,
@@ -98,6 +99,16 @@ impl Partition {
         };
         if let Some(parent) = parent {
             let failure = Failure::new(kind::ALREADY_EXISTS, refusal.to_string());
+            self.answer_parent(parent, None, Some(failure));
+        }
+    }
+
+    /// An orchestration cannot have the id of an entity.
+    pub(super) fn refuse_child(&mut self, start: StartChild) {
+        if let Some(parent) = start.parent {
+            let message =
+                "a sub-orchestration cannot have the instance id of an entity; choose one without \"@\"";
+            let failure = Failure::new(kind::INVALID, message).non_retryable();
             self.answer_parent(parent, None, Some(failure));
         }
     }

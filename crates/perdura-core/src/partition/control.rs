@@ -50,11 +50,19 @@ impl Partition {
                 check_name("event name", name)?;
                 self.check_payload(id, "event", input)
             }
+            Request::Signal(signal) => {
+                check_name("operation name", &signal.operation)?;
+                check_text("request id", &signal.request_id)?;
+                if let Some(at) = signal.at.filter(|at| at.0.saturating_sub(self.now.0) > DELAY_MS_MAX) {
+                    return Err(RequestError::TooFarAhead { id: signal.to.instance().clone(), at });
+                }
+                self.check_payload(signal.to.instance(), "input", &signal.input)
+            }
             Request::Suspend { reason, .. }
             | Request::Resume { reason, .. }
             | Request::Cancel { reason, .. }
             | Request::Terminate { reason, .. } => Ok(check_text("reason", reason)?),
-            Request::Purge { .. } | Request::Wait { .. } => Ok(()),
+            Request::Purge { .. } | Request::DeleteEntity { .. } | Request::Wait { .. } => Ok(()),
         }
     }
 
@@ -86,6 +94,9 @@ impl Partition {
         let id = request.id().clone();
         let answer = match (request, key) {
             (Request::Start(start), existing) => return self.start_by_client(token, start, existing),
+            (Request::Signal(signal), existing) => self.signal_by_client(signal, existing),
+            (Request::DeleteEntity { .. }, None) => Ok(()),
+            (Request::DeleteEntity { .. }, Some(key)) => self.delete_entity(key),
             (_, None) => Err(RequestError::NotFound { id }),
             (Request::Wait { generation, .. }, Some(key)) => return self.wait(token, key, generation),
             (Request::Raise { name, input, .. }, Some(key)) => self.raise(key, name, input),
@@ -245,6 +256,7 @@ impl Partition {
     pub(super) fn cancel_outstanding(&mut self, key: InstanceKey) {
         let reason =
             self.instances.get(&key).and_then(|i| i.record.cancel_requested.clone()).unwrap_or_default();
+        self.withdraw_lock_request(key);
         let told = self.children_of(key);
         let mut children =
             self.instances.get_mut(&key).map(|i| std::mem::take(&mut i.children)).unwrap_or_default();
@@ -270,6 +282,7 @@ impl Partition {
         let tasks = std::mem::take(&mut instance.tasks);
         instance.timers.clear();
         instance.children.clear();
+        instance.calls.clear();
         let running: Vec<_> =
             tasks.values().filter(|task| task.running).map(|task| Self::task_ref(instance, task)).collect();
         for task in running {
@@ -281,6 +294,7 @@ impl Partition {
     pub(super) fn end(&mut self, key: InstanceKey, ended: Ended) {
         let now = self.now;
         let tells_parent = !(self.planted(Bug::ParentNotTold) && ended.status == Status::Terminated);
+        self.release_section(key);
         self.drop_outstanding(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Ended { status, output, failure } = ended;

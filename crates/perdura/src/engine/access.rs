@@ -7,7 +7,7 @@ use perdura_engine::{Client, EngineError};
 use std::sync::{Arc, PoisonError, RwLock};
 
 #[derive(Clone)]
-pub(super) struct Access(Arc<RwLock<Option<Running>>>);
+pub(crate) struct Access(Arc<RwLock<Option<Running>>>);
 
 #[derive(Clone)]
 struct Running {
@@ -21,7 +21,7 @@ impl Access {
     }
 
     /// The engine's client, unless the engine is shutting down.
-    pub(super) fn open(&self) -> Result<Client, ClientError> {
+    pub(crate) fn open(&self) -> Result<Client, ClientError> {
         Ok(self.running()?.client)
     }
 

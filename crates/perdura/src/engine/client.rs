@@ -2,11 +2,12 @@
 
 use super::access::Access;
 use super::{ClientError, Instance, InstanceState, Start};
+use crate::entity::{ClientDoor, Entity, EntityHandle, EntityState};
 use crate::orchestration::OrchestrationRef;
 use crate::payload::ToPayload;
 use crate::registry::Registry;
-use perdura_core::InstanceId;
-use perdura_store::InstanceQuery;
+use perdura_core::{InstanceId, InstanceKey};
+use perdura_store::{InstanceKind, InstanceQuery};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,6 +60,31 @@ impl Client {
     #[must_use]
     pub fn instance(&self, id: &str) -> Instance {
         Instance::new(self.access.clone(), InstanceId::new(id))
+    }
+
+    /// The operations of an entity, to be signaled: `client.signal::<Counter>("a").add(3).await?`. When that returns, the
+    /// signal is durable, and will be run once. Signals of one caller, each sent when the one before was durable, are run
+    /// in their order.
+    pub fn signal<E: Entity>(&self, key: &str) -> E::Operations<ClientDoor> {
+        E::operations(ClientDoor { access: self.access.clone(), to: E::at(key) })
+    }
+
+    /// A handle to the entity of a key, whether it exists or not.
+    #[must_use]
+    pub fn entity<E: Entity>(&self, key: &str) -> EntityHandle<E> {
+        EntityHandle::new(self.access.clone(), key)
+    }
+
+    /// Entities of a name that match, at most `limit`; of all names without one. For the next page, set the query's
+    /// `after` to the key that comes with the last one.
+    pub async fn entities(
+        &self,
+        query: InstanceQuery,
+        limit: usize,
+    ) -> Result<Vec<(InstanceKey, EntityState)>, ClientError> {
+        let query = InstanceQuery { kind: InstanceKind::Entity, ..query };
+        let found = self.access.open()?.list(query, limit).await?;
+        Ok(found.into_iter().filter_map(|(key, record)| Some((key, EntityState::new(record)?))).collect())
     }
 
     /// Instances that match, at most `limit`. For the next page, set the query's `after` to the last one's

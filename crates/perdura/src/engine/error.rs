@@ -40,7 +40,7 @@ impl ClientError {
         }
     }
 
-    pub(super) fn payload(error: &Error) -> ClientError {
+    pub(crate) fn payload(error: &Error) -> ClientError {
         ClientError::Payload(error.to_string())
     }
 }

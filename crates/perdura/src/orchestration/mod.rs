@@ -10,7 +10,7 @@ mod select;
 pub(crate) mod shared;
 mod sub_orchestration;
 mod timer;
-mod work;
+pub(crate) mod work;
 
 pub use call::Call;
 pub use cancel::Canceled;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// The description of work, as the history keeps it.
-pub(super) trait Description {
+pub(crate) trait Description {
     /// What it is, for errors.
     const WHAT: &'static str;
 
@@ -18,7 +18,7 @@ pub(super) trait Description {
     fn schedule(self, execution: &mut Execution) -> Ticket;
 }
 
-pub(super) struct Work<D> {
+pub(crate) struct Work<D> {
     shared: Rc<Shared>,
     state: State<D>,
 }
@@ -32,7 +32,7 @@ enum State<D> {
 }
 
 impl<D: Description> Work<D> {
-    pub(super) fn new(
+    pub(crate) fn new(
         shared: &Rc<Shared>,
         input: Result<Option<Bytes>>,
         describe: impl FnOnce(Option<Bytes>) -> D,
@@ -44,7 +44,7 @@ impl<D: Description> Work<D> {
         Work { shared: shared.clone(), state }
     }
 
-    pub(super) fn edit(mut self, edit: impl FnOnce(&mut D)) -> Self {
+    pub(crate) fn edit(mut self, edit: impl FnOnce(&mut D)) -> Self {
         if let State::New(description) = &mut self.state {
             edit(description);
         }
@@ -52,7 +52,7 @@ impl<D: Description> Work<D> {
     }
 
     /// Schedules it, if that has not been done.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Over) {
             State::New(description) => match description.check() {
                 Ok(()) => {
@@ -67,7 +67,7 @@ impl<D: Description> Work<D> {
     }
 
     /// When its result came, among all results.
-    pub(super) fn arrival(&self) -> Option<u64> {
+    pub(crate) fn arrival(&self) -> Option<u64> {
         match &self.state {
             State::Waiting(wait, _) => wait.arrival(),
             State::New(_) | State::Over => None,
@@ -75,7 +75,7 @@ impl<D: Description> Work<D> {
         }
     }
 
-    pub(super) fn poll<O: FromPayload>(&mut self, cx: &Context<'_>) -> Poll<Result<O>> {
+    pub(crate) fn poll<O: FromPayload>(&mut self, cx: &Context<'_>) -> Poll<Result<O>> {
         if let State::New(_) = self.state {
             self.begin();
         }
@@ -95,7 +95,7 @@ impl<D: Description> Work<D> {
     }
 
     /// Schedules it and lets go of it; a refusal is known at once, and nothing else is waited for.
-    pub(super) fn detach(&mut self) -> Result<()> {
+    pub(crate) fn detach(&mut self) -> Result<()> {
         self.begin();
         match std::mem::replace(&mut self.state, State::Over) {
             State::Refused(error) => Err(error),
@@ -109,6 +109,6 @@ impl<D: Description> Work<D> {
 }
 
 /// The value of an outcome.
-pub(super) fn finish<O: FromPayload>(outcome: Outcome, what: impl FnOnce() -> String) -> Result<O> {
+pub(crate) fn finish<O: FromPayload>(outcome: Outcome, what: impl FnOnce() -> String) -> Result<O> {
     read(outcome.map_err(Error::from_failure)?, what)
 }
