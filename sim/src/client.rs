@@ -260,7 +260,6 @@ impl World {
         }
         let statuses = vec![Status::Pending, Status::Running, Status::Suspended];
         let rows = self.store.query_now(&InstanceQuery { statuses, ..InstanceQuery::default() }, 1000);
-        self.break_cycle();
         let waits_long = self.now > self.plan.heal_at + 5_000;
         let history_max = self.plan.limits.history_events_max;
         for row in rows {
@@ -284,16 +283,6 @@ impl World {
         }
         let pause = if waits_long { 1_000 } else { 250 };
         self.after(pause, Event::Operate);
-    }
-}
-
-impl World {
-    /// Instances that wait for each other never end: a program may wait for an ancestor by its id. One of them is ended.
-    fn break_cycle(&mut self) {
-        if let Some(id) = self.checker.waits_in_a_cycle() {
-            let reason = "it waits for itself".to_owned();
-            self.ask(OPERATOR, Asking::Terminate { id, reason, recurse: false }, 1);
-        }
     }
 }
 

@@ -523,14 +523,13 @@ impl Life {
     }
 
     fn finish_turn(&mut self, turn: Turn, outcome: TurnOutcome) {
-        match &outcome {
-            TurnOutcome::Done(_) => {}
-            TurnOutcome::Diverged(why) => {
-                tracing::warn!(instance = %turn.id, name = turn.name, %why, "the instance is blocked");
-            }
-            TurnOutcome::CannotRun(why) => {
-                tracing::warn!(instance = %turn.id, name = turn.name, why, "the instance is blocked");
-            }
+        let why = match &outcome {
+            TurnOutcome::Done(_) => None,
+            TurnOutcome::Diverged(mismatch) => Some(mismatch.to_string()),
+            TurnOutcome::CannotRun(why) => Some(why.clone()),
+        };
+        if let Some(why) = why {
+            tracing::warn!(instance = %turn.id, name = turn.name, why, "the instance is blocked");
         }
         self.partition.finish_turn(turn, outcome);
     }
