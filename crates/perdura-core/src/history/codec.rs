@@ -117,7 +117,7 @@ mod tests {
     fn events() -> Vec<Event> {
         let payload = Bytes::from_static(b"\0\xff\xed\xa0\x80");
         vec![
-            Event::new(Timestamp(7), TurnStarted {}),
+            Event::new(Timestamp(7), TurnStarted::default()),
             Event::new(Timestamp(7), EventRaised { name: "go".into(), input: Some(payload.clone()) }),
             Event::new(
                 Timestamp(8),

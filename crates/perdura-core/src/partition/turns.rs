@@ -77,7 +77,7 @@ impl Partition {
         let instance = self.instances.get_mut(&key)?;
         let TurnState::Running(number) = instance.turn else { return None };
         let mut events = Vec::with_capacity(instance.inbox.len() + 1);
-        events.push(Event::new(now, TurnStarted {}));
+        events.push(Event::new(now, TurnStarted::default()));
         // Taken, not drained: an instance that waits shall not keep the room.
         events.extend(std::mem::take(&mut instance.inbox));
         let turn = Turn {
@@ -178,7 +178,7 @@ impl Partition {
         }
         let is_cancel = |event: &&Event| matches!(event.kind, EventKind::CancelRequested(_));
         let canceled = turn.events.iter().find(is_cancel).cloned();
-        for event in turn.events {
+        for event in turn.recorded(&result) {
             instance.append(event);
         }
         if let Some(status) = result.custom_status {

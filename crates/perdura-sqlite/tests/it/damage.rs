@@ -17,7 +17,7 @@ fn hub(path: &Path) -> Vec<InstanceRow> {
     let writes = (1..=INSTANCES).map(|number| {
         let mut write = insert(number, 0);
         if let Some(history) = &mut write.history {
-            history.events = encode_events(vec![Event::new(Timestamp(7), TurnStarted {}); 1]);
+            history.events = encode_events(vec![Event::new(Timestamp(7), TurnStarted::default()); 1]);
         }
         write
     });

@@ -9,6 +9,7 @@ mod doubtful_commits;
 mod engine;
 mod events;
 mod join_and_select;
+mod limits;
 mod names;
 mod not_durable;
 mod warm_and_cold;
