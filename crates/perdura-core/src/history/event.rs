@@ -80,6 +80,8 @@ event_kinds! {
     ExecutionResumed = "17",
     /// It was asked to end by its own code.
     CancelRequested = "18",
+    /// An event that was sent to another instance was refused by it.
+    EventRefused = "19",
 }
 
 /// Who waits for the end of a child: which task of which run.
@@ -387,6 +389,17 @@ pub struct EventSent {
     /// What it carries.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub input: Option<Bytes>,
+}
+
+/// See [`EventKind::EventRefused`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EventRefused {
+    /// The number of the sending in this execution.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// Why.
+    #[prost(message, optional, tag = "2")]
+    pub failure: Option<Failure>,
 }
 
 /// See [`EventKind::EventRaised`].

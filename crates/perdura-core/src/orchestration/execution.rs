@@ -17,6 +17,7 @@ use crate::limits::{DELAY_MS_MAX, Limits};
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
+use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Something that the code can wait for.
@@ -382,16 +383,16 @@ impl Execution {
 
     /// Schedules an activity.
     pub fn schedule_task(&mut self, task: TaskScheduled) -> Ticket {
-        let checked = self.check_payload("input", &task.input);
+        let checked = self.check_payload("input", &task.input).map(|()| task.encoded_len());
         self.decide(checked, |id| Decision::ScheduleTask(TaskScheduled { id, ..task }))
     }
 
     /// Schedules a child.
     pub fn schedule_sub_orchestration(&mut self, child: SubOrchestrationScheduled) -> Ticket {
         let own = child.instance == self.info.id.as_str();
-        let checked = self.check_payload("input", &child.input).and_then(|bytes| match own {
+        let checked = self.check_payload("input", &child.input).and_then(|()| match own {
             true => Err(Failure::new(kind::INVALID, "a child cannot have the instance id of its parent")),
-            false => Ok(bytes),
+            false => Ok(child.encoded_len()),
         });
         self.decide(checked, |id| {
             Decision::ScheduleSubOrchestration(SubOrchestrationScheduled { id, ..child })
@@ -409,7 +410,7 @@ impl Execution {
 
     /// Sends an event to another instance. There is nothing to wait for, but the ticket tells of a refusal.
     pub fn send_event(&mut self, event: EventSent) -> Ticket {
-        let checked = self.check_payload("event", &event.input);
+        let checked = self.check_payload("event", &event.input).map(|()| event.encoded_len());
         let ticket = self.decide(checked, |id| Decision::SendEvent(EventSent { id, ..event }));
         if self.pending.remove(&ticket) {
             self.put_result(ticket, 0, Ok(None));
@@ -468,7 +469,7 @@ impl Execution {
     /// Ends the execution.
     pub fn complete(&mut self, status: Status, output: Option<Bytes>, failure: Option<Failure>) {
         let end = match self.check_payload("output", &output) {
-            Ok(_) => ExecutionCompleted::new(status, output, failure.map(Failure::within_limits)),
+            Ok(()) => ExecutionCompleted::new(status, output, failure.map(Failure::within_limits)),
             Err(limit) => ExecutionCompleted::new(Status::Failed, None, Some(limit)),
         };
         self.end(Decision::Complete(end));
@@ -477,7 +478,7 @@ impl Execution {
     /// Begins again with a new input.
     pub fn continue_as_new(&mut self, input: Option<Bytes>, version: Option<String>) {
         match self.check_payload("input", &input) {
-            Ok(_) => {
+            Ok(()) => {
                 self.end(Decision::ContinueAsNew(ContinueAsNew { input, version, carry_over: Vec::new() }));
             }
             Err(limit) => {
@@ -538,10 +539,10 @@ impl Execution {
         Ticket(self.next_local)
     }
 
-    fn check_payload(&mut self, field: &str, payload: &Option<Bytes>) -> Result<usize, Failure> {
+    fn check_payload(&mut self, field: &str, payload: &Option<Bytes>) -> Result<(), Failure> {
         let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.limits.payload_bytes);
         if bytes as u64 <= limit {
-            return Ok(bytes);
+            return Ok(());
         }
         self.limit_met = true;
         let message = format!("{field} of {:?}: {bytes} bytes, limit {limit}", self.info.id);

@@ -305,7 +305,7 @@ fn unique_numbers_differ_within_and_between_executions_and_repeat_in_replay() {
 
 #[test]
 fn what_one_turn_carries_together_has_a_limit_that_the_next_turn_does_not_feel() {
-    let limits = Limits { turn_bytes_max: 10, ..Limits::default() };
+    let limits = Limits { turn_bytes_max: 20, ..Limits::default() };
     let mut e = Execution::new(InstanceId::new("x").unwrap(), limits);
     let task = |input: &'static str| TaskScheduled {
         name: "a".into(),

@@ -1,14 +1,17 @@
 //! An instance in memory.
 
 use super::batch::{HistoryRow, InstanceWrite, Tail};
+use super::events::Events;
+use super::held::Held;
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
+use crate::failure::Failure;
 use crate::history::{Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, encode_events};
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Where the instance is with its next turn.
@@ -34,6 +37,8 @@ pub(super) struct Task {
     pub(super) running: bool,
     /// When that attempt began and when it was last heard of; `None` while it waits for a worker.
     pub(super) began: Option<(Timestamp, Timestamp)>,
+    /// How that attempt ended, while the inbox has no room for it.
+    pub(super) ended: Option<Result<Option<Bytes>, Failure>>,
 }
 
 /// A child that has not answered.
@@ -63,11 +68,13 @@ pub(super) struct Instance {
     pub(super) timers: BTreeMap<u32, Timestamp>,
     pub(super) children: BTreeMap<u32, Child>,
     /// Events that no turn has taken.
-    pub(super) inbox: Vec<Event>,
+    pub(super) inbox: Events,
     /// Events of a turn that is away while batches are committed.
-    pub(super) away: Vec<Event>,
+    pub(super) away: Events,
+    /// What came and waits until the inbox has room.
+    pub(super) held: VecDeque<Held>,
     /// Events to be written by the open batch; the last of `record.tail`.
-    pub(super) unwritten: Vec<Event>,
+    pub(super) unwritten: Events,
     /// Where the history ends in the store, as the last sealed batch will have left it; `None`: no row.
     pub(super) stored: Option<Tail>,
     /// Generations before this one are to be deleted with the next write.
@@ -100,9 +107,10 @@ impl Instance {
             tasks: BTreeMap::new(),
             timers: BTreeMap::new(),
             children: BTreeMap::new(),
-            inbox: Vec::new(),
-            away: Vec::new(),
-            unwritten: Vec::new(),
+            inbox: Events::default(),
+            away: Events::default(),
+            held: VecDeque::new(),
+            unwritten: Events::default(),
             stored: None,
             drop_before: None,
             turn: TurnState::Idle,
@@ -128,10 +136,11 @@ impl Instance {
             std::mem::take(&mut record.children),
         );
         let mut instance = Instance::new(row.key, record, row.status);
-        instance.inbox = inbox;
+        instance.inbox = Events::from(inbox);
         instance.stored = Some(Tail { generation: row.generation, branch: row.branch, events: row.tail });
-        let task =
-            |record: TaskRecord| (record.id, Task { record, scheduled: None, running: false, began: None });
+        let task = |record: TaskRecord| {
+            (record.id, Task { record, scheduled: None, running: false, began: None, ended: None })
+        };
         instance.tasks = tasks.into_iter().map(task).collect();
         instance.timers = timers.into_iter().map(|timer| (timer.id, Timestamp(timer.fire_at))).collect();
         instance.children =
@@ -169,6 +178,7 @@ impl Instance {
             && self.last_batch <= committed
             && matches!(self.turn, TurnState::Idle | TurnState::Blocked)
             && !self.reading
+            && self.held.is_empty()
             && self.tasks.is_empty()
             && (self.inbox.is_empty()
                 || self.is_suspended()
@@ -187,7 +197,7 @@ impl Instance {
             branch: record.branch,
             first: record.tail - u64::from(count),
             count,
-            events: encode_events(std::mem::take(&mut self.unwritten)),
+            events: encode_events(self.unwritten.take()),
         });
         let tail = Tail { generation: record.generation, branch: record.branch, events: record.tail };
         self.record = record;
@@ -207,7 +217,7 @@ impl Instance {
         record.tasks = self.tasks.values().map(|task| task.record.clone()).collect();
         record.timers = self.timers.iter().map(|(id, at)| TimerRecord { id: *id, fire_at: at.0 }).collect();
         record.children = self.children.values().map(|child| child.record.clone()).collect();
-        record.set_inbox_events(self.away.iter().chain(&self.inbox).cloned().collect());
+        record.set_inbox_events(self.away.iter().chain(self.inbox.iter()).cloned().collect());
         record
     }
 

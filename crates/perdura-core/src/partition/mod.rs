@@ -12,6 +12,8 @@ mod children;
 mod commit;
 mod control;
 mod effect;
+mod events;
+mod held;
 mod instance;
 mod message;
 mod record;
@@ -25,7 +27,7 @@ mod wakes;
 pub use batch::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite, Tail};
 pub use bug::Bug;
 pub use effect::{Effect, Need, TaskRef, TaskStart};
-pub use message::{Body, Cancel, ChildEnded, Message, Raise, StartChild, Terminate};
+pub use message::{Body, Cancel, ChildEnded, Message, Raise, RaiseRefused, StartChild, Terminate};
 pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 pub use request::{ReplyToken, Request, RequestError, Response, StartOutcome, StartRequest, Started};
 pub use residency::HistoryName;
@@ -90,6 +92,8 @@ pub struct Partition {
     purged: BTreeMap<InstanceId, (InstanceKey, u64)>,
     /// Rows that cannot be read, by id.
     damaged: BTreeMap<InstanceId, DamagedRow>,
+    /// Instances for which messages wait until their inbox has room.
+    holding: BTreeSet<InstanceKey>,
     /// Executions that the runner may drop.
     forgotten: Vec<InstanceKey>,
     open: commit::Open,
@@ -160,6 +164,7 @@ impl Partition {
             handled: BTreeSet::new(),
             purged: BTreeMap::new(),
             damaged: BTreeMap::new(),
+            holding: BTreeSet::new(),
             forgotten: Vec::new(),
             open: commit::Open::default(),
             in_flight: None,
@@ -275,6 +280,9 @@ impl Partition {
         envelope: Option<EnvelopeId>,
         receiver: Option<InstanceKey>,
     ) {
+        if let Some(key) = receiver.filter(|key| self.must_wait_for_room(*key, &message)) {
+            return self.hold_message(key, message, envelope);
+        }
         if let Some(envelope) = envelope.filter(|_| !self.planted(Bug::MessageNotConsumed)) {
             self.open.consumed.push(envelope);
         }
@@ -283,6 +291,7 @@ impl Partition {
             (Some(Body::StartChild(start)), existing) => self.start_child(&id, start, existing),
             (Some(Body::ChildEnded(ended)), Some(key)) => self.child_ended(key, ended),
             (Some(Body::Raise(raise)), Some(key)) => self.raised_by_instance(key, raise),
+            (Some(Body::RaiseRefused(refused)), Some(key)) => self.raise_refused(key, refused),
             (Some(Body::Terminate(terminate)), Some(key)) => self.terminate_child(key, terminate),
             (Some(Body::Cancel(cancel)), Some(key)) => self.cancel_child(key, cancel),
             // The receiver is gone: nobody is left to be told.

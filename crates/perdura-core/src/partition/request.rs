@@ -254,6 +254,18 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
+    /// Too much waits for it already.
+    #[error(
+        "instance {id:?}: {bytes} bytes wait for it with this event, limit {limit}; let it take some first"
+    )]
+    InboxTooLarge {
+        /// Which.
+        id: InstanceId,
+        /// How much would wait.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// Its history has little room left, which its own code needs to end or to continue as new.
     #[error(
         "instance {id:?}: its history has {events} events of {limit}; it takes no more from outside until it continues as new"

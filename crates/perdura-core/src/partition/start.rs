@@ -153,7 +153,7 @@ impl Partition {
         instance.status = Status::Pending;
         instance.unwritten.clear();
         instance.drop_before = instance.stored.map(|_| generation);
-        instance.inbox = vec![Event::new(now, event)];
+        instance.inbox = vec![Event::new(now, event)].into();
         self.forget_history(key);
         self.answer_waiters_of_replaced(key);
         self.mark_dirty(key);
