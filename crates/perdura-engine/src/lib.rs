@@ -9,7 +9,7 @@ mod processor;
 mod reads;
 mod worker;
 
-pub use client::Client;
+pub use client::{Client, Listed};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use options::EngineOptions;

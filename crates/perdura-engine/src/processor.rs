@@ -18,6 +18,7 @@ use perdura_core::partition::{
 use perdura_core::{Failure, InstanceId, PartitionId};
 use perdura_store::{BoxFuture, CommitOutcome, Grant, Rejection, Store, StoreError};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,8 @@ const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(200);
 /// A turn that takes longer is worth a warning: the other instances of the partition wait for it.
 const SLOW_TURN: Duration = Duration::from_millis(500);
+/// Batches that an instance may cost before it is set aside.
+const REFUSALS_MAX: u32 = 2;
 /// A life that lasted longer ends a series of losses.
 const GOOD_LIFE: Duration = Duration::from_secs(5);
 
@@ -67,6 +70,8 @@ pub(crate) struct Processor {
     dropped: CancellationToken,
     /// Requests that are not answered. They outlive a lost grant.
     unanswered: FxHashMap<ReplyToken, Unanswered>,
+    /// Instances for whose writes the store has refused batches: how often, and why last.
+    refused: BTreeMap<InstanceId, (u32, String)>,
     shutdown: Vec<oneshot::Sender<()>>,
     drain_until: Option<tokio::time::Instant>,
 }
@@ -96,6 +101,8 @@ struct Loss {
     why: String,
     /// A commit may have been written, or not.
     in_doubt: bool,
+    /// The store refused a batch for what this instance writes.
+    due_to: Option<InstanceId>,
 }
 
 impl Processor {
@@ -122,6 +129,7 @@ impl Processor {
             options,
             dropped,
             unanswered: FxHashMap::default(),
+            refused: BTreeMap::new(),
             shutdown: Vec::new(),
             drain_until: None,
         }
@@ -137,7 +145,7 @@ impl Processor {
                 Ok(end) => end,
                 Err(panic) => {
                     let why = format!("a bug in the engine: {}", panic_text(panic.as_ref()));
-                    End::Lost(Loss { why, in_doubt: true })
+                    End::Lost(Loss { why, in_doubt: true, due_to: None })
                 }
             };
             let loss = match end {
@@ -148,7 +156,9 @@ impl Processor {
             self.activities.let_go();
             if began.elapsed() > GOOD_LIFE {
                 wait = Duration::ZERO;
+                self.refused.retain(|_, (times, _)| *times >= REFUSALS_MAX);
             }
+            self.note_refusal(&loss);
             self.settle_after_loss(&loss, wait > PATIENCE);
             let dropped = self.dropped.clone();
             if dropped.run_until_cancelled(self.pause(wait, &loss.why)).await != Some(false) {
@@ -161,6 +171,17 @@ impl Processor {
         }
         for done in self.shutdown.drain(..) {
             let _ = done.send(());
+        }
+    }
+
+    /// A batch that is refused twice for what one instance writes would be refused for ever: from then on that instance is
+    /// set aside, and the others go on.
+    fn note_refusal(&mut self, loss: &Loss) {
+        let Some(id) = &loss.due_to else { return };
+        let refused = self.refused.entry(id.clone()).or_default();
+        *refused = (refused.0.saturating_add(1), loss.why.clone());
+        if refused.0 >= REFUSALS_MAX {
+            tracing::error!(instance = %id, why = %loss.why, "the instance is set aside");
         }
     }
 
@@ -225,7 +246,7 @@ impl Processor {
                     let _ = ready.send(Err(error));
                     return End::Shutdown;
                 }
-                return End::Lost(Loss { why, in_doubt: false });
+                return End::Lost(Loss { why, in_doubt: false, due_to: None });
             }
         };
         if let Some(ready) = ready.take() {
@@ -266,6 +287,9 @@ impl Processor {
             limits: self.options.limits.clone(),
             bug: None,
         });
+        for (id, (times, why)) in self.refused.iter().filter(|(_, (times, _))| *times >= REFUSALS_MAX) {
+            partition.set_aside_unwritable(id.clone(), why.clone(), *times > REFUSALS_MAX);
+        }
         let mut after = None;
         loop {
             let rows = self.store.unfinished(self.id, after, RECOVERY_PAGE).await?;
@@ -394,6 +418,11 @@ impl Processor {
 
     fn answer(&mut self, token: ReplyToken, answer: Result<Response, RequestError>) {
         if let Some(asked) = self.unanswered.remove(&token) {
+            // It is ended: whoever has the id next begins with a clean sheet.
+            if let (Request::Terminate { id, .. } | Request::Purge { id }, Ok(_)) = (&asked.request, &answer)
+            {
+                self.refused.remove(id);
+            }
             // An error means that the caller has gone.
             let _ = asked.reply.send(answer.map_err(EngineError::from));
         }
@@ -427,13 +456,16 @@ struct Life {
 impl Life {
     /// The loss of this life; a commit that is under way may still be written.
     fn lost(&self, why: String) -> Loss {
-        Loss { why, in_doubt: self.commit.is_some() }
+        Loss { why, in_doubt: self.commit.is_some(), due_to: None }
     }
 
     /// Runs turns and reads what they need until nothing more can be done without waiting.
     /// In a shutdown no turn is begun any more: what came in is recorded, and its turn comes in the next life.
     fn settle(&mut self, store: &dyn Store, runs_turns: bool) -> Result<(), String> {
         loop {
+            for (key, id, what) in self.partition.damage_found() {
+                tracing::error!(instance = %id, key = key.0, what, "the instance is damaged and left alone");
+            }
             for key in self.partition.forgotten() {
                 self.runner.forget(key);
             }
@@ -524,14 +556,21 @@ impl Life {
 /// The outcome of a commit, as the life of the processor sees it.
 fn after_commit(outcome: CommitOutcome) -> Result<(), Loss> {
     let in_doubt = matches!(outcome, CommitOutcome::Unknown(_));
+    let due_to = match &outcome {
+        CommitOutcome::Rejected(rejection) => rejection.instance().cloned(),
+        _ => None,
+    };
     let why = match outcome {
         CommitOutcome::Committed => return Ok(()),
         CommitOutcome::Fenced => "another process has taken the partition over".into(),
         CommitOutcome::Rejected(rejection @ Rejection::Full) => format!("{rejection}; free some space"),
-        CommitOutcome::Rejected(rejection) => format!("the store refused a batch: {rejection}"),
+        CommitOutcome::Rejected(rejection) => match rejection.instance() {
+            Some(id) => format!("the store refused what instance {id:?} writes: {rejection}"),
+            None => format!("the store refused a batch: {rejection}"),
+        },
         CommitOutcome::Unknown(why) => format!("the outcome of a commit is unknown: {why}"),
     };
-    Err(Loss { why, in_doubt })
+    Err(Loss { why, in_doubt, due_to })
 }
 
 /// Waits for a future that may not be there.

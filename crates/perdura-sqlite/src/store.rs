@@ -114,7 +114,10 @@ impl CommitLog for SqliteStore {
 
     fn commit(&self, grant: &Grant, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
         let Some(writer) = &self.writer else {
-            return Box::pin(ready(CommitOutcome::Rejected(Rejection::Failed(READ_ONLY.to_owned()))));
+            return Box::pin(ready(CommitOutcome::Rejected(Rejection::Failed {
+                instance: None,
+                what: READ_ONLY.to_owned(),
+            })));
         };
         match writer.commit(grant, batch) {
             Commit::Over(outcome) => Box::pin(ready(outcome)),

@@ -147,7 +147,9 @@ impl Desk {
     fn commit(&mut self, grant: &Grant, batch: &Batch) -> CommitOutcome {
         let outcome = match self.prepare() {
             Ok((seat, connection)) => seat.commit(connection, grant, batch),
-            Err(error) => CommitOutcome::Rejected(Rejection::Failed(error.to_string())),
+            Err(error) => {
+                CommitOutcome::Rejected(Rejection::Failed { instance: None, what: error.to_string() })
+            }
         };
         self.full = outcome == CommitOutcome::Rejected(Rejection::Full);
         outcome

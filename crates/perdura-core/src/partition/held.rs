@@ -17,7 +17,7 @@ pub(super) enum Held {
     /// The result of an activity; the task has it. It is in memory only: after a crash the activity runs again.
     Result(u32),
     /// The answer of a child, with its envelope once it is in the store.
-    Message(Message, Option<EnvelopeId>),
+    Message(Box<Message>, Option<EnvelopeId>),
 }
 
 impl Instance {
@@ -80,7 +80,7 @@ impl Partition {
 
     pub(super) fn hold_message(&mut self, key: InstanceKey, message: Message, envelope: Option<EnvelopeId>) {
         if let Some(instance) = self.instances.get_mut(&key) {
-            instance.held.push_back(Held::Message(message, envelope));
+            instance.held.push_back(Held::Message(Box::new(message), envelope));
             self.holding.insert(key);
         }
     }
@@ -109,7 +109,7 @@ impl Partition {
                         self.attempt_ended(key, task, result);
                     }
                 }
-                Some(Held::Message(message, envelope)) => self.apply_message(message, envelope, Some(key)),
+                Some(Held::Message(message, envelope)) => self.apply_message(*message, envelope, Some(key)),
                 None => break,
             }
         }

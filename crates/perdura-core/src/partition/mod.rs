@@ -19,6 +19,7 @@ mod message;
 mod record;
 mod request;
 mod residency;
+mod set_aside;
 mod start;
 mod tasks;
 mod turns;
@@ -39,6 +40,7 @@ use crate::orchestration::Turn;
 use crate::time::Timestamp;
 use instance::Instance;
 use rustc_hash::FxHashMap;
+use set_aside::Unwritable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wakes::{Wake, Wakes};
 
@@ -92,6 +94,10 @@ pub struct Partition {
     purged: BTreeMap<InstanceId, (InstanceKey, u64)>,
     /// Rows that cannot be read, by id.
     damaged: BTreeMap<InstanceId, DamagedRow>,
+    /// Damage that was found and not told yet.
+    damage_found: Vec<(InstanceKey, InstanceId, String)>,
+    /// Instances that the store refuses to write, by id.
+    unwritable: BTreeMap<InstanceId, Unwritable>,
     /// Instances for which messages wait until their inbox has room.
     holding: BTreeSet<InstanceKey>,
     /// Executions that the runner may drop.
@@ -164,6 +170,8 @@ impl Partition {
             handled: BTreeSet::new(),
             purged: BTreeMap::new(),
             damaged: BTreeMap::new(),
+            damage_found: Vec::new(),
+            unwritable: BTreeMap::new(),
             holding: BTreeSet::new(),
             forgotten: Vec::new(),
             open: commit::Open::default(),
@@ -247,6 +255,12 @@ impl Partition {
         std::mem::take(&mut self.forgotten)
     }
 
+    /// Damaged instances that were met since the last call, with what is wrong: they are left alone, and somebody should
+    /// hear of it.
+    pub fn damage_found(&mut self) -> Vec<(InstanceKey, InstanceId, String)> {
+        std::mem::take(&mut self.damage_found)
+    }
+
     /// Instances in memory.
     #[must_use]
     pub fn resident(&self) -> usize {
@@ -300,6 +314,9 @@ impl Partition {
     }
 
     fn wake(&mut self, key: InstanceKey, wake: Wake) {
+        if self.is_set_aside(key) {
+            return;
+        }
         match wake {
             Wake::Start => self.enqueue(key),
             Wake::Timer(id) => self.timer_due(key, id),

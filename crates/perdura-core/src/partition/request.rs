@@ -278,6 +278,16 @@ pub enum RequestError {
         /// The limit.
         limit: u64,
     },
+    /// The store refuses to write it; it is left alone.
+    #[error(
+        "instance {id:?} is set aside, the store refuses to write it: {why}; terminate it, or restart the engine to try again"
+    )]
+    SetAside {
+        /// Which.
+        id: InstanceId,
+        /// Why.
+        why: String,
+    },
     /// Its record cannot be trusted; it is left alone.
     #[error(
         "instance {id:?} is damaged and not run: {what}; restore the hub from a backup, or purge the instance"
