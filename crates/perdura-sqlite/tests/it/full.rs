@@ -57,10 +57,10 @@ fn a_file_at_its_limit_tears_no_batch_and_takes_more_after_a_purge() {
 }
 
 /// A small file system in memory, unmounted at the end.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path) -> Result<SmallDisk, String> {
+    pub fn mount(at: &Path) -> Result<SmallDisk, String> {
         std::fs::create_dir(at).map_err(|error| error.to_string())?;
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output();
         match mount {
@@ -68,6 +68,11 @@ impl SmallDisk {
             Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    pub fn make_read_only(&self) {
+        let status = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status();
+        assert!(status.unwrap().success());
     }
 }
 
