@@ -5,20 +5,22 @@
 //! the memory is dropped, a new grant taken, and the state loaded again.
 
 use crate::activities::{Activities, panic_text};
+use crate::entities::Entities;
 use crate::error::EngineError;
+use crate::loss::{Loss, Refusals, after_commit};
 use crate::options::EngineOptions;
 use crate::reads::{Read, Reads};
-use crate::worker::{ActivityHost, OrchestrationHost};
+use crate::worker::{BatchEnd, Hosts, OrchestrationHost};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use perdura_core::entity::BatchTicket;
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
 use perdura_core::partition::{
-    Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, TaskRef,
+    Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
-use perdura_core::{Failure, InstanceId, PartitionId};
-use perdura_store::{BoxFuture, CommitOutcome, Grant, Rejection, Store, StoreError};
+use perdura_core::{Failure, InstanceId, PartitionId, Timestamp};
+use perdura_store::{BoxFuture, CommitOutcome, Grant, Store, StoreError};
 use rustc_hash::FxHashMap;
-use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,8 +41,6 @@ const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_millis(200);
 /// A turn that takes longer is worth a warning: the other instances of the partition wait for it.
 const SLOW_TURN: Duration = Duration::from_millis(500);
-/// Batches that an instance may cost before it is set aside.
-const REFUSALS_MAX: u32 = 2;
 /// A life that lasted longer ends a series of losses.
 const GOOD_LIFE: Duration = Duration::from_secs(5);
 
@@ -53,6 +53,7 @@ pub(crate) enum Input {
     StopWaiting(ReplyToken, InstanceId),
     TaskDone(TaskRef, Result<Option<Bytes>, Failure>),
     Heartbeat(TaskRef, Option<Bytes>),
+    OperationsDone(BatchTicket, BatchEnd),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -66,12 +67,17 @@ pub(crate) struct Processor {
     /// Rings when messages from another partition wait. One bell for each partition.
     pub(crate) bells: Arc<[Notify]>,
     pub(crate) activities: Activities,
+    entities: Entities,
+    /// Signals that come through this process carry its number, and a rising one of their own, so that one that is asked
+    /// again after a doubtful commit is not taken twice.
+    door: u64,
+    signals: u64,
     /// The engine was dropped: nobody waits for anything any more.
     dropped: CancellationToken,
     /// Requests that are not answered. They outlive a lost grant.
     unanswered: FxHashMap<ReplyToken, Unanswered>,
-    /// Instances for whose writes the store has refused batches: how often, and why last.
-    refused: BTreeMap<InstanceId, (u32, String)>,
+    /// Instances for whose writes the store has refused batches.
+    refusals: Refusals,
     shutdown: Vec<oneshot::Sender<()>>,
     drain_until: Option<tokio::time::Instant>,
 }
@@ -96,40 +102,34 @@ enum End {
     Lost(Loss),
 }
 
-/// How a life was lost.
-struct Loss {
-    why: String,
-    /// A commit may have been written, or not.
-    in_doubt: bool,
-    /// The store refused a batch for what this instance writes.
-    due_to: Option<InstanceId>,
-}
-
 impl Processor {
     #[allow(clippy::too_many_arguments)] // Called once, by the engine, with everything it has.
     pub(crate) fn new(
         id: PartitionId,
         store: Arc<dyn Store>,
-        orchestrations: Arc<dyn OrchestrationHost>,
-        host: Arc<dyn ActivityHost>,
+        hosts: Hosts,
         options: EngineOptions,
         (sender, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
         bells: Arc<[Notify]>,
         runtime: Handle,
         dropped: CancellationToken,
+        door: u64,
     ) -> Processor {
         let running_max = options.running_activities_max.div_ceil(bells.len().max(1)).max(1);
         Processor {
             id,
             store,
-            orchestrations,
+            orchestrations: hosts.orchestrations,
             inputs,
             bells,
-            activities: Activities::new(host, runtime, sender, running_max),
+            entities: Entities::new(hosts.entities, runtime.clone(), sender.clone()),
+            activities: Activities::new(hosts.activities, runtime, sender, running_max),
+            door,
+            signals: 0,
             options,
             dropped,
             unanswered: FxHashMap::default(),
-            refused: BTreeMap::new(),
+            refusals: Refusals::default(),
             shutdown: Vec::new(),
             drain_until: None,
         }
@@ -154,11 +154,12 @@ impl Processor {
             };
             tracing::warn!(partition = self.id.0, why = %loss.why, "the partition is loaded again");
             self.activities.let_go();
+            self.entities.let_go();
             if began.elapsed() > GOOD_LIFE {
                 wait = Duration::ZERO;
-                self.refused.retain(|_, (times, _)| *times >= REFUSALS_MAX);
+                self.refusals.forgive();
             }
-            self.note_refusal(&loss);
+            self.refusals.note(&loss);
             self.settle_after_loss(&loss, wait > PATIENCE);
             let dropped = self.dropped.clone();
             if dropped.run_until_cancelled(self.pause(wait, &loss.why)).await != Some(false) {
@@ -171,17 +172,6 @@ impl Processor {
         }
         for done in self.shutdown.drain(..) {
             let _ = done.send(());
-        }
-    }
-
-    /// A batch that is refused twice for what one instance writes would be refused for ever: from then on that instance is
-    /// set aside, and the others go on.
-    fn note_refusal(&mut self, loss: &Loss) {
-        let Some(id) = &loss.due_to else { return };
-        let refused = self.refused.entry(id.clone()).or_default();
-        *refused = (refused.0.saturating_add(1), loss.why.clone());
-        if refused.0 >= REFUSALS_MAX {
-            tracing::error!(instance = %id, why = %loss.why, "the instance is set aside");
         }
     }
 
@@ -229,7 +219,7 @@ impl Processor {
                 }
                 // Attempts of the lost life: they are handed out again.
                 Some(Input::TaskDone(task, _)) => self.activities.finished(task),
-                Some(Input::Heartbeat(..)) => {}
+                Some(Input::Heartbeat(..) | Input::OperationsDone(..)) => {}
                 None => return true,
             }
         }
@@ -287,9 +277,7 @@ impl Processor {
             limits: self.options.limits.clone(),
             bug: None,
         });
-        for (id, (times, why)) in self.refused.iter().filter(|(_, (times, _))| *times >= REFUSALS_MAX) {
-            partition.set_aside_unwritable(id.clone(), why.clone(), *times > REFUSALS_MAX);
-        }
+        self.refusals.set_aside(&mut partition);
         let mut after = None;
         loop {
             let rows = self.store.unfinished(self.id, after, RECOVERY_PAGE).await?;
@@ -297,9 +285,11 @@ impl Processor {
             after = Some(last.key);
             partition.recover(rows, self.store.now());
         }
-        let runner = self.orchestrations.runner();
+        let (mut runner, disturbed) = (self.orchestrations.runner(), Arc::new(Notify::new()));
+        let bell = disturbed.clone();
+        runner.ring_at(Arc::new(move || bell.notify_one()));
         let reads = Reads::new(self.store.clone());
-        let mut life = Life { partition, runner, grant, reads, commit: None };
+        let mut life = Life { partition, runner, disturbed, grant, reads, commit: None };
         life.reads.messages(self.id);
         // The life before may have written messages without living to tell of them.
         for (partition, bell) in self.bells.iter().enumerate() {
@@ -356,6 +346,7 @@ impl Processor {
                 life.take_read(read, &*self.store).map_err(|why| life.lost(why))?;
             }
             () = self.dropped.cancelled() => {}
+            () = life.disturbed.notified(), if self.drain_until.is_none() => life.fail_disturbed(self.store.now()),
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
                 None => self.drain(),
@@ -373,7 +364,8 @@ impl Processor {
             Input::Request(_, _, reply) if self.drain_until.is_some() => {
                 let _ = reply.send(Err(EngineError::ShuttingDown));
             }
-            Input::Request(token, request, reply) => {
+            Input::Request(token, mut request, reply) => {
+                self.stamp(&mut request);
                 life.partition.request(token, request.clone(), now);
                 self.unanswered.insert(token, Unanswered::new(request.for_another_life(), reply));
             }
@@ -387,10 +379,31 @@ impl Processor {
                 life.partition.task_done(task, result, now);
             }
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
+            Input::OperationsDone(batch, end) => {
+                self.entities.finished(batch);
+                match end {
+                    BatchEnd::Done(done) => life.partition.operations_done(batch, done, now),
+                    BatchEnd::Lost { why } => {
+                        tracing::warn!(?batch, why, "operations of an entity are handed out again");
+                        life.partition.operations_lost(batch, now);
+                    }
+                    BatchEnd::CannotRun { why } => {
+                        tracing::warn!(?batch, why, "the entity is blocked");
+                        life.partition.operations_cannot_run(batch, why, now);
+                    }
+                }
+            }
             Input::Shutdown(done) => {
                 self.shutdown.push(done);
                 self.drain();
             }
+        }
+    }
+
+    fn stamp(&mut self, request: &mut Request) {
+        if let Request::Signal(signal) = request {
+            self.signals += 1;
+            signal.stamp = Some(Stamp::new(self.door, self.signals));
         }
     }
 
@@ -407,6 +420,7 @@ impl Processor {
                 Effect::Reply(token, answer) => self.answer(token, answer),
                 Effect::StartTask(start) => self.activities.start(start),
                 Effect::CancelTask(task) => self.activities.cancel(task),
+                Effect::RunOperations(batch) => self.entities.start(batch),
                 Effect::Notify(partition) => {
                     if let Some(bell) = self.bells.get(usize::from(partition.0)) {
                         bell.notify_one();
@@ -421,7 +435,7 @@ impl Processor {
             // It is ended: whoever has the id next begins with a clean sheet.
             if let (Request::Terminate { id, .. } | Request::Purge { id }, Ok(_)) = (&asked.request, &answer)
             {
-                self.refused.remove(id);
+                self.refusals.forget(id);
             }
             // An error means that the caller has gone.
             let _ = asked.reply.send(answer.map_err(EngineError::from));
@@ -433,13 +447,15 @@ impl Processor {
         if self.drain_until.is_none() {
             self.drain_until = Some(tokio::time::Instant::now() + self.options.drain_time_max);
             self.activities.drain();
+            self.entities.drain();
         }
     }
 
     fn is_drained(&self, life: &Life) -> bool {
         let quiet = life.commit.is_none() && !life.partition.has_something_to_seal();
         self.drain_until.is_some_and(|until| {
-            quiet && (self.activities.running() == 0 || tokio::time::Instant::now() >= until)
+            let working = self.activities.running() + self.entities.running() > 0;
+            quiet && (!working || tokio::time::Instant::now() >= until)
         })
     }
 }
@@ -448,6 +464,8 @@ impl Processor {
 struct Life {
     partition: Partition,
     runner: Box<dyn Runner>,
+    /// Rings when the runner has executions to tell of that are to fail.
+    disturbed: Arc<Notify>,
     grant: Grant,
     reads: Reads,
     commit: Option<BoxFuture<'static, CommitOutcome>>,
@@ -466,20 +484,29 @@ impl Life {
             for (key, id, what) in self.partition.damage_found() {
                 tracing::error!(instance = %id, key = key.0, what, "the instance is damaged and left alone");
             }
-            for key in self.partition.forgotten() {
-                self.runner.forget(key);
-            }
+            self.forget();
             while runs_turns && let Some(turn) = self.partition.next_turn() {
                 self.run_turn(turn);
-                for key in self.partition.forgotten() {
-                    self.runner.forget(key);
-                }
+                self.forget();
             }
             self.reads.begin(self.partition.needs());
             match self.reads.next().now_or_never() {
                 Some(Some(read)) => self.take_read(read, store)?,
                 _ => return Ok(()),
             }
+        }
+    }
+
+    fn forget(&mut self) {
+        for key in self.partition.forgotten() {
+            self.runner.forget(key);
+        }
+    }
+
+    fn fail_disturbed(&mut self, now: Timestamp) {
+        self.forget();
+        for (key, failure) in self.runner.disturbed() {
+            self.partition.fail(key, failure, now);
         }
     }
 
@@ -551,26 +578,6 @@ impl Life {
         };
         self.finish_turn(turn, outcome);
     }
-}
-
-/// The outcome of a commit, as the life of the processor sees it.
-fn after_commit(outcome: CommitOutcome) -> Result<(), Loss> {
-    let in_doubt = matches!(outcome, CommitOutcome::Unknown(_));
-    let due_to = match &outcome {
-        CommitOutcome::Rejected(rejection) => rejection.instance().cloned(),
-        _ => None,
-    };
-    let why = match outcome {
-        CommitOutcome::Committed => return Ok(()),
-        CommitOutcome::Fenced => "another process has taken the partition over".into(),
-        CommitOutcome::Rejected(rejection @ Rejection::Full) => format!("{rejection}; free some space"),
-        CommitOutcome::Rejected(rejection) => match rejection.instance() {
-            Some(id) => format!("the store refused what instance {id:?} writes: {rejection}"),
-            None => format!("the store refused a batch: {rejection}"),
-        },
-        CommitOutcome::Unknown(why) => format!("the outcome of a commit is unknown: {why}"),
-    };
-    Err(Loss { why, in_doubt, due_to })
 }
 
 /// Waits for a future that may not be there.

@@ -12,6 +12,7 @@ mod connection;
 mod error;
 mod files;
 mod lock;
+mod log_room;
 mod open;
 mod options;
 mod query;

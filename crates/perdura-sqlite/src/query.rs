@@ -4,8 +4,8 @@ use crate::row;
 use crate::sql;
 use perdura_core::partition::{Envelope, EnvelopeId, HistoryRow, InstanceRow};
 use perdura_core::{InstanceKey, PartitionId, Status};
-use perdura_store::{InstanceQuery, Lookup};
-use rusqlite::types::Value;
+use perdura_store::{InstanceKind, InstanceQuery, Lookup};
+use rusqlite::types::{Null, Value};
 use rusqlite::{Connection, OptionalExtension, Params, Result};
 
 /// Below every key and number.
@@ -104,15 +104,16 @@ pub(crate) fn query(
     };
     let states = state_bits(&query.statuses);
     let name = query.name.as_deref();
+    let kind = query.kind == InstanceKind::Entity;
     if let Some(prefix) = query.id_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
         let end = end_of_prefix(prefix);
-        let params = (after, limit_column, from, &to, states, name, prefix, end);
+        let params = (after, limit_column, from, &to, states, name, prefix, end, kind);
         return instances(connection, sql::QUERY_BY_ID, params);
     }
     if !query.statuses.is_empty() {
         let mut found = Vec::new();
         for status in Status::ALL.into_iter().filter(|status| query.statuses.contains(status)) {
-            let params = (after, limit_column, from, &to, states, name, status as u8);
+            let params = (after, limit_column, from, &to, states, name, status as u8, Null, kind);
             found.extend(instances(connection, sql::QUERY_BY_STATUS, params)?);
         }
         found.sort_by_key(|row| row.key);
@@ -120,7 +121,7 @@ pub(crate) fn query(
         return Ok(found);
     }
     let statement = if query.created_from.is_some() { sql::QUERY_BY_CREATED } else { sql::QUERY_ALL };
-    instances(connection, statement, (after, limit_column, from, to, states, name))
+    instances(connection, statement, (after, limit_column, from, to, states, name, Null, Null, kind))
 }
 
 fn instances(connection: &Connection, statement: &str, params: impl Params) -> Result<Vec<InstanceRow>> {

@@ -1,8 +1,9 @@
 //! What passes between the processor and whoever runs orchestration code.
 
 use crate::history::{
-    Event, EventKind, EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled,
-    TimerCreated, TurnLimits,
+    EntityLockRequested, EntityOperationCalled, EntityOperationSignaled, EntityUnlockSent, Event, EventKind,
+    EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled, TimerCreated,
+    TurnLimits,
 };
 use crate::id::{InstanceId, InstanceKey};
 use crate::orchestration::Mismatch;
@@ -19,6 +20,14 @@ pub enum Decision {
     ScheduleSubOrchestration(SubOrchestrationScheduled),
     /// Send an event to another instance.
     SendEvent(EventSent),
+    /// Run an operation of an entity, and tell me.
+    CallEntity(EntityOperationCalled),
+    /// Run an operation of an entity.
+    SignalEntity(EntityOperationSignaled),
+    /// Give me these entities, all of them.
+    RequestLock(EntityLockRequested),
+    /// I am done with them.
+    Unlock(EntityUnlockSent),
     /// This was all.
     Complete(ExecutionCompleted),
     /// Begin again with a new input and an empty history.
@@ -61,6 +70,10 @@ impl Decision {
             Decision::CreateTimer(timer) => describe_timer(timer),
             Decision::ScheduleSubOrchestration(child) => describe_child(child),
             Decision::SendEvent(sent) => describe_sent(sent),
+            Decision::CallEntity(called) => describe_called(called),
+            Decision::SignalEntity(signaled) => describe_signaled(signaled),
+            Decision::RequestLock(requested) => describe_requested(requested),
+            Decision::Unlock(sent) => describe_unlock(sent),
             Decision::Complete(end) => describe_end(end),
             Decision::ContinueAsNew(_) => "continue as new".into(),
         }
@@ -78,6 +91,14 @@ impl Decision {
             (Decision::SendEvent(a), EventKind::EventSent(b)) => {
                 a.id == b.id && a.name == b.name && a.instance == b.instance
             }
+            (Decision::CallEntity(a), EventKind::EntityOperationCalled(b)) => {
+                a.id == b.id && a.entity == b.entity && a.operation == b.operation
+            }
+            (Decision::SignalEntity(a), EventKind::EntityOperationSignaled(b)) => {
+                a.id == b.id && a.entity == b.entity && a.operation == b.operation
+            }
+            (Decision::RequestLock(a), EventKind::EntityLockRequested(b)) => a.id == b.id && a.set == b.set,
+            (Decision::Unlock(a), EventKind::EntityUnlockSent(b)) => a.id == b.id,
             (Decision::Complete(a), EventKind::ExecutionCompleted(b)) => a.status == b.status,
             _ => false,
         }
@@ -100,6 +121,22 @@ fn describe_sent(sent: &EventSent) -> String {
     format!("event {:?} to {:?} (task {})", sent.name, sent.instance, sent.id)
 }
 
+fn describe_called(called: &EntityOperationCalled) -> String {
+    format!("call of {:?} of entity {:?} (task {})", called.operation, called.entity, called.id)
+}
+
+fn describe_signaled(signaled: &EntityOperationSignaled) -> String {
+    format!("signal {:?} to entity {:?} (task {})", signaled.operation, signaled.entity, signaled.id)
+}
+
+fn describe_requested(requested: &EntityLockRequested) -> String {
+    format!("lock of {} (task {})", requested.set.join(", "), requested.id)
+}
+
+fn describe_unlock(sent: &EntityUnlockSent) -> String {
+    format!("unlock (task {})", sent.id)
+}
+
 fn describe_end(end: &ExecutionCompleted) -> String {
     end.final_status().map_or("the end".into(), |status| format!("the end, {status}"))
 }
@@ -111,6 +148,10 @@ pub(super) fn describe_recorded(event: &EventKind) -> Option<String> {
         EventKind::TimerCreated(timer) => Some(describe_timer(timer)),
         EventKind::SubOrchestrationScheduled(child) => Some(describe_child(child)),
         EventKind::EventSent(sent) => Some(describe_sent(sent)),
+        EventKind::EntityOperationCalled(called) => Some(describe_called(called)),
+        EventKind::EntityOperationSignaled(signaled) => Some(describe_signaled(signaled)),
+        EventKind::EntityLockRequested(requested) => Some(describe_requested(requested)),
+        EventKind::EntityUnlockSent(sent) => Some(describe_unlock(sent)),
         EventKind::ExecutionCompleted(end) => Some(describe_end(end)),
         _ => None,
     }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 pub(super) enum Held {
     /// The result of an activity; the task has it. It is in memory only: after a crash the activity runs again.
     Result(u32),
-    /// The answer of a child, with its envelope once it is in the store.
+    /// The answer of a child or of an entity, with its envelope once it is in the store.
     Message(Box<Message>, Option<EnvelopeId>),
 }
 
@@ -74,7 +74,7 @@ impl Partition {
     pub(super) fn must_wait_for_room(&self, key: InstanceKey, message: &Message) -> bool {
         let room = self.config.limits.inbox_bytes_max;
         let is_full = |instance: &Instance| instance.is_active() && !instance.has_room(room);
-        matches!(message.body, Some(Body::ChildEnded(_)))
+        matches!(message.body, Some(Body::ChildEnded(_) | Body::OperationEnded(_)))
             && self.instances.get(&key).is_some_and(|i| is_full(i))
     }
 

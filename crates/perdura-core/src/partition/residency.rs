@@ -192,6 +192,7 @@ impl Partition {
         } else if let Request::Purge { .. } = request {
             self.damaged.remove(&id);
             self.unwritable.remove(&id);
+            self.release_section(row.key);
             self.drop_outstanding(row.key);
             let instance = self.instances.get_mut(&row.key);
             let parents = instance.map(|instance| std::mem::take(&mut instance.record.parents));
@@ -317,6 +318,9 @@ impl Partition {
     /// Goes on with an instance after a recovery.
     fn take_up(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get(&key) else { return };
+        if instance.entity.is_some() {
+            return self.take_up_entity(key);
+        }
         let tasks = !instance.tasks.is_empty();
         if !instance.inbox.is_empty() {
             self.enqueue(key);
