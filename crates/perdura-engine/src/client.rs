@@ -118,14 +118,11 @@ impl Client {
         Ok(self.row(id).await?.map(|(_, record)| record))
     }
 
-    /// Instances that match, in the order in which they were created within each partition, at most `limit`.
-    pub async fn list(
-        &self,
-        query: InstanceQuery,
-        limit: usize,
-    ) -> Result<Vec<(InstanceKey, InstanceRecord)>, EngineError> {
+    /// Instances that match, in the order in which they were created within each partition, at most `limit`. A damaged one
+    /// is listed as what is left of it.
+    pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<Listed>, EngineError> {
         let rows = self.store.query(query, limit).await?;
-        rows.iter().map(|row| Ok((row.key, open(row)?))).collect()
+        Ok(rows.iter().map(Listed::new).collect())
     }
 
     /// The history of an instance's present execution; `None` if there is no such instance.
@@ -164,6 +161,40 @@ impl Client {
             guard.token = None;
         }
         answer
+    }
+}
+
+/// An instance in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// Its place in the list.
+    pub key: InstanceKey,
+    /// What is known of it.
+    pub record: InstanceRecord,
+    /// What is damaged. Then the record has only what the columns of its row say, as far as they can be read.
+    pub damage: Option<Damaged>,
+}
+
+impl Listed {
+    fn new(row: &InstanceRow) -> Listed {
+        match row.open() {
+            Ok(record) => Listed { key: row.key, record, damage: None },
+            Err(damage) => {
+                let record = InstanceRecord {
+                    id: row.id.as_str().to_owned(),
+                    name: row.name.clone(),
+                    status: u32::from(row.status as u8),
+                    generation: row.generation,
+                    branch: row.branch,
+                    tail: row.tail,
+                    created_at: row.created_at.0,
+                    updated_at: row.updated_at.0,
+                    completed_at: row.completed_at.map_or(0, |at| at.0),
+                    ..InstanceRecord::default()
+                };
+                Listed { key: row.key, record, damage: Some(damage) }
+            }
+        }
     }
 }
 

@@ -5,13 +5,14 @@ mod client;
 mod engine;
 mod entities;
 mod error;
+mod loss;
 mod options;
 mod processor;
 mod reads;
 mod worker;
 
 pub use activities::panic_text;
-pub use client::Client;
+pub use client::{Client, Listed};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use options::EngineOptions;

@@ -7,6 +7,7 @@
 use crate::activities::{Activities, panic_text};
 use crate::entities::Entities;
 use crate::error::EngineError;
+use crate::loss::{Loss, Refusals, after_commit};
 use crate::options::EngineOptions;
 use crate::reads::{Read, Reads};
 use crate::worker::{BatchEnd, Hosts, OrchestrationHost};
@@ -18,7 +19,7 @@ use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
 use perdura_core::{Failure, InstanceId, PartitionId, Timestamp};
-use perdura_store::{BoxFuture, CommitOutcome, Grant, Rejection, Store, StoreError};
+use perdura_store::{BoxFuture, CommitOutcome, Grant, Store, StoreError};
 use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -76,6 +77,8 @@ pub(crate) struct Processor {
     dropped: CancellationToken,
     /// Requests that are not answered. They outlive a lost grant.
     unanswered: FxHashMap<ReplyToken, Unanswered>,
+    /// Instances for whose writes the store has refused batches.
+    refusals: Refusals,
     shutdown: Vec<oneshot::Sender<()>>,
     drain_until: Option<tokio::time::Instant>,
 }
@@ -100,13 +103,6 @@ impl Unanswered {
 enum End {
     Shutdown,
     Lost(Loss),
-}
-
-/// How a life was lost.
-struct Loss {
-    why: String,
-    /// A commit may have been written, or not.
-    in_doubt: bool,
 }
 
 impl Processor {
@@ -136,6 +132,7 @@ impl Processor {
             options,
             dropped,
             unanswered: FxHashMap::default(),
+            refusals: Refusals::default(),
             shutdown: Vec::new(),
             drain_until: None,
         }
@@ -151,7 +148,7 @@ impl Processor {
                 Ok(end) => end,
                 Err(panic) => {
                     let why = format!("a bug in the engine: {}", panic_text(panic.as_ref()));
-                    End::Lost(Loss { why, in_doubt: true })
+                    End::Lost(Loss { why, in_doubt: true, due_to: None })
                 }
             };
             let loss = match end {
@@ -163,7 +160,9 @@ impl Processor {
             self.entities.let_go();
             if began.elapsed() > GOOD_LIFE {
                 wait = Duration::ZERO;
+                self.refusals.forgive();
             }
+            self.refusals.note(&loss);
             self.settle_after_loss(&loss, wait > PATIENCE);
             let dropped = self.dropped.clone();
             if dropped.run_until_cancelled(self.pause(wait, &loss.why)).await != Some(false) {
@@ -241,7 +240,7 @@ impl Processor {
                     let _ = ready.send(Err(error));
                     return End::Shutdown;
                 }
-                return End::Lost(Loss { why, in_doubt: false });
+                return End::Lost(Loss { why, in_doubt: false, due_to: None });
             }
         };
         if let Some(ready) = ready.take() {
@@ -284,6 +283,7 @@ impl Processor {
             limits: self.options.limits.clone(),
             bug: None,
         });
+        self.refusals.set_aside(&mut partition);
         let mut after = None;
         loop {
             let rows = self.store.unfinished(self.id, after, RECOVERY_PAGE).await?;
@@ -439,6 +439,12 @@ impl Processor {
 
     fn answer(&mut self, token: ReplyToken, answer: Result<Response, RequestError>) {
         if let Some(asked) = self.unanswered.remove(&token) {
+            // It is ended: whoever has the id next begins with a clean sheet.
+            if let (Request::Terminate { id, .. } | Request::Purge { id, .. }, Ok(_)) =
+                (&asked.request, &answer)
+            {
+                self.refusals.forget(id);
+            }
             // An error means that the caller has gone.
             let _ = asked.reply.send(answer.map_err(EngineError::from));
         }
@@ -476,13 +482,16 @@ struct Life {
 impl Life {
     /// The loss of this life; a commit that is under way may still be written.
     fn lost(&self, why: String) -> Loss {
-        Loss { why, in_doubt: self.commit.is_some() }
+        Loss { why, in_doubt: self.commit.is_some(), due_to: None }
     }
 
     /// Runs turns and reads what they need until nothing more can be done without waiting.
     /// In a shutdown no turn is begun any more: what came in is recorded, and its turn comes in the next life.
     fn settle(&mut self, store: &dyn Store, runs_turns: bool) -> Result<(), String> {
         loop {
+            for (key, id, what) in self.partition.damage_found() {
+                tracing::error!(instance = %id, key = key.0, what, "the instance is damaged and left alone");
+            }
             self.forget();
             while runs_turns && let Some(turn) = self.partition.next_turn() {
                 self.run_turn(turn);
@@ -576,19 +585,6 @@ impl Life {
         };
         self.finish_turn(turn, outcome);
     }
-}
-
-/// The outcome of a commit, as the life of the processor sees it.
-fn after_commit(outcome: CommitOutcome) -> Result<(), Loss> {
-    let in_doubt = matches!(outcome, CommitOutcome::Unknown(_));
-    let why = match outcome {
-        CommitOutcome::Committed => return Ok(()),
-        CommitOutcome::Fenced => "another process has taken the partition over".into(),
-        CommitOutcome::Rejected(rejection @ Rejection::Full) => format!("{rejection}; free some space"),
-        CommitOutcome::Rejected(rejection) => format!("the store refused a batch: {rejection}"),
-        CommitOutcome::Unknown(why) => format!("the outcome of a commit is unknown: {why}"),
-    };
-    Err(Loss { why, in_doubt })
 }
 
 /// Waits for a future that may not be there.

@@ -138,6 +138,7 @@ pub fn describe(event: &EventKind) -> String {
         EventKind::ExecutionSuspended(e) => escape(&e.reason),
         EventKind::ExecutionResumed(e) => escape(&e.reason),
         EventKind::CancelRequested(e) => escape(&e.reason),
+        EventKind::EventRefused(e) => format!("{} {}", e.id, failed(&e.failure)),
     }
 }
 

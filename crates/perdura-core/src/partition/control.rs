@@ -119,23 +119,14 @@ impl Partition {
     }
 
     fn raise(&mut self, key: InstanceKey, name: String, input: Option<Bytes>) -> Result<(), RequestError> {
-        let (now, limit) = (self.now, self.config.limits.inbox_events_max);
-        let history_max = self.config.limits.history_events_max;
+        let (now, limits) = (self.now, self.config.limits.clone());
         let drops = self.planted(Bug::SuspendedDropsEvents);
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         let (id, status) = (instance.id.clone(), instance.status);
         if status.is_terminal() {
             return Err(RequestError::Ended { id, status });
         }
-        let waiting = instance.inbox.len() + instance.away.len();
-        if waiting >= limit {
-            return Err(RequestError::InboxFull { id, limit });
-        }
-        // The last tenth is for its own code.
-        let events = instance.record.tail + waiting as u64;
-        if events >= history_max - history_max / 10 {
-            return Err(RequestError::HistoryFull { id, events, limit: history_max });
-        }
+        instance.check_room(&name, &input, &limits)?;
         if !(drops && instance.is_suspended()) {
             instance.inbox.push(Event::new(now, EventRaised { name, input }));
         }
@@ -232,8 +223,7 @@ impl Partition {
     fn record_inbox(&mut self, key: InstanceKey) {
         self.parked_turns.remove(&key);
         if let Some(instance) = self.instances.get_mut(&key) {
-            let away = std::mem::take(&mut instance.away);
-            let inbox = std::mem::take(&mut instance.inbox);
+            let (away, inbox) = (instance.away.take(), instance.inbox.take());
             for event in away.into_iter().chain(inbox) {
                 instance.append(event);
             }
@@ -287,6 +277,7 @@ impl Partition {
 
     /// Nobody waits any more for what is outstanding. Running activities are told.
     pub(super) fn drop_outstanding(&mut self, key: InstanceKey) {
+        self.drop_held(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let tasks = std::mem::take(&mut instance.tasks);
         instance.calls.clear();

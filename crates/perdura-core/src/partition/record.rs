@@ -282,6 +282,8 @@ pub struct InstanceRow {
     pub tail: u64,
     /// A sealed [`InstanceRecord`].
     pub record: Bytes,
+    /// What is wrong with the columns, if some of them cannot be read: then they are empty here, and the row is damaged.
+    pub damage: Option<String>,
 }
 
 impl InstanceRow {
@@ -299,11 +301,15 @@ impl InstanceRow {
             branch: record.branch,
             tail: record.tail,
             record: record.seal(),
+            damage: None,
         })
     }
 
     /// Checks the row and gives its record. A column that contradicts the record is damage.
     pub fn open(&self) -> Result<InstanceRecord, Damaged> {
+        if let Some(damage) = &self.damage {
+            return Err(Damaged::Contradiction(damage.clone()));
+        }
         let record = InstanceRecord::open(self.record.clone())?;
         let expected = InstanceRow::new(self.key, &record)?;
         let same = (

@@ -294,6 +294,18 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
+    /// Too much waits for it already.
+    #[error(
+        "instance {id:?}: {bytes} bytes wait for it with this event, limit {limit}; let it take some first"
+    )]
+    InboxTooLarge {
+        /// Which.
+        id: InstanceId,
+        /// How much would wait.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// Its history has little room left, which its own code needs to end or to continue as new.
     #[error(
         "instance {id:?}: its history has {events} events of {limit}; it takes no more from outside until it continues as new"
@@ -305,6 +317,16 @@ pub enum RequestError {
         events: u64,
         /// The limit.
         limit: u64,
+    },
+    /// The store refuses to write it; it is left alone.
+    #[error(
+        "instance {id:?} is set aside, the store refuses to write it: {why}; terminate it, or restart the engine to try again"
+    )]
+    SetAside {
+        /// Which.
+        id: InstanceId,
+        /// Why.
+        why: String,
     },
     /// Somebody holds the entity.
     #[error("entity {id:?} is held by {holder:?}; wait for its critical section to end")]

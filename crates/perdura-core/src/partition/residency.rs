@@ -170,6 +170,7 @@ impl Partition {
         let id = instance.id.clone();
         let waiters = std::mem::take(&mut instance.waiters);
         let what = format!("its history cannot be read ({what})");
+        self.damage_found.push((key, id.clone(), what.clone()));
         self.damaged.insert(id.clone(), DamagedRow { key, what: what.clone() });
         for waiter in waiters {
             self.reply(waiter.token, Err(RequestError::Damaged { id: id.clone(), what: what.clone() }));
@@ -184,8 +185,15 @@ impl Partition {
     /// Nothing can be done with an instance that cannot be read, but to remove it.
     pub(super) fn request_of_damaged(&mut self, token: ReplyToken, request: &Request, row: DamagedRow) {
         let id = request.id().clone();
-        let answer = if let Request::Purge { .. } = request {
+        let answer = if let Request::Terminate { reason, recurse, .. } = request
+            && self.is_set_aside(row.key)
+        {
+            self.take_back_in(&id, row.key);
+            self.terminate(row.key, reason.clone(), *recurse);
+            Ok(Response::Done)
+        } else if let Request::Purge { .. } = request {
             self.damaged.remove(&id);
+            self.unwritable.remove(&id);
             self.release_section(row.key);
             self.drop_outstanding(row.key);
             let instance = self.instances.get_mut(&row.key);
@@ -199,6 +207,8 @@ impl Partition {
             self.purge_row(id, row.key);
             self.remove(row.key);
             Ok(Response::Done)
+        } else if self.is_set_aside(row.key) {
+            Err(RequestError::SetAside { id, why: row.what })
         } else {
             Err(RequestError::Damaged { id, what: row.what })
         };
@@ -271,10 +281,16 @@ impl Partition {
     fn load(&mut self, row: InstanceRow) -> bool {
         match Instance::load(&row) {
             Ok(instance) => {
+                if self.is_never_written(&row.id) {
+                    let what = self.why_unwritable(&row.id);
+                    self.damaged.insert(row.id, DamagedRow { key: row.key, what });
+                    return false;
+                }
                 self.admit(instance);
-                true
+                !self.keep_aside(&row.id, row.key)
             }
             Err(damage) => {
+                self.damage_found.push((row.key, row.id.clone(), damage.to_string()));
                 self.damaged.insert(row.id, DamagedRow { key: row.key, what: damage.to_string() });
                 false
             }

@@ -57,6 +57,10 @@ impl Partition {
         existing: Option<InstanceKey>,
     ) -> Result<Started, RequestError> {
         let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else {
+            if self.is_never_written(&start.id) {
+                let what = self.why_unwritable(&start.id);
+                return Err(RequestError::Damaged { id: start.id, what });
+            }
             return Ok(self.create(start));
         };
         let (key, status) = (instance.key, instance.status);
@@ -90,8 +94,11 @@ impl Partition {
         let id = start.id.clone();
         let mut instance = Instance::new(key, InstanceRecord::default(), Status::Pending);
         instance.id = id;
+        let id = instance.id.clone();
         self.admit(instance);
-        self.begin(key, start, StartOutcome::Created)
+        let started = self.begin(key, start, StartOutcome::Created);
+        self.keep_aside(&id, key);
+        started
     }
 
     /// The execution that has the id ends, its children too, and a new one begins in its place.
@@ -154,7 +161,7 @@ impl Partition {
         instance.status = Status::Pending;
         instance.unwritten.clear();
         instance.drop_before = instance.stored.map(|_| generation);
-        instance.inbox = vec![Event::new(now, event)];
+        instance.inbox = vec![Event::new(now, event)].into();
         self.forget_history(key);
         self.answer_waiters_of_replaced(key);
         self.mark_dirty(key);

@@ -120,34 +120,52 @@ impl Partition {
     /// Takes the result of an attempt. A result of anything but the present delivery is dropped.
     pub fn task_done(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, now: Timestamp) {
         self.advance(now);
-        let limit = self.config.limits.payload_bytes_max;
+        let room = self.config.limits.inbox_bytes_max;
         let late_accepted = self.planted(Bug::LateResultAccepted);
         let Some(instance) = self.awaiting(task) else { return };
-        let id = instance.id.clone();
+        let has_room = instance.has_room(room);
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         if !state.running || (state.record.delivery != task.delivery && !late_accepted) {
             return;
         }
+        if has_room {
+            self.attempt_ended(task.key, task.task, result);
+        } else {
+            self.hold_result(task.key, task.task, result);
+        }
+        self.settle();
+    }
+
+    /// The present attempt has ended.
+    pub(super) fn attempt_ended(
+        &mut self,
+        key: InstanceKey,
+        task: u32,
+        result: Result<Option<Bytes>, Failure>,
+    ) {
+        let limit = self.config.limits.payload_bytes_max;
+        let late_accepted = self.planted(Bug::LateResultAccepted);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Some(state) = instance.tasks.get(&task) else { return };
         match result {
             Ok(Some(output)) if output.len() > limit => {
-                let message =
-                    format!("result of task {} of {id:?}: {} bytes, limit {limit}", task.task, output.len());
-                self.attempt_failed(task.key, task.task, Failure::new(kind::LIMIT, message).non_retryable());
+                let (id, bytes) = (&instance.id, output.len());
+                let message = format!("result of task {task} of {id:?}: {bytes} bytes, limit {limit}");
+                self.attempt_failed(key, task, Failure::new(kind::LIMIT, message).non_retryable());
             }
             Ok(output) => {
                 let (attempt, delivery) = (state.record.attempt, state.record.delivery);
-                let over = if late_accepted { None } else { instance.tasks.remove(&task.task) };
-                let done = TaskCompleted { id: task.task, output, attempt, delivery };
-                instance.inbox.push(Event::new(now, done));
+                let over = if late_accepted { None } else { instance.tasks.remove(&task) };
+                let done = TaskCompleted { id: task, output, attempt, delivery };
+                instance.inbox.push(Event::new(self.now, done));
                 if let Some(over) = over {
-                    self.unwatch(task.key, &over);
+                    self.unwatch(key, &over);
                 }
-                self.mark_dirty(task.key);
-                self.enqueue(task.key);
+                self.mark_dirty(key);
+                self.enqueue(key);
             }
-            Err(failure) => self.attempt_failed(task.key, task.task, failure.within_limits()),
+            Err(failure) => self.attempt_failed(key, task, failure.within_limits()),
         }
-        self.settle();
     }
 
     /// Takes a sign of life from an attempt, with what it says of its progress.
@@ -236,7 +254,8 @@ impl Partition {
     pub(super) fn task_limit_due(&mut self, key: InstanceKey, id: u32) {
         let now = self.now;
         let Some(instance) = self.instances.get(&key) else { return };
-        let Some(task) = instance.tasks.get(&id) else { return };
+        // One that has ended in time cannot be late.
+        let Some(task) = instance.tasks.get(&id).filter(|task| task.ended.is_none()) else { return };
         let Some(limits) = task.limits() else { return };
         let passed = |from: Timestamp, ms: u64| ms > 0 && plus(from, ms) <= now;
         let timeout = |what: &str, ms: u64| Failure::new(kind::TIMEOUT, format!("{what}: limit {ms} ms"));

@@ -157,7 +157,9 @@ impl Bed {
 
     fn run_turn(&mut self, turn: Turn) {
         let outcome = match self.scripts.get_mut(&turn.name) {
-            Some(script) => TurnOutcome::Done(TurnResult { decisions: script(&turn), custom_status: None }),
+            Some(script) => {
+                TurnOutcome::Done(TurnResult { decisions: script(&turn), ..TurnResult::default() })
+            }
             None => TurnOutcome::CannotRun(format!("nobody runs {:?}", turn.name)),
         };
         self.partition.finish_turn(turn, outcome);

@@ -1,8 +1,8 @@
 //! Commits that fail, and commits of which nobody knows whether they failed.
 
 use perdura::prelude::*;
-use perdura::{ClientError, EngineError, StartOutcome, Status};
-use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceRow};
+use perdura::{ClientError, EngineError, RequestError, StartOutcome, Status};
+use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceRow, InstanceWrite};
 use perdura_core::{InstanceKey, PartitionId, Timestamp};
 use perdura_store::sim::SimStore;
 use perdura_store::{
@@ -36,7 +36,11 @@ struct Doubtful {
     fates: Arc<Mutex<VecDeque<Fate>>>,
     unavailable: Arc<AtomicBool>,
     grants: Arc<AtomicU32>,
+    /// Writes that the store does not take.
+    refuses: Arc<Mutex<Option<Refuses>>>,
 }
+
+type Refuses = fn(&InstanceWrite) -> bool;
 
 impl Doubtful {
     fn new(fates: &[Fate]) -> Doubtful {
@@ -45,6 +49,7 @@ impl Doubtful {
             fates: Arc::new(Mutex::new(fates.iter().copied().collect())),
             unavailable: Arc::default(),
             grants: Arc::default(),
+            refuses: Arc::default(),
         }
     }
 
@@ -60,6 +65,8 @@ impl Doubtful {
             .register(twice)
             .register(count)
             .entity::<Tally>()
+            .register(large)
+            .register(loads)
             .start()
             .await
             .unwrap()
@@ -79,6 +86,12 @@ impl CommitLog for Doubtful {
 
     fn commit(&self, grant: &Grant, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
         self.now();
+        if let Some(refuses) = *self.refuses.lock().unwrap()
+            && let Some(write) = batch.writes.iter().find(|write| refuses(write))
+        {
+            let (instance, what) = (Some(write.row.id.clone()), "too big".to_owned());
+            return Box::pin(ready(CommitOutcome::Rejected(Rejection::Failed { instance, what })));
+        }
         let fate = self.fates.lock().unwrap().pop_front().unwrap_or(Fate::Good);
         let unknown = || CommitOutcome::Unknown("the answer was lost".into());
         let outcome = match fate {
@@ -165,6 +178,73 @@ async fn count(ctx: ActivityContext) -> Result<u32> {
 #[orchestration]
 async fn twice(ctx: Orchestration) -> Result<Vec<u32>> {
     Ok(vec![ctx.call(count, ()).await?, ctx.call(count, ()).await?])
+}
+
+#[activity]
+async fn large() -> Result<String> {
+    Ok("x".repeat(10_000))
+}
+
+/// Ends with something large.
+#[orchestration]
+async fn loads(ctx: Orchestration) -> Result<String> {
+    ctx.call(large, ()).await
+}
+
+/// Waits until an instance is set aside; gives the reason.
+async fn set_aside(engine: &Engine, id: &str) -> String {
+    loop {
+        let error = engine.instance(id).raise("e", &()).await.err();
+        if let Some(ClientError::Engine(EngineError::Refused(refusal))) = error
+            && matches!(refusal, RequestError::SetAside { .. } | RequestError::Damaged { .. })
+        {
+            return refusal.to_string();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_cannot_be_written_is_set_aside_and_the_others_go_on() {
+    let store = Doubtful::new(&[]);
+    *store.refuses.lock().unwrap() = Some(|write| {
+        let history = write.history.as_ref().map_or(0, |row| row.events.len());
+        write.row.record.len() + history > 5000
+    });
+    let engine = store.engine().await;
+    let x = engine.start(loads, ()).id("x").await.unwrap();
+    let why = set_aside(&engine, "x").await;
+    assert!(why.contains("too big") && why.contains("terminate"), "{why}");
+    let error = x.wait().await.unwrap_err().to_string();
+    assert!(error.contains("set aside"), "{error}");
+    engine.start(twice, ()).id("y").await.unwrap().wait().await.unwrap();
+    let state = engine.instance("x").get().await.unwrap().unwrap();
+    assert!(state.blocked().unwrap().contains("too big"), "{state:?}");
+    assert_eq!(state.status(), Status::Running);
+    engine.instance("x").terminate("it is too large", false).await.unwrap();
+    assert_eq!(engine.instance("x").get().await.unwrap().unwrap().status(), Status::Terminated);
+    engine.instance("x").purge().await.unwrap();
+    // The id may be used again.
+    *store.refuses.lock().unwrap() = None;
+    engine.start(loads, ()).id("x").await.unwrap().wait().await.unwrap();
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_of_which_nothing_can_be_written_can_be_purged_and_the_others_go_on() {
+    let store = Doubtful::new(&[]);
+    let engine = store.engine().await;
+    let later = Timestamp(store.now().0 + 3_600_000);
+    let _ = engine.start(twice, ()).id("x").at(later).await.unwrap();
+    *store.refuses.lock().unwrap() = Some(|write| write.row.id.as_str() == "x");
+    let _ = engine.instance("x").suspend("it cannot be written").await;
+    let why = set_aside(&engine, "x").await;
+    assert!(why.contains("too big"), "{why}");
+    engine.start(twice, ()).id("y").await.unwrap().wait().await.unwrap();
+    engine.instance("x").purge().await.unwrap();
+    *store.refuses.lock().unwrap() = None;
+    engine.start(twice, ()).id("x").await.unwrap().wait().await.unwrap();
+    engine.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
