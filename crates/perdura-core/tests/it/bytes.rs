@@ -127,8 +127,8 @@ fn parent_of_ten(bed: &mut Bed) -> usize {
     });
     bed.start("x", "x");
     bed.call(suspend("x")).unwrap();
-    for number in 0..10 {
-        bed.call(raise(&format!("x:1:{number:04}"), "end")).unwrap();
+    for child in bed.record("x").children {
+        bed.call(raise(&child.instance, "end")).unwrap();
     }
     let stored = bed.batches.iter().map(|batch| batch.outgoing.len()).sum();
     assert!(stored > 0, "what waits for room must survive a crash");
