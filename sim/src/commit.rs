@@ -126,7 +126,10 @@ impl World {
             }
             // The planted bug: memory is kept, and the batch is written again.
             (CommitOutcome::Unknown(_), Some(Some(batch))) => self.commit(post, batch),
-            (outcome, _) => self.lost(post, &format!("{outcome:?}")),
+            (outcome, _) => {
+                let in_doubt = matches!(outcome, CommitOutcome::Unknown(_));
+                self.lost(post, &format!("{outcome:?}"), in_doubt);
+            }
         }
     }
 }

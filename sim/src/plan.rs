@@ -102,6 +102,8 @@ pub struct RequestsMix {
     pub purge: u64,
     /// Waits.
     pub wait: u64,
+    /// Ends, purges and new starts of one id in quick succession, without waiting for answers.
+    pub churn: u64,
 }
 
 impl Plan {
@@ -189,6 +191,7 @@ impl RequestsMix {
             terminate: weight(400, 3),
             purge: weight(350, 4),
             wait: weight(600, 6),
+            churn: weight(200, 4),
         }
     }
 }

@@ -8,7 +8,7 @@ use perdura_core::history::{Damaged, Event};
 use perdura_core::partition::{
     InstanceRecord, InstanceRow, ReplyToken, Request, Response, SignalRequest, StartRequest, Started,
 };
-use perdura_core::{EntityId, InstanceId, InstanceKey};
+use perdura_core::{EntityId, ExecutionId, InstanceId, InstanceKey};
 use perdura_store::{InstanceQuery, Lookup, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -79,9 +79,10 @@ impl Client {
         self.ask(Request::Terminate { id, reason, recurse }).await.map(drop)
     }
 
-    /// Removes an instance that has ended, with its history.
+    /// Removes an instance that has ended, with its history. If nobody knows what became of a first attempt, the engine
+    /// asks again, and that nothing is there is then success.
     pub async fn purge(&self, id: InstanceId) -> Result<(), EngineError> {
-        self.ask(Request::Purge { id }).await.map(drop)
+        self.ask(Request::Purge { id, again: false }).await.map(drop)
     }
 
     /// Sends an entity a signal. It is durable when this returns, and will run once.
@@ -99,10 +100,14 @@ impl Client {
         self.get(id.instance()).await
     }
 
-    /// Waits until an instance has ended and gives its record. With the `generation` that a start answered, a later
-    /// start that replaces it is an error; without, the wait is for whatever has the id.
-    pub async fn wait(&self, id: InstanceId, generation: Option<u32>) -> Result<InstanceRecord, EngineError> {
-        match self.ask(Request::Wait { id, generation }).await? {
+    /// Waits until an instance has ended and gives its record. With the `execution` that a start answered, a later
+    /// start of the id, by replacement or after a purge, is an error; without, the wait is for whatever has the id.
+    pub async fn wait(
+        &self,
+        id: InstanceId,
+        execution: Option<ExecutionId>,
+    ) -> Result<InstanceRecord, EngineError> {
+        match self.ask(Request::Wait { id, execution }).await? {
             Response::Ended(record) => Ok(*record),
             other => Err(unexpected(&other)),
         }

@@ -7,7 +7,7 @@
 use crate::activities::{Activities, panic_text};
 use crate::entities::Entities;
 use crate::error::EngineError;
-use crate::loss::{Loss, Refusals, after_commit};
+use crate::loss::{Loss, Refusals, Unanswered, after_commit};
 use crate::options::EngineOptions;
 use crate::reads::{Read, Reads};
 use crate::worker::{BatchEnd, Hosts, OrchestrationHost};
@@ -68,10 +68,11 @@ pub(crate) struct Processor {
     pub(crate) bells: Arc<[Notify]>,
     pub(crate) activities: Activities,
     entities: Entities,
-    /// Signals that come through this process carry its number, and a rising one of their own, so that one that is asked
-    /// again after a doubtful commit is not taken twice.
+    /// Requests that have come.
+    arrivals: u64,
+    /// Signals carry this number, drawn for this engine, and that of their arrival, so that one that is asked again after
+    /// a doubtful commit is not taken twice.
     door: u64,
-    signals: u64,
     /// The engine was dropped: nobody waits for anything any more.
     dropped: CancellationToken,
     /// Requests that are not answered. They outlive a lost grant.
@@ -80,20 +81,6 @@ pub(crate) struct Processor {
     refusals: Refusals,
     shutdown: Vec<oneshot::Sender<()>>,
     drain_until: Option<tokio::time::Instant>,
-}
-
-/// A request that somebody waits for.
-struct Unanswered {
-    request: Request,
-    reply: Reply,
-    /// A life that had taken it was lost, and nobody knows what it had written.
-    in_doubt: bool,
-}
-
-impl Unanswered {
-    fn new(request: Request, reply: Reply) -> Unanswered {
-        Unanswered { request, reply, in_doubt: false }
-    }
 }
 
 /// Why a life of the processor ended.
@@ -125,7 +112,7 @@ impl Processor {
             entities: Entities::new(hosts.entities, runtime.clone(), sender.clone()),
             activities: Activities::new(hosts.activities, runtime, sender, running_max),
             door,
-            signals: 0,
+            arrivals: 0,
             options,
             dropped,
             unanswered: FxHashMap::default(),
@@ -205,7 +192,8 @@ impl Processor {
         while let Ok(input) = tokio::time::timeout_at(until, self.inputs.recv()).await {
             match input {
                 Some(Input::Request(token, request @ Request::Wait { .. }, reply)) => {
-                    self.unanswered.insert(token, Unanswered::new(request, reply));
+                    let arrival = self.next_arrival();
+                    self.unanswered.insert(token, Unanswered::new(arrival, request, reply));
                 }
                 Some(Input::Request(_, _, reply)) => {
                     let _ = reply.send(Err(EngineError::Unavailable { why: why.to_owned() }));
@@ -249,11 +237,13 @@ impl Processor {
         {
             return End::Lost(life.lost(why));
         }
-        let mut asked: Vec<_> =
-            self.unanswered.iter().map(|(token, asked)| (*token, asked.request.clone())).collect();
-        // In the order in which they came: events of one sender stay in order.
-        asked.sort_by_key(|(token, _)| *token);
-        for (token, request) in asked {
+        let mut asked: Vec<_> = self
+            .unanswered
+            .iter()
+            .map(|(token, asked)| (asked.arrival, *token, asked.request.clone()))
+            .collect();
+        asked.sort_unstable_by_key(|(arrival, ..)| *arrival);
+        for (_, token, request) in asked {
             life.partition.request(token, request, self.store.now());
         }
         loop {
@@ -365,9 +355,12 @@ impl Processor {
                 let _ = reply.send(Err(EngineError::ShuttingDown));
             }
             Input::Request(token, mut request, reply) => {
-                self.stamp(&mut request);
+                let arrival = self.next_arrival();
+                if let Request::Signal(signal) = &mut request {
+                    signal.stamp = Some(Stamp::new(self.door, arrival));
+                }
                 life.partition.request(token, request.clone(), now);
-                self.unanswered.insert(token, Unanswered::new(request.for_another_life(), reply));
+                self.unanswered.insert(token, Unanswered::new(arrival, request.for_another_life(), reply));
             }
             Input::StopWaiting(token, id) => {
                 self.unanswered.remove(&token);
@@ -400,11 +393,9 @@ impl Processor {
         }
     }
 
-    fn stamp(&mut self, request: &mut Request) {
-        if let Request::Signal(signal) = request {
-            self.signals += 1;
-            signal.stamp = Some(Stamp::new(self.door, self.signals));
-        }
+    fn next_arrival(&mut self) -> u64 {
+        self.arrivals += 1;
+        self.arrivals
     }
 
     /// The time of an attempt runs from when it began, not from when it was handed out and waited its turn.
@@ -433,7 +424,8 @@ impl Processor {
     fn answer(&mut self, token: ReplyToken, answer: Result<Response, RequestError>) {
         if let Some(asked) = self.unanswered.remove(&token) {
             // It is ended: whoever has the id next begins with a clean sheet.
-            if let (Request::Terminate { id, .. } | Request::Purge { id }, Ok(_)) = (&asked.request, &answer)
+            if let (Request::Terminate { id, .. } | Request::Purge { id, .. }, Ok(_)) =
+                (&asked.request, &answer)
             {
                 self.refusals.forget(id);
             }

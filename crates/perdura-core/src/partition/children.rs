@@ -26,7 +26,7 @@ impl Partition {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if scheduled.instance.is_empty() {
-            let id = InstanceId::of_child(&instance.id, instance.record.generation, scheduled.id);
+            let id = InstanceId::of_child(&instance.id, instance.execution(), scheduled.id);
             scheduled.instance = id.as_str().to_owned();
         }
         let event = instance.append(Event::new(now, scheduled.clone()));

@@ -6,8 +6,11 @@ use super::events::Events;
 use super::held::Held;
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
+use super::tasks::plus;
 use crate::failure::Failure;
-use crate::history::{Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, encode_events};
+use crate::history::{
+    Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, TimeLimits, encode_events,
+};
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -40,6 +43,25 @@ pub(super) struct Task {
     pub(super) began: Option<(Timestamp, Timestamp)>,
     /// How that attempt ended, while the inbox has no room for it.
     pub(super) ended: Option<Result<Option<Bytes>, Failure>>,
+    /// When the limits of that attempt are looked at.
+    pub(super) attempt_limit_at: Option<Timestamp>,
+}
+
+impl Task {
+    pub(super) fn new(record: TaskRecord, scheduled: Option<Arc<TaskScheduled>>) -> Task {
+        Task { record, scheduled, running: false, began: None, attempt_limit_at: None, ended: None }
+    }
+
+    /// Its time limits; `None` while it is not known what it is.
+    pub(super) fn limits(&self) -> Option<TimeLimits> {
+        self.scheduled.as_ref().map(|scheduled| scheduled.limits.unwrap_or_default())
+    }
+
+    /// When it has taken too long as a whole.
+    pub(super) fn total_limit_at(&self) -> Option<Timestamp> {
+        let limits = self.limits().filter(|limits| limits.total_ms > 0)?;
+        Some(plus(Timestamp(self.record.scheduled_at), limits.total_ms))
+    }
 }
 
 /// A child that has not answered.
@@ -54,7 +76,7 @@ pub(super) struct Child {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) token: ReplyToken,
-    pub(super) generation: Option<u32>,
+    pub(super) execution: Option<ExecutionId>,
 }
 
 /// See the [module](self).
@@ -154,10 +176,7 @@ impl Instance {
         instance.section = section.map(|section| *section);
         instance.inbox = Events::from(inbox);
         instance.stored = Some(Tail { generation: row.generation, branch: row.branch, events: row.tail });
-        let task = |record: TaskRecord| {
-            (record.id, Task { record, scheduled: None, running: false, began: None, ended: None })
-        };
-        instance.tasks = tasks.into_iter().map(task).collect();
+        instance.tasks = tasks.into_iter().map(|record| (record.id, Task::new(record, None))).collect();
         instance.timers = timers.into_iter().map(|timer| (timer.id, Timestamp(timer.fire_at))).collect();
         instance.children =
             children.into_iter().map(|record| (record.id, Child { record, scheduled: None })).collect();
@@ -178,7 +197,12 @@ impl Instance {
     }
 
     pub(super) fn execution(&self) -> ExecutionId {
-        ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(&self.record.execution[..]).unwrap_or_default()))
+        execution_id(&self.record.execution)
+    }
+
+    /// The execution that the last start began.
+    pub(super) fn run(&self) -> ExecutionId {
+        if self.record.run.is_empty() { self.execution() } else { execution_id(&self.record.run) }
     }
 
     /// Appends to the history; gives the event's number.
@@ -255,6 +279,11 @@ impl Instance {
             .into_iter()
             .filter(|event| matches!(event.kind, EventKind::EventRaised(_) | EventKind::CancelRequested(_)))
     }
+}
+
+/// A stored execution id.
+pub(super) fn execution_id(bytes: &[u8]) -> ExecutionId {
+    ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(bytes).unwrap_or_default()))
 }
 
 /// An execution id as it is stored.

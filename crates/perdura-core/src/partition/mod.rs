@@ -100,8 +100,9 @@ pub struct Partition {
     handling: BTreeSet<EnvelopeId>,
     /// Messages that were dealt with since messages were last read: a read that was under way may bring them again.
     handled: BTreeSet<EnvelopeId>,
-    /// Ids that were purged by a batch that is not committed.
-    purged: BTreeMap<InstanceId, (InstanceKey, u64)>,
+    /// What was purged by batches that are not committed, and by which one. One id may be purged several times.
+    purged_keys: BTreeMap<InstanceKey, u64>,
+    purged_ids: BTreeMap<InstanceId, u64>,
     /// Rows that cannot be read, by id.
     damaged: BTreeMap<InstanceId, DamagedRow>,
     /// Damage that was found and not told yet.
@@ -114,6 +115,8 @@ pub struct Partition {
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
     vanishing: Vec<InstanceKey>,
+    /// Messages in the store for instances that cannot be read.
+    kept: BTreeMap<InstanceId, Vec<EnvelopeId>>,
     /// Executions that the runner may drop.
     forgotten: Vec<InstanceKey>,
     open: commit::Open,
@@ -182,13 +185,15 @@ impl Partition {
             local: VecDeque::new(),
             handling: BTreeSet::new(),
             handled: BTreeSet::new(),
-            purged: BTreeMap::new(),
+            purged_keys: BTreeMap::new(),
+            purged_ids: BTreeMap::new(),
             damaged: BTreeMap::new(),
             damage_found: Vec::new(),
             unwritable: BTreeMap::new(),
             holding: BTreeSet::new(),
             operable: Vec::new(),
             vanishing: Vec::new(),
+            kept: BTreeMap::new(),
             forgotten: Vec::new(),
             open: commit::Open::default(),
             in_flight: None,
@@ -244,7 +249,7 @@ impl Partition {
             }
             if self.instances.contains_key(&key) {
                 self.wake(key, wake);
-            } else if !self.is_purged(key) {
+            } else if !self.purged_keys.contains_key(&key) {
                 let waiting = &mut self.key_lookups.entry(key).or_default().waiting;
                 if waiting.is_empty() {
                     self.needs.push(Need::FindKey(key));
@@ -347,7 +352,7 @@ impl Partition {
             Wake::Start => self.enqueue(key),
             Wake::Timer(id) => self.timer_due(key, id),
             Wake::Retry(task) => self.retry_due(key, task),
-            Wake::TaskLimit(task) => self.task_limit_due(key, task),
+            Wake::TaskLimit(task) | Wake::AttemptLimit(task) => self.task_limit_due(key, task),
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
             Wake::Signal(number) => self.signal_due(key, number),
         }

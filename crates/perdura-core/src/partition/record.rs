@@ -4,7 +4,7 @@
 use super::entities::{CallRecord, EntityRecord, SectionRecord};
 use crate::failure::Failure;
 use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
-use crate::id::{InstanceId, InstanceKey, Tags};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
 use crate::retry::RetryPolicy;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -197,6 +197,10 @@ pub struct InstanceRecord {
     /// The generation that the last start (not continue-as-new) began.
     #[prost(uint32, tag = "26")]
     pub start_generation: u32,
+    /// The execution that the last start began, 16 bytes: what it started, however often that has continued as new
+    /// since. Empty in rows of older versions.
+    #[prost(bytes = "bytes", tag = "27")]
+    pub run: Bytes,
     /// What an entity has; absent in an orchestration.
     #[prost(message, optional, boxed, tag = "30")]
     pub entity: Option<Box<EntityRecord>>,
@@ -234,6 +238,13 @@ impl InstanceRecord {
     #[must_use]
     pub fn instance_id(&self) -> InstanceId {
         InstanceId::recorded(&self.id)
+    }
+
+    /// Whether an execution belongs to the present run: it is the one that the last start began, or the present one.
+    #[must_use]
+    pub fn is_of_run(&self, execution: ExecutionId) -> bool {
+        let execution = execution.0.to_be_bytes();
+        self.run.is_empty() || self.run == execution[..] || self.execution == execution[..]
     }
 
     /// Events that no turn has taken yet.

@@ -41,8 +41,9 @@ impl Partition {
     pub fn found_id(&mut self, id: &InstanceId, row: Option<InstanceRow>, now: Timestamp) {
         self.advance(now);
         let is_resident = self.ids.contains_key(id);
-        let is_purged = self.purged.contains_key(id);
-        let overtaken = self.id_lookups.get_mut(id).is_some_and(|l| std::mem::take(&mut l.overtaken));
+        let is_purged = self.purged_ids.contains_key(id);
+        let Some(lookup) = self.id_lookups.get_mut(id) else { return };
+        let overtaken = std::mem::take(&mut lookup.overtaken);
         if overtaken && !is_resident && !is_purged {
             return self.needs.push(Need::FindId(id.clone()));
         }
@@ -68,8 +69,9 @@ impl Partition {
     pub fn found_key(&mut self, key: InstanceKey, row: Option<InstanceRow>, now: Timestamp) {
         self.advance(now);
         let is_resident = self.instances.contains_key(&key);
-        let is_purged = self.is_purged(key);
-        let overtaken = self.key_lookups.get_mut(&key).is_some_and(|l| std::mem::take(&mut l.overtaken));
+        let is_purged = self.purged_keys.contains_key(&key);
+        let Some(lookup) = self.key_lookups.get_mut(&key) else { return };
+        let overtaken = std::mem::take(&mut lookup.overtaken);
         if overtaken && !is_resident && !is_purged {
             return self.needs.push(Need::FindKey(key));
         }
@@ -137,7 +139,7 @@ impl Partition {
             return None;
         }
         for task in tasks {
-            self.register_total_limit(key, task);
+            self.watch_limits(key, task);
         }
         self.hand_out_tasks(key);
         self.start_due_children(key);
@@ -201,6 +203,7 @@ impl Partition {
                 let failure = Failure::new(kind::DAMAGED, what).non_retryable();
                 self.answer_parent(parent, None, Some(failure));
             }
+            self.release_kept(&id);
             self.purge_row(id, row.key);
             self.remove(row.key);
             Ok(Response::Done)
@@ -229,6 +232,11 @@ impl Partition {
 
     /// How `id` stands. If it is not known, whoever asks has to park what waits for it.
     pub(super) fn presence(&mut self, id: &InstanceId, fresh: bool) -> Presence {
+        // Who waits for the row is not overtaken by who comes later, even if the instance has come into memory by its
+        // key meanwhile.
+        if self.id_lookups.contains_key(id) {
+            return Presence::Unknown;
+        }
         if let Some(row) = self.damaged.get(id) {
             return Presence::Damaged(row.clone());
         }
@@ -238,18 +246,17 @@ impl Partition {
             }
             return Presence::Resident(*key);
         }
-        if fresh || self.purged.contains_key(id) || self.planted(Bug::StartWithoutLook) {
+        if fresh || self.purged_ids.contains_key(id) || self.planted(Bug::StartWithoutLook) {
             return Presence::Absent;
         }
         Presence::Unknown
     }
 
     pub(super) fn park(&mut self, id: InstanceId, parked: Parked) {
-        let waiting = &mut self.id_lookups.entry(id.clone()).or_default().waiting;
-        if waiting.is_empty() {
-            self.needs.push(Need::FindId(id));
+        if !self.id_lookups.contains_key(&id) {
+            self.needs.push(Need::FindId(id.clone()));
         }
-        waiting.push(parked);
+        self.id_lookups.entry(id).or_default().waiting.push(parked);
     }
 
     /// Puts an instance in memory.
@@ -261,18 +268,13 @@ impl Partition {
     }
 
     /// What is being read of an instance may be older than what becomes of it in memory.
-    fn overtake(&mut self, key: InstanceKey, id: &InstanceId) {
+    pub(super) fn overtake(&mut self, key: InstanceKey, id: &InstanceId) {
         if let Some(lookup) = self.id_lookups.get_mut(id) {
             lookup.overtaken = true;
         }
         if let Some(lookup) = self.key_lookups.get_mut(&key) {
             lookup.overtaken = true;
         }
-    }
-
-    /// Whether a batch that is not committed removes this instance.
-    pub(super) fn is_purged(&self, key: InstanceKey) -> bool {
-        self.purged.values().any(|(purged, _)| *purged == key)
     }
 
     /// Loads a row; one that cannot be read is set aside and never run.

@@ -116,7 +116,7 @@ fn a_result_that_waits_for_room_is_not_late() {
 
 /// A suspended parent whose ten children have answered; gives how many answers are kept as messages.
 fn parent_of_ten(bed: &mut Bed) -> usize {
-    let children = (0..10).map(|number| child(number, "c", "")).collect();
+    let children = (0..10).map(|number| child(number, "c", &format!("c{number}"))).collect();
     bed.script("x", collects(children, "SubOrchestrationCompleted"));
     bed.script("c", |turn| match news(turn).first() {
         Some(&"EventRaised") => {
@@ -128,7 +128,7 @@ fn parent_of_ten(bed: &mut Bed) -> usize {
     bed.start("x", "x");
     bed.call(suspend("x")).unwrap();
     for number in 0..10 {
-        bed.call(raise(&format!("x:1:{number:04}"), "end")).unwrap();
+        bed.call(raise(&format!("c{number}"), "end")).unwrap();
     }
     let stored = bed.batches.iter().map(|batch| batch.outgoing.len()).sum();
     assert!(stored > 0, "what waits for room must survive a crash");

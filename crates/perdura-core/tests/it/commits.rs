@@ -183,7 +183,7 @@ fn an_instance_that_was_purged_does_not_come_back_by_a_row_that_was_read_before(
     assert_eq!(bed.partition.needs(), [Need::FindKey(key)]);
     // Meanwhile the instance is loaded for a client, terminated and purged.
     bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false }).unwrap();
-    bed.call(Request::Purge { id: id("x") }).unwrap();
+    bed.call(purge("x")).unwrap();
     assert!(!bed.rows.contains_key(&key));
     bed.partition.found_key(key, Some(stale), now);
     bed.settle();

@@ -137,7 +137,7 @@ impl<O> Started<O> {
         &self.started.id
     }
 
-    /// The run that now has the id.
+    /// The run that now has the id. It keeps this name when it continues as new.
     #[must_use]
     pub fn execution_id(&self) -> ExecutionId {
         self.started.execution
@@ -149,13 +149,13 @@ impl<O> Started<O> {
         Instance::new(self.access.clone(), Ok(self.started.id.clone()))
     }
 
-    /// Waits until this run has ended and gives its output. That somebody replaced it is an error.
+    /// Waits until this run has ended and gives its output. That somebody replaced it, or purged it, is an error.
     pub async fn wait(&self) -> Result<O, ClientError>
     where
         O: FromPayload,
     {
         let id = self.started.id.clone();
-        output(self.access.open()?.wait(id, Some(self.started.generation)).await?)
+        output(self.access.open()?.wait(id, Some(self.started.execution)).await?)
     }
 }
 

@@ -66,6 +66,7 @@ impl Doubtful {
             .register(count)
             .register(large)
             .register(loads)
+            .entity::<Tally>()
             .start()
             .await
             .unwrap()
@@ -326,4 +327,58 @@ async fn a_wait_outlives_a_lost_grant() {
     assert!(store.grants.load(Ordering::SeqCst) > grants);
     assert_eq!(waiting.await.unwrap().unwrap().len(), 2);
     engine.shutdown().await;
+}
+
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Tally {
+    seen: Vec<u64>,
+}
+
+#[entity]
+impl Tally {
+    pub fn see(&mut self, number: u64) -> Result<()> {
+        self.seen.push(number);
+        Ok(())
+    }
+
+    pub fn seen(&self) -> Result<Vec<u64>> {
+        Ok(self.seen.clone())
+    }
+}
+
+/// A caller need not send a signal again: the engine does, and takes it once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_is_run_once_whatever_becomes_of_its_commit() {
+    const SENDERS: u64 = 20;
+    for fate in [Fate::AppliedUnknown, Fate::LostUnknown, Fate::Rejected, Fate::TakenOver] {
+        for at in 0..5 {
+            let mut fates = vec![Fate::Good; at];
+            fates.push(fate);
+            let store = Doubtful::new(&fates);
+            let engine = store.engine().await;
+            let send = |sender: u64| {
+                let client = engine.client();
+                async move {
+                    for number in 0..5 {
+                        client.signal::<Tally>("t").see(sender * 100 + number).await.unwrap();
+                    }
+                }
+            };
+            futures_util::future::join_all((0..SENDERS).map(send)).await;
+            engine.shutdown().await;
+            let engine = store.engine().await;
+            let tally = engine.entity::<Tally>("t");
+            while tally.get().await.unwrap().unwrap().backlog > 0 {
+                tokio::task::yield_now().await;
+            }
+            let seen = tally.read().await.unwrap().unwrap().seen;
+            assert_eq!(seen.len() as u64, SENDERS * 5, "{fate:?} at commit {at}: {seen:?}");
+            for sender in 0..SENDERS {
+                let of_sender: Vec<u64> =
+                    seen.iter().filter(|n| **n / 100 == sender).map(|n| n % 100).collect();
+                assert_eq!(of_sender, [0, 1, 2, 3, 4], "{fate:?} at commit {at}, sender {sender}");
+            }
+            engine.shutdown().await;
+        }
+    }
 }
