@@ -121,7 +121,9 @@ impl Bed {
 
     fn run_turn(&mut self, turn: Turn) {
         let outcome = match self.scripts.get_mut(&turn.name) {
-            Some(script) => TurnOutcome::Done(TurnResult { decisions: script(&turn), custom_status: None }),
+            Some(script) => {
+                TurnOutcome::Done(TurnResult { decisions: script(&turn), ..TurnResult::default() })
+            }
             None => TurnOutcome::CannotRun(format!("nobody runs {:?}", turn.name)),
         };
         self.partition.finish_turn(turn, outcome);
@@ -252,6 +254,7 @@ pub fn start(text: &str, name: &str) -> StartRequest {
         start_at: None,
         reuse: ReusePolicy::FAIL,
         request_id: String::new(),
+        trace: None,
     }
 }
 
