@@ -5,7 +5,7 @@ use crate::life::Input;
 use crate::report::Fault;
 use crate::runner::Code;
 use crate::world::{Event, Post, World};
-use perdura_core::history::Event as HistoryEvent;
+use perdura_core::history::{Event as HistoryEvent, EventKind};
 use perdura_core::orchestration::{Turn, TurnOutcome};
 
 /// A turn that is away, with the history before it.
@@ -50,9 +50,10 @@ impl World {
         let mut events = turn.events;
         let began = self.store_now().max(events[0].at);
         events[0].at = began;
-        let taken = self.random.latency.chance(200).then(|| self.random.latency.below(events.len() as u64));
+        let cut = self.random.latency.chance(200).then(|| self.random.latency.below(events.len() as u64));
+        let taken = cut.map(|cut| without_a_pause(&events[1..], cut as usize));
         if let Some(taken) = taken {
-            events.truncate(1 + taken as usize);
+            events.truncate(1 + taken);
         }
         let mut code = Code::new(turn.id, self.plan.limits.clone(), self.programs.clone());
         let ran = code.replay(&history).and_then(|()| code.accept(&events));
@@ -60,10 +61,25 @@ impl World {
             Err(mismatch) => TurnOutcome::Diverged(mismatch),
             Ok(()) => {
                 let mut result = code.take_result();
-                result.taken = taken.map(|taken| taken as usize);
+                result.taken = taken;
                 result.began = Some(began);
                 TurnOutcome::Done(result)
             }
         }
     }
+}
+
+/// How many events a worker takes that would stop after `cut` of them: none stops between a suspension and the
+/// resumption, for it decides nothing there.
+fn without_a_pause(events: &[HistoryEvent], cut: usize) -> usize {
+    let last = events[..cut].iter().rev().find_map(|event| match event.kind {
+        EventKind::ExecutionSuspended(_) => Some(true),
+        EventKind::ExecutionResumed(_) => Some(false),
+        _ => None,
+    });
+    if last != Some(true) {
+        return cut;
+    }
+    let resumed = |event: &HistoryEvent| matches!(event.kind, EventKind::ExecutionResumed(_));
+    events[cut..].iter().position(resumed).map_or(events.len(), |more| cut + more + 1)
 }
