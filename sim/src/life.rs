@@ -332,6 +332,7 @@ impl World {
     pub(crate) fn perform(&mut self, post: Post, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
+                Effect::RunOperations(batch) => unreachable!("no program has entities: {batch:?}"),
                 Effect::Reply(ReplyToken(token), answer) => {
                     // An owner that was replaced and does not know it answers from its memory when nothing is to be
                     // written. Only a lease could keep it from that.

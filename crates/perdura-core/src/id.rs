@@ -43,6 +43,22 @@ pub enum InvalidText {
         /// The prefix.
         prefix: &'static str,
     },
+    /// A text that must not be part of it.
+    #[error("{field}: {what:?} is not allowed")]
+    NotAllowed {
+        /// Which text.
+        field: &'static str,
+        /// What it must not contain.
+        what: &'static str,
+    },
+    /// Another form.
+    #[error("{field} must have the form {form}")]
+    Form {
+        /// Which text.
+        field: &'static str,
+        /// How it must look.
+        form: &'static str,
+    },
     /// Too many entries.
     #[error("{field}: {count} entries, limit {limit}")]
     TooMany {

@@ -6,9 +6,9 @@ use crate::reads::open_history;
 use bytes::Bytes;
 use perdura_core::history::{Damaged, Event};
 use perdura_core::partition::{
-    InstanceRecord, InstanceRow, ReplyToken, Request, Response, StartRequest, Started,
+    InstanceRecord, InstanceRow, ReplyToken, Request, Response, SignalRequest, StartRequest, Started,
 };
-use perdura_core::{InstanceId, InstanceKey};
+use perdura_core::{EntityId, InstanceId, InstanceKey};
 use perdura_store::{InstanceQuery, Lookup, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -82,6 +82,21 @@ impl Client {
     /// Removes an instance that has ended, with its history.
     pub async fn purge(&self, id: InstanceId) -> Result<(), EngineError> {
         self.ask(Request::Purge { id }).await.map(drop)
+    }
+
+    /// Sends an entity a signal. It is durable when this returns, and will run once.
+    pub async fn signal(&self, signal: SignalRequest) -> Result<(), EngineError> {
+        self.ask(Request::Signal(signal)).await.map(drop)
+    }
+
+    /// Takes an entity's state away. An error if somebody holds the entity.
+    pub async fn delete_entity(&self, entity: EntityId) -> Result<(), EngineError> {
+        self.ask(Request::DeleteEntity { entity }).await.map(drop)
+    }
+
+    /// What is known of an entity; `None` if it has neither state nor anything to do.
+    pub async fn entity(&self, id: &EntityId) -> Result<Option<InstanceRecord>, EngineError> {
+        self.get(id.instance()).await
     }
 
     /// Waits until an instance has ended and gives its record. With the `generation` that a start answered, a later

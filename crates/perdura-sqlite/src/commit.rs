@@ -12,6 +12,26 @@ use rusqlite::{Connection, Error, ErrorCode, OptionalExtension};
 /// what was committed, if the wall clock was set back meanwhile.
 const CLOCK_STEP_MS: i64 = 100;
 
+/// The columns of an instance row, in the order of the statements, and what a statement has beside them.
+macro_rules! columns {
+    ($row:expr $(, $more:expr)*) => {
+        (
+            to_column($row.key.0)?,
+            $row.id.as_str(),
+            &$row.name,
+            $row.status as u8,
+            $row.created_at.0,
+            $row.updated_at.0,
+            $row.completed_at.map(|at| at.0),
+            $row.generation,
+            $row.branch,
+            to_column($row.tail)?,
+            &$row.record[..],
+            $($more),*
+        )
+    };
+}
+
 /// Why a batch was given up before its commit.
 enum Stop {
     Fenced,
@@ -149,23 +169,7 @@ impl Writer<'_> {
 
     fn insert(&self, write: &InstanceWrite) -> Result<(), Stop> {
         let row = &write.row;
-        let inserted = self.run(
-            sql::INSTANCE_INSERT,
-            (
-                to_column(row.key.0)?,
-                row.id.as_str(),
-                &row.name,
-                row.status as u8,
-                row.created_at.0,
-                row.updated_at.0,
-                row.completed_at.map(|at| at.0),
-                row.generation,
-                row.branch,
-                to_column(row.tail)?,
-                &row.record[..],
-            ),
-        );
-        match inserted {
+        match self.run(sql::INSTANCE_INSERT, columns!(row)) {
             Ok(_) => Ok(()),
             Err(error) if is_taken(&error) => Err(conflict(format!(
                 "there is an instance {} or one with key {} already",
@@ -178,26 +182,8 @@ impl Writer<'_> {
     fn update(&self, write: &InstanceWrite, expected: Tail) -> Result<(), Stop> {
         let row = &write.row;
         for statement in [sql::INSTANCE_UPDATE_SAME_STATUS, sql::INSTANCE_UPDATE] {
-            let updated = self.run(
-                statement,
-                (
-                    to_column(row.key.0)?,
-                    row.id.as_str(),
-                    &row.name,
-                    row.status as u8,
-                    row.created_at.0,
-                    row.updated_at.0,
-                    row.completed_at.map(|at| at.0),
-                    row.generation,
-                    row.branch,
-                    to_column(row.tail)?,
-                    &row.record[..],
-                    expected.generation,
-                    expected.branch,
-                    to_column(expected.events)?,
-                ),
-            )?;
-            if updated == 1 {
+            let tail = to_column(expected.events)?;
+            if self.run(statement, columns!(row, expected.generation, expected.branch, tail))? == 1 {
                 return Ok(());
             }
         }

@@ -4,7 +4,7 @@ use crate::row;
 use crate::sql;
 use perdura_core::partition::{Envelope, EnvelopeId, HistoryRow, InstanceRow};
 use perdura_core::{InstanceId, InstanceKey, PartitionId, Status, Timestamp};
-use perdura_store::{EndedQuery, InstanceQuery, Lookup};
+use perdura_store::{EndedQuery, InstanceKind, InstanceQuery, Lookup};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Params, Result};
 
@@ -101,19 +101,20 @@ fn query_with(
     let Some(to) = last_before(query.created_before) else { return Ok(Vec::new()) };
     let states = state_bits(&query.statuses);
     let name = query.name.as_deref();
+    let kind = query.kind == InstanceKind::Entity;
     if let Some(prefix) = query.id_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
         let end = end_of_prefix(prefix);
-        let params = (after, limit_column, from, to, states, name, after_time, prefix, end);
+        let params = (after, limit_column, from, to, states, name, after_time, prefix, end, kind);
         return instances(connection, sql::QUERY_BY_ID, params);
     }
     let wanted = Status::ALL.into_iter().filter(|status| query.statuses.contains(status));
     if query.statuses.is_empty() || !are_rare(connection, wanted.clone(), rare)? {
-        let params = (after, limit_column, from, to, states, name, after_time);
+        let params = (after, limit_column, from, to, states, name, after_time, kind);
         return instances(connection, sql::QUERY_BY_CREATED, params);
     }
     let mut found = Vec::new();
     for status in wanted {
-        let params = (after, limit_column, from, to, states, name, after_time, status as u8);
+        let params = (after, limit_column, from, to, states, name, after_time, status as u8, kind);
         found.extend(instances(connection, sql::QUERY_BY_STATUS, params)?);
     }
     found.sort_by_key(|row| (row.created_at, row.key));

@@ -79,6 +79,20 @@ event_kinds! {
     ExecutionResumed = "17",
     /// It was asked to end by its own code.
     CancelRequested = "18",
+    /// An operation of an entity was called.
+    EntityOperationCalled = "30",
+    /// A signal was sent to an entity.
+    EntityOperationSignaled = "31",
+    /// An operation that was called ended well.
+    EntityOperationCompleted = "32",
+    /// An operation that was called failed.
+    EntityOperationFailed = "33",
+    /// Entities were asked for, to be held together.
+    EntityLockRequested = "34",
+    /// All of them are held.
+    EntityLockGranted = "35",
+    /// They were given up.
+    EntityUnlockSent = "36",
 }
 
 /// Who waits for the end of a child: which task of which run.
@@ -388,4 +402,114 @@ pub struct CancelRequested {
     /// Why.
     #[prost(string, tag = "1")]
     pub reason: String,
+}
+
+/// See [`EventKind::EntityOperationCalled`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityOperationCalled {
+    /// The task's number in this execution.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The entity, as `@name@key`.
+    #[prost(string, tag = "2")]
+    pub entity: String,
+    /// The operation.
+    #[prost(string, tag = "3")]
+    pub operation: String,
+    /// Its input.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub input: Option<Bytes>,
+    /// The caller's name for it; may be empty.
+    #[prost(string, tag = "5")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityOperationSignaled`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityOperationSignaled {
+    /// The number of the sending in this execution.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The entity, as `@name@key`.
+    #[prost(string, tag = "2")]
+    pub entity: String,
+    /// The operation.
+    #[prost(string, tag = "3")]
+    pub operation: String,
+    /// Its input.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub input: Option<Bytes>,
+    /// Not before, in ms since 1970; 0 for at once.
+    #[prost(int64, tag = "5")]
+    pub at: i64,
+    /// The sender's name for it; may be empty.
+    #[prost(string, tag = "6")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityOperationCompleted`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityOperationCompleted {
+    /// The task.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// What the operation returned.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub output: Option<Bytes>,
+    /// The caller's name for it; may be empty.
+    #[prost(string, tag = "3")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityOperationFailed`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityOperationFailed {
+    /// The task.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// Why.
+    #[prost(message, optional, tag = "2")]
+    pub failure: Option<Failure>,
+    /// The caller's name for it; may be empty.
+    #[prost(string, tag = "3")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityLockRequested`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityLockRequested {
+    /// The task's number in this execution; it names the critical section.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The entities, as `@name@key`.
+    #[prost(string, repeated, tag = "2")]
+    pub set: Vec<String>,
+    /// The holder's name for the section; may be empty.
+    #[prost(string, tag = "3")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityLockGranted`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityLockGranted {
+    /// The task.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The holder's name for the section; may be empty.
+    #[prost(string, tag = "2")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityUnlockSent`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityUnlockSent {
+    /// The number of the sending in this execution.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The entities that are given up; empty for all of the section.
+    #[prost(string, repeated, tag = "2")]
+    pub entities: Vec<String>,
+    /// The holder's name for the section; may be empty.
+    #[prost(string, tag = "3")]
+    pub request: String,
 }

@@ -7,6 +7,7 @@
 use super::decision::{ContinueAsNew, Decision, TurnResult, describe_recorded};
 use super::mailbox::Mailboxes;
 use super::mismatch::Mismatch;
+use super::section::Section;
 use crate::failure::{Failure, kind};
 use crate::history::{
     Event, EventKind, EventSent, ExecutionCompleted, ParentLink, SubOrchestrationScheduled, TaskScheduled,
@@ -74,6 +75,7 @@ pub struct Execution {
     mailboxes: Mailboxes,
     /// When it was asked to cancel, among the arrivals, and why.
     canceled: Option<(u64, String)>,
+    pub(super) section: Option<Section>,
     custom_status: Option<Bytes>,
     custom_status_changed: bool,
     ended: bool,
@@ -127,6 +129,7 @@ impl Execution {
             pending: BTreeSet::new(),
             mailboxes: Mailboxes::default(),
             canceled: None,
+            section: None,
             custom_status: None,
             custom_status_changed: false,
             ended: false,
@@ -249,6 +252,14 @@ impl Execution {
             EventKind::SubOrchestrationFailed(failed) => {
                 self.resolve(failed.id, Err(failed.failure.clone().unwrap_or_default()))
             }
+            EventKind::EntityOperationCompleted(done) => self.resolve(done.id, Ok(done.output.clone())),
+            EventKind::EntityOperationFailed(failed) => {
+                self.resolve(failed.id, Err(failed.failure.clone().unwrap_or_default()))
+            }
+            EventKind::EntityLockGranted(granted) => {
+                self.lock_granted(Ticket(granted.id));
+                self.resolve(granted.id, Ok(None))
+            }
             EventKind::TimerFired(fired) => self.resolve(fired.id, Ok(None)),
             EventKind::EventRaised(raised) => {
                 if let Some((ticket, input)) = self.mailboxes.put(&raised.name, number, raised.input.clone())
@@ -286,6 +297,7 @@ impl Execution {
         if self.canceled.is_some() {
             return false;
         }
+        self.withdraw_lock_request();
         self.arrivals += 1;
         self.canceled = Some((self.arrivals, reason.to_owned()));
         let waits = self.mailboxes.take_waiting();
@@ -388,10 +400,19 @@ impl Execution {
     pub fn send_event(&mut self, event: EventSent) -> Ticket {
         let checked = self.check_payload("event", &event.input);
         let ticket = self.decide(checked, |id| Decision::SendEvent(EventSent { id, ..event }));
+        self.nothing_to_wait_for(ticket);
+        ticket
+    }
+
+    /// A decision that was taken is all there is to it.
+    pub(super) fn nothing_to_wait_for(&mut self, ticket: Ticket) {
         if self.pending.remove(&ticket) {
             self.put_result(ticket, 0, Ok(None));
         }
-        ticket
+    }
+
+    pub(super) fn is_pending(&self, ticket: Ticket) -> bool {
+        self.pending.contains(&ticket)
     }
 
     /// Waits for the next external event of a name. Waits of one name are served in the order in which they began.
@@ -472,7 +493,11 @@ impl Execution {
     }
 
     /// `checked` is the size of what the decision carries, or why it is refused.
-    fn decide(&mut self, checked: Result<usize, Failure>, decision: impl FnOnce(u32) -> Decision) -> Ticket {
+    pub(super) fn decide(
+        &mut self,
+        checked: Result<usize, Failure>,
+        decision: impl FnOnce(u32) -> Decision,
+    ) -> Ticket {
         let bytes_max = self.limits.turn_bytes_max;
         let failure = match checked {
             Err(failure) => failure,
@@ -496,12 +521,7 @@ impl Execution {
             ),
             Ok(bytes) => {
                 self.turn_bytes += bytes;
-                let id = self.next_id;
-                self.next_id += 1;
-                self.events += 1;
-                self.made.push_back(decision(id));
-                self.pending.insert(Ticket(id));
-                return Ticket(id);
+                return self.decide_always(decision);
             }
         };
         let ticket = self.local_ticket();
@@ -509,12 +529,22 @@ impl Execution {
         ticket
     }
 
+    /// A decision that no limit refuses: it ends something.
+    pub(super) fn decide_always(&mut self, decision: impl FnOnce(u32) -> Decision) -> Ticket {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.events += 1;
+        self.made.push_back(decision(id));
+        self.pending.insert(Ticket(id));
+        Ticket(id)
+    }
+
     fn local_ticket(&mut self) -> Ticket {
         self.next_local += 1;
         Ticket(self.next_local)
     }
 
-    fn check_payload(&self, field: &str, payload: &Option<Bytes>) -> Result<usize, Failure> {
+    pub(super) fn check_payload(&self, field: &str, payload: &Option<Bytes>) -> Result<usize, Failure> {
         let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.limits.payload_bytes_max);
         if bytes <= limit {
             return Ok(bytes);

@@ -4,6 +4,7 @@
 
 use super::Partition;
 use super::instance::{Instance, TurnState};
+use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::ExecutionCompleted;
 use crate::id::{InstanceId, InstanceKey, InvalidText, check_name, check_tags, check_text};
@@ -213,6 +214,29 @@ fn check(
                 text(InstanceId::new(&sent.instance).map(drop))?;
                 (&sent.input, &None)
             }
+            Decision::CallEntity(called) => {
+                text(EntityId::parse(&called.entity).map(drop))?;
+                text(check_name("operation name", &called.operation))?;
+                if instance.calls.contains_key(&called.id) || !numbers.insert(("call", called.id)) {
+                    return Err(Refusal::Twice { what: what() });
+                }
+                (&called.input, &None)
+            }
+            Decision::SignalEntity(signaled) => {
+                text(EntityId::parse(&signaled.entity).map(drop))?;
+                text(check_name("operation name", &signaled.operation))?;
+                if signaled.at.saturating_sub(now.0) > DELAY_MS_MAX {
+                    return Err(Refusal::TooFarAhead { what: what() });
+                }
+                (&signaled.input, &None)
+            }
+            Decision::RequestLock(requested) => {
+                for entity in &requested.set {
+                    text(EntityId::parse(entity).map(drop))?;
+                }
+                (&None, &None)
+            }
+            Decision::Unlock(_) => (&None, &None),
             Decision::Terminate(terminate) => {
                 text(check_text("reason", &terminate.reason))?;
                 text(InstanceId::new(&terminate.instance).map(drop))?;

@@ -38,6 +38,7 @@ impl Partition {
             let early = self.planted(Bug::EffectsBeforeCommit);
             return Ok((None, if early { std::mem::take(&mut self.open.effects) } else { Vec::new() }));
         }
+        self.hand_out_all_operations();
         self.store_parked_messages();
         let open = std::mem::take(&mut self.open);
         let mut batch = Batch {
@@ -82,11 +83,12 @@ impl Partition {
             let ended = self
                 .instances
                 .get(&key)
-                .is_some_and(|i| !i.is_active() && i.may_leave(self.batches_committed));
+                .is_some_and(|i| !i.is_active() && i.entity.is_none() && i.may_leave(self.batches_committed));
             if ended {
                 self.remove(key);
             }
         }
+        self.remove_vanished();
         self.ask_for_histories();
         self.evict();
         in_flight.effects

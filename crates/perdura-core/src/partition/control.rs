@@ -13,6 +13,7 @@ use crate::history::{
 use crate::id::{InstanceId, InstanceKey, check_name, check_tags, check_text};
 use crate::limits::{DELAY_MS_MAX, TRACE_BYTES_MAX};
 use crate::status::Status;
+use crate::time::Timestamp;
 use bytes::Bytes;
 
 /// How an execution ended.
@@ -23,15 +24,20 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// What a parent is told went wrong; `None` if the child ended well.
-    pub(super) fn failure_for_parent(status: Status, failure: Option<Failure>) -> Option<Failure> {
+    /// What a parent is told went wrong with child `id`; `None` if it ended well.
+    pub(super) fn failure_for_parent(
+        id: &InstanceId,
+        status: Status,
+        failure: Option<Failure>,
+    ) -> Option<Failure> {
         let default = |kind: &str, message: &str| Some(Failure::new(kind, message).non_retryable());
-        match status {
+        let failure = match status {
             Status::Failed => Some(failure.unwrap_or_default()),
-            Status::Canceled => failure.or_else(|| default(kind::CANCELED, "the child was canceled")),
-            Status::Terminated => failure.or_else(|| default(kind::TERMINATED, "the child was terminated")),
+            Status::Canceled => failure.or_else(|| default(kind::CANCELED, "it was canceled")),
+            Status::Terminated => failure.or_else(|| default(kind::TERMINATED, "it was terminated")),
             _ => None,
-        }
+        };
+        failure.map(|failure| failure.of_child(id))
     }
 }
 
@@ -44,11 +50,22 @@ impl Partition {
                 check_name("event name", name)?;
                 self.check_payload(id, "event", input)
             }
+            Request::Signal(signal) => {
+                check_name("operation name", &signal.operation)?;
+                check_text("request id", &signal.request_id)?;
+                if let Some(at) = signal.at.filter(|at| at.0.saturating_sub(self.now.0) > DELAY_MS_MAX) {
+                    return Err(RequestError::TooFarAhead { id: signal.to.instance().clone(), at });
+                }
+                self.check_payload(signal.to.instance(), "input", &signal.input)
+            }
             Request::Suspend { reason, .. }
             | Request::Resume { reason, .. }
             | Request::Cancel { reason, .. }
             | Request::Terminate { reason, .. } => Ok(check_text("reason", reason)?),
-            Request::Purge { .. } | Request::Wait { .. } | Request::WaitBegun { .. } => Ok(()),
+            Request::Purge { .. }
+            | Request::DeleteEntity { .. }
+            | Request::Wait { .. }
+            | Request::WaitBegun { .. } => Ok(()),
         }
     }
 
@@ -84,6 +101,9 @@ impl Partition {
         let id = request.id().clone();
         let answer = match (request, key) {
             (Request::Start(start), existing) => return self.start_by_client(token, start, existing),
+            (Request::Signal(signal), existing) => self.signal_by_client(signal, existing),
+            (Request::DeleteEntity { .. }, None) => Ok(()),
+            (Request::DeleteEntity { .. }, Some(key)) => self.delete_entity(key),
             (_, None) => Err(RequestError::NotFound { id }),
             (Request::Wait { generation, .. }, Some(key)) => return self.wait(token, key, generation),
             (Request::WaitBegun { .. }, Some(key)) => return self.wait_begun(token, key),
@@ -202,6 +222,19 @@ impl Partition {
         }
     }
 
+    /// Ends an instance whose code cannot go on, as a failure, without a turn. One that is suspended, or has a turn under
+    /// way, is left alone: the failure comes out in its next turn.
+    pub fn fail(&mut self, key: InstanceKey, failure: Failure, now: Timestamp) {
+        self.advance(now);
+        let Some(instance) = self.instances.get(&key) else { return };
+        let rests = matches!(instance.turn, TurnState::Idle | TurnState::Queued);
+        if instance.is_active() && rests && !instance.is_suspended() {
+            self.record_inbox(key);
+            self.end(key, Ended { status: Status::Failed, output: None, failure: Some(failure) });
+        }
+        self.settle();
+    }
+
     /// What arrived and was never taken by a turn is recorded before an end by force: nothing that was acknowledged
     /// is lost to a later rewind.
     fn record_inbox(&mut self, key: InstanceKey) {
@@ -220,13 +253,25 @@ impl Partition {
     }
 
     /// A cancel request is about to reach the code: everything it waits for ends. Running activities and children
-    /// are told.
+    /// are told. Children are remembered until they end: a termination shall reach them.
     pub(super) fn cancel_outstanding(&mut self, key: InstanceKey) {
         let reason =
             self.instances.get(&key).and_then(|i| i.record.cancel_requested.clone()).unwrap_or_default();
-        let children = self.children_of(key);
+        self.withdraw_lock_request(key);
+        let told = self.children_of(key);
+        let mut children =
+            self.instances.get_mut(&key).map(|i| std::mem::take(&mut i.children)).unwrap_or_default();
         self.drop_outstanding(key);
-        for (id, link) in children {
+        // One that waits for its next attempt does not run.
+        children.retain(|_, child| child.record.not_before == 0);
+        for child in children.values_mut() {
+            child.record.canceled = true;
+            child.record.retry = None;
+        }
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.children = children;
+        }
+        for (id, link) in told {
             self.send(&id, Body::Cancel(Cancel { reason: reason.clone(), parent: Some(link) }));
         }
         self.mark_dirty(key);
@@ -238,6 +283,7 @@ impl Partition {
         let tasks = std::mem::take(&mut instance.tasks);
         instance.timers.clear();
         instance.children.clear();
+        instance.calls.clear();
         let running: Vec<_> =
             tasks.values().filter(|task| task.running).map(|task| Self::task_ref(instance, task)).collect();
         for task in running {
@@ -249,6 +295,7 @@ impl Partition {
     pub(super) fn end(&mut self, key: InstanceKey, ended: Ended) {
         let now = self.now;
         let tells_parent = !(self.planted(Bug::ParentNotTold) && ended.status == Status::Terminated);
+        self.release_section(key);
         self.drop_outstanding(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Ended { status, output, failure } = ended;
@@ -268,6 +315,7 @@ impl Partition {
         let parents = std::mem::take(&mut record.parents);
         record.parents = parents.clone();
         let waiters = std::mem::take(&mut instance.waiters);
+        let id = instance.id.clone();
         let final_record = (!waiters.is_empty()).then(|| instance.final_record());
         self.mark_dirty(key);
         self.forgotten.push(key);
@@ -277,7 +325,7 @@ impl Partition {
                 self.reply(token, Ok(answer));
             }
         }
-        let failure = Ended::failure_for_parent(status, failure);
+        let failure = Ended::failure_for_parent(&id, status, failure);
         for parent in parents.into_iter().filter(|_| tells_parent) {
             self.answer_parent(parent, output.clone(), failure.clone());
         }

@@ -1,6 +1,7 @@
 //! An instance in memory.
 
 use super::batch::{HistoryRow, InstanceWrite, Tail};
+use super::entities::{CallRecord, Entity, SectionRecord};
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
 use crate::history::{
@@ -68,6 +69,10 @@ pub(super) struct Instance {
     pub(super) tasks: BTreeMap<u32, Task>,
     pub(super) timers: BTreeMap<u32, Timestamp>,
     pub(super) children: BTreeMap<u32, Child>,
+    pub(super) calls: BTreeMap<u32, CallRecord>,
+    pub(super) section: Option<SectionRecord>,
+    /// What it has as an entity; `None`: an orchestration.
+    pub(super) entity: Option<Box<Entity>>,
     /// Events that no turn has taken.
     pub(super) inbox: Vec<Event>,
     /// The turn that is away, or waits for the history, while batches are committed.
@@ -106,6 +111,9 @@ impl Instance {
             tasks: BTreeMap::new(),
             timers: BTreeMap::new(),
             children: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            section: None,
+            entity: None,
             inbox: Vec::new(),
             away: None,
             unwritten: Vec::new(),
@@ -133,7 +141,12 @@ impl Instance {
             std::mem::take(&mut record.timers),
             std::mem::take(&mut record.children),
         );
+        let (entity, calls) = (record.entity.take(), std::mem::take(&mut record.calls));
+        let section = record.section.take();
         let mut instance = Instance::new(row.key, record, row.status);
+        instance.entity = entity.map(|entity| Box::new(Entity::load(*entity)));
+        instance.calls = calls.into_iter().map(|call| (call.id, call)).collect();
+        instance.section = section.map(|section| *section);
         instance.inbox = inbox;
         instance.stored = Some(Tail { generation: row.generation, branch: row.branch, events: row.tail });
         let task =
@@ -197,6 +210,7 @@ impl Instance {
     /// Whether nothing keeps it in memory.
     pub(super) fn may_leave(&self, committed: u64) -> bool {
         !self.dirty
+            && self.entity.as_ref().is_none_or(|entity| entity.may_leave())
             && self.last_batch <= committed
             && matches!(self.turn, TurnState::Idle | TurnState::Blocked)
             && !self.reading
@@ -225,6 +239,8 @@ impl Instance {
         self.record.tasks.clear();
         self.record.timers.clear();
         self.record.children.clear();
+        self.record.calls.clear();
+        (self.record.entity, self.record.section) = (None, None);
         self.record.inbox = None;
         let expected = self.stored.replace(tail);
         Ok(InstanceWrite { expected, row, history, drop_generations_before: self.drop_before.take() })
@@ -238,6 +254,9 @@ impl Instance {
         record.tasks = self.tasks.values().map(|task| task.record.clone()).collect();
         record.timers = self.timers.iter().map(|(id, at)| TimerRecord { id: *id, fire_at: at.0 }).collect();
         record.children = self.children.values().map(|child| child.record.clone()).collect();
+        record.entity = self.entity.as_ref().map(|entity| Box::new(entity.record()));
+        record.calls = self.calls.values().cloned().collect();
+        record.section = self.section.clone().map(Box::new);
         record.set_inbox_events(self.away_events().iter().chain(&self.inbox).cloned().collect());
         record
     }

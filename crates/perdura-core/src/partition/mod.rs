@@ -14,6 +14,7 @@ mod children;
 mod commit;
 mod control;
 mod effect;
+mod entities;
 mod instance;
 mod message;
 mod record;
@@ -27,11 +28,18 @@ mod wakes;
 pub use batch::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite, Tail};
 pub use bug::Bug;
 pub use effect::{Effect, Need, TaskRef, TaskStart};
-pub use message::{Body, Cancel, ChildEnded, Message, Raise, StartChild, Terminate};
+pub use entities::{
+    CallRecord, DelayedSignal, EntityRecord, LockGranted, LockRecord, LockRequest, Operation, OperationEnded,
+    Queued, SectionRecord, Stamp, Unlock, Wanted,
+};
+pub use message::{Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, StartChild, Terminate};
 pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
-pub use request::{ReplyToken, Request, RequestError, Response, StartOutcome, StartRequest, Started};
+pub use request::{
+    ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
+};
 pub use residency::HistoryName;
 
+use crate::entity::EntityId;
 use crate::history::Damaged;
 use crate::id::{InstanceId, InstanceKey, PartitionId};
 use crate::limits::Limits;
@@ -89,6 +97,10 @@ pub struct Partition {
     purged: BTreeMap<InstanceId, (InstanceKey, u64)>,
     /// Rows that cannot be read, by id.
     damaged: BTreeMap<InstanceId, DamagedRow>,
+    /// Entities that may have operations to hand out.
+    operable: Vec<InstanceKey>,
+    /// Entities of which nothing is left, until that is durable.
+    vanishing: Vec<InstanceKey>,
     /// Executions that the runner may drop.
     forgotten: Vec<InstanceKey>,
     open: commit::Open,
@@ -158,6 +170,8 @@ impl Partition {
             handled: BTreeSet::new(),
             purged: BTreeMap::new(),
             damaged: BTreeMap::new(),
+            operable: Vec::new(),
+            vanishing: Vec::new(),
             forgotten: Vec::new(),
             open: commit::Open::default(),
             in_flight: None,
@@ -278,11 +292,21 @@ impl Partition {
         }
         let id = message.receiver();
         match (message.body, receiver) {
+            (Some(Body::Operation(operation)), existing) => self.operation_message(&id, operation, existing),
+            (Some(Body::Lock(request)), existing) => self.lock_message(&id, request, existing),
+            (Some(Body::Unlock(unlock)), Some(key)) => self.unlock_message(key, unlock),
+            (Some(Body::StartChild(start)), _) if EntityId::of_instance(&id).is_some() => {
+                self.refuse_child(start)
+            }
+            (Some(_), _) if EntityId::of_instance(&id).is_some() => {}
+            (Some(Body::OperationEnded(ended)), Some(key)) => self.operation_ended(key, ended),
+            (Some(Body::LockGranted(granted)), Some(key)) => self.lock_granted(key, granted),
             (Some(Body::StartChild(start)), existing) => self.start_child(&id, start, existing),
             (Some(Body::ChildEnded(ended)), Some(key)) => self.child_ended(key, ended),
             (Some(Body::Raise(raise)), Some(key)) => self.raised_by_instance(key, raise),
             (Some(Body::Terminate(terminate)), Some(key)) => self.terminate_child(key, terminate),
             (Some(Body::Cancel(cancel)), Some(key)) => self.cancel_child(key, cancel),
+            (Some(Body::FindCycle(find)), Some(key)) => self.find_cycle(key, find),
             // The receiver is gone: nobody is left to be told.
             (_, None) | (None, _) => {}
         }
@@ -295,6 +319,7 @@ impl Partition {
             Wake::Retry(task) => self.retry_due(key, task),
             Wake::TaskLimit(task) => self.task_limit_due(key, task),
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
+            Wake::Signal(number) => self.signal_due(key, number),
         }
     }
 

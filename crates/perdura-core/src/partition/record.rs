@@ -1,6 +1,7 @@
 //! The instance row: what an instance is and what it waits for, as the store keeps it. Field numbers are stored: never
 //! reuse one.
 
+use super::entities::{CallRecord, EntityRecord, SectionRecord};
 use crate::failure::Failure;
 use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
 use crate::id::{InstanceId, InstanceKey, Tags};
@@ -93,6 +94,9 @@ pub struct ChildRecord {
     /// How it is retried.
     #[prost(message, optional, tag = "6")]
     pub retry: Option<RetryPolicy>,
+    /// It was asked to cancel with its parent, which does not wait for its answer any more.
+    #[prost(bool, tag = "7")]
+    pub canceled: bool,
 }
 
 /// Why an instance cannot go on by itself, although it has work.
@@ -202,6 +206,15 @@ pub struct InstanceRecord {
     /// The trace context that the last turn of this execution gave back, for the next one.
     #[prost(bytes = "bytes", optional, tag = "28")]
     pub turn_trace: Option<Bytes>,
+    /// What an entity has; absent in an orchestration.
+    #[prost(message, optional, boxed, tag = "30")]
+    pub entity: Option<Box<EntityRecord>>,
+    /// Calls of entities whose results have not come.
+    #[prost(message, repeated, tag = "31")]
+    pub calls: Vec<CallRecord>,
+    /// Its critical section.
+    #[prost(message, optional, boxed, tag = "32")]
+    pub section: Option<Box<SectionRecord>>,
 }
 
 impl InstanceRecord {

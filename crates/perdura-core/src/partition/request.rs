@@ -1,6 +1,8 @@
 //! What clients ask of a processor, and what it answers.
 
+use super::entities::Stamp;
 use super::record::InstanceRecord;
+use crate::entity::EntityId;
 use crate::id::{ExecutionId, InstanceId, InvalidText, Tags};
 use crate::status::{ReusePolicy, Status};
 use crate::time::Timestamp;
@@ -64,6 +66,13 @@ pub enum Request {
         /// For whom.
         id: InstanceId,
     },
+    /// Send an entity a signal.
+    Signal(SignalRequest),
+    /// Take an entity's state away.
+    DeleteEntity {
+        /// Which.
+        entity: EntityId,
+    },
     /// Answer when it has ended.
     Wait {
         /// For whom.
@@ -80,6 +89,8 @@ impl Request {
     pub fn id(&self) -> &InstanceId {
         match self {
             Request::Start(start) => &start.id,
+            Request::Signal(signal) => signal.to.instance(),
+            Request::DeleteEntity { entity } => entity.instance(),
             Request::Raise { id, .. }
             | Request::Suspend { id, .. }
             | Request::Resume { id, .. }
@@ -109,7 +120,11 @@ impl Request {
     /// Whether asking twice has the effect of asking once.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        !matches!(self, Request::Raise { .. })
+        match self {
+            Request::Raise { .. } => false,
+            Request::Signal(signal) => signal.stamp.is_some() || !signal.request_id.is_empty(),
+            _ => true,
+        }
     }
 }
 
@@ -136,6 +151,23 @@ pub struct StartRequest {
     pub request_id: String,
     /// The trace context of whoever starts it. The engine only hands it on.
     pub trace: Option<Bytes>,
+}
+
+/// See [`Request::Signal`].
+#[derive(Clone, Debug)]
+pub struct SignalRequest {
+    /// To which entity.
+    pub to: EntityId,
+    /// The operation.
+    pub operation: String,
+    /// Its input.
+    pub input: Option<Bytes>,
+    /// Not before this time.
+    pub at: Option<Timestamp>,
+    /// A retry of this signal carries the same text here, any other signal to the entity another one. Empty: none.
+    pub request_id: String,
+    /// Set by the driver that asks again after a doubtful commit. Numbers of one door come in rising order.
+    pub stamp: Option<Stamp>,
 }
 
 /// What a start did.
@@ -281,6 +313,20 @@ pub enum RequestError {
         events: u64,
         /// The limit.
         limit: u64,
+    },
+    /// Somebody holds the entity.
+    #[error("entity {id:?} is held by {holder:?}; wait for its critical section to end")]
+    EntityLocked {
+        /// Which.
+        id: InstanceId,
+        /// By whom.
+        holder: String,
+    },
+    /// The entity runs operations.
+    #[error("entity {id:?} runs operations; try again")]
+    EntityBusy {
+        /// Which.
+        id: InstanceId,
     },
     /// Its record cannot be trusted; it is left alone.
     #[error(

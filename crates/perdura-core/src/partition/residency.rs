@@ -177,6 +177,7 @@ impl Partition {
         let id = request.id().clone();
         let answer = if let Request::Purge { .. } = request {
             self.damaged.remove(&id);
+            self.release_section(row.key);
             self.drop_outstanding(row.key);
             let instance = self.instances.get_mut(&row.key);
             let parents = instance.map(|instance| std::mem::take(&mut instance.record.parents));
@@ -294,6 +295,9 @@ impl Partition {
     /// Goes on with an instance after a recovery.
     fn take_up(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get(&key) else { return };
+        if instance.entity.is_some() {
+            return self.take_up_entity(key);
+        }
         let tasks = !instance.tasks.is_empty();
         if !instance.inbox.is_empty() {
             self.enqueue(key);

@@ -221,6 +221,10 @@ impl Partition {
                 let terminate = Terminate { reason: end.reason, recurse: end.recurse, parent: None };
                 self.send(&InstanceId::recorded(&end.instance), Body::Terminate(terminate));
             }
+            Decision::CallEntity(called) => self.call_entity(key, called),
+            Decision::SignalEntity(signaled) => self.signal_entity(key, signaled),
+            Decision::RequestLock(requested) => self.request_lock(key, requested),
+            Decision::Unlock(sent) => self.unlock_entities(key, sent),
             Decision::Complete(end) => self.complete(key, end),
             Decision::ContinueAsNew(next) => self.continue_as_new(key, next),
         }
@@ -277,6 +281,7 @@ impl Partition {
         let now = self.now;
         let drops = self.planted(Bug::ContinueAsNewDropsEvents);
         let execution = self.new_execution_id();
+        self.release_section(key);
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };

@@ -18,6 +18,8 @@ pub(super) enum Wake {
     TaskLimit(u32),
     /// The next attempt of a child.
     ChildRetry(u32),
+    /// A signal to an entity whose time has come.
+    Signal(u64),
 }
 
 #[derive(Debug, Default)]

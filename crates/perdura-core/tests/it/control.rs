@@ -76,6 +76,28 @@ fn terminate_ends_without_running_code_and_tells_running_activities() {
 }
 
 #[test]
+fn an_instance_whose_code_cannot_go_on_fails_without_a_turn_but_not_while_it_is_suspended() {
+    let mut bed = Bed::new();
+    bed.script("x", steps(vec![vec![task(0, "a")], vec![]]));
+    bed.start("x", "x");
+    let task = bed.last_started().task;
+    let key = task.key;
+    bed.call(suspend("x")).unwrap();
+    bed.partition.fail(key, perdura_core::Failure::new("E", "stray"), bed.now());
+    bed.settle();
+    assert_eq!(bed.status("x"), Status::Suspended);
+    bed.call(resume("x")).unwrap();
+    bed.ask(raise("x", "kept"));
+    bed.partition.fail(key, perdura_core::Failure::new("E", "stray"), bed.now());
+    bed.settle();
+    assert_eq!((bed.status("x"), bed.canceled.as_slice()), (Status::Failed, &[task][..]));
+    assert_eq!(bed.events("x")[6..], ["EventRaised", "ExecutionCompleted"]);
+    bed.partition.fail(key, perdura_core::Failure::new("E", "again"), bed.now());
+    bed.settle();
+    assert_eq!(bed.record("x").failure.unwrap().message, "stray");
+}
+
+#[test]
 fn a_cancel_request_reaches_the_code_and_what_it_waits_for() {
     let mut bed = Bed::new();
     bed.script("x", |turn| match turn.from {

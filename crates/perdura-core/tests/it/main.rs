@@ -7,6 +7,7 @@ mod bed;
 mod children;
 mod commits;
 mod control;
+mod entities;
 mod starts;
 mod tasks;
 mod turns;

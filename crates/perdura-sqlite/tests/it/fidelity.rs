@@ -188,6 +188,7 @@ impl Twins {
         let mut maybe = |n: u64| self.random.one_in(n);
         let (name, prefix, from, before, after) = (maybe(3), maybe(3), maybe(3), maybe(3), maybe(3));
         InstanceQuery {
+            kind: perdura_store::InstanceKind::Orchestration,
             statuses,
             name: name.then(|| "order".to_owned()),
             id_prefix: prefix.then(|| format!("{}-", partition.0)),

@@ -1,7 +1,11 @@
 use crate::fixture::{acquire, all, commit, inserts, open};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
 use perdura_store::{CommitOutcome, Store, StoreError};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 fn refusal(path: &Path) -> StoreError {
     SqliteStore::open(path, SqliteOptions::default()).unwrap_err()
@@ -115,9 +119,27 @@ fn a_read_only_file_is_refused() {
     permissions.set_readonly(true);
     std::fs::set_permissions(&path, permissions).unwrap();
     if std::fs::OpenOptions::new().write(true).open(&path).is_ok() {
-        eprintln!("skipped: this user may write to read-only files");
-        return;
+        return as_a_user_without_rights("opening::a_read_only_file_is_refused");
     }
     let error = refusal(&path);
     assert!(error.to_string().contains("read-only"), "{error}");
+}
+
+/// Root may write to read-only files: another user runs the test.
+fn as_a_user_without_rights(test: &str) {
+    const NOBODY: u32 = 65534;
+    let place = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(place.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = place.path().join("test");
+    // The build may lie where nobody but root can look.
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let mut again = Command::new(&program);
+    again.args(["--exact", test, "--nocapture"]).current_dir("/").uid(NOBODY).gid(NOBODY);
+    let output = again.output().expect("a read-only file needs a user who must respect it");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -4,6 +4,7 @@ use super::access::Access;
 use super::instance::output;
 use super::{ClientError, Instance};
 use crate::error::Result;
+use crate::orchestration::OrchestrationRef;
 use crate::payload::FromPayload;
 use bytes::Bytes;
 use perdura_core::partition::{StartOutcome, StartRequest};
@@ -16,6 +17,7 @@ use std::pin::Pin;
 #[must_use = "nothing is started before this is awaited"]
 pub struct Start<O> {
     access: Access,
+    is_item: bool,
     id: Option<String>,
     name: String,
     version: String,
@@ -28,12 +30,13 @@ pub struct Start<O> {
 }
 
 impl<O> Start<O> {
-    pub(super) fn new(access: Access, name: &str, version: &str, input: Result<Option<Bytes>>) -> Self {
+    pub(super) fn new(access: Access, of: &impl OrchestrationRef, input: Result<Option<Bytes>>) -> Self {
         Start {
             access,
+            is_item: of.is_item(),
             id: None,
-            name: name.to_owned(),
-            version: version.to_owned(),
+            name: of.name().to_owned(),
+            version: of.version().to_owned(),
             input,
             tags: Tags::new(),
             start_at: None,
@@ -61,9 +64,9 @@ impl<O> Start<O> {
         self
     }
 
-    /// Not to begin before this time.
-    pub fn at(mut self, time: Timestamp) -> Self {
-        self.start_at = Some(time);
+    /// Not to begin before this time, a [`Timestamp`] or a [`SystemTime`](std::time::SystemTime).
+    pub fn at(mut self, time: impl Into<Timestamp>) -> Self {
+        self.start_at = Some(time.into());
         self
     }
 
@@ -80,6 +83,10 @@ impl<O> Start<O> {
     }
 
     async fn start(self) -> Result<Started<O>, ClientError> {
+        if self.is_item {
+            let registry = self.access.registry()?;
+            registry.orchestration(&self.name, &self.version).map_err(ClientError::NotRegistered)?;
+        }
         let fresh = self.id.is_none();
         let id = match self.id {
             Some(id) => InstanceId::new(&id)?,

@@ -7,6 +7,8 @@ mod desk;
 #[cfg(feature = "sqlite")]
 mod doubtful_commits;
 mod engine;
+#[cfg(feature = "sqlite")]
+mod entities;
 mod events;
 mod join_and_select;
 mod names;
