@@ -1,9 +1,10 @@
 //! A store that counts the commits of another.
 
 use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceRow};
-use perdura_core::{InstanceKey, PartitionId, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 use perdura_store::{
-    BoxFuture, CommitLog, CommitOutcome, Grant, InstanceQuery, Instances, Lookup, Store, StoreError,
+    BoxFuture, CommitLog, CommitOutcome, EndedQuery, Grant, InstanceQuery, Instances, Lookup, Store,
+    StoreError,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -100,6 +101,14 @@ impl<S: Instances> Instances for Counted<S> {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<InstanceRow>, StoreError>> {
         self.store.query(query, limit)
+    }
+
+    fn ended(
+        &self,
+        query: EndedQuery,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Timestamp, InstanceId)>, StoreError>> {
+        self.store.ended(query, limit)
     }
 }
 

@@ -80,6 +80,7 @@ impl World {
             Some(3) => Asking::Cancel { id, reason },
             Some(4) => Asking::Terminate { id, reason, recurse: random.chance(700) },
             Some(5) => Asking::Purge { id, again: false },
+            Some(6) if self.random.clients.chance(300) => Asking::WaitBegun { id },
             Some(6) => match self.clients[usize::from(client)].run.take() {
                 Some((id, execution)) => Asking::Wait { id, execution: Some(execution) },
                 None => Asking::Wait { id, execution: None },
@@ -151,6 +152,7 @@ impl World {
             reuse,
             // The engine's client draws one when the caller gives none: it names the call, not the caller's intent.
             request_id: format!("r{}", start.0),
+            trace: None,
         };
         self.checker.start_asked(start, reuse);
         Asking::Start(request)
@@ -170,7 +172,7 @@ impl World {
         self.trace.mix(&[4, u64::from(client), token]);
         self.trace.say(self.now, || format!("client {client} asks {token}: {request:?}"));
         let asked = self.checker.asked(&request);
-        let waits = matches!(request, Asking::Wait { .. });
+        let waits = request.waits();
         self.requests.insert(token, Request { asked, client, tries_left });
         let post = self.owner(request.id().partition(self.plan.partitions));
         self.after(ms, Event::Input(post, Input::Request(token, request)));
@@ -218,9 +220,9 @@ impl World {
             return;
         }
         if let Some(request) = self.requests.get(&token)
-            && let Asking::Wait { id, .. } = &request.asked.request
+            && request.asked.request.waits()
         {
-            let id = id.clone();
+            let id = request.asked.request.id().clone();
             let post = self.owner(id.partition(self.plan.partitions));
             self.after(0, Event::Input(post, Input::StopWaiting(token, id)));
         }
@@ -260,7 +262,6 @@ impl World {
         }
         let statuses = vec![Status::Pending, Status::Running, Status::Suspended];
         let rows = self.store.query_now(&InstanceQuery { statuses, ..InstanceQuery::default() }, 1000);
-        self.break_cycle();
         let waits_long = self.now > self.plan.heal_at + 5_000;
         let history_max = self.plan.limits.history_events_max;
         for row in rows {
@@ -284,16 +285,6 @@ impl World {
         }
         let pause = if waits_long { 1_000 } else { 250 };
         self.after(pause, Event::Operate);
-    }
-}
-
-impl World {
-    /// Instances that wait for each other never end: a program may wait for an ancestor by its id. One of them is ended.
-    fn break_cycle(&mut self) {
-        if let Some(id) = self.checker.waits_in_a_cycle() {
-            let reason = "it waits for itself".to_owned();
-            self.ask(OPERATOR, Asking::Terminate { id, reason, recurse: false }, 1);
-        }
     }
 }
 

@@ -44,7 +44,8 @@ impl World {
     }
 
     fn commit_refused(&mut self) -> Option<CommitOutcome> {
-        let failed = || CommitOutcome::Rejected(Rejection::Failed("the disk".into()));
+        let failed =
+            || CommitOutcome::Rejected(Rejection::Failed { instance: None, what: "the disk".into() });
         if self.store_full_until > self.now {
             return Some(CommitOutcome::Rejected(Rejection::Full));
         }

@@ -113,19 +113,24 @@ impl Client {
         }
     }
 
+    /// Waits until an instance has taken its first turn, or has ended without one, and gives its record.
+    pub async fn wait_begun(&self, id: InstanceId) -> Result<InstanceRecord, EngineError> {
+        match self.ask(Request::WaitBegun { id }).await? {
+            Response::Begun(record) => Ok(*record),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// What is known of an instance; `None` if there is none.
     pub async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, EngineError> {
         Ok(self.row(id).await?.map(|(_, record)| record))
     }
 
-    /// Instances that match, in the order in which they were created within each partition, at most `limit`.
-    pub async fn list(
-        &self,
-        query: InstanceQuery,
-        limit: usize,
-    ) -> Result<Vec<(InstanceKey, InstanceRecord)>, EngineError> {
+    /// Instances that match, in the order in which they were created, at most `limit`. A damaged one is listed as what is
+    /// left of it.
+    pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<Listed>, EngineError> {
         let rows = self.store.query(query, limit).await?;
-        rows.iter().map(|row| Ok((row.key, open(row)?))).collect()
+        Ok(rows.iter().map(Listed::new).collect())
     }
 
     /// The history of an instance's present execution; `None` if there is no such instance.
@@ -146,7 +151,10 @@ impl Client {
         &self.store
     }
 
-    async fn row(&self, id: &InstanceId) -> Result<Option<(InstanceRow, InstanceRecord)>, EngineError> {
+    pub(crate) async fn row(
+        &self,
+        id: &InstanceId,
+    ) -> Result<Option<(InstanceRow, InstanceRecord)>, EngineError> {
         let row = self.store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
         row.map(|row| open(&row).map(|record| (row, record))).transpose()
     }
@@ -156,7 +164,7 @@ impl Client {
         let id = request.id().clone();
         let inputs = &self.inputs[usize::from(id.partition(self.inputs.len() as u16).0)];
         let (reply, answer) = oneshot::channel();
-        let waits = matches!(request, Request::Wait { .. });
+        let waits = request.waits();
         inputs.send(Input::Request(token, request, reply)).await.map_err(|_| EngineError::ShuttingDown)?;
         let mut guard = waits.then(|| StopWaiting { inputs, token: Some(token), id });
         let answer = answer.await.map_err(|_| EngineError::ShuttingDown)?;
@@ -164,6 +172,40 @@ impl Client {
             guard.token = None;
         }
         answer
+    }
+}
+
+/// An instance in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// Its place in the list.
+    pub key: InstanceKey,
+    /// What is known of it.
+    pub record: InstanceRecord,
+    /// What is damaged. Then the record has only what the columns of its row say, as far as they can be read.
+    pub damage: Option<Damaged>,
+}
+
+impl Listed {
+    fn new(row: &InstanceRow) -> Listed {
+        match row.open() {
+            Ok(record) => Listed { key: row.key, record, damage: None },
+            Err(damage) => {
+                let record = InstanceRecord {
+                    id: row.id.as_str().to_owned(),
+                    name: row.name.clone(),
+                    status: u32::from(row.status as u8),
+                    generation: row.generation,
+                    branch: row.branch,
+                    tail: row.tail,
+                    created_at: row.created_at.0,
+                    updated_at: row.updated_at.0,
+                    completed_at: row.completed_at.map_or(0, |at| at.0),
+                    ..InstanceRecord::default()
+                };
+                Listed { key: row.key, record, damage: Some(damage) }
+            }
+        }
     }
 }
 
@@ -183,11 +225,11 @@ impl Drop for StopWaiting<'_> {
     }
 }
 
-fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
+pub(crate) fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
     row.open().map_err(|what| damaged(&row.id, what))
 }
 
-fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
+pub(crate) fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
     EngineError::Damaged { id: id.to_string(), what }
 }
 

@@ -136,6 +136,7 @@ async fn answer(client: &Client, command: Command) -> Result<Answer, EngineError
                         Reuse::Replace => ReusePolicy::REPLACE,
                     },
                     request_id: request,
+                    trace: None,
                 })
                 .await?;
             return Ok(Answer::Started {
@@ -164,7 +165,7 @@ async fn answer(client: &Client, command: Command) -> Result<Answer, EngineError
             let all = InstanceQuery { kind: InstanceKind::Entity, ..InstanceQuery::default() };
             let found = client.list(all, usize::MAX).await?;
             return Ok(Answer::Entities(
-                found.into_iter().filter_map(|(_, record)| entity(record)).collect(),
+                found.into_iter().filter_map(|listed| entity(listed.record)).collect(),
             ));
         }
         Command::Wait { id } => return Ok(instance(&client.wait(InstanceId::new(&id)?, None).await?)),

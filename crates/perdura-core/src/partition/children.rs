@@ -30,15 +30,7 @@ impl Partition {
             scheduled.instance = id.as_str().to_owned();
         }
         let event = instance.append(Event::new(now, scheduled.clone()));
-        let link = (!scheduled.detached).then(|| ParentLink {
-            instance: instance.id.as_str().to_owned(),
-            generation: instance.record.generation,
-            branch: instance.record.branch,
-            task: scheduled.id,
-            attempt: 1,
-            execution: instance.record.execution.clone(),
-            attached: false,
-        });
+        let link = (!scheduled.detached).then(|| instance.link(scheduled.id, 1));
         if !scheduled.detached {
             let record = ChildRecord {
                 id: scheduled.id,
@@ -64,6 +56,7 @@ impl Partition {
             parent,
             reuse: scheduled.reuse,
             tags: scheduled.tags.clone(),
+            trace: scheduled.trace.clone(),
             start_at: None,
         };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::StartChild(start));
@@ -86,6 +79,7 @@ impl Partition {
             reuse,
             request: None,
             parent: start.parent,
+            trace: start.trace,
         };
         let refusal = match self.start(request, existing) {
             Ok(started) if started.outcome == StartOutcome::Existing => {
@@ -250,15 +244,8 @@ impl Partition {
         }
         let Some(scheduled) = child.scheduled.clone() else { return self.want_history(key) };
         let not_before = Timestamp(std::mem::take(&mut child.record.not_before));
-        let link = ParentLink {
-            instance: instance.id.as_str().to_owned(),
-            generation: instance.record.generation,
-            branch: instance.record.branch,
-            task: id,
-            attempt: child.record.attempt,
-            execution: instance.record.execution.clone(),
-            attached: false,
-        };
+        let attempt = child.record.attempt;
+        let link = instance.link(id, attempt);
         self.rely_on(not_before);
         self.mark_dirty(key);
         self.send_start(&scheduled, Some(link));
@@ -273,13 +260,21 @@ impl Partition {
         }
     }
 
-    /// Another instance sends an event. One that comes too late is dropped, as the field does.
+    /// Another instance sends an event. One that comes too late is dropped, as the field does; one for which there is no
+    /// room is refused, and its sender's history says so.
     pub(super) fn raised_by_instance(&mut self, key: InstanceKey, raise: Raise) {
-        let now = self.now;
+        let (now, limits) = (self.now, self.config.limits.clone());
         if let Some(instance) = self.instances.get_mut(&key).filter(|instance| instance.is_active()) {
-            instance.inbox.push(Event::new(now, EventRaised { name: raise.name, input: raise.input }));
-            self.mark_dirty(key);
-            self.enqueue(key);
+            match instance.check_room(&raise.name, &raise.input, &limits) {
+                Ok(()) => {
+                    instance
+                        .inbox
+                        .push(Event::new(now, EventRaised { name: raise.name, input: raise.input }));
+                    self.mark_dirty(key);
+                    self.enqueue(key);
+                }
+                Err(refusal) => self.refuse_raise(raise.from, &refusal),
+            }
         }
     }
 

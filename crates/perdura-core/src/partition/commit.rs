@@ -157,7 +157,7 @@ impl Partition {
         }
     }
 
-    fn put_in_envelope(&mut self, to: PartitionId, message: &Message) -> EnvelopeId {
+    pub(super) fn put_in_envelope(&mut self, to: PartitionId, message: &Message) -> EnvelopeId {
         let number = self.config.next_envelope;
         self.config.next_envelope += 1;
         self.open.outgoing.push(Envelope { from: self.config.id, to, number, message: message.seal() });
@@ -191,5 +191,6 @@ impl Partition {
             }
         }
         self.id_lookups = lookups;
+        self.store_held_messages();
     }
 }

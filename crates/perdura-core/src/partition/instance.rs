@@ -2,17 +2,22 @@
 
 use super::batch::{HistoryRow, InstanceWrite, Tail};
 use super::entities::{CallRecord, Entity, SectionRecord};
+use super::events::Events;
+use super::held::Held;
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
 use super::tasks::plus;
+use crate::failure::Failure;
 use crate::history::{
-    Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, TimeLimits, encode_events,
+    Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, TimeLimits,
+    encode_events,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
+use crate::orchestration::Turn;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Where the instance is with its next turn.
@@ -22,8 +27,10 @@ pub(super) enum TurnState {
     Idle,
     /// In the queue.
     Queued,
-    /// This turn is with the runner.
+    /// This turn is with the runner, or away.
     Running(u64),
+    /// This turn waits for the history.
+    Parked(u64),
     /// The runner could not run it; only a new life of the processor tries again.
     Blocked,
 }
@@ -40,11 +47,13 @@ pub(super) struct Task {
     pub(super) began: Option<(Timestamp, Timestamp)>,
     /// When the limits of that attempt are looked at.
     pub(super) attempt_limit_at: Option<Timestamp>,
+    /// How that attempt ended, while the inbox has no room for it.
+    pub(super) ended: Option<Result<Option<Bytes>, Failure>>,
 }
 
 impl Task {
     pub(super) fn new(record: TaskRecord, scheduled: Option<Arc<TaskScheduled>>) -> Task {
-        Task { record, scheduled, running: false, began: None, attempt_limit_at: None }
+        Task { record, scheduled, running: false, began: None, attempt_limit_at: None, ended: None }
     }
 
     /// Its time limits; `None` while it is not known what it is.
@@ -67,10 +76,11 @@ pub(super) struct Child {
     pub(super) scheduled: Option<Arc<SubOrchestrationScheduled>>,
 }
 
-/// Somebody who waits for the end.
+/// Somebody who waits for the end, or for the beginning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) token: ReplyToken,
+    pub(super) for_begin: bool,
     pub(super) execution: Option<ExecutionId>,
 }
 
@@ -90,11 +100,15 @@ pub(super) struct Instance {
     /// What it has as an entity; `None`: an orchestration.
     pub(super) entity: Option<Box<Entity>>,
     /// Events that no turn has taken.
-    pub(super) inbox: Vec<Event>,
-    /// Events of a turn that is away while batches are committed.
-    pub(super) away: Vec<Event>,
+    pub(super) inbox: Events,
+    /// The turn that is away, or waits for the history, while batches are committed.
+    pub(super) away: Option<Box<Turn>>,
+    /// What its events weigh.
+    pub(super) away_bytes: usize,
+    /// What came and waits until the inbox has room.
+    pub(super) held: VecDeque<Held>,
     /// Events to be written by the open batch; the last of `record.tail`.
-    pub(super) unwritten: Vec<Event>,
+    pub(super) unwritten: Events,
     /// Where the history ends in the store, as the last sealed batch will have left it; `None`: no row.
     pub(super) stored: Option<Tail>,
     /// Generations before this one are to be deleted with the next write.
@@ -107,6 +121,8 @@ pub(super) struct Instance {
     pub(super) last_batch: u64,
     /// Turns taken in that open batch.
     pub(super) turns_in_batch: (u64, u32),
+    /// The store refuses to write it: nothing is done with it but to end it.
+    pub(super) set_aside: bool,
     /// Used since the eviction hand last passed.
     pub(super) touched: bool,
     /// A history is being read for it.
@@ -130,9 +146,11 @@ impl Instance {
             calls: BTreeMap::new(),
             section: None,
             entity: None,
-            inbox: Vec::new(),
-            away: Vec::new(),
-            unwritten: Vec::new(),
+            inbox: Events::default(),
+            away: None,
+            away_bytes: 0,
+            held: VecDeque::new(),
+            unwritten: Events::default(),
             stored: None,
             drop_before: None,
             turn: TurnState::Idle,
@@ -140,6 +158,7 @@ impl Instance {
             dirty: false,
             last_batch: 0,
             turns_in_batch: (0, 0),
+            set_aside: false,
             touched: true,
             reading: false,
             history_asked: 0,
@@ -163,7 +182,7 @@ impl Instance {
         instance.entity = entity.map(|entity| Box::new(Entity::load(*entity)));
         instance.calls = calls.into_iter().map(|call| (call.id, call)).collect();
         instance.section = section.map(|section| *section);
-        instance.inbox = inbox;
+        instance.inbox = Events::from(inbox);
         instance.stored = Some(Tail { generation: row.generation, branch: row.branch, events: row.tail });
         instance.tasks = tasks.into_iter().map(|record| (record.id, Task::new(record, None))).collect();
         instance.timers = timers.into_iter().map(|timer| (timer.id, Timestamp(timer.fire_at))).collect();
@@ -183,6 +202,31 @@ impl Instance {
     /// Whether its code has run: its history has begun.
     pub(super) fn has_begun(&self) -> bool {
         self.record.tail > 0
+    }
+
+    /// Whether its code has run since it was started. Between two generations its history is empty, too.
+    pub(super) fn has_run(&self) -> bool {
+        self.has_begun() || self.record.generation > self.record.start_generation
+    }
+
+    /// Events of the turn that is away.
+    pub(super) fn away_events(&self) -> &[Event] {
+        self.away.as_ref().map_or(&[], |turn| &turn.events[1..])
+    }
+
+    /// Names a task of its own to a child.
+    pub(super) fn link(&self, task: u32, attempt: u32) -> ParentLink {
+        ParentLink {
+            instance: self.id.as_str().to_owned(),
+            generation: self.record.generation,
+            branch: self.record.branch,
+            task,
+            attempt,
+            execution: self.record.execution.clone(),
+            attached: false,
+            name: self.record.name.clone(),
+            version: self.record.version.clone(),
+        }
     }
 
     pub(super) fn execution(&self) -> ExecutionId {
@@ -208,6 +252,8 @@ impl Instance {
             && self.last_batch <= committed
             && matches!(self.turn, TurnState::Idle | TurnState::Blocked)
             && !self.reading
+            && !self.set_aside
+            && self.held.is_empty()
             && self.tasks.is_empty()
             && (self.inbox.is_empty()
                 || self.is_suspended()
@@ -230,7 +276,7 @@ impl Instance {
             branch: record.branch,
             first: record.tail - u64::from(count),
             count,
-            events: encode_events(std::mem::take(&mut self.unwritten)),
+            events: encode_events(self.unwritten.take()),
         });
         let tail = Tail { generation: record.generation, branch: record.branch, events: record.tail };
         self.record = record;
@@ -255,7 +301,7 @@ impl Instance {
         record.entity = self.entity.as_mut().map(|entity| Box::new(entity.lend()));
         record.calls = self.calls.values().cloned().collect();
         record.section = self.section.clone().map(Box::new);
-        record.set_inbox_events(self.away.iter().chain(&self.inbox).cloned().collect());
+        record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());
         record
     }
 

@@ -2,10 +2,12 @@
 //!
 //! A driver owns it, gives it inputs ([`request`](Partition::request), [`task_done`](Partition::task_done),
 //! [`tick`](Partition::tick), …), runs the turns that it asks for ([`next_turn`](Partition::next_turn),
-//! [`finish_turn`](Partition::finish_turn)), reads what it needs ([`needs`](Partition::needs)), and writes its batches
+//! [`finish_turn`](Partition::finish_turn), or [`turn_away`](Partition::turn_away) and later
+//! [`turn_back`](Partition::turn_back)), reads what it needs ([`needs`](Partition::needs)), and writes its batches
 //! ([`seal`](Partition::seal), [`committed`](Partition::committed)). Effects come out only when the batch that justifies
 //! them is durable. After any other outcome than «committed» the driver drops it and makes a new one from the store.
 
+mod away;
 mod batch;
 mod bug;
 mod children;
@@ -13,11 +15,14 @@ mod commit;
 mod control;
 mod effect;
 mod entities;
+mod events;
+mod held;
 mod instance;
 mod message;
 mod record;
 mod request;
 mod residency;
+mod set_aside;
 mod start;
 mod tasks;
 mod turns;
@@ -30,7 +35,9 @@ pub use entities::{
     CallRecord, DelayedSignal, EntityRecord, LockGranted, LockRecord, LockRequest, Operation, OperationEnded,
     Queued, SectionRecord, Stamp, Unlock, Wanted,
 };
-pub use message::{Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, StartChild, Terminate};
+pub use message::{
+    Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, RaiseRefused, StartChild, Terminate,
+};
 pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
@@ -41,10 +48,10 @@ use crate::entity::EntityId;
 use crate::history::Damaged;
 use crate::id::{InstanceId, InstanceKey, PartitionId};
 use crate::limits::Limits;
-use crate::orchestration::Turn;
 use crate::time::Timestamp;
 use instance::Instance;
 use rustc_hash::FxHashMap;
+use set_aside::Unwritable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wakes::{Wake, Wakes};
 
@@ -80,8 +87,6 @@ pub struct Partition {
     wakes: Wakes,
     queue: VecDeque<InstanceKey>,
     next_turn_number: u64,
-    /// Turns that wait for a history, by instance.
-    parked_turns: BTreeMap<InstanceKey, Turn>,
     /// Instances that need their history as soon as everything of it is committed.
     history_wanted: Vec<InstanceKey>,
     /// What waits for a row, by id and by key.
@@ -99,6 +104,12 @@ pub struct Partition {
     purged_ids: BTreeMap<InstanceId, u64>,
     /// Rows that cannot be read, by id.
     damaged: BTreeMap<InstanceId, DamagedRow>,
+    /// Damage that was found and not told yet.
+    damage_found: Vec<(InstanceKey, InstanceId, String)>,
+    /// Instances that the store refuses to write, by id.
+    unwritable: BTreeMap<InstanceId, Unwritable>,
+    /// Instances for which messages wait until their inbox has room.
+    holding: BTreeSet<InstanceKey>,
     /// Entities that may have operations to hand out.
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
@@ -165,7 +176,6 @@ impl Partition {
             wakes: Wakes::default(),
             queue: VecDeque::new(),
             next_turn_number: 1,
-            parked_turns: BTreeMap::new(),
             history_wanted: Vec::new(),
             id_lookups: BTreeMap::new(),
             key_lookups: BTreeMap::new(),
@@ -176,6 +186,9 @@ impl Partition {
             purged_keys: BTreeMap::new(),
             purged_ids: BTreeMap::new(),
             damaged: BTreeMap::new(),
+            damage_found: Vec::new(),
+            unwritable: BTreeMap::new(),
+            holding: BTreeSet::new(),
             operable: Vec::new(),
             vanishing: Vec::new(),
             kept: BTreeMap::new(),
@@ -261,6 +274,12 @@ impl Partition {
         std::mem::take(&mut self.forgotten)
     }
 
+    /// Damaged instances that were met since the last call, with what is wrong: they are left alone, and somebody should
+    /// hear of it.
+    pub fn damage_found(&mut self) -> Vec<(InstanceKey, InstanceId, String)> {
+        std::mem::take(&mut self.damage_found)
+    }
+
     /// Instances in memory.
     #[must_use]
     pub fn resident(&self) -> usize {
@@ -294,6 +313,9 @@ impl Partition {
         envelope: Option<EnvelopeId>,
         receiver: Option<InstanceKey>,
     ) {
+        if let Some(key) = receiver.filter(|key| self.must_wait_for_room(*key, &message)) {
+            return self.hold_message(key, message, envelope);
+        }
         if let Some(envelope) = envelope.filter(|_| !self.planted(Bug::MessageNotConsumed)) {
             self.open.consumed.push(envelope);
         }
@@ -311,6 +333,7 @@ impl Partition {
             (Some(Body::StartChild(start)), existing) => self.start_child(&id, start, existing),
             (Some(Body::ChildEnded(ended)), Some(key)) => self.child_ended(key, ended),
             (Some(Body::Raise(raise)), Some(key)) => self.raised_by_instance(key, raise),
+            (Some(Body::RaiseRefused(refused)), Some(key)) => self.raise_refused(key, refused),
             (Some(Body::Terminate(terminate)), Some(key)) => self.terminate_child(key, terminate),
             (Some(Body::Cancel(cancel)), Some(key)) => self.cancel_child(key, cancel),
             (Some(Body::FindCycle(find)), Some(key)) => self.find_cycle(key, find),
@@ -320,6 +343,9 @@ impl Partition {
     }
 
     fn wake(&mut self, key: InstanceKey, wake: Wake) {
+        if self.is_set_aside(key) {
+            return;
+        }
         match wake {
             Wake::Start => self.enqueue(key),
             Wake::Timer(id) => self.timer_due(key, id),

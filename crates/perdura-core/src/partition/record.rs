@@ -57,6 +57,9 @@ pub struct TaskRecord {
     /// When it was scheduled, in ms since 1970.
     #[prost(int64, tag = "8")]
     pub scheduled_at: i64,
+    /// Workers that were lost while they ran the present attempt.
+    #[prost(uint32, tag = "9")]
+    pub lost: u32,
 }
 
 /// A timer that has not fired.
@@ -201,6 +204,12 @@ pub struct InstanceRecord {
     /// since. Empty in rows of older versions.
     #[prost(bytes = "bytes", tag = "27")]
     pub run: Bytes,
+    /// The trace context of whoever started it.
+    #[prost(bytes = "bytes", optional, tag = "28")]
+    pub trace: Option<Bytes>,
+    /// The trace context that the last turn of this execution gave back, for the next one.
+    #[prost(bytes = "bytes", optional, tag = "29")]
+    pub turn_trace: Option<Bytes>,
     /// What an entity has; absent in an orchestration.
     #[prost(message, optional, boxed, tag = "30")]
     pub entity: Option<Box<EntityRecord>>,
@@ -282,6 +291,8 @@ pub struct InstanceRow {
     pub tail: u64,
     /// A sealed [`InstanceRecord`].
     pub record: Bytes,
+    /// What is wrong with the columns, if some of them cannot be read: then they are empty here, and the row is damaged.
+    pub damage: Option<String>,
 }
 
 impl InstanceRow {
@@ -299,11 +310,15 @@ impl InstanceRow {
             branch: record.branch,
             tail: record.tail,
             record: record.seal(),
+            damage: None,
         })
     }
 
     /// Checks the row and gives its record. A column that contradicts the record is damage.
     pub fn open(&self) -> Result<InstanceRecord, Damaged> {
+        if let Some(damage) = &self.damage {
+            return Err(Damaged::Contradiction(damage.clone()));
+        }
         let record = InstanceRecord::open(self.record.clone())?;
         let expected = InstanceRow::new(self.key, &record)?;
         let same = (

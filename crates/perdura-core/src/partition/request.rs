@@ -64,6 +64,11 @@ pub enum Request {
         /// good as having removed it.
         again: bool,
     },
+    /// Answer when its first turn is recorded, or it has ended without one.
+    WaitBegun {
+        /// For whom.
+        id: InstanceId,
+    },
     /// Send an entity a signal.
     Signal(SignalRequest),
     /// Take an entity's state away.
@@ -95,6 +100,7 @@ impl Request {
             | Request::Cancel { id, .. }
             | Request::Terminate { id, .. }
             | Request::Purge { id, .. }
+            | Request::WaitBegun { id }
             | Request::Wait { id, .. } => id,
         }
     }
@@ -109,6 +115,12 @@ impl Request {
             _ => {}
         }
         self
+    }
+
+    /// Whether it is answered only when something has happened to the instance.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        matches!(self, Request::Wait { .. } | Request::WaitBegun { .. })
     }
 
     /// Whether asking twice has the effect of asking once.
@@ -143,6 +155,8 @@ pub struct StartRequest {
     pub reuse: ReusePolicy,
     /// A retry of this start carries the same text here, any other start another one.
     pub request_id: String,
+    /// The trace context of whoever starts it. The engine only hands it on.
+    pub trace: Option<Bytes>,
 }
 
 /// See [`Request::Signal`].
@@ -204,6 +218,8 @@ pub enum Response {
     Started(Started),
     /// It is done, and durable.
     Done,
+    /// To a wait for the beginning: the instance has taken a turn, or has ended.
+    Begun(Box<InstanceRecord>),
     /// To a wait: the instance has ended.
     Ended(Box<InstanceRecord>),
 }
@@ -294,6 +310,18 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
+    /// Too much waits for it already.
+    #[error(
+        "instance {id:?}: {bytes} bytes wait for it with this event, limit {limit}; let it take some first"
+    )]
+    InboxTooLarge {
+        /// Which.
+        id: InstanceId,
+        /// How much would wait.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// Its history has little room left, which its own code needs to end or to continue as new.
     #[error(
         "instance {id:?}: its history has {events} events of {limit}; it takes no more from outside until it continues as new"
@@ -305,6 +333,16 @@ pub enum RequestError {
         events: u64,
         /// The limit.
         limit: u64,
+    },
+    /// The store refuses to write it; it is left alone.
+    #[error(
+        "instance {id:?} is set aside, the store refuses to write it: {why}; terminate it, or restart the engine to try again"
+    )]
+    SetAside {
+        /// Which.
+        id: InstanceId,
+        /// Why.
+        why: String,
     },
     /// Somebody holds the entity.
     #[error("entity {id:?} is held by {holder:?}; wait for its critical section to end")]

@@ -24,6 +24,7 @@ pub(super) struct Start {
     /// The client's request id, and the checksum of what it asked.
     pub(super) request: Option<(String, u32)>,
     pub(super) parent: Option<ParentLink>,
+    pub(super) trace: Option<Bytes>,
 }
 
 impl Partition {
@@ -45,6 +46,7 @@ impl Partition {
             reuse: request.reuse,
             request: request_id,
             parent: None,
+            trace: request.trace,
         };
         let answer = self.start(start, existing).map(Response::Started);
         self.reply(token, answer);
@@ -57,6 +59,10 @@ impl Partition {
         existing: Option<InstanceKey>,
     ) -> Result<Started, RequestError> {
         let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else {
+            if self.is_never_written(&start.id) {
+                let what = self.why_unwritable(&start.id);
+                return Err(RequestError::Damaged { id: start.id, what });
+            }
             return Ok(self.create(start));
         };
         let (key, status) = (instance.key, instance.status);
@@ -90,8 +96,11 @@ impl Partition {
         let id = start.id.clone();
         let mut instance = Instance::new(key, InstanceRecord::default(), Status::Pending);
         instance.id = id;
+        let id = instance.id.clone();
         self.admit(instance);
-        self.begin(key, start, StartOutcome::Created)
+        let started = self.begin(key, start, StartOutcome::Created);
+        self.keep_aside(&id, key);
+        started
     }
 
     /// The execution that has the id ends, its children too, and a new one begins in its place.
@@ -135,6 +144,7 @@ impl Partition {
             start_at: start_at.map(|at| at.0),
             parent: start.parent.clone(),
             tags: start.tags.clone(),
+            trace: start.trace.clone(),
         };
         instance.record = InstanceRecord {
             id: start.id.as_str().to_owned(),
@@ -149,12 +159,13 @@ impl Partition {
             parents: start.parent.into_iter().collect(),
             tags: start.tags,
             starts,
+            trace: start.trace,
             ..InstanceRecord::default()
         };
         instance.status = Status::Pending;
         instance.unwritten.clear();
         instance.drop_before = instance.stored.map(|_| generation);
-        instance.inbox = vec![Event::new(now, event)];
+        instance.inbox = vec![Event::new(now, event)].into();
         self.forget_history(key);
         self.answer_waiters_of_replaced(key);
         self.mark_dirty(key);

@@ -13,6 +13,9 @@ use crate::time::Timestamp;
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// Before an attempt that no worker had is handed out again.
+const NOT_STARTED_WAIT_MS: u64 = 1000;
+
 impl Partition {
     pub(super) fn schedule_task(&mut self, key: InstanceKey, scheduled: TaskScheduled) {
         let now = self.now;
@@ -48,6 +51,7 @@ impl Partition {
             return;
         }
         let (execution, name) = (instance.execution(), instance.id.clone());
+        let orchestration_version = instance.record.version.clone();
         let (generation, branch) = (instance.record.generation, instance.record.branch);
         let Some(task) = instance.tasks.get_mut(&id).filter(|task| !task.running) else { return };
         let Some(scheduled) = task.scheduled.clone() else { return self.want_history(key) };
@@ -61,6 +65,7 @@ impl Partition {
             task: TaskRef { key, execution, generation, branch, task: id, delivery: task.record.delivery },
             instance: name,
             execution,
+            orchestration_version,
             scheduled,
             attempt: task.record.attempt,
             last_heartbeat: task.record.heartbeat.clone(),
@@ -120,34 +125,91 @@ impl Partition {
     /// Takes the result of an attempt. A result of anything but the present delivery is dropped.
     pub fn task_done(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, now: Timestamp) {
         self.advance(now);
-        let limit = self.config.limits.payload_bytes_max;
+        let room = self.config.limits.inbox_bytes_max;
         let late_accepted = self.planted(Bug::LateResultAccepted);
         let Some(instance) = self.awaiting(task) else { return };
-        let id = instance.id.clone();
+        let has_room = instance.has_room(room);
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         if !state.running || (state.record.delivery != task.delivery && !late_accepted) {
             return;
         }
+        if has_room {
+            self.attempt_ended(task.key, task.task, result);
+        } else {
+            self.hold_result(task.key, task.task, result);
+        }
+        self.settle();
+    }
+
+    /// The present attempt has ended.
+    pub(super) fn attempt_ended(
+        &mut self,
+        key: InstanceKey,
+        task: u32,
+        result: Result<Option<Bytes>, Failure>,
+    ) {
+        let limit = self.config.limits.payload_bytes_max;
+        let late_accepted = self.planted(Bug::LateResultAccepted);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Some(state) = instance.tasks.get(&task) else { return };
         match result {
             Ok(Some(output)) if output.len() > limit => {
-                let message =
-                    format!("result of task {} of {id:?}: {} bytes, limit {limit}", task.task, output.len());
-                self.attempt_failed(task.key, task.task, Failure::new(kind::LIMIT, message).non_retryable());
+                let (id, bytes) = (&instance.id, output.len());
+                let message = format!("result of task {task} of {id:?}: {bytes} bytes, limit {limit}");
+                self.attempt_failed(key, task, Failure::new(kind::LIMIT, message).non_retryable());
             }
             Ok(output) => {
                 let (attempt, delivery) = (state.record.attempt, state.record.delivery);
-                let over = if late_accepted { None } else { instance.tasks.remove(&task.task) };
-                let done = TaskCompleted { id: task.task, output, attempt, delivery };
-                instance.inbox.push(Event::new(now, done));
+                let over = if late_accepted { None } else { instance.tasks.remove(&task) };
+                let done = TaskCompleted { id: task, output, attempt, delivery };
+                instance.inbox.push(Event::new(self.now, done));
                 if let Some(over) = over {
-                    self.unwatch(task.key, &over);
+                    self.unwatch(key, &over);
                 }
-                self.mark_dirty(task.key);
-                self.enqueue(task.key);
+                self.mark_dirty(key);
+                self.enqueue(key);
             }
-            Err(failure) => self.attempt_failed(task.key, task.task, failure.within_limits()),
+            Err(failure) => self.attempt_failed(key, task, failure.within_limits()),
+        }
+    }
+
+    /// The worker that had an attempt is gone, and nobody knows what came of it: the same attempt is handed out again
+    /// with the next delivery count, until too many workers in a row were lost to it.
+    pub fn task_lost(&mut self, task: TaskRef, reason: &str, now: Timestamp) {
+        self.advance(now);
+        let limit = self.config.limits.lost_workers_max;
+        let Some(state) = self.handed_out(task) else { return };
+        state.record.lost += 1;
+        if state.record.lost >= limit {
+            let message = format!(
+                "{} workers were lost one after another while they ran delivery {} and before, the last one: {reason}",
+                state.record.lost, task.delivery
+            );
+            let failure = Failure::new(kind::WORKER_LOST, message).non_retryable().within_limits();
+            self.attempt_failed(task.key, task.task, failure);
+        } else {
+            state.running = false;
+            self.mark_dirty(task.key);
+            self.hand_out(task.key, task.task);
         }
         self.settle();
+    }
+
+    /// No worker ever had this attempt: it is handed out again a little later, with the next delivery count.
+    pub fn task_not_started(&mut self, task: TaskRef, now: Timestamp) {
+        self.advance(now);
+        let at = plus(self.now, NOT_STARTED_WAIT_MS);
+        let Some(state) = self.handed_out(task) else { return };
+        state.running = false;
+        state.record.not_before = at.0;
+        self.wakes.add(at, task.key, Wake::Retry(task.task));
+        self.mark_dirty(task.key);
+    }
+
+    /// The task, if this is its present delivery.
+    fn handed_out(&mut self, task: TaskRef) -> Option<&mut Task> {
+        let state = self.awaiting(task)?.tasks.get_mut(&task.task)?;
+        (state.running && state.record.delivery == task.delivery).then_some(state)
     }
 
     /// Takes a sign of life from an attempt, with what it says of its progress.
@@ -203,6 +265,7 @@ impl Partition {
             Some(at) => {
                 let at = if at_once { now } else { at };
                 task.record.attempt += 1;
+                task.record.lost = 0;
                 task.record.not_before = at.0;
                 task.record.last_failure = Some(failure);
                 self.wakes.add(at, key, Wake::Retry(id));
@@ -236,7 +299,8 @@ impl Partition {
     pub(super) fn task_limit_due(&mut self, key: InstanceKey, id: u32) {
         let now = self.now;
         let Some(instance) = self.instances.get(&key) else { return };
-        let Some(task) = instance.tasks.get(&id) else { return };
+        // One that has ended in time cannot be late.
+        let Some(task) = instance.tasks.get(&id).filter(|task| task.ended.is_none()) else { return };
         let Some(limits) = task.limits() else { return };
         let passed = |from: Timestamp, ms: u64| ms > 0 && plus(from, ms) <= now;
         let timeout = |what: &str, ms: u64| Failure::new(kind::TIMEOUT, format!("{what}: limit {ms} ms"));

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
+mod away;
 mod bed;
+mod bytes;
 mod children;
 mod commits;
 mod control;

@@ -8,7 +8,7 @@ use crate::orchestration::OrchestrationRef;
 use crate::payload::FromPayload;
 use bytes::Bytes;
 use perdura_core::partition::{StartOutcome, StartRequest};
-use perdura_core::{ExecutionId, InstanceId, ReusePolicy, Tags, Timestamp};
+use perdura_core::{ExecutionId, InstanceId, ReusePolicy, Tags, Timestamp, check_text};
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -83,6 +83,7 @@ impl<O> Start<O> {
     }
 
     async fn start(self) -> Result<Started<O>, ClientError> {
+        check_text("version", &self.version)?;
         if self.is_item {
             let registry = self.access.registry()?;
             registry.orchestration(&self.name, &self.version).map_err(ClientError::NotRegistered)?;
@@ -102,6 +103,7 @@ impl<O> Start<O> {
             start_at: self.start_at,
             reuse: self.reuse,
             request_id: self.request_id,
+            trace: None,
         };
         let started = self.access.open()?.start(request).await?;
         Ok(Started { access: self.access, started, output: PhantomData })

@@ -191,7 +191,7 @@ fn link(instance: &Instance, task: u32) -> ParentLink {
         task,
         attempt: 1,
         execution: instance.record.execution.clone(),
-        attached: false,
+        ..ParentLink::default()
     }
 }
 
