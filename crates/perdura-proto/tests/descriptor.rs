@@ -1,4 +1,5 @@
 //! Our wire format is that of the official SDKs.
+#![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
 use perdura_proto::DESCRIPTORS;
 use prost::Message;

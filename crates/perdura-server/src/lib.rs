@@ -1,0 +1,4 @@
+//! The server.
+#![allow(dead_code)]
+
+mod work_items;
