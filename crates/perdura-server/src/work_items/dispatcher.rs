@@ -259,14 +259,20 @@ impl<T: Clone> Dispatcher<T> {
         std::mem::take(&mut self.called)
     }
 
-    /// Items that some worker was given and has not answered.
+    /// Items that some worker was given and has not answered, even if it is gone.
     pub(crate) fn given(&self) -> usize {
-        self.workers.values().map(|worker| worker.given.len()).sum()
+        self.items.values().filter(|item| matches!(item.place, Place::Given(_))).count()
     }
 
-    /// All work there is.
-    pub(crate) fn items(&self) -> impl Iterator<Item = (ItemId, &T)> {
-        self.items.iter().map(|(id, item)| (*id, &item.work))
+    /// Items that no worker has now.
+    pub(crate) fn not_given(&self) -> Vec<ItemId> {
+        let not_given = self.items.iter().filter(|(_, item)| !matches!(item.place, Place::Given(_)));
+        not_given.map(|(id, _)| *id).collect()
+    }
+
+    /// The work of an item.
+    pub(crate) fn work(&self, id: ItemId) -> Option<&T> {
+        self.items.get(&id).map(|item| &item.work)
     }
 
     /// Gives the item to an idle worker, or puts it in line. It must not be anywhere else.

@@ -1,14 +1,22 @@
 //! Work items: what waits for a worker, who may have it, and what comes back.
 
+mod board;
 mod credit;
 mod dispatcher;
 mod filter;
+mod late;
+mod stream;
 mod token;
+mod work;
 
+pub(crate) use board::Board;
 pub(crate) use credit::Credits;
-pub(crate) use dispatcher::{Dispatcher, ItemId, Route, WorkerId};
+use dispatcher::{Dispatcher, Route, WorkerId};
+pub(crate) use dispatcher::ItemId;
 pub(crate) use filter::Filters;
-pub(crate) use token::Token;
+pub(crate) use stream::{Profile, WorkItemStream};
+use token::Token;
+pub(crate) use work::{OrchestrationWork, Work};
 
 /// The kinds of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
