@@ -93,6 +93,14 @@ impl Client {
         }
     }
 
+    /// Waits until an instance has taken its first turn, or has ended without one, and gives its record.
+    pub async fn wait_begun(&self, id: InstanceId) -> Result<InstanceRecord, EngineError> {
+        match self.ask(Request::WaitBegun { id }).await? {
+            Response::Begun(record) => Ok(*record),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// What is known of an instance; `None` if there is none.
     pub async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, EngineError> {
         Ok(self.row(id).await?.map(|(_, record)| record))
@@ -136,7 +144,7 @@ impl Client {
         let id = request.id().clone();
         let inputs = &self.inputs[usize::from(id.partition(self.inputs.len() as u16).0)];
         let (reply, answer) = oneshot::channel();
-        let waits = matches!(request, Request::Wait { .. });
+        let waits = request.waits();
         inputs.send(Input::Request(token, request, reply)).await.map_err(|_| EngineError::ShuttingDown)?;
         let mut guard = waits.then(|| StopWaiting { inputs, token: Some(token), id });
         let answer = answer.await.map_err(|_| EngineError::ShuttingDown)?;

@@ -7,10 +7,12 @@ mod error;
 mod options;
 mod processor;
 mod reads;
+mod turns;
 mod worker;
 
 pub use client::Client;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use options::EngineOptions;
-pub use worker::{ActivityHost, ActivityTask, OrchestrationHost};
+pub use turns::{TurnNotAwaited, TurnReturns};
+pub use worker::{ActivityEnd, ActivityHost, ActivityTask, OrchestrationHost};

@@ -8,14 +8,15 @@ use crate::activities::{Activities, panic_text};
 use crate::error::EngineError;
 use crate::options::EngineOptions;
 use crate::reads::{Read, Reads};
-use crate::worker::{ActivityHost, OrchestrationHost};
+use crate::turns::TurnReturns;
+use crate::worker::{ActivityEnd, ActivityHost, OrchestrationHost};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
+use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome, TurnTicket};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, TaskRef,
 };
-use perdura_core::{Failure, InstanceId, PartitionId};
+use perdura_core::{InstanceId, PartitionId, Timestamp};
 use perdura_store::{BoxFuture, CommitOutcome, Grant, Rejection, Store, StoreError};
 use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
@@ -48,7 +49,18 @@ pub(crate) enum Input {
     Request(ReplyToken, Request, Reply),
     /// A caller does not wait any more.
     StopWaiting(ReplyToken, InstanceId),
-    TaskDone(TaskRef, Result<Option<Bytes>, Failure>),
+    TaskDone(TaskRef, ActivityEnd),
+    /// The outcome of a turn that was sent away in some life. `taken` learns whether it was awaited; it is dropped if not.
+    TurnDone {
+        life: u64,
+        ticket: TurnTicket,
+        outcome: TurnOutcome,
+        taken: oneshot::Sender<()>,
+    },
+    TurnUnrun {
+        life: u64,
+        ticket: TurnTicket,
+    },
     Heartbeat(TaskRef, Option<Bytes>),
     Shutdown(oneshot::Sender<()>),
 }
@@ -63,6 +75,9 @@ pub(crate) struct Processor {
     /// Rings when messages from another partition wait. One bell for each partition.
     pub(crate) bells: Arc<[Notify]>,
     pub(crate) activities: Activities,
+    /// The way of turns back to this processor.
+    returns: (mpsc::Sender<Input>, Handle),
+    lives: u64,
     /// The engine was dropped: nobody waits for anything any more.
     dropped: CancellationToken,
     /// Requests that are not answered. They outlive a lost grant.
@@ -111,13 +126,17 @@ impl Processor {
         runtime: Handle,
         dropped: CancellationToken,
     ) -> Processor {
-        let running_max = options.running_activities_max.div_ceil(bells.len().max(1)).max(1);
+        let running_max = options
+            .running_activities_max
+            .map_or(usize::MAX, |most| most.div_ceil(bells.len().max(1)).max(1));
         Processor {
             id,
             store,
             orchestrations,
             inputs,
             bells,
+            returns: (sender.clone(), runtime.clone()),
+            lives: 0,
             activities: Activities::new(host, runtime, sender, running_max),
             options,
             dropped,
@@ -172,7 +191,7 @@ impl Processor {
             asked.in_doubt |= loss.in_doubt;
         }
         let given_up = |asked: &Unanswered| match &asked.request {
-            Request::Wait { .. } => false,
+            request if request.waits() => false,
             request => takes_long || (asked.in_doubt && !request.is_idempotent()),
         };
         for (_, asked) in self.unanswered.extract_if(|_, asked| given_up(asked)) {
@@ -193,7 +212,7 @@ impl Processor {
         let until = tokio::time::Instant::now() + wait;
         while let Ok(input) = tokio::time::timeout_at(until, self.inputs.recv()).await {
             match input {
-                Some(Input::Request(token, request @ Request::Wait { .. }, reply)) => {
+                Some(Input::Request(token, request, reply)) if request.waits() => {
                     self.unanswered.insert(token, Unanswered::new(request, reply));
                 }
                 Some(Input::Request(_, _, reply)) => {
@@ -208,7 +227,7 @@ impl Processor {
                 }
                 // Attempts of the lost life: they are handed out again.
                 Some(Input::TaskDone(task, _)) => self.activities.finished(task),
-                Some(Input::Heartbeat(..)) => {}
+                Some(Input::Heartbeat(..) | Input::TurnDone { .. } | Input::TurnUnrun { .. }) => {}
                 None => return true,
             }
         }
@@ -273,9 +292,11 @@ impl Processor {
             after = Some(last.key);
             partition.recover(rows, self.store.now());
         }
-        let runner = self.orchestrations.runner();
+        self.lives += 1;
+        let (inputs, runtime) = self.returns.clone();
+        let runner = self.orchestrations.runner(self.id, TurnReturns::new(self.lives, inputs, runtime));
         let reads = Reads::new(self.store.clone());
-        let mut life = Life { partition, runner, grant, reads, commit: None };
+        let mut life = Life { number: self.lives, partition, runner, grant, reads, commit: None };
         life.reads.messages(self.id);
         // The life before may have written messages without living to tell of them.
         for (partition, bell) in self.bells.iter().enumerate() {
@@ -357,10 +378,26 @@ impl Processor {
                 self.unanswered.remove(&token);
                 life.partition.stop_waiting(token, &id);
             }
-            Input::TaskDone(task, result) => {
+            Input::TaskDone(task, end) => {
                 self.activities.finished(task);
                 self.tell_what_began(life);
-                life.partition.task_done(task, result, now);
+                match end {
+                    ActivityEnd::Completed(output) => life.partition.task_done(task, Ok(output), now),
+                    ActivityEnd::Failed(failure) => life.partition.task_done(task, Err(failure), now),
+                    ActivityEnd::Lost { reason } => life.partition.task_lost(task, &reason, now),
+                    ActivityEnd::NotStarted => life.partition.task_not_started(task, now),
+                }
+            }
+            Input::TurnDone { life: number, ticket, outcome, taken } => {
+                if number == life.number && life.turn_back(ticket, outcome, now) {
+                    // An error means that whoever ran the turn does not want to know.
+                    let _ = taken.send(());
+                }
+            }
+            Input::TurnUnrun { life: number, ticket } => {
+                if number == life.number {
+                    life.partition.turn_returned_unrun(ticket);
+                }
             }
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
             Input::Shutdown(done) => {
@@ -417,6 +454,7 @@ impl Processor {
 
 /// The state that a lost grant takes with it.
 struct Life {
+    number: u64,
     partition: Partition,
     runner: Box<dyn Runner>,
     grant: Grant,
@@ -461,20 +499,24 @@ impl Life {
         match run {
             Run::Finished(outcome) => self.finish_turn(turn, outcome),
             Run::NeedsHistory => self.partition.park_turn(turn),
+            Run::Away => self.partition.turn_away(turn),
         }
     }
 
     fn finish_turn(&mut self, turn: Turn, outcome: TurnOutcome) {
-        match &outcome {
-            TurnOutcome::Done(_) => {}
-            TurnOutcome::Diverged(why) => {
-                tracing::warn!(instance = %turn.id, name = turn.name, %why, "the instance is blocked");
-            }
-            TurnOutcome::CannotRun(why) => {
-                tracing::warn!(instance = %turn.id, name = turn.name, why, "the instance is blocked");
-            }
+        if let Some(why) = outcome.obstacle() {
+            tracing::warn!(instance = %turn.id, name = turn.name, why, "the instance is blocked");
         }
         self.partition.finish_turn(turn, outcome);
+    }
+
+    fn turn_back(&mut self, ticket: TurnTicket, outcome: TurnOutcome, now: Timestamp) -> bool {
+        let why = outcome.obstacle();
+        let awaited = self.partition.turn_back(ticket, outcome, now);
+        if let Some(why) = why.filter(|_| awaited) {
+            tracing::warn!(key = ticket.key.0, why, "the instance is blocked");
+        }
+        awaited
     }
 
     fn take_read(&mut self, read: Read, store: &dyn Store) -> Result<(), String> {
@@ -513,6 +555,7 @@ impl Life {
     fn run_turn_with(&mut self, turn: Turn, history: &[perdura_core::history::Event]) {
         let outcome = match self.runner.run(&turn, Some(history)) {
             Run::Finished(outcome) => outcome,
+            Run::Away => return self.partition.turn_away(turn),
             Run::NeedsHistory => {
                 TurnOutcome::CannotRun("its history was read, but the runner asked for it again".into())
             }

@@ -11,6 +11,7 @@ mod commit;
 mod connection;
 mod error;
 mod lock;
+mod log_room;
 mod open;
 mod options;
 mod query;

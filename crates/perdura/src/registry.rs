@@ -9,8 +9,8 @@ use crate::runner::RegistryRunner;
 use bytes::Bytes;
 use perdura_core::failure::kind;
 use perdura_core::orchestration::Runner;
-use perdura_core::{Failure, Limits, check_name, check_text};
-use perdura_engine::{ActivityHost, ActivityTask, OrchestrationHost};
+use perdura_core::{Failure, Limits, PartitionId, check_name, check_text};
+use perdura_engine::{ActivityEnd, ActivityHost, ActivityTask, OrchestrationHost, TurnReturns};
 use perdura_store::BoxFuture;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn, ready};
@@ -196,18 +196,25 @@ impl Registry {
         })
     }
 
+    /// A runner of the orchestrations, for whoever drives turns without an engine.
+    #[doc(hidden)]
+    pub fn runner(&self) -> Box<dyn Runner> {
+        Box::new(RegistryRunner::new(self.clone(), self.limits.clone()))
+    }
+
     /// One attempt of an activity.
     pub(crate) fn run_activity(
         &self,
         task: ActivityTask,
     ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        match self.activities.get(&task.name, &task.version) {
+        let version = task.version.as_deref().unwrap_or_default();
+        match self.activities.get(&task.name, version) {
             Some(run) => {
                 let input = task.input.clone();
                 run(ActivityContext::new(task, self.data.clone()), input)
             }
             None => {
-                let text = self.activities.missing("activity", &task.name, &task.version);
+                let text = self.activities.missing("activity", &task.name, version);
                 Box::pin(std::future::ready(Err(Failure::new(kind::NOT_REGISTERED, text))))
             }
         }
@@ -215,14 +222,15 @@ impl Registry {
 }
 
 impl OrchestrationHost for Registry {
-    fn runner(&self) -> Box<dyn Runner> {
-        Box::new(RegistryRunner::new(self.clone(), self.limits.clone()))
+    fn runner(&self, _: PartitionId, _: TurnReturns) -> Box<dyn Runner> {
+        Registry::runner(self)
     }
 }
 
 impl ActivityHost for Registry {
-    fn run(&self, task: ActivityTask) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        self.run_activity(task)
+    fn run(&self, task: ActivityTask) -> BoxFuture<'static, ActivityEnd> {
+        let attempt = self.run_activity(task);
+        Box::pin(async move { attempt.await.into() })
     }
 }
 

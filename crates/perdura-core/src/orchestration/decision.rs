@@ -4,8 +4,9 @@ use crate::history::{
     Event, EventKind, EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled,
     TimerCreated,
 };
-use crate::id::{InstanceId, InstanceKey};
+use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::orchestration::Mismatch;
+use crate::time::Timestamp;
 use bytes::Bytes;
 
 /// Something that orchestration code decided.
@@ -19,10 +20,23 @@ pub enum Decision {
     ScheduleSubOrchestration(SubOrchestrationScheduled),
     /// Send an event to another instance.
     SendEvent(EventSent),
+    /// End another instance by force. Nothing is recorded of it here.
+    Terminate(TerminateInstance),
     /// This was all.
     Complete(ExecutionCompleted),
     /// Begin again with a new input and an empty history.
     ContinueAsNew(ContinueAsNew),
+}
+
+/// See [`Decision::Terminate`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TerminateInstance {
+    /// Whom.
+    pub instance: String,
+    /// Why.
+    pub reason: String,
+    /// Its children too.
+    pub recurse: bool,
 }
 
 /// See [`Decision::ContinueAsNew`].
@@ -51,6 +65,7 @@ impl Decision {
             Decision::CreateTimer(timer) => describe_timer(timer),
             Decision::ScheduleSubOrchestration(child) => describe_child(child),
             Decision::SendEvent(sent) => describe_sent(sent),
+            Decision::Terminate(end) => format!("termination of {:?}", end.instance),
             Decision::Complete(end) => describe_end(end),
             Decision::ContinueAsNew(_) => "continue as new".into(),
         }
@@ -117,6 +132,8 @@ pub struct Turn {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// This run of it.
+    pub execution: ExecutionId,
     /// Its generation.
     pub generation: u32,
     /// The branch of its history.
@@ -125,8 +142,27 @@ pub struct Turn {
     pub from: u64,
     /// Distinguishes this turn from every other one of the processor's life.
     pub number: u64,
+    /// The trace context that the turn before gave back, if it did.
+    pub trace: Option<Bytes>,
     /// The new events; the first is `TurnStarted`.
     pub events: Vec<Event>,
+}
+
+/// Names a turn that is away, within one life of the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TurnTicket {
+    /// Whose turn.
+    pub key: InstanceKey,
+    /// The turn's number.
+    pub number: u64,
+}
+
+impl Turn {
+    /// Its name while it is away.
+    #[must_use]
+    pub fn ticket(&self) -> TurnTicket {
+        TurnTicket { key: self.key, number: self.number }
+    }
 }
 
 /// How a turn ended.
@@ -140,6 +176,18 @@ pub enum TurnOutcome {
     CannotRun(String),
 }
 
+impl TurnOutcome {
+    /// What keeps the instance from going on, if the turn could not be run.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        match self {
+            TurnOutcome::Done(_) => None,
+            TurnOutcome::Diverged(mismatch) => Some(mismatch.to_string()),
+            TurnOutcome::CannotRun(reason) => Some(reason.clone()),
+        }
+    }
+}
+
 /// What the code did in a turn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TurnResult {
@@ -147,4 +195,12 @@ pub struct TurnResult {
     pub decisions: Vec<Decision>,
     /// What it says of itself now; `None` if it said nothing new.
     pub custom_status: Option<Option<Bytes>>,
+    /// Only so many of the turn's events after `TurnStarted` were taken; the others come again in the next turn. `None`
+    /// means all.
+    pub taken: Option<usize>,
+    /// When the turn began for the code, if that was later than the turn says: it had waited for a worker. The code was
+    /// told this time, so it is what the history keeps.
+    pub began: Option<Timestamp>,
+    /// The trace context for the next turn; `None` keeps the present one.
+    pub trace: Option<Bytes>,
 }

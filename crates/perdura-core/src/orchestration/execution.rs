@@ -302,7 +302,8 @@ impl Execution {
             next.carry_over = self.mailboxes.take_events();
         }
         let changed = std::mem::take(&mut self.custom_status_changed);
-        TurnResult { decisions, custom_status: changed.then(|| self.custom_status.clone()) }
+        let custom_status = changed.then(|| self.custom_status.clone());
+        TurnResult { decisions, custom_status, ..TurnResult::default() }
     }
 
     // ---- for the code ----

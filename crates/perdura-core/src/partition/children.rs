@@ -27,15 +27,7 @@ impl Partition {
             scheduled.instance = id.as_str().to_owned();
         }
         let event = instance.append(Event::new(now, scheduled.clone()));
-        let link = (!scheduled.detached).then(|| ParentLink {
-            instance: instance.id.as_str().to_owned(),
-            generation: instance.record.generation,
-            branch: instance.record.branch,
-            task: scheduled.id,
-            attempt: 1,
-            execution: instance.record.execution.clone(),
-            attached: false,
-        });
+        let link = (!scheduled.detached).then(|| instance.link(scheduled.id, 1));
         if !scheduled.detached {
             let record = ChildRecord {
                 id: scheduled.id,
@@ -60,6 +52,7 @@ impl Partition {
             parent,
             reuse: scheduled.reuse,
             tags: scheduled.tags.clone(),
+            trace: scheduled.trace.clone(),
         };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::StartChild(start));
     }
@@ -82,6 +75,7 @@ impl Partition {
             reuse,
             request: None,
             parent: start.parent,
+            trace: start.trace,
         };
         let refusal = match self.start(request, existing) {
             Ok(started) if started.outcome == StartOutcome::Existing => {
@@ -181,15 +175,8 @@ impl Partition {
         }
         let Some(scheduled) = child.scheduled.clone() else { return self.want_history(key) };
         let not_before = Timestamp(std::mem::take(&mut child.record.not_before));
-        let link = ParentLink {
-            instance: instance.id.as_str().to_owned(),
-            generation: instance.record.generation,
-            branch: instance.record.branch,
-            task: id,
-            attempt: child.record.attempt,
-            execution: instance.record.execution.clone(),
-            attached: false,
-        };
+        let attempt = child.record.attempt;
+        let link = instance.link(id, attempt);
         self.rely_on(not_before);
         self.mark_dirty(key);
         self.send_start(&scheduled, Some(link));

@@ -11,7 +11,7 @@ use crate::history::{
     ExecutionTerminated, ParentLink,
 };
 use crate::id::{InstanceId, InstanceKey, check_name, check_tags, check_text};
-use crate::limits::DELAY_MS_MAX;
+use crate::limits::{DELAY_MS_MAX, TRACE_BYTES_MAX};
 use crate::status::Status;
 use bytes::Bytes;
 
@@ -48,7 +48,7 @@ impl Partition {
             | Request::Resume { reason, .. }
             | Request::Cancel { reason, .. }
             | Request::Terminate { reason, .. } => Ok(check_text("reason", reason)?),
-            Request::Purge { .. } | Request::Wait { .. } => Ok(()),
+            Request::Purge { .. } | Request::Wait { .. } | Request::WaitBegun { .. } => Ok(()),
         }
     }
 
@@ -59,6 +59,10 @@ impl Partition {
         check_tags(&start.tags)?;
         if let Some(at) = start.start_at.filter(|at| at.0.saturating_sub(self.now.0) > DELAY_MS_MAX) {
             return Err(RequestError::TooFarAhead { id: start.id.clone(), at });
+        }
+        if let Some(bytes) = start.trace.as_ref().map(Bytes::len).filter(|bytes| *bytes > TRACE_BYTES_MAX) {
+            let (id, field) = (start.id.clone(), "trace context");
+            return Err(RequestError::TooLarge { id, field, bytes, limit: TRACE_BYTES_MAX });
         }
         self.check_payload(&start.id, "input", &start.input)
     }
@@ -82,6 +86,7 @@ impl Partition {
             (Request::Start(start), existing) => return self.start_by_client(token, start, existing),
             (_, None) => Err(RequestError::NotFound { id }),
             (Request::Wait { generation, .. }, Some(key)) => return self.wait(token, key, generation),
+            (Request::WaitBegun { .. }, Some(key)) => return self.wait_begun(token, key),
             (Request::Raise { name, input, .. }, Some(key)) => self.raise(key, name, input),
             (Request::Suspend { reason, .. }, Some(key)) => self.suspend(key, reason),
             (Request::Resume { reason, .. }, Some(key)) => self.resume(key, reason),
@@ -107,7 +112,7 @@ impl Partition {
         if status.is_terminal() {
             return Err(RequestError::Ended { id, status });
         }
-        let waiting = instance.inbox.len() + instance.away.len();
+        let waiting = instance.inbox.len() + instance.away_events().len();
         if waiting >= limit {
             return Err(RequestError::InboxFull { id, limit });
         }
@@ -131,6 +136,10 @@ impl Partition {
             instance.record.suspended = Some(reason.clone());
             instance.status = Status::Suspended;
             instance.inbox.push(Event::new(now, ExecutionSuspended { reason }));
+            // A turn that is away is run again when the instance goes on; what becomes of it until then is dropped.
+            if instance.call_back() {
+                self.forgotten.push(key);
+            }
             self.mark_dirty(key);
         }
         Ok(())
@@ -159,9 +168,8 @@ impl Partition {
         }
         instance.record.cancel_requested = Some(reason.clone());
         instance.inbox.push(Event::new(now, CancelRequested { reason: reason.clone() }));
-        // Between two generations its history is empty too, but its code has run.
-        let has_run = instance.has_begun() || instance.record.generation > instance.record.start_generation;
-        if has_run || matches!(instance.turn, TurnState::Running(_)) {
+        let has_turn = matches!(instance.turn, TurnState::Running(_) | TurnState::Parked(_));
+        if instance.has_run() || has_turn {
             self.mark_dirty(key);
             self.enqueue(key);
         } else {
@@ -197,11 +205,9 @@ impl Partition {
     /// What arrived and was never taken by a turn is recorded before an end by force: nothing that was acknowledged
     /// is lost to a later rewind.
     fn record_inbox(&mut self, key: InstanceKey) {
-        self.parked_turns.remove(&key);
         if let Some(instance) = self.instances.get_mut(&key) {
-            let away = std::mem::take(&mut instance.away);
-            let inbox = std::mem::take(&mut instance.inbox);
-            for event in away.into_iter().chain(inbox) {
+            instance.call_back();
+            for event in std::mem::take(&mut instance.inbox) {
                 instance.append(event);
             }
         }
@@ -209,16 +215,8 @@ impl Partition {
 
     fn children_of(&self, key: InstanceKey) -> Vec<(InstanceId, ParentLink)> {
         let Some(instance) = self.instances.get(&key) else { return Vec::new() };
-        let link = |child: &super::instance::Child| ParentLink {
-            instance: instance.id.as_str().to_owned(),
-            generation: instance.record.generation,
-            branch: instance.record.branch,
-            task: child.record.id,
-            attempt: child.record.attempt,
-            execution: instance.record.execution.clone(),
-            attached: false,
-        };
-        instance.children.values().map(|c| (InstanceId::recorded(&c.record.instance), link(c))).collect()
+        let children = instance.children.values().map(|child| &child.record);
+        children.map(|c| (InstanceId::recorded(&c.instance), instance.link(c.id, c.attempt))).collect()
     }
 
     /// A cancel request is about to reach the code: everything it waits for ends. Running activities and children
@@ -273,9 +271,10 @@ impl Partition {
         let final_record = (!waiters.is_empty()).then(|| instance.final_record());
         self.mark_dirty(key);
         self.forgotten.push(key);
-        for Waiter { token, .. } in waiters {
-            if let Some(record) = &final_record {
-                self.reply(token, Ok(Response::Ended(Box::new(record.clone()))));
+        for Waiter { token, for_begin, .. } in waiters {
+            if let Some(record) = final_record.clone().map(Box::new) {
+                let answer = if for_begin { Response::Begun(record) } else { Response::Ended(record) };
+                self.reply(token, Ok(answer));
             }
         }
         let failure = Ended::failure_for_parent(status, failure);
@@ -291,10 +290,20 @@ impl Partition {
             return self.reply(token, Err(RequestError::Replaced { id }));
         }
         if instance.is_active() {
-            instance.waiters.push(Waiter { token, generation });
+            instance.waiters.push(Waiter { token, for_begin: false, generation });
         } else {
             let record = instance.final_record();
             self.reply(token, Ok(Response::Ended(Box::new(record))));
+        }
+    }
+
+    fn wait_begun(&mut self, token: ReplyToken, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if instance.is_active() && !instance.has_run() {
+            instance.waiters.push(Waiter { token, for_begin: true, generation: None });
+        } else {
+            let record = instance.final_record();
+            self.reply(token, Ok(Response::Begun(Box::new(record))));
         }
     }
 

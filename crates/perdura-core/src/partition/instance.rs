@@ -3,8 +3,11 @@
 use super::batch::{HistoryRow, InstanceWrite, Tail};
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
-use crate::history::{Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, encode_events};
+use crate::history::{
+    Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, encode_events,
+};
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
+use crate::orchestration::Turn;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -18,8 +21,10 @@ pub(super) enum TurnState {
     Idle,
     /// In the queue.
     Queued,
-    /// This turn is with the runner.
+    /// This turn is with the runner, or away.
     Running(u64),
+    /// This turn waits for the history.
+    Parked(u64),
     /// The runner could not run it; only a new life of the processor tries again.
     Blocked,
 }
@@ -44,10 +49,11 @@ pub(super) struct Child {
     pub(super) scheduled: Option<Arc<SubOrchestrationScheduled>>,
 }
 
-/// Somebody who waits for the end.
+/// Somebody who waits for the end, or for the beginning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) token: ReplyToken,
+    pub(super) for_begin: bool,
     pub(super) generation: Option<u32>,
 }
 
@@ -64,8 +70,8 @@ pub(super) struct Instance {
     pub(super) children: BTreeMap<u32, Child>,
     /// Events that no turn has taken.
     pub(super) inbox: Vec<Event>,
-    /// Events of a turn that is away while batches are committed.
-    pub(super) away: Vec<Event>,
+    /// The turn that is away, or waits for the history, while batches are committed.
+    pub(super) away: Option<Box<Turn>>,
     /// Events to be written by the open batch; the last of `record.tail`.
     pub(super) unwritten: Vec<Event>,
     /// Where the history ends in the store, as the last sealed batch will have left it; `None`: no row.
@@ -101,7 +107,7 @@ impl Instance {
             timers: BTreeMap::new(),
             children: BTreeMap::new(),
             inbox: Vec::new(),
-            away: Vec::new(),
+            away: None,
             unwritten: Vec::new(),
             stored: None,
             drop_before: None,
@@ -152,8 +158,33 @@ impl Instance {
         self.record.tail > 0
     }
 
+    /// Whether its code has run since it was started. Between two generations its history is empty, too.
+    pub(super) fn has_run(&self) -> bool {
+        self.has_begun() || self.record.generation > self.record.start_generation
+    }
+
+    /// Events of the turn that is away.
+    pub(super) fn away_events(&self) -> &[Event] {
+        self.away.as_ref().map_or(&[], |turn| &turn.events[1..])
+    }
+
+    /// Names a task of its own to a child.
+    pub(super) fn link(&self, task: u32, attempt: u32) -> ParentLink {
+        ParentLink {
+            instance: self.id.as_str().to_owned(),
+            generation: self.record.generation,
+            branch: self.record.branch,
+            task,
+            attempt,
+            execution: self.record.execution.clone(),
+            attached: false,
+            name: self.record.name.clone(),
+            version: self.record.version.clone(),
+        }
+    }
+
     pub(super) fn execution(&self) -> ExecutionId {
-        ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(&self.record.execution[..]).unwrap_or_default()))
+        ExecutionId::from_bytes(&self.record.execution)
     }
 
     /// Appends to the history; gives the event's number.
@@ -207,7 +238,7 @@ impl Instance {
         record.tasks = self.tasks.values().map(|task| task.record.clone()).collect();
         record.timers = self.timers.iter().map(|(id, at)| TimerRecord { id: *id, fire_at: at.0 }).collect();
         record.children = self.children.values().map(|child| child.record.clone()).collect();
-        record.set_inbox_events(self.away.iter().chain(&self.inbox).cloned().collect());
+        record.set_inbox_events(self.away_events().iter().chain(&self.inbox).cloned().collect());
         record
     }
 

@@ -61,6 +61,9 @@ pub struct StartChild {
     /// Tags.
     #[prost(btree_map = "string, string", tag = "7")]
     pub tags: Tags,
+    /// The trace context of its parent.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub trace: Option<Bytes>,
 }
 
 /// See [`Body::ChildEnded`].

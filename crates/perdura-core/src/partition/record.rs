@@ -56,6 +56,9 @@ pub struct TaskRecord {
     /// When it was scheduled, in ms since 1970.
     #[prost(int64, tag = "8")]
     pub scheduled_at: i64,
+    /// Workers that were lost while they ran the present attempt.
+    #[prost(uint32, tag = "9")]
+    pub lost: u32,
 }
 
 /// A timer that has not fired.
@@ -193,6 +196,12 @@ pub struct InstanceRecord {
     /// The generation that the last start (not continue-as-new) began.
     #[prost(uint32, tag = "26")]
     pub start_generation: u32,
+    /// The trace context of whoever started it.
+    #[prost(bytes = "bytes", optional, tag = "27")]
+    pub trace: Option<Bytes>,
+    /// The trace context that the last turn of this execution gave back, for the next one.
+    #[prost(bytes = "bytes", optional, tag = "28")]
+    pub turn_trace: Option<Bytes>,
 }
 
 impl InstanceRecord {

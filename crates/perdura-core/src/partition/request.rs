@@ -59,6 +59,11 @@ pub enum Request {
         /// Whom.
         id: InstanceId,
     },
+    /// Answer when its first turn is recorded, or it has ended without one.
+    WaitBegun {
+        /// For whom.
+        id: InstanceId,
+    },
     /// Answer when it has ended.
     Wait {
         /// For whom.
@@ -81,6 +86,7 @@ impl Request {
             | Request::Cancel { id, .. }
             | Request::Terminate { id, .. }
             | Request::Purge { id }
+            | Request::WaitBegun { id }
             | Request::Wait { id, .. } => id,
         }
     }
@@ -92,6 +98,12 @@ impl Request {
             start.fresh = false;
         }
         self
+    }
+
+    /// Whether it is answered only when something has happened to the instance.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        matches!(self, Request::Wait { .. } | Request::WaitBegun { .. })
     }
 
     /// Whether asking twice has the effect of asking once.
@@ -122,6 +134,8 @@ pub struct StartRequest {
     pub reuse: ReusePolicy,
     /// A retry of this start carries the same text here, any other start another one.
     pub request_id: String,
+    /// The trace context of whoever starts it. The engine only hands it on.
+    pub trace: Option<Bytes>,
 }
 
 /// What a start did.
@@ -166,6 +180,8 @@ pub enum Response {
     Started(Started),
     /// It is done, and durable.
     Done,
+    /// To a wait for the beginning: the instance has taken a turn, or has ended.
+    Begun(Box<InstanceRecord>),
     /// To a wait: the instance has ended.
     Ended(Box<InstanceRecord>),
 }

@@ -5,7 +5,7 @@ use perdura_core::history::*;
 use perdura_core::orchestration::{Decision, Turn, TurnOutcome, TurnResult};
 use perdura_core::partition::*;
 use perdura_core::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub type Script = Box<dyn FnMut(&Turn) -> Vec<Decision>>;
 
@@ -14,6 +14,11 @@ pub struct Bed {
     pub now: i64,
     /// What the runner does, by orchestration name; a name that is not here cannot run.
     pub scripts: BTreeMap<String, Script>,
+    /// Orchestrations that somebody else runs, and the turns that are away.
+    pub elsewhere: BTreeSet<String>,
+    pub away: Vec<Turn>,
+    /// Executions that the runner was told to drop.
+    pub forgotten: Vec<InstanceKey>,
     pub rows: BTreeMap<InstanceKey, InstanceRow>,
     pub history: BTreeMap<(InstanceKey, u32), Vec<Event>>,
     pub batches: Vec<Batch>,
@@ -35,6 +40,9 @@ impl Bed {
             partition: partition(1, 1, limits.clone()),
             now: 1_000_000,
             scripts: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
+            away: Vec::new(),
+            forgotten: Vec::new(),
             rows: BTreeMap::new(),
             history: BTreeMap::new(),
             batches: Vec::new(),
@@ -90,6 +98,7 @@ impl Bed {
     /// Runs turns and reads rows, but commits nothing.
     pub fn run(&mut self) {
         loop {
+            self.forgotten.extend(self.partition.forgotten());
             let needs = self.partition.needs();
             let turn = self.partition.next_turn();
             if needs.is_empty() && turn.is_none() {
@@ -120,8 +129,14 @@ impl Bed {
     }
 
     fn run_turn(&mut self, turn: Turn) {
+        if self.elsewhere.contains(&turn.name) {
+            self.away.push(turn.clone());
+            return self.partition.turn_away(turn);
+        }
         let outcome = match self.scripts.get_mut(&turn.name) {
-            Some(script) => TurnOutcome::Done(TurnResult { decisions: script(&turn), custom_status: None }),
+            Some(script) => {
+                TurnOutcome::Done(TurnResult { decisions: script(&turn), ..TurnResult::default() })
+            }
             None => TurnOutcome::CannotRun(format!("nobody runs {:?}", turn.name)),
         };
         self.partition.finish_turn(turn, outcome);
@@ -160,6 +175,7 @@ impl Bed {
         self.partition = partition(next_key, self.lives, self.limits.clone());
         self.started.clear();
         self.canceled.clear();
+        self.away.clear();
     }
 
     /// The process dies: what is not committed is gone, and a new processor takes over.
@@ -252,6 +268,7 @@ pub fn start(text: &str, name: &str) -> StartRequest {
         start_at: None,
         reuse: ReusePolicy::FAIL,
         request_id: String::new(),
+        trace: None,
     }
 }
 

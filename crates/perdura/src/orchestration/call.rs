@@ -37,7 +37,7 @@ impl<O> Call<O> {
         let state = match input {
             Ok(input) => State::New(TaskScheduled {
                 name: name.to_owned(),
-                version: version.to_owned(),
+                version: (!version.is_empty()).then(|| version.to_owned()),
                 input,
                 ..TaskScheduled::default()
             }),
@@ -88,7 +88,7 @@ impl<O> Call<O> {
 
     /// Asks for another version of the activity than the item's own.
     pub fn version(self, version: impl Into<String>) -> Self {
-        self.edit(|task| task.version = version.into())
+        self.edit(|task| task.version = Some(version.into()))
     }
 
     /// Schedules the activity now; await the call later for its result.
@@ -121,7 +121,7 @@ impl<O> Call<O> {
 
 fn check(task: &TaskScheduled) -> Result<()> {
     check_name("activity name", &task.name).map_err(Error::invalid)?;
-    check_text("activity version", &task.version).map_err(Error::invalid)?;
+    check_text("activity version", task.version.as_deref().unwrap_or_default()).map_err(Error::invalid)?;
     check_tags(&task.tags).map_err(Error::invalid)?;
     task.retry.as_ref().map_or(Ok(()), |policy| policy.check().map_err(Error::invalid))
 }

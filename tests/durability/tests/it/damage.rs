@@ -200,10 +200,12 @@ fn a_log_with_a_flipped_byte_loses_its_end_and_nothing_before_it() {
     load.kill();
     let log = with_end(&options.hub, "-wal");
     let bytes = std::fs::read(&log).unwrap();
+    // Behind the commits there is only room for more.
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     let mut random = Random::new(5);
     for _ in 0..10 {
         let mut damaged = bytes.clone();
-        damaged[random.from_to(0, bytes.len() as u64 - 1) as usize] ^= 1;
+        damaged[random.from_to(0, used as u64) as usize] ^= 1;
         let again = sound.copy("log-flipped");
         std::fs::copy(&options.hub, &again.hub).unwrap();
         std::fs::write(with_end(&again.hub, "-wal"), damaged).unwrap();
