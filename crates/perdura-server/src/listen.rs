@@ -217,12 +217,8 @@ fn builder() -> tonic::transport::Server {
 }
 
 /// Everything that is served, on every address.
-async fn routes(
-    hubs: &Arc<Hubs>,
-    options: &ServerOptions,
-) -> Result<(HealthReporter, Routes), ServerError> {
-    let service =
-        Service { hubs: hubs.clone(), worker_message_bytes_max: options.worker_message_bytes_max };
+async fn routes(hubs: &Arc<Hubs>, options: &ServerOptions) -> Result<(HealthReporter, Routes), ServerError> {
+    let service = Service { hubs: hubs.clone(), worker_message_bytes_max: options.worker_message_bytes_max };
     let service = TaskHubSidecarServiceServer::new(service)
         .max_decoding_message_size(options.request_bytes_max)
         .max_encoding_message_size(usize::MAX);

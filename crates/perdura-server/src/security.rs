@@ -113,7 +113,8 @@ where
             return Box::pin(self.inner.call(request));
         }
         // One text for everything that can be wrong with a credential.
-        let refusal = Status::unauthenticated("this server needs a valid token: authorization: Bearer <token>");
+        let refusal =
+            Status::unauthenticated("this server needs a valid token: authorization: Bearer <token>");
         Box::pin(async move { Ok(refusal.into_http()) })
     }
 }

@@ -54,9 +54,8 @@ pub(crate) fn result_in(response: wire::OrchestratorResponse) -> Result<TurnResu
     // Whatever came with the end happens before it, wherever it stood.
     decisions.extend(end.map(|(_, end)| end));
     // Some SDKs always send a custom status, and an empty one when there is none.
-    let custom_status = response
-        .custom_status
-        .map(|status| payload_in(Some(status)).filter(|status| !status.is_empty()));
+    let custom_status =
+        response.custom_status.map(|status| payload_in(Some(status)).filter(|status| !status.is_empty()));
     Ok(TurnResult {
         decisions,
         custom_status,
@@ -110,7 +109,9 @@ fn decision_in(index: usize, id: i32, action: Action) -> Result<Decision, BadAns
             reason: terminate.reason.unwrap_or_default(),
             recurse: terminate.recurse,
         }),
-        Action::SendEntityMessage(_) => return Err(BadAnswer::Unsupported { index, what: "an entity message" }),
+        Action::SendEntityMessage(_) => {
+            return Err(BadAnswer::Unsupported { index, what: "an entity message" });
+        }
         Action::RewindOrchestration(_) => {
             return Err(BadAnswer::Unsupported { index, what: "a rewind by the worker" });
         }

@@ -47,7 +47,10 @@ fn a_child_id_may_be_used_again_once_it_has_ended() {
     let decisions = decisions(vec![action(7, Action::CreateSubOrchestration(child))]).unwrap();
     let Decision::ScheduleSubOrchestration(child) = &decisions[0] else { panic!("{decisions:?}") };
     let reuse = ReusePolicy::from_bits(child.reuse);
-    assert_eq!((reuse.on(Status::Failed), reuse.on(Status::Running)), (OnExisting::Replace, OnExisting::Fail));
+    assert_eq!(
+        (reuse.on(Status::Failed), reuse.on(Status::Running)),
+        (OnExisting::Replace, OnExisting::Fail)
+    );
     assert!(child.instance.is_empty(), "the engine chooses one");
 }
 
@@ -65,7 +68,8 @@ fn the_end_comes_last_wherever_it_stands_and_even_with_the_id_of_another_action(
 
 #[test]
 fn an_end_by_failure_may_have_the_id_minus_1_and_no_details() {
-    let decisions = decisions(vec![action(-1, Action::CompleteOrchestration(end(WireStatus::Failed)))]).unwrap();
+    let decisions =
+        decisions(vec![action(-1, Action::CompleteOrchestration(end(WireStatus::Failed)))]).unwrap();
     let Decision::Complete(end) = &decisions[0] else { panic!("{decisions:?}") };
     assert_eq!((end.final_status(), end.failure.clone()), (Some(Status::Failed), Some(Failure::default())));
 }

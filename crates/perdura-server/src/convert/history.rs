@@ -2,9 +2,7 @@
 
 use super::failure::failure_out;
 use super::time::time_out;
-use super::{
-    execution_out, id_out, instance_out, parent_out, payload_out, tags_out, trace_out, version_out,
-};
+use super::{execution_out, id_out, instance_out, parent_out, payload_out, tags_out, trace_out, version_out};
 use perdura_core::Timestamp;
 use perdura_core::history::{Event, EventKind};
 use perdura_proto as wire;

@@ -22,15 +22,12 @@ pub(crate) fn time_out(at: Timestamp) -> prost_types::Timestamp {
 }
 
 /// A time, rounded up to the next millisecond: nothing may happen too early.
-pub(crate) fn time_in(
-    field: &'static str,
-    at: &prost_types::Timestamp,
-) -> Result<Timestamp, InvalidTime> {
+pub(crate) fn time_in(field: &'static str, at: &prost_types::Timestamp) -> Result<Timestamp, InvalidTime> {
     let (seconds, nanos) = (at.seconds, at.nanos);
     if !SECONDS.contains(&seconds) || !(0..1_000_000_000).contains(&nanos) {
         return Err(InvalidTime { field, seconds, nanos });
     }
-    Ok(Timestamp(seconds * 1000 + i64::from(nanos).div_ceil(1_000_000)))
+    Ok(Timestamp(seconds * 1000 + (i64::from(nanos) + 999_999) / 1_000_000))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What clients do with one instance.
 
-use super::refusal::Refusal;
 use super::instance_id;
+use super::refusal::Refusal;
 use crate::convert::state::{Payloads, state_out};
 use crate::convert::time::time_in;
 use crate::convert::{opaque, payload_in, tags_in};

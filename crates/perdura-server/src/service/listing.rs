@@ -47,7 +47,10 @@ fn statuses(numbers: &[i32]) -> Result<Option<Vec<InstanceStatus>>, Status> {
     Ok((!impossible).then_some(statuses))
 }
 
-pub(super) async fn query(hub: &Hub, request: QueryInstancesRequest) -> Result<QueryInstancesResponse, Status> {
+pub(super) async fn query(
+    hub: &Hub,
+    request: QueryInstancesRequest,
+) -> Result<QueryInstancesResponse, Status> {
     let query = request.query.unwrap_or_default();
     let limit = page_size("maxInstanceCount", query.max_instance_count)?;
     let Some(statuses) = statuses(&query.runtime_status)? else {
@@ -92,18 +95,26 @@ fn damaged(row: &InstanceRow, what: perdura_core::history::Damaged) -> Status {
     Status::refusal(&EngineError::Damaged { id: row.id.to_string(), what })
 }
 
-/// Calls `each` with page after page of what matches, until it answers false.
-async fn for_each_page<F>(hub: &Hub, mut filter: StoreQuery, mut each: F) -> Result<(), Status>
-where
-    F: AsyncFnMut(Vec<InstanceRow>) -> Result<bool, Status>,
-{
-    loop {
-        let page = rows(hub, filter.clone(), PAGE_MAX).await?;
-        let (last, full) = (page.last().map(|row| row.key), page.len() == PAGE_MAX);
-        if !each(page).await? || !full {
-            return Ok(());
+/// Everything that matches, page by page.
+struct Pages {
+    filter: StoreQuery,
+    ended: bool,
+}
+
+impl Pages {
+    fn new(filter: StoreQuery) -> Pages {
+        Pages { filter, ended: false }
+    }
+
+    /// The next page; `None` after the last.
+    async fn next(&mut self, hub: &Hub) -> Result<Option<Vec<InstanceRow>>, Status> {
+        if self.ended {
+            return Ok(None);
         }
-        filter.after = last;
+        let page = rows(hub, self.filter.clone(), PAGE_MAX).await?;
+        self.filter.after = page.last().map(|row| row.key);
+        self.ended = page.len() < PAGE_MAX;
+        Ok(Some(page))
     }
 }
 
@@ -124,7 +135,8 @@ pub(super) async fn list_ids(
     let Some(filter) = ended(&request.runtime_status)? else { return Ok(ListInstanceIdsResponse::default()) };
     // The first of them in order, whatever order they are read in.
     let mut first: BTreeSet<(i64, String)> = BTreeSet::new();
-    for_each_page(hub, filter, async |page| {
+    let mut pages = Pages::new(filter);
+    while let Some(page) = pages.next(hub).await? {
         for row in page {
             let Some(at) = row.completed_at else { continue };
             let entry = (at.0, row.id.to_string());
@@ -136,9 +148,7 @@ pub(super) async fn list_ids(
                 }
             }
         }
-        Ok(true)
-    })
-    .await?;
+    }
     let more = first.len() > limit;
     if more {
         first.pop_last();
@@ -158,11 +168,16 @@ fn ended(numbers: &[i32]) -> Result<Option<StoreQuery>, Status> {
     Ok((!statuses.is_empty()).then(|| StoreQuery { statuses, ..StoreQuery::default() }))
 }
 
-pub(super) async fn purge(hub: &Hub, request: PurgeInstancesRequest) -> Result<PurgeInstancesResponse, Status> {
+pub(super) async fn purge(
+    hub: &Hub,
+    request: PurgeInstancesRequest,
+) -> Result<PurgeInstancesResponse, Status> {
     use purge_instances_request::Request;
     let recursive = request.recursive;
     let (ids, until) = match request.request {
-        None => return Err(Status::invalid_argument("nothing to purge: name an instance, several, or a filter")),
+        None => {
+            return Err(Status::invalid_argument("nothing to purge: name an instance, several, or a filter"));
+        }
         Some(Request::InstanceId(id)) => (vec![id], None),
         Some(Request::InstanceBatch(batch)) => (batch.instance_ids, None),
         Some(Request::PurgeInstanceFilter(filter)) => return purge_matching(hub, filter, recursive).await,
@@ -190,14 +205,13 @@ async fn purge_matching(
         return Ok(PurgeInstancesResponse { deleted_instance_count: 0, is_complete: Some(true) });
     };
     let (mut deleted_instance_count, mut complete) = (0_i32, true);
-    for_each_page(hub, StoreQuery { created_from, created_before, ..ended }, async |page| {
+    let mut pages = Pages::new(StoreQuery { created_from, created_before, ..ended });
+    while complete && let Some(page) = pages.next(hub).await? {
         let ids = page.into_iter().map(|row| row.id).collect();
         let (count, all) = purge_all(hub, ids, recursive, until).await?;
         deleted_instance_count = deleted_instance_count.saturating_add(count);
         complete = all;
-        Ok(all)
-    })
-    .await?;
+    }
     Ok(PurgeInstancesResponse { deleted_instance_count, is_complete: Some(complete) })
 }
 
@@ -243,7 +257,9 @@ async fn purge_one(hub: &Hub, id: InstanceId, recursive: bool) -> Result<Option<
 async fn children(hub: &Hub, id: &InstanceId) -> Result<Vec<InstanceId>, Status> {
     let events = hub.client.history(id).await.map_err(|error| Status::refusal(&error))?;
     let child = |kind: &EventKind| match kind {
-        EventKind::SubOrchestrationScheduled(child) if !child.detached => InstanceId::new(&child.instance).ok(),
+        EventKind::SubOrchestrationScheduled(child) if !child.detached => {
+            InstanceId::new(&child.instance).ok()
+        }
         _ => None,
     };
     Ok(events.unwrap_or_default().iter().filter_map(|event| child(&event.kind)).collect())

@@ -41,7 +41,9 @@ pub(super) fn items(
 
 /// The answer to whoever brings a result that nobody waits for. SDKs repeat a call on most other codes.
 fn stale() -> Status {
-    Status::not_found("work item not found: it was finished, given to another worker, or is not wanted any more")
+    Status::not_found(
+        "work item not found: it was finished, given to another worker, or is not wanted any more",
+    )
 }
 
 pub(super) async fn complete_activity(
@@ -145,8 +147,11 @@ pub(super) async fn history(
         turn.ok_or_else(stale)?.past_events()
     } else {
         let events = hub.client.history(&id).await.map_err(|error| Status::refusal(&error))?;
-        let not_found =
-            || Status::refusal(&EngineError::from(perdura_core::partition::RequestError::NotFound { id: id.clone() }));
+        let not_found = || {
+            Status::refusal(&EngineError::from(perdura_core::partition::RequestError::NotFound {
+                id: id.clone(),
+            }))
+        };
         let events = events.ok_or_else(not_found)?;
         let mut writer = HistoryWriter::new(id.as_str(), Reader::Operator);
         events.iter().filter_map(|event| writer.write(event)).collect()

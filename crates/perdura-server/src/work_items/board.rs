@@ -308,7 +308,7 @@ impl Board {
     /// Nobody waits for what was given out any more.
     pub(crate) fn let_go(&self) {
         let mut state = self.state();
-        let given: Vec<ItemId> = state.dispatcher.items().map(|(id, _)| id).collect();
+        let given: Vec<ItemId> = state.dispatcher.all();
         for id in given {
             if let Some(Work::Activity(activity)) = state.remove(id) {
                 activity.finish(ActivityEnd::Lost { reason: "the server was shut down".to_owned() });

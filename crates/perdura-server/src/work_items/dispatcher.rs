@@ -270,6 +270,11 @@ impl<T: Clone> Dispatcher<T> {
         not_given.map(|(id, _)| *id).collect()
     }
 
+    /// All items.
+    pub(crate) fn all(&self) -> Vec<ItemId> {
+        self.items.keys().copied().collect()
+    }
+
     /// The work of an item.
     pub(crate) fn work(&self, id: ItemId) -> Option<&T> {
         self.items.get(&id).map(|item| &item.work)

@@ -109,7 +109,7 @@ impl WorkItemStream {
                 let decisions = vec![Decision::Complete(end)];
                 let outcome = TurnOutcome::Done(TurnResult { decisions, ..TurnResult::default() });
                 // If nobody waits for it any more, all the better.
-                tokio::spawn(async move { drop(turn.done(outcome).await) });
+                tokio::spawn(async move { turn.done(outcome).await.ok() });
             }
         }
     }
