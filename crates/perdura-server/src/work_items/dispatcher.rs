@@ -39,6 +39,8 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// Hand-overs of one item whose completion is still accepted. More than this many workers that hold the same item and
 /// are alive, but have lost their stream, is not a case.
 const TOKENS_PER_ITEM_MAX: usize = 8;
+/// Workers that an item remembers to have refused it.
+const REFUSALS_MAX: usize = 16;
 
 struct Worker {
     filters: Filters,
@@ -77,6 +79,8 @@ struct Item<T> {
     work: T,
     /// How often it came back.
     returned: u32,
+    /// Who gave it back undone. They get it again only if nobody else takes it.
+    refused_by: Vec<WorkerId>,
     /// Hand-overs, the last one is the latest.
     tokens: Vec<Token>,
 }
@@ -123,7 +127,22 @@ impl<T: Clone> Dispatcher<T> {
             given: BTreeSet::new(),
         };
         self.workers.insert(id, worker);
+        self.offer_refused_to(id);
         id
+    }
+
+    /// A new worker may take what others have refused: it need not wait any longer.
+    fn offer_refused_to(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let wanted = |id: &ItemId| {
+            let item = self.items.get(id);
+            item.is_some_and(|item| !item.refused_by.is_empty() && worker.takes(&item.route))
+        };
+        let delayed: Vec<_> = self.back_off.iter().filter(|(_, item)| wanted(item)).copied().collect();
+        for (at, item) in delayed {
+            self.back_off.remove(&(at, item));
+            self.place(item);
+        }
     }
 
     /// The worker is gone. What it had not fetched goes to others; what it had been given is returned: the caller
@@ -133,13 +152,27 @@ impl<T: Clone> Dispatcher<T> {
         for item in worker.assigned {
             self.place(item);
         }
+        // Those who have refused an item may be all that is left for it.
+        let lines = self.waiting.values().flatten();
+        let refused = lines.filter(|id| self.items.get(id).is_some_and(|item| !item.refused_by.is_empty()));
+        for item in refused.copied().collect::<Vec<_>>() {
+            self.displace(item);
+            self.place(item);
+        }
         worker.given.into_iter().collect()
     }
 
     /// New work.
     pub(crate) fn submit(&mut self, route: Route, work: T) -> ItemId {
         let id = ItemId(self.number());
-        let item = Item { route, place: Place::Waiting, work, returned: 0, tokens: Vec::new() };
+        let item = Item {
+            route,
+            place: Place::Waiting,
+            work,
+            returned: 0,
+            refused_by: Vec::new(),
+            tokens: Vec::new(),
+        };
         self.items.insert(id, item);
         self.place(id);
         id
@@ -151,8 +184,9 @@ impl<T: Clone> Dispatcher<T> {
         let item_id = match worker.assigned.pop_first() {
             Some(item) => item,
             None => {
-                let lines = self.waiting.iter().filter(|(route, _)| worker.may_have(route));
-                let Some(oldest) = lines.filter_map(|(_, line)| line.first()).min().copied() else {
+                let oldest = self.oldest_for(id);
+                let worker = self.workers.get_mut(&id)?;
+                let Some(oldest) = oldest else {
                     worker.idle = true;
                     return None;
                 };
@@ -172,6 +206,20 @@ impl<T: Clone> Dispatcher<T> {
         item.tokens.push(token);
         self.tokens.insert(token, item_id);
         Some((item_id, item.work.clone()))
+    }
+
+    fn oldest_for(&self, id: WorkerId) -> Option<ItemId> {
+        let worker = self.workers.get(&id)?;
+        let lines = self.waiting.iter().filter(|(route, _)| worker.may_have(route));
+        lines.filter_map(|(_, line)| line.iter().find(|item| self.is_offered(**item, id))).min().copied()
+    }
+
+    /// Whether a worker that takes such work gets this item: not if it has refused it and there is somebody else.
+    fn is_offered(&self, id: ItemId, to: WorkerId) -> bool {
+        let Some(item) = self.items.get(&id) else { return false };
+        let fresh =
+            |(id, worker): (&WorkerId, &Worker)| !item.refused_by.contains(id) && worker.takes(&item.route);
+        !item.refused_by.contains(&to) || !self.workers.iter().any(fresh)
     }
 
     /// The item that was handed over with this token, by this or an earlier hand-over, if it is not finished.
@@ -206,8 +254,25 @@ impl<T: Clone> Dispatcher<T> {
     /// The item was not done. It waits a little, the longer the more often it came back; the first time not at all if
     /// its worker was `lost`, which says nothing against the item.
     pub(crate) fn put_back(&mut self, id: ItemId, now: Instant, lost: bool) {
+        let refused_by = match self.items.get(&id).map(|item| item.place) {
+            Some(Place::Given(worker)) if !lost => Some(worker),
+            _ => None,
+        };
         self.displace(id);
         let Some(item) = self.items.get_mut(&id) else { return };
+        if let Some(worker) = refused_by.filter(|worker| !item.refused_by.contains(worker)) {
+            if item.refused_by.len() == REFUSALS_MAX {
+                item.refused_by.remove(0);
+            }
+            item.refused_by.push(worker);
+            let fresh = |(id, worker): (&WorkerId, &Worker)| {
+                !item.refused_by.contains(id) && worker.takes(&item.route)
+            };
+            if self.workers.iter().any(fresh) {
+                self.place(id);
+                return;
+            }
+        }
         let times = item.returned;
         item.returned = item.returned.saturating_add(1);
         if lost && times == 0 {
@@ -286,7 +351,9 @@ impl<T: Clone> Dispatcher<T> {
         item.place = Place::Waiting;
         self.waiting.entry(item.route.clone()).or_default().insert(id);
         let kind = item.route.kind as usize;
-        let idle = self.workers.iter().filter(|(_, worker)| worker.idle && worker.may_have(&item.route));
+        let route = item.route.clone();
+        let idle = self.workers.iter().filter(|(_, worker)| worker.idle && worker.may_have(&route));
+        let idle = idle.filter(|(worker, _)| self.is_offered(id, **worker));
         if let Some(worker) = idle.min_by_key(|(_, worker)| worker.held[kind]).map(|(id, _)| *id) {
             self.assign(id, worker);
             self.called.push(worker);

@@ -133,6 +133,26 @@ fn what_is_refused_waits_longer_each_time() {
 }
 
 #[test]
+fn what_one_worker_refuses_goes_to_another_at_once_and_comes_back_only_if_there_is_none() {
+    let mut world = World::new();
+    let (a, b) = (world.worker(0), world.worker(0));
+    world.submit("item");
+    let (id, ..) = world.take(a).unwrap();
+    world.dispatcher.put_back(id, world.now, false);
+    assert!(world.take(a).is_none(), "a has refused it, and there is b");
+    assert_eq!(world.take(b).unwrap().0, id);
+    world.dispatcher.put_back(id, world.now, false);
+    assert!(world.take(b).is_none() && world.take(a).is_none(), "nobody is left: it waits");
+    let c = world.worker(0);
+    assert_eq!(world.take(c).unwrap().0, id, "somebody new need not wait");
+    world.dispatcher.put_back(id, world.now, false);
+    world.dispatcher.disconnect(c);
+    world.later(BACK_OFF_MAX);
+    assert_eq!(world.dispatcher.take_called(), [a]);
+    assert_eq!(world.take(a).unwrap().0, id);
+}
+
+#[test]
 fn an_item_that_kills_every_worker_is_not_a_hot_loop() {
     let mut world = World::new();
     let id = world.submit("poison");
@@ -172,8 +192,11 @@ fn check(dispatcher: &Dispatcher<Work>) {
         for id in line {
             assert_eq!((dispatcher.items[id].place, &dispatcher.items[id].route), (Place::Waiting, route));
         }
-        let beside = dispatcher.workers.values().any(|worker| worker.idle && worker.may_have(route));
-        assert!(!beside, "an idle worker stands beside work that it takes");
+        for (id, worker) in &dispatcher.workers {
+            let offered = line.iter().any(|item| dispatcher.is_offered(*item, *id));
+            let beside = worker.idle && worker.may_have(route) && offered;
+            assert!(!beside, "an idle worker stands beside work that it takes");
+        }
     }
     for (until, id) in &dispatcher.back_off {
         places += 1;
