@@ -106,7 +106,7 @@ impl Client {
         Ok(self.row(id).await?.map(|(_, record)| record))
     }
 
-    /// Instances that match, in the order in which they were created within each partition, at most `limit`.
+    /// Instances that match, in the order in which they were created, at most `limit`.
     pub async fn list(
         &self,
         query: InstanceQuery,
@@ -134,7 +134,10 @@ impl Client {
         &self.store
     }
 
-    async fn row(&self, id: &InstanceId) -> Result<Option<(InstanceRow, InstanceRecord)>, EngineError> {
+    pub(crate) async fn row(
+        &self,
+        id: &InstanceId,
+    ) -> Result<Option<(InstanceRow, InstanceRecord)>, EngineError> {
         let row = self.store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
         row.map(|row| open(&row).map(|record| (row, record))).transpose()
     }
@@ -171,11 +174,11 @@ impl Drop for StopWaiting<'_> {
     }
 }
 
-fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
+pub(crate) fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
     row.open().map_err(|what| damaged(&row.id, what))
 }
 
-fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
+pub(crate) fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
     EngineError::Damaged { id: id.to_string(), what }
 }
 

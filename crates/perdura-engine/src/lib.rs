@@ -1,18 +1,24 @@
 //! The async host of Perdura: it owns threads, channels and clocks, and lets the pure core decide.
 
 mod activities;
+mod bulk;
 mod client;
 mod engine;
 mod error;
+mod listing;
 mod options;
 mod processor;
 mod reads;
+mod restart;
 mod turns;
 mod worker;
 
+pub use bulk::{Bulk, BulkDone};
 pub use client::Client;
 pub use engine::Engine;
 pub use error::EngineError;
+pub use listing::Page;
 pub use options::EngineOptions;
+pub use restart::RestartUnder;
 pub use turns::{TurnNotAwaited, TurnReturns};
 pub use worker::{ActivityEnd, ActivityHost, ActivityTask, OrchestrationHost};

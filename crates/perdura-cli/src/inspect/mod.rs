@@ -76,7 +76,7 @@ async fn all(store: &SqliteStore, options: &Options, out: &mut impl Write) -> an
     loop {
         let rows = store.query(query.clone(), PAGE).await?;
         let Some(last) = rows.last() else { break };
-        query.after = Some(last.key);
+        query.after = Some((last.created_at, last.key));
         for row in rows {
             *counts.entry(row.status.name()).or_default() += 1;
             if options.status.is_none_or(|status| status == row.status) {

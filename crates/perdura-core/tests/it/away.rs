@@ -157,11 +157,11 @@ fn raised(event: &Event) -> Option<&str> {
 fn the_history_keeps_the_time_that_the_worker_was_told() {
     let (mut bed, turn) = bed_with_turn_away();
     bed.now += 60_000;
-    let began = Some(bed.now());
+    let began = bed.now();
     let decisions = vec![complete()];
-    back_with(&mut bed, &turn, TurnResult { decisions, began, ..TurnResult::default() });
+    back_with(&mut bed, &turn, TurnResult { decisions, began: Some(began), ..TurnResult::default() });
     let history = &bed.history[&(turn.key, 1)];
-    assert_eq!(history[0], Event::new(began.unwrap(), TurnStarted {}));
+    assert_eq!(history[0], Event::new(began, TurnStarted {}));
 }
 
 #[test]
