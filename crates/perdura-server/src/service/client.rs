@@ -6,13 +6,10 @@ use crate::convert::state::{Payloads, state_out};
 use crate::convert::time::time_in;
 use crate::convert::{opaque, payload_in, tags_in};
 use crate::hub::Hub;
-use bytes::Bytes;
-use perdura_core::history::EventKind;
-use perdura_core::partition::{InstanceRecord, InstanceRow, RequestError, StartRequest};
+use perdura_core::partition::{InstanceRecord, RequestError, StartRequest};
 use perdura_core::{InstanceId, OnExisting, ReusePolicy, Status as InstanceStatus};
-use perdura_engine::{Client, EngineError};
+use perdura_engine::{Client, EngineError, RestartUnder};
 use perdura_proto::*;
-use perdura_store::Lookup;
 use tonic::Status;
 
 pub(super) async fn start(
@@ -21,7 +18,7 @@ pub(super) async fn start(
 ) -> Result<CreateInstanceResponse, Status> {
     let fresh = request.instance_id.is_empty();
     let id = match fresh {
-        true => random_id()?,
+        true => Client::random_id().map_err(|error| Status::refusal(&error))?,
         false => instance_id(&request.instance_id)?,
     };
     let start_at = match &request.scheduled_start_timestamp {
@@ -89,61 +86,14 @@ pub(super) fn status_in(number: i32) -> Result<Option<InstanceStatus>, Status> {
 
 pub(super) async fn get(hub: &Hub, request: GetInstanceRequest) -> Result<GetInstanceResponse, Status> {
     let id = instance_id(&request.instance_id)?;
-    match row(hub, &id).await? {
-        None => Ok(GetInstanceResponse::default()),
-        Some((row, record)) => {
-            let state = state(hub, &row, &record, request.get_inputs_and_outputs).await?;
-            Ok(GetInstanceResponse { exists: true, orchestration_state: Some(state) })
-        }
-    }
-}
-
-/// A row and what it holds.
-pub(super) async fn row(hub: &Hub, id: &InstanceId) -> Result<Option<(InstanceRow, InstanceRecord)>, Status> {
-    let store = hub.client.store();
-    let rows = store.find(vec![Lookup::Id(id.clone())]).await.map_err(|e| Status::refusal(&e.into()))?;
-    let Some(row) = rows.into_iter().next().flatten() else { return Ok(None) };
-    let record = row.open().map_err(|what| damaged(id.as_str(), what))?;
-    Ok(Some((row, record)))
-}
-
-/// The state of an instance, if wished with what is large.
-pub(super) async fn state(
-    hub: &Hub,
-    row: &InstanceRow,
-    record: &InstanceRecord,
-    payloads: bool,
-) -> Result<OrchestrationState, Status> {
-    let payloads = match payloads {
-        true => Some(Payloads { input: input(hub, row, record).await? }),
-        false => None,
+    let found = if request.get_inputs_and_outputs {
+        let found = hub.client.get_started(&id).await.map_err(|error| Status::refusal(&error))?;
+        found.map(|(record, started)| state_out(&record, Some(Payloads { input: started.input })))
+    } else {
+        let found = hub.client.get(&id).await.map_err(|error| Status::refusal(&error))?;
+        found.map(|record| state_out(&record, None))
     };
-    Ok(state_out(record, payloads))
-}
-
-/// What the present execution was started with: recorded at the head of its history, or still to be taken by its first
-/// turn.
-pub(super) async fn input(
-    hub: &Hub,
-    row: &InstanceRow,
-    record: &InstanceRecord,
-) -> Result<Option<Bytes>, Status> {
-    let damaged = |what| damaged(&record.id, what);
-    let head = hub.client.store().history(row.key, row.generation, row.branch, 0, 1).await;
-    let mut events = match head.map_err(|e| Status::refusal(&e.into()))?.first() {
-        Some(head) => head.open().map_err(damaged)?,
-        None => Vec::new(),
-    };
-    events.extend(record.inbox_events().map_err(damaged)?);
-    let started = events.into_iter().find_map(|event| match event.kind {
-        EventKind::ExecutionStarted(started) => Some(started.input),
-        _ => None,
-    });
-    Ok(started.flatten())
-}
-
-fn damaged(id: &str, what: perdura_core::history::Damaged) -> Status {
-    Status::refusal(&EngineError::Damaged { id: id.to_owned(), what })
+    Ok(GetInstanceResponse { exists: found.is_some(), orchestration_state: found })
 }
 
 pub(super) async fn wait_for_start(
@@ -180,14 +130,11 @@ async fn waited(
     let state = match payloads {
         false => state_out(&record, None),
         true => {
-            // The key is needed to read the input. If another execution has begun meanwhile, its input is not ours.
-            let present = row(hub, &record.instance_id()).await?;
-            let same = present.filter(|(row, _)| row.generation == record.generation);
-            let input = match same {
-                Some((row, _)) => input(hub, &row, &record).await?,
-                None => None,
-            };
-            state_out(&record, Some(Payloads { input }))
+            let id = record.instance_id();
+            let present = hub.client.get_started(&id).await.map_err(|error| Status::refusal(&error))?;
+            // If another execution has begun meanwhile, its input is not that of the one that was waited for.
+            let same = present.filter(|(present, _)| present.generation == record.generation);
+            state_out(&record, Some(Payloads { input: same.and_then(|(_, started)| started.input) }))
         }
     };
     Ok(GetInstanceResponse { exists: true, orchestration_state: Some(state) })
@@ -234,26 +181,11 @@ pub(super) async fn restart(
     request: RestartInstanceRequest,
 ) -> Result<RestartInstanceResponse, Status> {
     let old = instance_id(&request.instance_id)?;
-    let not_found = || Status::refusal(&EngineError::from(RequestError::NotFound { id: old.clone() }));
-    let (row, record) = row(hub, &old).await?.ok_or_else(not_found)?;
-    let fresh = request.restart_with_new_instance_id;
-    if !fresh && !row.status.is_terminal() {
-        let refused = RequestError::NotEnded { id: old, status: row.status };
-        return Err(Status::refusal(&refused.into()));
-    }
-    let start = StartRequest {
-        id: if fresh { random_id()? } else { old },
-        fresh,
-        name: record.name.clone(),
-        version: record.version.clone(),
-        input: input(hub, &row, &record).await?,
-        tags: record.tags.clone(),
-        start_at: None,
-        reuse: ReusePolicy::FAIL.when_terminal(OnExisting::Replace),
-        request_id: String::new(),
-        trace: record.trace.clone(),
+    let under = match request.restart_with_new_instance_id {
+        true => RestartUnder::RandomId,
+        false => RestartUnder::SameId,
     };
-    let started = hub.client.start(start).await.map_err(|error| match error {
+    let started = hub.client.restart(&old, under).await.map_err(|error| match error {
         // Somebody else was faster.
         EngineError::Refused(RequestError::AlreadyExists { id, status, .. }) => {
             Status::refusal(&RequestError::NotEnded { id, status }.into())
@@ -279,7 +211,8 @@ pub(super) async fn terminate_batch(
             unterminated_instance_ids.push(text);
             continue;
         };
-        let ended = matches!(row(hub, &id).await?, Some((row, _)) if row.status.is_terminal());
+        let present = hub.client.get(&id).await.map_err(|error| Status::refusal(&error))?;
+        let ended = present.is_some_and(|record| record.completed_at != 0);
         match hub.client.terminate(id, reason.clone(), false).await {
             Ok(()) if !ended => {}
             Ok(()) | Err(EngineError::Refused(_)) => unterminated_instance_ids.push(text),
@@ -287,10 +220,6 @@ pub(super) async fn terminate_batch(
         }
     }
     Ok(SkipGracefulOrchestrationTerminationsResponse { unterminated_instance_ids })
-}
-
-fn random_id() -> Result<InstanceId, Status> {
-    Client::random_id().map_err(|error| Status::refusal(&error))
 }
 
 pub(super) fn invalid(error: impl std::fmt::Display) -> Status {

@@ -30,6 +30,7 @@ impl Refusal for Status {
                 | RequestError::HistoryFull { .. } => Status::resource_exhausted(text),
                 RequestError::Damaged { .. } => Status::data_loss(text),
             },
+            EngineError::InvalidPage { .. } => Status::invalid_argument(text),
             // Not UNAVAILABLE: channels repeat that by themselves, and the request may have taken effect.
             EngineError::OutcomeUnknown { .. } => Status::unknown(text),
             EngineError::Unavailable { .. } | EngineError::ShuttingDown => Status::unavailable(text),
