@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use clap::Args;
 use perdura_server::{Credentials, Server, ServerError, ServerOptions, Tls};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -112,6 +113,11 @@ fn credentials(file: Option<&PathBuf>) -> anyhow::Result<Credentials> {
     Credentials::tokens(tokens.iter().map(String::as_str)).context("--token-file or PERDURA_TOKEN")
 }
 
+/// Tells whoever listens. A server goes on when nobody does: its output may be a pipe that somebody has closed.
+fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
 async fn run(settings: ServerOptions) -> anyhow::Result<ExitCode> {
     let (data, encrypted) = (settings.data.clone(), settings.tls.is_some());
     // Before anything is announced, so that whoever reads of it can end the server properly.
@@ -124,19 +130,19 @@ async fn run(settings: ServerOptions) -> anyhow::Result<ExitCode> {
         }
         Err(error) => return Err(error.into()),
     };
-    println!("Task hubs are in {}.", data.display());
+    say(format_args!("Task hubs are in {}.", data.display()));
     let scheme = if encrypted { "https" } else { "http" };
     for address in server.addresses() {
-        println!("Listening on {scheme}://{address}");
+        say(format_args!("Listening on {scheme}://{address}"));
     }
     if let Some(address) = server.addresses().last().filter(|_| !encrypted) {
-        println!("Connection string: Endpoint=http://{address};TaskHub=default;Authentication=None");
+        say(format_args!("Connection string: Endpoint=http://{address};TaskHub=default;Authentication=None"));
     }
     tokio::select! {
         _ = terminate.recv() => {}
         result = tokio::signal::ctrl_c() => result?,
     }
-    println!("Ending: waiting for what workers run. Once more to end at once.");
+    say(format_args!("Ending: waiting for what workers run. Once more to end at once."));
     tokio::select! {
         () = server.shutdown() => Ok(ExitCode::SUCCESS),
         _ = terminate.recv() => Ok(ExitCode::FAILURE),

@@ -142,10 +142,9 @@ impl Server {
     /// Opens the default hub, binds all addresses and serves them.
     pub async fn start(options: ServerOptions) -> Result<Server, ServerError> {
         let guarded = options.tls.is_some() && options.credentials.are_needed();
-        if !guarded && !options.insecure {
-            if let Some(address) = options.listen.iter().find(|address| !address.ip().is_loopback()) {
-                return Err(ServerError::Exposed { address: *address });
-            }
+        let exposed = options.listen.iter().find(|address| !address.ip().is_loopback());
+        if let Some(address) = exposed.filter(|_| !guarded && !options.insecure) {
+            return Err(ServerError::Exposed { address: *address });
         }
         make_directory(&options.data)?;
         let hubs = Arc::new(Hubs::new(HubOptions {
