@@ -2,8 +2,10 @@
 //! async, no randomness but what comes in as an argument.
 //!
 //! - [`history`]: what is recorded, and how it is stored.
+//! - [`entity`]: keyed state, and operations on it.
 //! - [`partition`]: the processor of one partition, which decides everything.
 
+pub mod entity;
 pub mod failure;
 pub mod history;
 mod id;
@@ -14,6 +16,7 @@ mod retry;
 mod status;
 mod time;
 
+pub use entity::EntityId;
 pub use failure::Failure;
 pub use id::{
     ExecutionId, InstanceId, InstanceKey, InvalidText, PartitionId, Tags, check_name, check_tags, check_text,

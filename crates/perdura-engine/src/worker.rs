@@ -2,6 +2,7 @@
 
 use crate::turns::TurnReturns;
 use bytes::Bytes;
+use perdura_core::entity::{OperationBatch, OperationsDone};
 use perdura_core::orchestration::Runner;
 use perdura_core::{ExecutionId, Failure, InstanceId, PartitionId, Tags};
 use perdura_store::BoxFuture;
@@ -46,6 +47,41 @@ impl From<Result<Option<Bytes>, Failure>> for ActivityEnd {
             Err(failure) => ActivityEnd::Failed(failure),
         }
     }
+}
+
+/// Everybody who runs user code for an engine.
+#[derive(Clone)]
+pub struct Hosts {
+    /// Runs turns.
+    pub orchestrations: Arc<dyn OrchestrationHost>,
+    /// Runs activities.
+    pub activities: Arc<dyn ActivityHost>,
+    /// Runs operations of entities.
+    pub entities: Arc<dyn EntityHost>,
+}
+
+/// Runs operations of entities.
+pub trait EntityHost: Send + Sync + 'static {
+    /// Runs operations of one entity, one after another. Never called for one entity while a batch of it runs, unless the
+    /// partition was taken over meanwhile; only one of the two outcomes will count.
+    fn run(&self, batch: OperationBatch) -> BoxFuture<'static, BatchEnd>;
+}
+
+/// How a batch of entity operations ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BatchEnd {
+    /// Some or all of it was run.
+    Done(OperationsDone),
+    /// Whoever ran it is gone, and nobody knows what it did: it is handed out again, with the next delivery counts.
+    Lost {
+        /// What happened.
+        why: String,
+    },
+    /// Nobody here runs this entity. Its operations wait until somebody does, after the next start.
+    CannotRun {
+        /// What to do.
+        why: String,
+    },
 }
 
 /// One attempt to run an activity.

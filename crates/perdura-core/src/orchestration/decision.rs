@@ -1,8 +1,9 @@
 //! What passes between the processor and whoever runs orchestration code.
 
 use crate::history::{
-    Event, EventKind, EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled,
-    TimerCreated,
+    EntityLockRequested, EntityOperationCalled, EntityOperationSignaled, EntityUnlockSent, Event, EventKind,
+    EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled, TimerCreated,
+    TurnLimits,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::orchestration::Mismatch;
@@ -22,6 +23,14 @@ pub enum Decision {
     SendEvent(EventSent),
     /// End another instance by force. Nothing is recorded of it here.
     Terminate(TerminateInstance),
+    /// Run an operation of an entity, and tell me.
+    CallEntity(EntityOperationCalled),
+    /// Run an operation of an entity.
+    SignalEntity(EntityOperationSignaled),
+    /// Give me these entities, all of them.
+    RequestLock(EntityLockRequested),
+    /// I am done with them.
+    Unlock(EntityUnlockSent),
     /// This was all.
     Complete(ExecutionCompleted),
     /// Begin again with a new input and an empty history.
@@ -50,6 +59,16 @@ pub struct ContinueAsNew {
     pub carry_over: Vec<EventRaised>,
 }
 
+impl ContinueAsNew {
+    /// How much the events weigh that it carries over.
+    #[must_use]
+    pub fn carried_bytes(&self) -> u64 {
+        let bytes =
+            |event: &EventRaised| (event.name.len() + event.input.as_ref().map_or(0, Bytes::len)) as u64;
+        self.carry_over.iter().map(bytes).sum()
+    }
+}
+
 impl Decision {
     /// Whether nothing can follow it.
     #[must_use]
@@ -66,6 +85,10 @@ impl Decision {
             Decision::ScheduleSubOrchestration(child) => describe_child(child),
             Decision::SendEvent(sent) => describe_sent(sent),
             Decision::Terminate(end) => format!("termination of {:?}", end.instance),
+            Decision::CallEntity(called) => describe_called(called),
+            Decision::SignalEntity(signaled) => describe_signaled(signaled),
+            Decision::RequestLock(requested) => describe_requested(requested),
+            Decision::Unlock(sent) => describe_unlock(sent),
             Decision::Complete(end) => describe_end(end),
             Decision::ContinueAsNew(_) => "continue as new".into(),
         }
@@ -83,6 +106,14 @@ impl Decision {
             (Decision::SendEvent(a), EventKind::EventSent(b)) => {
                 a.id == b.id && a.name == b.name && a.instance == b.instance
             }
+            (Decision::CallEntity(a), EventKind::EntityOperationCalled(b)) => {
+                a.id == b.id && a.entity == b.entity && a.operation == b.operation
+            }
+            (Decision::SignalEntity(a), EventKind::EntityOperationSignaled(b)) => {
+                a.id == b.id && a.entity == b.entity && a.operation == b.operation
+            }
+            (Decision::RequestLock(a), EventKind::EntityLockRequested(b)) => a.id == b.id && a.set == b.set,
+            (Decision::Unlock(a), EventKind::EntityUnlockSent(b)) => a.id == b.id,
             (Decision::Complete(a), EventKind::ExecutionCompleted(b)) => a.status == b.status,
             _ => false,
         }
@@ -105,6 +136,22 @@ fn describe_sent(sent: &EventSent) -> String {
     format!("event {:?} to {:?} (task {})", sent.name, sent.instance, sent.id)
 }
 
+fn describe_called(called: &EntityOperationCalled) -> String {
+    format!("call of {:?} of entity {:?} (task {})", called.operation, called.entity, called.id)
+}
+
+fn describe_signaled(signaled: &EntityOperationSignaled) -> String {
+    format!("signal {:?} to entity {:?} (task {})", signaled.operation, signaled.entity, signaled.id)
+}
+
+fn describe_requested(requested: &EntityLockRequested) -> String {
+    format!("lock of {} (task {})", requested.set.join(", "), requested.id)
+}
+
+fn describe_unlock(sent: &EntityUnlockSent) -> String {
+    format!("unlock (task {})", sent.id)
+}
+
 fn describe_end(end: &ExecutionCompleted) -> String {
     end.final_status().map_or("the end".into(), |status| format!("the end, {status}"))
 }
@@ -116,6 +163,10 @@ pub(super) fn describe_recorded(event: &EventKind) -> Option<String> {
         EventKind::TimerCreated(timer) => Some(describe_timer(timer)),
         EventKind::SubOrchestrationScheduled(child) => Some(describe_child(child)),
         EventKind::EventSent(sent) => Some(describe_sent(sent)),
+        EventKind::EntityOperationCalled(called) => Some(describe_called(called)),
+        EventKind::EntityOperationSignaled(signaled) => Some(describe_signaled(signaled)),
+        EventKind::EntityLockRequested(requested) => Some(describe_requested(requested)),
+        EventKind::EntityUnlockSent(sent) => Some(describe_unlock(sent)),
         EventKind::ExecutionCompleted(end) => Some(describe_end(end)),
         _ => None,
     }
@@ -163,6 +214,15 @@ impl Turn {
     pub fn ticket(&self) -> TurnTicket {
         TurnTicket { key: self.key, number: self.number }
     }
+
+    /// The events as they are to be recorded after the turn had this result.
+    #[must_use]
+    pub fn recorded(mut self, result: &TurnResult) -> Vec<Event> {
+        if let Some(Event { kind: EventKind::TurnStarted(started), .. }) = self.events.first_mut() {
+            started.limits = result.limits_met;
+        }
+        self.events
+    }
 }
 
 /// How a turn ended.
@@ -195,6 +255,8 @@ pub struct TurnResult {
     pub decisions: Vec<Decision>,
     /// What it says of itself now; `None` if it said nothing new.
     pub custom_status: Option<Option<Bytes>>,
+    /// The limits under which it ran, if it met one of them.
+    pub limits_met: Option<TurnLimits>,
     /// Only so many of the turn's events after `TurnStarted` were taken; the others come again in the next turn. `None`
     /// means all.
     pub taken: Option<usize>,

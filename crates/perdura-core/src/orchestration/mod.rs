@@ -6,6 +6,7 @@ mod execution;
 mod mailbox;
 mod mismatch;
 mod runner;
+mod section;
 #[cfg(test)]
 mod tests;
 

@@ -3,7 +3,9 @@
 //! [`Execution`](crate::orchestration::Execution) of ours did.
 
 use super::Partition;
+use super::events::weigh;
 use super::instance::{Instance, TurnState};
+use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::ExecutionCompleted;
 use crate::id::{InstanceId, InstanceKey, InvalidText, check_name, check_tags, check_text};
@@ -68,6 +70,7 @@ impl Partition {
         }
         instance.turn = state(turn.number);
         let key = turn.key;
+        instance.away_bytes = weigh(&turn.events[1..]);
         instance.away = Some(Box::new(turn));
         Some(key)
     }
@@ -84,7 +87,8 @@ impl Instance {
 
     /// The events of a turn that was not run go back to the front of the inbox.
     pub(super) fn put_back(&mut self, mut turn: Turn) {
-        let arrived = std::mem::replace(&mut self.inbox, turn.events.split_off(1));
+        let arrived = self.inbox.take();
+        self.inbox = turn.events.split_off(1).into();
         self.inbox.extend(arrived);
     }
 }
@@ -213,6 +217,29 @@ fn check(
                 text(InstanceId::new(&sent.instance).map(drop))?;
                 (&sent.input, &None)
             }
+            Decision::CallEntity(called) => {
+                text(EntityId::parse(&called.entity).map(drop))?;
+                text(check_name("operation name", &called.operation))?;
+                if instance.calls.contains_key(&called.id) || !numbers.insert(("call", called.id)) {
+                    return Err(Refusal::Twice { what: what() });
+                }
+                (&called.input, &None)
+            }
+            Decision::SignalEntity(signaled) => {
+                text(EntityId::parse(&signaled.entity).map(drop))?;
+                text(check_name("operation name", &signaled.operation))?;
+                if signaled.at.saturating_sub(now.0) > DELAY_MS_MAX {
+                    return Err(Refusal::TooFarAhead { what: what() });
+                }
+                (&signaled.input, &None)
+            }
+            Decision::RequestLock(requested) => {
+                for entity in &requested.set {
+                    text(EntityId::parse(entity).map(drop))?;
+                }
+                (&None, &None)
+            }
+            Decision::Unlock(_) => (&None, &None),
             Decision::Terminate(terminate) => {
                 text(check_text("reason", &terminate.reason))?;
                 text(InstanceId::new(&terminate.instance).map(drop))?;

@@ -35,11 +35,19 @@ pub enum Bug {
     TerminateNotRecursive,
     /// Memory is kept after a commit of unknown outcome.
     UnknownTakenAsFailure,
+    /// A release now and then does not reach an entity.
+    LockLeaks,
+    /// The last two operations in the queue of an entity change places.
+    SignalsReordered,
+    /// A signal that is asked again after a doubtful commit is taken again.
+    SignalTwice,
+    /// What an operation sent leaves although the operation failed.
+    FailedOperationSends,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 16] = [
+    pub const ALL: [Bug; 20] = [
         Bug::EffectsBeforeCommit,
         Bug::ContinueAsNewDropsEvents,
         Bug::OldGenerationAccepted,
@@ -56,5 +64,9 @@ impl Bug {
         Bug::ParentNotTold,
         Bug::TerminateNotRecursive,
         Bug::UnknownTakenAsFailure,
+        Bug::LockLeaks,
+        Bug::SignalsReordered,
+        Bug::SignalTwice,
+        Bug::FailedOperationSends,
     ];
 }

@@ -1,6 +1,7 @@
 //! What a processor wants done. An effect leaves only after the commit that justifies it.
 
 use super::request::{ReplyToken, RequestError, Response};
+use crate::entity::OperationBatch;
 use crate::history::TaskScheduled;
 use crate::id::{ExecutionId, InstanceId, InstanceKey, PartitionId};
 use bytes::Bytes;
@@ -15,6 +16,8 @@ pub enum Effect {
     StartTask(TaskStart),
     /// Tell a running attempt that nobody waits for it.
     CancelTask(TaskRef),
+    /// Run operations of an entity.
+    RunOperations(OperationBatch),
     /// Tell a partition that messages wait for it.
     Notify(PartitionId),
 }

@@ -1,17 +1,23 @@
 //! An instance in memory.
 
 use super::batch::{HistoryRow, InstanceWrite, Tail};
+use super::entities::{CallRecord, Entity, SectionRecord};
+use super::events::Events;
+use super::held::Held;
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
+use super::tasks::plus;
+use crate::failure::Failure;
 use crate::history::{
-    Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, encode_events,
+    Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, TimeLimits,
+    encode_events,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::orchestration::Turn;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Where the instance is with its next turn.
@@ -39,6 +45,27 @@ pub(super) struct Task {
     pub(super) running: bool,
     /// When that attempt began and when it was last heard of; `None` while it waits for a worker.
     pub(super) began: Option<(Timestamp, Timestamp)>,
+    /// When the limits of that attempt are looked at.
+    pub(super) attempt_limit_at: Option<Timestamp>,
+    /// How that attempt ended, while the inbox has no room for it.
+    pub(super) ended: Option<Result<Option<Bytes>, Failure>>,
+}
+
+impl Task {
+    pub(super) fn new(record: TaskRecord, scheduled: Option<Arc<TaskScheduled>>) -> Task {
+        Task { record, scheduled, running: false, began: None, attempt_limit_at: None, ended: None }
+    }
+
+    /// Its time limits; `None` while it is not known what it is.
+    pub(super) fn limits(&self) -> Option<TimeLimits> {
+        self.scheduled.as_ref().map(|scheduled| scheduled.limits.unwrap_or_default())
+    }
+
+    /// When it has taken too long as a whole.
+    pub(super) fn total_limit_at(&self) -> Option<Timestamp> {
+        let limits = self.limits().filter(|limits| limits.total_ms > 0)?;
+        Some(plus(Timestamp(self.record.scheduled_at), limits.total_ms))
+    }
 }
 
 /// A child that has not answered.
@@ -54,7 +81,7 @@ pub(super) struct Child {
 pub(super) struct Waiter {
     pub(super) token: ReplyToken,
     pub(super) for_begin: bool,
-    pub(super) generation: Option<u32>,
+    pub(super) execution: Option<ExecutionId>,
 }
 
 /// See the [module](self).
@@ -68,12 +95,20 @@ pub(super) struct Instance {
     pub(super) tasks: BTreeMap<u32, Task>,
     pub(super) timers: BTreeMap<u32, Timestamp>,
     pub(super) children: BTreeMap<u32, Child>,
+    pub(super) calls: BTreeMap<u32, CallRecord>,
+    pub(super) section: Option<SectionRecord>,
+    /// What it has as an entity; `None`: an orchestration.
+    pub(super) entity: Option<Box<Entity>>,
     /// Events that no turn has taken.
-    pub(super) inbox: Vec<Event>,
+    pub(super) inbox: Events,
     /// The turn that is away, or waits for the history, while batches are committed.
     pub(super) away: Option<Box<Turn>>,
+    /// What its events weigh.
+    pub(super) away_bytes: usize,
+    /// What came and waits until the inbox has room.
+    pub(super) held: VecDeque<Held>,
     /// Events to be written by the open batch; the last of `record.tail`.
-    pub(super) unwritten: Vec<Event>,
+    pub(super) unwritten: Events,
     /// Where the history ends in the store, as the last sealed batch will have left it; `None`: no row.
     pub(super) stored: Option<Tail>,
     /// Generations before this one are to be deleted with the next write.
@@ -86,6 +121,8 @@ pub(super) struct Instance {
     pub(super) last_batch: u64,
     /// Turns taken in that open batch.
     pub(super) turns_in_batch: (u64, u32),
+    /// The store refuses to write it: nothing is done with it but to end it.
+    pub(super) set_aside: bool,
     /// Used since the eviction hand last passed.
     pub(super) touched: bool,
     /// A history is being read for it.
@@ -106,9 +143,14 @@ impl Instance {
             tasks: BTreeMap::new(),
             timers: BTreeMap::new(),
             children: BTreeMap::new(),
-            inbox: Vec::new(),
+            calls: BTreeMap::new(),
+            section: None,
+            entity: None,
+            inbox: Events::default(),
             away: None,
-            unwritten: Vec::new(),
+            away_bytes: 0,
+            held: VecDeque::new(),
+            unwritten: Events::default(),
             stored: None,
             drop_before: None,
             turn: TurnState::Idle,
@@ -116,6 +158,7 @@ impl Instance {
             dirty: false,
             last_batch: 0,
             turns_in_batch: (0, 0),
+            set_aside: false,
             touched: true,
             reading: false,
             history_asked: 0,
@@ -133,12 +176,15 @@ impl Instance {
             std::mem::take(&mut record.timers),
             std::mem::take(&mut record.children),
         );
+        let (entity, calls) = (record.entity.take(), std::mem::take(&mut record.calls));
+        let section = record.section.take();
         let mut instance = Instance::new(row.key, record, row.status);
-        instance.inbox = inbox;
+        instance.entity = entity.map(|entity| Box::new(Entity::load(*entity)));
+        instance.calls = calls.into_iter().map(|call| (call.id, call)).collect();
+        instance.section = section.map(|section| *section);
+        instance.inbox = Events::from(inbox);
         instance.stored = Some(Tail { generation: row.generation, branch: row.branch, events: row.tail });
-        let task =
-            |record: TaskRecord| (record.id, Task { record, scheduled: None, running: false, began: None });
-        instance.tasks = tasks.into_iter().map(task).collect();
+        instance.tasks = tasks.into_iter().map(|record| (record.id, Task::new(record, None))).collect();
         instance.timers = timers.into_iter().map(|timer| (timer.id, Timestamp(timer.fire_at))).collect();
         instance.children =
             children.into_iter().map(|record| (record.id, Child { record, scheduled: None })).collect();
@@ -184,7 +230,12 @@ impl Instance {
     }
 
     pub(super) fn execution(&self) -> ExecutionId {
-        ExecutionId::from_bytes(&self.record.execution)
+        execution_id(&self.record.execution)
+    }
+
+    /// The execution that the last start began.
+    pub(super) fn run(&self) -> ExecutionId {
+        if self.record.run.is_empty() { self.execution() } else { execution_id(&self.record.run) }
     }
 
     /// Appends to the history; gives the event's number.
@@ -197,9 +248,12 @@ impl Instance {
     /// Whether nothing keeps it in memory.
     pub(super) fn may_leave(&self, committed: u64) -> bool {
         !self.dirty
+            && self.entity.as_ref().is_none_or(|entity| entity.may_leave())
             && self.last_batch <= committed
             && matches!(self.turn, TurnState::Idle | TurnState::Blocked)
             && !self.reading
+            && !self.set_aside
+            && self.held.is_empty()
             && self.tasks.is_empty()
             && (self.inbox.is_empty()
                 || self.is_suspended()
@@ -218,13 +272,15 @@ impl Instance {
             branch: record.branch,
             first: record.tail - u64::from(count),
             count,
-            events: encode_events(std::mem::take(&mut self.unwritten)),
+            events: encode_events(self.unwritten.take()),
         });
         let tail = Tail { generation: record.generation, branch: record.branch, events: record.tail };
         self.record = record;
         self.record.tasks.clear();
         self.record.timers.clear();
         self.record.children.clear();
+        self.record.calls.clear();
+        (self.record.entity, self.record.section) = (None, None);
         self.record.inbox = None;
         let expected = self.stored.replace(tail);
         Ok(InstanceWrite { expected, row, history, drop_generations_before: self.drop_before.take() })
@@ -238,7 +294,10 @@ impl Instance {
         record.tasks = self.tasks.values().map(|task| task.record.clone()).collect();
         record.timers = self.timers.iter().map(|(id, at)| TimerRecord { id: *id, fire_at: at.0 }).collect();
         record.children = self.children.values().map(|child| child.record.clone()).collect();
-        record.set_inbox_events(self.away_events().iter().chain(&self.inbox).cloned().collect());
+        record.entity = self.entity.as_ref().map(|entity| Box::new(entity.record()));
+        record.calls = self.calls.values().cloned().collect();
+        record.section = self.section.clone().map(Box::new);
+        record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());
         record
     }
 
@@ -253,6 +312,11 @@ impl Instance {
             .into_iter()
             .filter(|event| matches!(event.kind, EventKind::EventRaised(_) | EventKind::CancelRequested(_)))
     }
+}
+
+/// A stored execution id.
+pub(super) fn execution_id(bytes: &[u8]) -> ExecutionId {
+    ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(bytes).unwrap_or_default()))
 }
 
 /// An execution id as it is stored.

@@ -1,11 +1,15 @@
 //! A processor with a store made of maps and orchestrations made of closures.
 
 use bytes::Bytes;
+use perdura_core::entity::*;
 use perdura_core::history::*;
 use perdura_core::orchestration::{Decision, Turn, TurnOutcome, TurnResult};
 use perdura_core::partition::*;
 use perdura_core::*;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Runs one operation: changes the state, gives the result and what it sends.
+pub type EntityScript = Box<dyn FnMut(&mut Option<Bytes>, &EntityOperation) -> OperationResult>;
 
 pub type Script = Box<dyn FnMut(&Turn) -> Vec<Decision>>;
 
@@ -19,6 +23,9 @@ pub struct Bed {
     pub away: Vec<Turn>,
     /// Executions that the runner was told to drop.
     pub forgotten: Vec<InstanceKey>,
+    /// What entities do, by name. Operations of others wait in `operations`.
+    pub entities: BTreeMap<String, EntityScript>,
+    pub operations: Vec<OperationBatch>,
     pub rows: BTreeMap<InstanceKey, InstanceRow>,
     pub history: BTreeMap<(InstanceKey, u32), Vec<Event>>,
     pub batches: Vec<Batch>,
@@ -43,6 +50,8 @@ impl Bed {
             elsewhere: BTreeSet::new(),
             away: Vec::new(),
             forgotten: Vec::new(),
+            entities: BTreeMap::new(),
+            operations: Vec::new(),
             rows: BTreeMap::new(),
             history: BTreeMap::new(),
             batches: Vec::new(),
@@ -101,7 +110,8 @@ impl Bed {
             self.forgotten.extend(self.partition.forgotten());
             let needs = self.partition.needs();
             let turn = self.partition.next_turn();
-            if needs.is_empty() && turn.is_none() {
+            let ran = self.run_operations();
+            if needs.is_empty() && turn.is_none() && !ran {
                 return;
             }
             for need in needs {
@@ -126,6 +136,32 @@ impl Bed {
                 self.run_turn(turn);
             }
         }
+    }
+
+    /// Runs the operations that somebody here can run; says whether there were some.
+    fn run_operations(&mut self) -> bool {
+        let can_run = |batch: &mut OperationBatch| self.entities.contains_key(batch.id.name());
+        let batches: Vec<_> = self.operations.extract_if(.., can_run).collect();
+        for batch in &batches {
+            let done = self.outcome_of(batch);
+            self.partition.operations_done(batch.ticket, done, self.now());
+        }
+        !batches.is_empty()
+    }
+
+    pub fn outcome_of(&mut self, batch: &OperationBatch) -> OperationsDone {
+        let script = self.entities.get_mut(batch.id.name()).expect("an entity script");
+        let mut state = batch.state.clone();
+        let results = batch.operations.iter().map(|operation| script(&mut state, operation)).collect();
+        OperationsDone { results, state }
+    }
+
+    pub fn entity(
+        &mut self,
+        name: &str,
+        script: impl FnMut(&mut Option<Bytes>, &EntityOperation) -> OperationResult + 'static,
+    ) {
+        self.entities.insert(name.into(), Box::new(script));
     }
 
     fn run_turn(&mut self, turn: Turn) {
@@ -176,6 +212,7 @@ impl Bed {
         self.started.clear();
         self.canceled.clear();
         self.away.clear();
+        self.operations.clear();
     }
 
     /// The process dies: what is not committed is gone, and a new processor takes over.
@@ -201,6 +238,16 @@ impl Bed {
         self.history[&(row.key, row.generation)].iter().map(|event| event.kind.name()).collect()
     }
 
+    /// The ids of the children that the history of an instance has scheduled.
+    pub fn children_of(&self, id: &str) -> Vec<String> {
+        let row = self.rows.values().find(|row| row.id.as_str() == id).expect("a row");
+        let child = |event: &Event| match &event.kind {
+            EventKind::SubOrchestrationScheduled(child) => Some(child.instance.clone()),
+            _ => None,
+        };
+        self.history[&(row.key, row.generation)].iter().filter_map(child).collect()
+    }
+
     pub fn last_started(&self) -> TaskStart {
         self.started.last().expect("a started task").clone()
     }
@@ -217,6 +264,7 @@ impl Bed {
                     self.started.push(start);
                 }
                 Effect::CancelTask(task) => self.canceled.push(task),
+                Effect::RunOperations(batch) => self.operations.push(batch),
                 Effect::Notify(_) => {}
             }
         }
@@ -274,6 +322,10 @@ pub fn start(text: &str, name: &str) -> StartRequest {
 
 pub fn raise(text: &str, name: &str) -> Request {
     Request::Raise { id: id(text), name: name.into(), input: None }
+}
+
+pub fn purge(text: &str) -> Request {
+    Request::Purge { id: id(text), again: false }
 }
 
 pub fn task(number: u32, name: &str) -> Decision {

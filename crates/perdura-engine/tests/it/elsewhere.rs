@@ -1,5 +1,6 @@
 //! Hosts that run nothing themselves: what is to be run goes to the test.
 
+use perdura_core::entity::OperationBatch;
 use perdura_core::history::*;
 use perdura_core::orchestration::*;
 use perdura_core::partition::StartRequest;
@@ -41,6 +42,7 @@ pub struct Elsewhere {
 }
 
 struct Orchestrations(mpsc::Sender<Away>, mpsc::Sender<InstanceKey>);
+struct NoEntities;
 struct Activities(mpsc::Sender<Attempt>);
 struct Sender(TurnReturns, mpsc::Sender<Away>, mpsc::Sender<InstanceKey>);
 
@@ -76,6 +78,12 @@ impl ActivityHost for Activities {
     }
 }
 
+impl EntityHost for NoEntities {
+    fn run(&self, _: OperationBatch) -> BoxFuture<'static, BatchEnd> {
+        Box::pin(async { BatchEnd::CannotRun { why: "nobody here runs entities".into() } })
+    }
+}
+
 impl Elsewhere {
     pub async fn start(partitions: u16) -> Elsewhere {
         let store = SimStore::new(partitions);
@@ -84,8 +92,12 @@ impl Elsewhere {
         let (attempt, attempts) = mpsc::channel(1000);
         let (forget, forgotten) = mpsc::channel(1000);
         let options = EngineOptions { running_activities_max: None, ..EngineOptions::default() };
-        let hosts = (Arc::new(Orchestrations(turn, forget)), Arc::new(Activities(attempt)));
-        let engine = Engine::start(Arc::new(store.clone()), hosts.0, hosts.1, options).await.unwrap();
+        let hosts = Hosts {
+            orchestrations: Arc::new(Orchestrations(turn, forget)),
+            activities: Arc::new(Activities(attempt)),
+            entities: Arc::new(NoEntities),
+        };
+        let engine = Engine::start(Arc::new(store.clone()), hosts, options).await.unwrap();
         let client = engine.client();
         Elsewhere { engine, client, store, turns, attempts, forgotten }
     }

@@ -5,4 +5,5 @@ WHERE status = ?8
   AND +created_at BETWEEN ?3 AND ?4 AND (+created_at > ?7 OR key > ?1)
   AND (?5 >> status) & 1
   AND (?6 IS NULL OR name = ?6)
+  AND (id >= '@' AND id < 'A') = ?9
 ORDER BY created_at, key LIMIT ?2
