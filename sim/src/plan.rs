@@ -114,6 +114,8 @@ pub struct RequestsMix {
     pub purge: u64,
     /// Waits.
     pub wait: u64,
+    /// Ends, purges and new starts of one id in quick succession, without waiting for answers.
+    pub churn: u64,
 }
 
 impl Plan {
@@ -128,6 +130,7 @@ impl Plan {
             decisions_per_turn_max: if random.chance(30) { 2 } else { 1000 },
             lost_workers_max: if random.chance(100) { random.between(1, 3) as u32 } else { 100 },
             inbox_events_max: if random.chance(100) { random.between(1, 4) as usize } else { 1000 },
+            inbox_bytes_max: if random.chance(100) { random.between(500, 3000) as usize } else { 64 << 20 },
             resident_instances_max: if tiny { random.below(3) as usize } else { 1000 },
         };
         Plan {
@@ -207,6 +210,7 @@ impl RequestsMix {
             terminate: weight(400, 3),
             purge: weight(350, 4),
             wait: weight(600, 6),
+            churn: weight(200, 4),
         }
     }
 }

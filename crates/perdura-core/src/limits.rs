@@ -44,6 +44,9 @@ pub struct Limits {
     pub inbox_events_max: usize,
     /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails.
     pub lost_workers_max: u32,
+    /// Most bytes that wait for an instance: they are written as one record. Events over it are refused; results of
+    /// activities and children wait until there is room.
+    pub inbox_bytes_max: usize,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
     pub resident_instances_max: usize,
 }
@@ -57,6 +60,7 @@ impl Default for Limits {
             turn_bytes_max: 64 * 1024 * 1024,
             inbox_events_max: 10_000,
             lost_workers_max: 10,
+            inbox_bytes_max: 64 * 1024 * 1024,
             resident_instances_max: 50_000,
         }
     }

@@ -8,7 +8,7 @@ use perdura_core::history::{Damaged, Event};
 use perdura_core::partition::{
     InstanceRecord, InstanceRow, ReplyToken, Request, Response, SignalRequest, StartRequest, Started,
 };
-use perdura_core::{EntityId, InstanceId, InstanceKey};
+use perdura_core::{EntityId, ExecutionId, InstanceId, InstanceKey};
 use perdura_store::{InstanceQuery, Lookup, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -79,9 +79,10 @@ impl Client {
         self.ask(Request::Terminate { id, reason, recurse }).await.map(drop)
     }
 
-    /// Removes an instance that has ended, with its history.
+    /// Removes an instance that has ended, with its history. If nobody knows what became of a first attempt, the engine
+    /// asks again, and that nothing is there is then success.
     pub async fn purge(&self, id: InstanceId) -> Result<(), EngineError> {
-        self.ask(Request::Purge { id }).await.map(drop)
+        self.ask(Request::Purge { id, again: false }).await.map(drop)
     }
 
     /// Sends an entity a signal. It is durable when this returns, and will run once.
@@ -99,10 +100,14 @@ impl Client {
         self.get(id.instance()).await
     }
 
-    /// Waits until an instance has ended and gives its record. With the `generation` that a start answered, a later
-    /// start that replaces it is an error; without, the wait is for whatever has the id.
-    pub async fn wait(&self, id: InstanceId, generation: Option<u32>) -> Result<InstanceRecord, EngineError> {
-        match self.ask(Request::Wait { id, generation }).await? {
+    /// Waits until an instance has ended and gives its record. With the `execution` that a start answered, a later
+    /// start of the id, by replacement or after a purge, is an error; without, the wait is for whatever has the id.
+    pub async fn wait(
+        &self,
+        id: InstanceId,
+        execution: Option<ExecutionId>,
+    ) -> Result<InstanceRecord, EngineError> {
+        match self.ask(Request::Wait { id, execution }).await? {
             Response::Ended(record) => Ok(*record),
             other => Err(unexpected(&other)),
         }
@@ -121,14 +126,11 @@ impl Client {
         Ok(self.row(id).await?.map(|(_, record)| record))
     }
 
-    /// Instances that match, in the order in which they were created, at most `limit`.
-    pub async fn list(
-        &self,
-        query: InstanceQuery,
-        limit: usize,
-    ) -> Result<Vec<(InstanceKey, InstanceRecord)>, EngineError> {
+    /// Instances that match, in the order in which they were created, at most `limit`. A damaged one
+    /// is listed as what is left of it.
+    pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<Listed>, EngineError> {
         let rows = self.store.query(query, limit).await?;
-        rows.iter().map(|row| Ok((row.key, open(row)?))).collect()
+        Ok(rows.iter().map(Listed::new).collect())
     }
 
     /// The history of an instance's present execution; `None` if there is no such instance.
@@ -173,6 +175,40 @@ impl Client {
     }
 }
 
+/// An instance in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// Its place in the list.
+    pub key: InstanceKey,
+    /// What is known of it.
+    pub record: InstanceRecord,
+    /// What is damaged. Then the record has only what the columns of its row say, as far as they can be read.
+    pub damage: Option<Damaged>,
+}
+
+impl Listed {
+    pub(crate) fn new(row: &InstanceRow) -> Listed {
+        match row.open() {
+            Ok(record) => Listed { key: row.key, record, damage: None },
+            Err(damage) => {
+                let record = InstanceRecord {
+                    id: row.id.as_str().to_owned(),
+                    name: row.name.clone(),
+                    status: u32::from(row.status as u8),
+                    generation: row.generation,
+                    branch: row.branch,
+                    tail: row.tail,
+                    created_at: row.created_at.0,
+                    updated_at: row.updated_at.0,
+                    completed_at: row.completed_at.map_or(0, |at| at.0),
+                    ..InstanceRecord::default()
+                };
+                Listed { key: row.key, record, damage: Some(damage) }
+            }
+        }
+    }
+}
+
 /// Tells the processor when a caller gives up waiting.
 struct StopWaiting<'a> {
     inputs: &'a mpsc::Sender<Input>,
@@ -189,7 +225,7 @@ impl Drop for StopWaiting<'_> {
     }
 }
 
-pub(crate) fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
+fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
     row.open().map_err(|what| damaged(&row.id, what))
 }
 

@@ -8,6 +8,7 @@ mod entities;
 mod error;
 mod life;
 mod listing;
+mod loss;
 mod options;
 mod processor;
 mod reads;
@@ -17,7 +18,7 @@ mod worker;
 
 pub use activities::panic_text;
 pub use bulk::{Bulk, BulkDone};
-pub use client::Client;
+pub use client::{Client, Listed};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use listing::Page;

@@ -1,6 +1,6 @@
 //! One life of a processor: its memory, and how turns and reads change it.
 
-use crate::processor::Loss;
+use crate::loss::Loss;
 use crate::reads::{Read, Reads};
 use futures_util::FutureExt;
 use perdura_core::Timestamp;
@@ -29,13 +29,16 @@ pub(crate) struct Life {
 impl Life {
     /// The loss of this life; a commit that is under way may still be written.
     pub(crate) fn lost(&self, why: String) -> Loss {
-        Loss { why, in_doubt: self.commit.is_some() }
+        Loss { why, in_doubt: self.commit.is_some(), due_to: None }
     }
 
     /// Runs turns and reads what they need until nothing more can be done without waiting.
     /// In a shutdown no turn is begun any more: what came in is recorded, and its turn comes in the next life.
     pub(crate) fn settle(&mut self, store: &dyn Store, runs_turns: bool) -> Result<(), String> {
         loop {
+            for (key, id, what) in self.partition.damage_found() {
+                tracing::error!(instance = %id, key = key.0, what, "the instance is damaged and left alone");
+            }
             self.forget();
             while runs_turns && let Some(turn) = self.partition.next_turn() {
                 self.run_turn(turn);

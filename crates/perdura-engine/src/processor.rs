@@ -8,6 +8,7 @@ use crate::activities::{Activities, panic_text};
 use crate::entities::Entities;
 use crate::error::EngineError;
 use crate::life::Life;
+use crate::loss::{Loss, Refusals, after_commit};
 use crate::options::EngineOptions;
 use crate::reads::Reads;
 use crate::turns::TurnReturns;
@@ -20,7 +21,7 @@ use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
 use perdura_core::{InstanceId, PartitionId};
-use perdura_store::{CommitOutcome, Rejection, Store};
+use perdura_store::Store;
 use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -81,20 +82,25 @@ pub(crate) struct Processor {
     returns: (mpsc::Sender<Input>, Handle),
     lives: u64,
     entities: Entities,
-    /// Signals that come through this process carry its number, and a rising one of their own, so that one that is asked
-    /// again after a doubtful commit is not taken twice.
+    /// Requests that have come.
+    arrivals: u64,
+    /// Signals carry this number, drawn for this engine, and that of their arrival, so that one that is asked again after
+    /// a doubtful commit is not taken twice.
     door: u64,
-    signals: u64,
     /// The engine was dropped: nobody waits for anything any more.
     dropped: CancellationToken,
     /// Requests that are not answered. They outlive a lost grant.
     unanswered: FxHashMap<ReplyToken, Unanswered>,
+    /// Instances for whose writes the store has refused batches.
+    refusals: Refusals,
     shutdown: Vec<oneshot::Sender<()>>,
     drain_until: Option<tokio::time::Instant>,
 }
 
 /// A request that somebody waits for.
 struct Unanswered {
+    /// Which request this was to come: they are asked again in this order.
+    arrival: u64,
     request: Request,
     reply: Reply,
     /// A life that had taken it was lost, and nobody knows what it had written.
@@ -102,8 +108,8 @@ struct Unanswered {
 }
 
 impl Unanswered {
-    fn new(request: Request, reply: Reply) -> Unanswered {
-        Unanswered { request, reply, in_doubt: false }
+    fn new(arrival: u64, request: Request, reply: Reply) -> Unanswered {
+        Unanswered { arrival, request, reply, in_doubt: false }
     }
 }
 
@@ -111,13 +117,6 @@ impl Unanswered {
 enum End {
     Shutdown,
     Lost(Loss),
-}
-
-/// How a life was lost.
-pub(crate) struct Loss {
-    pub(crate) why: String,
-    /// A commit may have been written, or not.
-    pub(crate) in_doubt: bool,
 }
 
 impl Processor {
@@ -147,10 +146,11 @@ impl Processor {
             entities: Entities::new(hosts.entities, runtime.clone(), sender.clone()),
             activities: Activities::new(hosts.activities, runtime, sender, running_max),
             door,
-            signals: 0,
+            arrivals: 0,
             options,
             dropped,
             unanswered: FxHashMap::default(),
+            refusals: Refusals::default(),
             shutdown: Vec::new(),
             drain_until: None,
         }
@@ -166,7 +166,7 @@ impl Processor {
                 Ok(end) => end,
                 Err(panic) => {
                     let why = format!("a bug in the engine: {}", panic_text(panic.as_ref()));
-                    End::Lost(Loss { why, in_doubt: true })
+                    End::Lost(Loss { why, in_doubt: true, due_to: None })
                 }
             };
             let loss = match end {
@@ -178,7 +178,9 @@ impl Processor {
             self.entities.let_go();
             if began.elapsed() > GOOD_LIFE {
                 wait = Duration::ZERO;
+                self.refusals.forgive();
             }
+            self.refusals.note(&loss);
             self.settle_after_loss(&loss, wait > PATIENCE);
             let dropped = self.dropped.clone();
             if dropped.run_until_cancelled(self.pause(wait, &loss.why)).await != Some(false) {
@@ -224,7 +226,8 @@ impl Processor {
         while let Ok(input) = tokio::time::timeout_at(until, self.inputs.recv()).await {
             match input {
                 Some(Input::Request(token, request, reply)) if request.waits() => {
-                    self.unanswered.insert(token, Unanswered::new(request, reply));
+                    let arrival = self.next_arrival();
+                    self.unanswered.insert(token, Unanswered::new(arrival, request, reply));
                 }
                 Some(Input::Request(_, _, reply)) => {
                     let _ = reply.send(Err(EngineError::Unavailable { why: why.to_owned() }));
@@ -260,7 +263,7 @@ impl Processor {
                     let _ = ready.send(Err(error));
                     return End::Shutdown;
                 }
-                return End::Lost(Loss { why, in_doubt: false });
+                return End::Lost(Loss { why, in_doubt: false, due_to: None });
             }
         };
         if let Some(ready) = ready.take() {
@@ -273,11 +276,13 @@ impl Processor {
         {
             return End::Lost(life.lost(why));
         }
-        let mut asked: Vec<_> =
-            self.unanswered.iter().map(|(token, asked)| (*token, asked.request.clone())).collect();
-        // In the order in which they came: events of one sender stay in order.
-        asked.sort_by_key(|(token, _)| *token);
-        for (token, request) in asked {
+        let mut asked: Vec<_> = self
+            .unanswered
+            .iter()
+            .map(|(token, asked)| (asked.arrival, *token, asked.request.clone()))
+            .collect();
+        asked.sort_unstable_by_key(|(arrival, ..)| *arrival);
+        for (_, token, request) in asked {
             life.partition.request(token, request, self.store.now());
         }
         loop {
@@ -301,6 +306,7 @@ impl Processor {
             limits: self.options.limits.clone(),
             bug: None,
         });
+        self.refusals.set_aside(&mut partition);
         let mut after = None;
         loop {
             let rows = self.store.unfinished(self.id, after, RECOVERY_PAGE).await?;
@@ -391,9 +397,12 @@ impl Processor {
                 let _ = reply.send(Err(EngineError::ShuttingDown));
             }
             Input::Request(token, mut request, reply) => {
-                self.stamp(&mut request);
+                let arrival = self.next_arrival();
+                if let Request::Signal(signal) = &mut request {
+                    signal.stamp = Some(Stamp::new(self.door, arrival));
+                }
                 life.partition.request(token, request.clone(), now);
-                self.unanswered.insert(token, Unanswered::new(request.for_another_life(), reply));
+                self.unanswered.insert(token, Unanswered::new(arrival, request.for_another_life(), reply));
             }
             Input::StopWaiting(token, id) => {
                 self.unanswered.remove(&token);
@@ -442,11 +451,9 @@ impl Processor {
         }
     }
 
-    fn stamp(&mut self, request: &mut Request) {
-        if let Request::Signal(signal) = request {
-            self.signals += 1;
-            signal.stamp = Some(Stamp::new(self.door, self.signals));
-        }
+    fn next_arrival(&mut self) -> u64 {
+        self.arrivals += 1;
+        self.arrivals
     }
 
     /// The time of an attempt runs from when it began, not from when it was handed out and waited its turn.
@@ -474,6 +481,12 @@ impl Processor {
 
     fn answer(&mut self, token: ReplyToken, answer: Result<Response, RequestError>) {
         if let Some(asked) = self.unanswered.remove(&token) {
+            // It is ended: whoever has the id next begins with a clean sheet.
+            if let (Request::Terminate { id, .. } | Request::Purge { id, .. }, Ok(_)) =
+                (&asked.request, &answer)
+            {
+                self.refusals.forget(id);
+            }
             // An error means that the caller has gone.
             let _ = asked.reply.send(answer.map_err(EngineError::from));
         }
@@ -495,19 +508,6 @@ impl Processor {
             quiet && (!working || tokio::time::Instant::now() >= until)
         })
     }
-}
-
-/// The outcome of a commit, as the life of the processor sees it.
-fn after_commit(outcome: CommitOutcome) -> Result<(), Loss> {
-    let in_doubt = matches!(outcome, CommitOutcome::Unknown(_));
-    let why = match outcome {
-        CommitOutcome::Committed => return Ok(()),
-        CommitOutcome::Fenced => "another process has taken the partition over".into(),
-        CommitOutcome::Rejected(rejection @ Rejection::Full) => format!("{rejection}; free some space"),
-        CommitOutcome::Rejected(rejection) => format!("the store refused a batch: {rejection}"),
-        CommitOutcome::Unknown(why) => format!("the outcome of a commit is unknown: {why}"),
-    };
-    Err(Loss { why, in_doubt })
 }
 
 /// Waits for a future that may not be there.

@@ -4,7 +4,7 @@
 use crate::row::to_column;
 use crate::sql;
 use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite, Tail};
-use perdura_core::{InstanceKey, PartitionId, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 use perdura_store::{CommitOutcome, Grant, Rejection};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension};
 
@@ -46,7 +46,36 @@ impl From<Error> for Stop {
 }
 
 fn conflict(what: String) -> Stop {
-    Stop::Rejected(Rejection::Conflict(what))
+    Stop::Rejected(Rejection::Conflict { instance: None, what })
+}
+
+impl Stop {
+    /// What stopped the write of an instance is due to this instance, unless it would have stopped any other too.
+    fn of(self, id: &InstanceId) -> Stop {
+        let instance = Some(id.clone());
+        match self {
+            Stop::Rejected(Rejection::Conflict { what, .. }) => {
+                Stop::Rejected(Rejection::Conflict { instance, what })
+            }
+            Stop::Sqlite(error) if is_about_values(&error) => {
+                Stop::Rejected(Rejection::Failed { instance, what: error.to_string() })
+            }
+            other => other,
+        }
+    }
+}
+
+/// Too large a value, a number out of range, a damaged page: not the disk, not the memory, not a lock.
+fn is_about_values(error: &Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        None | Some(
+            ErrorCode::TooBig
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch
+        )
+    )
 }
 
 /// Commits a batch. `now` is the store's time.
@@ -63,7 +92,9 @@ pub(crate) fn commit(connection: &Connection, now: Timestamp, grant: &Grant, bat
         Stop::Fenced => CommitOutcome::Fenced,
         Stop::Rejected(rejection) => CommitOutcome::Rejected(rejection),
         Stop::Sqlite(error) if is_full(&error) => CommitOutcome::Rejected(Rejection::Full),
-        Stop::Sqlite(error) => CommitOutcome::Rejected(Rejection::Failed(error.to_string())),
+        Stop::Sqlite(error) => {
+            CommitOutcome::Rejected(Rejection::Failed { instance: None, what: error.to_string() })
+        }
     }
 }
 
@@ -99,7 +130,7 @@ fn write(connection: &Connection, now: Timestamp, grant: &Grant, batch: &Batch) 
         return Err(Stop::Rejected(Rejection::TooEarly { now, needed }));
     }
     batch.purge.iter().try_for_each(|key| writer.purge(*key))?;
-    batch.writes.iter().try_for_each(|write| writer.write(write))?;
+    batch.writes.iter().try_for_each(|write| writer.write(write).map_err(|stop| stop.of(&write.row.id)))?;
     batch.consumed.iter().try_for_each(|message| writer.consume(*message))?;
     batch.outgoing.iter().try_for_each(|envelope| writer.send(envelope))
 }

@@ -10,6 +10,7 @@ mod clock;
 mod commit;
 mod connection;
 mod error;
+mod files;
 mod lock;
 mod log_room;
 mod open;

@@ -47,10 +47,20 @@ pub(crate) fn messages(
     let (sender, number) =
         after.map_or((BEFORE_ALL, BEFORE_ALL), |after| (after.from.0.into(), saturate(after.number)));
     let mut statement = connection.prepare_cached(sql::MESSAGE_LIST)?;
-    let rows = statement.query_map((partition.0, sender, number, saturate(limit as u64)), |row| {
-        row::envelope(row, partition)
-    })?;
-    rows.collect()
+    let mut rows = statement.query((partition.0, sender, number))?;
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        match row::envelope(row, partition) {
+            Ok(envelope) => found.push(envelope),
+            // It stays where it is, and holds up no others.
+            Err(error) => {
+                tracing::error!(partition = partition.0, %error, "a message is damaged and left alone");
+            }
+        }
+    }
+    Ok(found)
 }
 
 pub(crate) fn history(
@@ -98,23 +108,28 @@ fn query_with(
     let (after_time, after) = query.after.map_or((i64::MIN, BEFORE_ALL), |(at, key)| (at.0, saturate(key.0)));
     let limit_column = saturate(limit as u64);
     let from = query.created_from.map_or(i64::MIN, |from| from.0).max(after_time);
-    let Some(to) = last_before(query.created_before) else { return Ok(Vec::new()) };
+    let to = match last_before(query.created_before) {
+        // A blob is after everything, also after a text that should be a number.
+        Some(i64::MAX) => Value::Blob(Vec::new()),
+        Some(last) => Value::Integer(last),
+        None => return Ok(Vec::new()),
+    };
     let states = state_bits(&query.statuses);
     let name = query.name.as_deref();
     let kind = query.kind == InstanceKind::Entity;
     if let Some(prefix) = query.id_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
         let end = end_of_prefix(prefix);
-        let params = (after, limit_column, from, to, states, name, after_time, prefix, end, kind);
+        let params = (after, limit_column, from, &to, states, name, after_time, prefix, end, kind);
         return instances(connection, sql::QUERY_BY_ID, params);
     }
     let wanted = Status::ALL.into_iter().filter(|status| query.statuses.contains(status));
     if query.statuses.is_empty() || !are_rare(connection, wanted.clone(), rare)? {
-        let params = (after, limit_column, from, to, states, name, after_time, kind);
+        let params = (after, limit_column, from, &to, states, name, after_time, kind);
         return instances(connection, sql::QUERY_BY_CREATED, params);
     }
     let mut found = Vec::new();
     for status in wanted {
-        let params = (after, limit_column, from, to, states, name, after_time, status as u8, kind);
+        let params = (after, limit_column, from, &to, states, name, after_time, status as u8, kind);
         found.extend(instances(connection, sql::QUERY_BY_STATUS, params)?);
     }
     found.sort_by_key(|row| (row.created_at, row.key));
@@ -165,9 +180,10 @@ fn saturate(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn state_bits(statuses: &[Status]) -> i64 {
-    let wanted = if statuses.is_empty() { &Status::ALL[..] } else { statuses };
-    wanted.iter().fold(0, |bits, status| bits | 1 << *status as u8)
+/// The wanted statuses as bits; none for any, those that are damaged too.
+fn state_bits(statuses: &[Status]) -> Option<i64> {
+    let bits = |statuses: &[Status]| statuses.iter().fold(0, |bits, status| bits | 1 << *status as u8);
+    (!statuses.is_empty()).then(|| bits(statuses))
 }
 
 /// The first text, byte by byte, that is after all that begin with `prefix`. If there is none: a blob, which SQLite

@@ -39,7 +39,7 @@ fn turn(name: &str, from: u64, event: impl Into<EventKind>) -> Turn {
         from,
         number: from,
         trace: None,
-        events: vec![Event::new(at, TurnStarted {}), Event::new(at, event)],
+        events: vec![Event::new(at, TurnStarted::default()), Event::new(at, event)],
     }
 }
 

@@ -56,6 +56,7 @@ impl Checker {
 
     pub(super) fn note_executions(&mut self, after: &Seen) {
         self.starts.executions.insert(after.record.execution.clone());
+        self.starts.executions.insert(after.record.run.clone());
         for start in &after.record.starts {
             self.starts.executions.insert(start.execution.clone());
         }

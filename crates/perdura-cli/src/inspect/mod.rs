@@ -83,8 +83,9 @@ async fn all(store: &SqliteStore, options: &Options, out: &mut impl Write) -> an
         let Some(last) = rows.last() else { break };
         query.after = Some((last.created_at, last.key));
         for row in rows {
-            *counts.entry(row.status.name()).or_default() += 1;
-            if options.status.is_none_or(|status| status == row.status) {
+            let status = if row.damage.is_some() { "damaged" } else { row.status.name() };
+            *counts.entry(status).or_default() += 1;
+            if options.status.is_none_or(|wanted| status == wanted.name()) {
                 if shown.len() < options.limit { shown.push(row) } else { left += 1 }
             }
         }

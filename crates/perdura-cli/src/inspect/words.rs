@@ -75,6 +75,7 @@ pub fn waits_for(record: &InstanceRecord, names: &TaskNames) -> Vec<String> {
     waits.extend(record.children.iter().map(|child| {
         let id = escape(&child.instance);
         match child.not_before {
+            _ if child.canceled => format!("nothing of child \"{id}\", which was asked to cancel"),
             0 => format!("child \"{id}\", attempt {}", child.attempt),
             at => format!("child \"{id}\", attempt {} at {}", child.attempt, Timestamp(at)),
         }
@@ -137,6 +138,7 @@ pub fn describe(event: &EventKind) -> String {
         EventKind::ExecutionSuspended(e) => escape(&e.reason),
         EventKind::ExecutionResumed(e) => escape(&e.reason),
         EventKind::CancelRequested(e) => escape(&e.reason),
+        EventKind::EventRefused(e) => format!("{} {}", e.id, failed(&e.failure)),
     }
 }
 

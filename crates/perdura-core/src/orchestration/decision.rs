@@ -3,6 +3,7 @@
 use crate::history::{
     EntityLockRequested, EntityOperationCalled, EntityOperationSignaled, EntityUnlockSent, Event, EventKind,
     EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled, TimerCreated,
+    TurnLimits,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::orchestration::Mismatch;
@@ -56,6 +57,16 @@ pub struct ContinueAsNew {
     pub version: Option<String>,
     /// External events that were not consumed, in order of arrival.
     pub carry_over: Vec<EventRaised>,
+}
+
+impl ContinueAsNew {
+    /// How much the events weigh that it carries over.
+    #[must_use]
+    pub fn carried_bytes(&self) -> u64 {
+        let bytes =
+            |event: &EventRaised| (event.name.len() + event.input.as_ref().map_or(0, Bytes::len)) as u64;
+        self.carry_over.iter().map(bytes).sum()
+    }
 }
 
 impl Decision {
@@ -203,6 +214,15 @@ impl Turn {
     pub fn ticket(&self) -> TurnTicket {
         TurnTicket { key: self.key, number: self.number }
     }
+
+    /// The events as they are to be recorded after the turn had this result.
+    #[must_use]
+    pub fn recorded(mut self, result: &TurnResult) -> Vec<Event> {
+        if let Some(Event { kind: EventKind::TurnStarted(started), .. }) = self.events.first_mut() {
+            started.limits = result.limits_met;
+        }
+        self.events
+    }
 }
 
 /// How a turn ended.
@@ -243,4 +263,6 @@ pub struct TurnResult {
     pub began: Option<Timestamp>,
     /// The trace context for the next turn; `None` keeps the present one.
     pub trace: Option<Bytes>,
+    /// The limits under which it ran, if it met one of them.
+    pub limits_met: Option<TurnLimits>,
 }

@@ -26,7 +26,7 @@ impl Partition {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if scheduled.instance.is_empty() {
-            let id = InstanceId::of_child(&instance.id, instance.record.generation, scheduled.id);
+            let id = InstanceId::of_child(&instance.id, instance.execution(), scheduled.id);
             scheduled.instance = id.as_str().to_owned();
         }
         let event = instance.append(Event::new(now, scheduled.clone()));
@@ -260,13 +260,21 @@ impl Partition {
         }
     }
 
-    /// Another instance sends an event. One that comes too late is dropped, as the field does.
+    /// Another instance sends an event. One that comes too late is dropped, as the field does; one for which there is no
+    /// room is refused, and its sender's history says so.
     pub(super) fn raised_by_instance(&mut self, key: InstanceKey, raise: Raise) {
-        let now = self.now;
+        let (now, limits) = (self.now, self.config.limits.clone());
         if let Some(instance) = self.instances.get_mut(&key).filter(|instance| instance.is_active()) {
-            instance.inbox.push(Event::new(now, EventRaised { name: raise.name, input: raise.input }));
-            self.mark_dirty(key);
-            self.enqueue(key);
+            match instance.check_room(&raise.name, &raise.input, &limits) {
+                Ok(()) => {
+                    instance
+                        .inbox
+                        .push(Event::new(now, EventRaised { name: raise.name, input: raise.input }));
+                    self.mark_dirty(key);
+                    self.enqueue(key);
+                }
+                Err(refusal) => self.refuse_raise(raise.from, &refusal),
+            }
         }
     }
 

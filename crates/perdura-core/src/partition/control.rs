@@ -4,13 +4,14 @@ use super::effect::Effect;
 use super::instance::{TurnState, Waiter};
 use super::message::{Body, Cancel, Terminate};
 use super::request::{ReplyToken, Request, RequestError, Response, StartRequest};
-use super::{Bug, Partition};
+use super::wakes::Wake;
+use super::{Bug, Parked, Partition};
 use crate::failure::{Failure, kind};
 use crate::history::{
     CancelRequested, Event, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionSuspended,
     ExecutionTerminated, ParentLink,
 };
-use crate::id::{InstanceId, InstanceKey, check_name, check_tags, check_text};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, check_name, check_tags, check_text};
 use crate::limits::{DELAY_MS_MAX, TRACE_BYTES_MAX};
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -104,8 +105,10 @@ impl Partition {
             (Request::Signal(signal), existing) => self.signal_by_client(signal, existing),
             (Request::DeleteEntity { .. }, None) => Ok(()),
             (Request::DeleteEntity { .. }, Some(key)) => self.delete_entity(key),
+            // Nothing is there, which is what a purge is for: perhaps the first time did it.
+            (Request::Purge { again: true, .. }, None) => Ok(()),
             (_, None) => Err(RequestError::NotFound { id }),
-            (Request::Wait { generation, .. }, Some(key)) => return self.wait(token, key, generation),
+            (Request::Wait { execution, .. }, Some(key)) => return self.wait(token, key, execution),
             (Request::WaitBegun { .. }, Some(key)) => return self.wait_begun(token, key),
             (Request::Raise { name, input, .. }, Some(key)) => self.raise(key, name, input),
             (Request::Suspend { reason, .. }, Some(key)) => self.suspend(key, reason),
@@ -124,23 +127,14 @@ impl Partition {
     }
 
     fn raise(&mut self, key: InstanceKey, name: String, input: Option<Bytes>) -> Result<(), RequestError> {
-        let (now, limit) = (self.now, self.config.limits.inbox_events_max);
-        let history_max = self.config.limits.history_events_max;
+        let (now, limits) = (self.now, self.config.limits.clone());
         let drops = self.planted(Bug::SuspendedDropsEvents);
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         let (id, status) = (instance.id.clone(), instance.status);
         if status.is_terminal() {
             return Err(RequestError::Ended { id, status });
         }
-        let waiting = instance.inbox.len() + instance.away_events().len();
-        if waiting >= limit {
-            return Err(RequestError::InboxFull { id, limit });
-        }
-        // The last tenth is for its own code.
-        let events = instance.record.tail + waiting as u64;
-        if events >= history_max - history_max / 10 {
-            return Err(RequestError::HistoryFull { id, events, limit: history_max });
-        }
+        instance.check_room(&name, &input, &limits)?;
         if !(drops && instance.is_suspended()) {
             instance.inbox.push(Event::new(now, EventRaised { name, input }));
         }
@@ -240,7 +234,7 @@ impl Partition {
     fn record_inbox(&mut self, key: InstanceKey) {
         if let Some(instance) = self.instances.get_mut(&key) {
             instance.call_back();
-            for event in std::mem::take(&mut instance.inbox) {
+            for event in instance.inbox.take() {
                 instance.append(event);
             }
         }
@@ -263,7 +257,13 @@ impl Partition {
             self.instances.get_mut(&key).map(|i| std::mem::take(&mut i.children)).unwrap_or_default();
         self.drop_outstanding(key);
         // One that waits for its next attempt does not run.
-        children.retain(|_, child| child.record.not_before == 0);
+        children.retain(|id, child| match std::mem::take(&mut child.record.not_before) {
+            0 => true,
+            not_before => {
+                self.wakes.remove(Timestamp(not_before), key, Wake::ChildRetry(*id));
+                false
+            }
+        });
         for child in children.values_mut() {
             child.record.canceled = true;
             child.record.retry = None;
@@ -279,15 +279,25 @@ impl Partition {
 
     /// Nobody waits any more for what is outstanding. Running activities are told.
     pub(super) fn drop_outstanding(&mut self, key: InstanceKey) {
+        self.drop_held(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let tasks = std::mem::take(&mut instance.tasks);
-        instance.timers.clear();
-        instance.children.clear();
         instance.calls.clear();
+        let timers = std::mem::take(&mut instance.timers);
+        let children = std::mem::take(&mut instance.children);
         let running: Vec<_> =
             tasks.values().filter(|task| task.running).map(|task| Self::task_ref(instance, task)).collect();
         for task in running {
             self.effect(Effect::CancelTask(task));
+        }
+        for task in tasks.values() {
+            self.unwatch(key, task);
+        }
+        for (id, at) in timers {
+            self.wakes.remove(at, key, Wake::Timer(id));
+        }
+        for child in children.values().filter(|child| child.record.not_before != 0) {
+            self.wakes.remove(Timestamp(child.record.not_before), key, Wake::ChildRetry(child.record.id));
         }
     }
 
@@ -307,7 +317,7 @@ impl Partition {
         let record = &mut instance.record;
         record.suspended = None;
         record.block = None;
-        record.start_at = 0;
+        let start_at = Timestamp(std::mem::take(&mut record.start_at));
         record.completed_at = now.0;
         record.updated_at = now.0;
         record.output = output.clone();
@@ -317,6 +327,9 @@ impl Partition {
         let waiters = std::mem::take(&mut instance.waiters);
         let id = instance.id.clone();
         let final_record = (!waiters.is_empty()).then(|| instance.final_record());
+        if start_at != Timestamp(0) {
+            self.wakes.remove(start_at, key, Wake::Start);
+        }
         self.mark_dirty(key);
         self.forgotten.push(key);
         for Waiter { token, for_begin, .. } in waiters {
@@ -331,14 +344,14 @@ impl Partition {
         }
     }
 
-    fn wait(&mut self, token: ReplyToken, key: InstanceKey, generation: Option<u32>) {
+    fn wait(&mut self, token: ReplyToken, key: InstanceKey, execution: Option<ExecutionId>) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        if generation.is_some_and(|generation| generation < instance.record.start_generation) {
+        if execution.is_some_and(|execution| !instance.record.is_of_run(execution)) {
             let id = instance.id.clone();
             return self.reply(token, Err(RequestError::Replaced { id }));
         }
         if instance.is_active() {
-            instance.waiters.push(Waiter { token, for_begin: false, generation });
+            instance.waiters.push(Waiter { token, for_begin: false, execution });
         } else {
             let record = instance.final_record();
             self.reply(token, Ok(Response::Ended(Box::new(record))));
@@ -348,7 +361,7 @@ impl Partition {
     fn wait_begun(&mut self, token: ReplyToken, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_active() && !instance.has_run() {
-            instance.waiters.push(Waiter { token, for_begin: true, generation: None });
+            instance.waiters.push(Waiter { token, for_begin: true, execution: None });
         } else {
             let record = instance.final_record();
             self.reply(token, Ok(Response::Begun(Box::new(record))));
@@ -357,6 +370,9 @@ impl Partition {
 
     /// A caller does not wait any more.
     pub fn stop_waiting(&mut self, token: ReplyToken, id: &InstanceId) {
+        if let Some(lookup) = self.id_lookups.get_mut(id) {
+            lookup.waiting.retain(|parked| !matches!(parked, Parked::Request(waits, _) if *waits == token));
+        }
         let key = self.ids.get(id).copied();
         if let Some(instance) = key.and_then(|key| self.instances.get_mut(&key)) {
             instance.waiters.retain(|waiter| waiter.token != token);
@@ -375,7 +391,9 @@ impl Partition {
     }
 
     pub(super) fn purge_row(&mut self, id: InstanceId, key: InstanceKey) {
+        self.overtake(key, &id);
         self.open.purge.push(key);
-        self.purged.insert(id, (key, self.open_batch()));
+        self.purged_keys.insert(key, self.open_batch());
+        self.purged_ids.insert(id, self.open_batch());
     }
 }

@@ -1,18 +1,22 @@
 //! An instance in memory.
 
+use super::away::Away;
 use super::batch::{HistoryRow, InstanceWrite, Tail};
 use super::entities::{CallRecord, Entity, SectionRecord};
+use super::events::Events;
+use super::held::Held;
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
+use super::tasks::plus;
+use crate::failure::Failure;
 use crate::history::{
-    Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, encode_events,
+    Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, TimeLimits, encode_events,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
-use crate::orchestration::Turn;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Where the instance is with its next turn.
@@ -40,6 +44,27 @@ pub(super) struct Task {
     pub(super) running: bool,
     /// When that attempt began and when it was last heard of; `None` while it waits for a worker.
     pub(super) began: Option<(Timestamp, Timestamp)>,
+    /// When the limits of that attempt are looked at.
+    pub(super) attempt_limit_at: Option<Timestamp>,
+    /// How that attempt ended, while the inbox has no room for it.
+    pub(super) ended: Option<Result<Option<Bytes>, Failure>>,
+}
+
+impl Task {
+    pub(super) fn new(record: TaskRecord, scheduled: Option<Arc<TaskScheduled>>) -> Task {
+        Task { record, scheduled, running: false, began: None, attempt_limit_at: None, ended: None }
+    }
+
+    /// Its time limits; `None` while it is not known what it is.
+    pub(super) fn limits(&self) -> Option<TimeLimits> {
+        self.scheduled.as_ref().map(|scheduled| scheduled.limits.unwrap_or_default())
+    }
+
+    /// When it has taken too long as a whole.
+    pub(super) fn total_limit_at(&self) -> Option<Timestamp> {
+        let limits = self.limits().filter(|limits| limits.total_ms > 0)?;
+        Some(plus(Timestamp(self.record.scheduled_at), limits.total_ms))
+    }
 }
 
 /// A child that has not answered.
@@ -55,7 +80,7 @@ pub(super) struct Child {
 pub(super) struct Waiter {
     pub(super) token: ReplyToken,
     pub(super) for_begin: bool,
-    pub(super) generation: Option<u32>,
+    pub(super) execution: Option<ExecutionId>,
 }
 
 /// See the [module](self).
@@ -74,11 +99,13 @@ pub(super) struct Instance {
     /// What it has as an entity; `None`: an orchestration.
     pub(super) entity: Option<Box<Entity>>,
     /// Events that no turn has taken.
-    pub(super) inbox: Vec<Event>,
+    pub(super) inbox: Events,
     /// The turn that is away, or waits for the history, while batches are committed.
-    pub(super) away: Option<Box<Turn>>,
+    pub(super) away: Option<Box<Away>>,
+    /// What came and waits until the inbox has room.
+    pub(super) held: VecDeque<Held>,
     /// Events to be written by the open batch; the last of `record.tail`.
-    pub(super) unwritten: Vec<Event>,
+    pub(super) unwritten: Events,
     /// Where the history ends in the store, as the last sealed batch will have left it; `None`: no row.
     pub(super) stored: Option<Tail>,
     /// Generations before this one are to be deleted with the next write.
@@ -91,6 +118,8 @@ pub(super) struct Instance {
     pub(super) last_batch: u64,
     /// Turns taken in that open batch.
     pub(super) turns_in_batch: (u64, u32),
+    /// The store refuses to write it: nothing is done with it but to end it.
+    pub(super) set_aside: bool,
     /// Used since the eviction hand last passed.
     pub(super) touched: bool,
     /// A history is being read for it.
@@ -114,9 +143,10 @@ impl Instance {
             calls: BTreeMap::new(),
             section: None,
             entity: None,
-            inbox: Vec::new(),
+            inbox: Events::default(),
             away: None,
-            unwritten: Vec::new(),
+            held: VecDeque::new(),
+            unwritten: Events::default(),
             stored: None,
             drop_before: None,
             turn: TurnState::Idle,
@@ -124,6 +154,7 @@ impl Instance {
             dirty: false,
             last_batch: 0,
             turns_in_batch: (0, 0),
+            set_aside: false,
             touched: true,
             reading: false,
             history_asked: 0,
@@ -147,11 +178,9 @@ impl Instance {
         instance.entity = entity.map(|entity| Box::new(Entity::load(*entity)));
         instance.calls = calls.into_iter().map(|call| (call.id, call)).collect();
         instance.section = section.map(|section| *section);
-        instance.inbox = inbox;
+        instance.inbox = Events::from(inbox);
         instance.stored = Some(Tail { generation: row.generation, branch: row.branch, events: row.tail });
-        let task =
-            |record: TaskRecord| (record.id, Task { record, scheduled: None, running: false, began: None });
-        instance.tasks = tasks.into_iter().map(task).collect();
+        instance.tasks = tasks.into_iter().map(|record| (record.id, Task::new(record, None))).collect();
         instance.timers = timers.into_iter().map(|timer| (timer.id, Timestamp(timer.fire_at))).collect();
         instance.children =
             children.into_iter().map(|record| (record.id, Child { record, scheduled: None })).collect();
@@ -178,26 +207,16 @@ impl Instance {
 
     /// Events of the turn that is away.
     pub(super) fn away_events(&self) -> &[Event] {
-        self.away.as_ref().map_or(&[], |turn| &turn.events[1..])
-    }
-
-    /// Names a task of its own to a child.
-    pub(super) fn link(&self, task: u32, attempt: u32) -> ParentLink {
-        ParentLink {
-            instance: self.id.as_str().to_owned(),
-            generation: self.record.generation,
-            branch: self.record.branch,
-            task,
-            attempt,
-            execution: self.record.execution.clone(),
-            attached: false,
-            name: self.record.name.clone(),
-            version: self.record.version.clone(),
-        }
+        self.away.as_ref().map_or(&[], |away| &away.turn.events[1..])
     }
 
     pub(super) fn execution(&self) -> ExecutionId {
         ExecutionId::from_bytes(&self.record.execution)
+    }
+
+    /// The execution that the last start began.
+    pub(super) fn run(&self) -> ExecutionId {
+        if self.record.run.is_empty() { self.execution() } else { ExecutionId::from_bytes(&self.record.run) }
     }
 
     /// Appends to the history; gives the event's number.
@@ -214,6 +233,8 @@ impl Instance {
             && self.last_batch <= committed
             && matches!(self.turn, TurnState::Idle | TurnState::Blocked)
             && !self.reading
+            && !self.set_aside
+            && self.held.is_empty()
             && self.tasks.is_empty()
             && (self.inbox.is_empty()
                 || self.is_suspended()
@@ -232,7 +253,7 @@ impl Instance {
             branch: record.branch,
             first: record.tail - u64::from(count),
             count,
-            events: encode_events(std::mem::take(&mut self.unwritten)),
+            events: encode_events(self.unwritten.take()),
         });
         let tail = Tail { generation: record.generation, branch: record.branch, events: record.tail };
         self.record = record;
@@ -257,7 +278,7 @@ impl Instance {
         record.entity = self.entity.as_ref().map(|entity| Box::new(entity.record()));
         record.calls = self.calls.values().cloned().collect();
         record.section = self.section.clone().map(Box::new);
-        record.set_inbox_events(self.away_events().iter().chain(&self.inbox).cloned().collect());
+        record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());
         record
     }
 

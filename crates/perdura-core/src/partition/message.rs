@@ -14,7 +14,7 @@ pub struct Message {
     #[prost(string, tag = "1")]
     pub to: String,
     /// What it says.
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 30, 31, 32, 33, 34")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 30, 31, 32, 33, 34")]
     pub body: Option<Body>,
 }
 
@@ -36,6 +36,9 @@ pub enum Body {
     /// End by your own code.
     #[prost(message, tag = "6")]
     Cancel(Cancel),
+    /// An event that you sent was refused.
+    #[prost(message, tag = "8")]
+    RaiseRefused(RaiseRefused),
     /// To an entity: an operation.
     #[prost(message, tag = "30")]
     Operation(Operation),
@@ -111,6 +114,20 @@ pub struct Raise {
     /// What it carries.
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub input: Option<Bytes>,
+    /// Which sending of which run this is.
+    #[prost(message, optional, tag = "3")]
+    pub from: Option<ParentLink>,
+}
+
+/// See [`Body::RaiseRefused`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RaiseRefused {
+    /// Which sending of the receiver this answers.
+    #[prost(message, optional, tag = "1")]
+    pub from: Option<ParentLink>,
+    /// Why.
+    #[prost(message, optional, tag = "2")]
+    pub failure: Option<Failure>,
 }
 
 /// See [`Body::Terminate`].

@@ -93,7 +93,7 @@ fn a_replaced_run_does_not_take_the_outcome_of_the_run_before() {
 fn a_purged_instance_does_not_come_back_with_a_late_outcome() {
     let (mut bed, turn) = bed_with_turn_away();
     bed.call(Request::Terminate { id: id("x"), reason: String::new(), recurse: false }).unwrap();
-    bed.call(Request::Purge { id: id("x") }).unwrap();
+    bed.call(Request::Purge { id: id("x"), again: false }).unwrap();
     assert!(!back(&mut bed, &turn, vec![complete()]));
     assert!(bed.rows.is_empty());
 }
@@ -161,7 +161,7 @@ fn the_history_keeps_the_time_that_the_worker_was_told() {
     let decisions = vec![complete()];
     back_with(&mut bed, &turn, TurnResult { decisions, began: Some(began), ..TurnResult::default() });
     let history = &bed.history[&(turn.key, 1)];
-    assert_eq!(history[0], Event::new(began, TurnStarted {}));
+    assert_eq!(history[0], Event::new(began, TurnStarted::default()));
 }
 
 #[test]

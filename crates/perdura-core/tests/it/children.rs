@@ -33,7 +33,8 @@ fn a_child_runs_and_answers_in_the_same_commit_when_nothing_is_slow() {
     bed.script("p", parent(child(0, "c", "")));
     bed.script("c", |_| vec![complete()]);
     bed.start("x", "p");
-    assert_eq!((bed.status("x"), bed.status("x:1:0000")), (Status::Completed, Status::Completed));
+    let kid = bed.children_of("x").remove(0);
+    assert_eq!((bed.status("x"), bed.status(&kid)), (Status::Completed, Status::Completed));
     assert_eq!(bed.batches.len(), 1);
 }
 
@@ -158,11 +159,13 @@ fn the_children_of_a_replaced_instance_end_and_never_answer_the_new_run() {
     bed.script("c", |turn| if turn.from == 0 { vec![task(0, "a")] } else { vec![complete()] });
     bed.start("x", "p");
     let old = bed.last_started().task;
+    let old_kid = bed.children_of("x").remove(0);
     let replace =
         StartRequest { reuse: ReusePolicy::FAIL.when_active(OnExisting::Replace), ..start("x", "p") };
     bed.call(Request::Start(replace)).unwrap();
-    assert_eq!(bed.status("x:1:0000"), Status::Terminated);
-    assert_eq!((bed.status("x"), bed.status("x:2:0000")), (Status::Running, Status::Running));
+    let new_kid = bed.children_of("x").remove(0);
+    assert_eq!(bed.status(&old_kid), Status::Terminated);
+    assert_eq!((bed.status("x"), bed.status(&new_kid)), (Status::Running, Status::Running));
     bed.task_done(old, Ok("late"));
     assert_eq!(bed.status("x"), Status::Running);
     let new = bed.last_started().task;
@@ -206,7 +209,7 @@ fn a_recreated_parent_does_not_take_the_answer_of_its_predecessors_child() {
     bed.script("c", |turn| if turn.from == 0 { vec![] } else { vec![complete()] });
     bed.start("x", "p");
     bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false }).unwrap();
-    bed.call(Request::Purge { id: id("x") }).unwrap();
+    bed.call(purge("x")).unwrap();
     bed.start("x", "p");
     bed.call(raise("kid-1", "end")).unwrap();
     assert_eq!((bed.status("kid-1"), bed.status("x")), (Status::Completed, Status::Running));

@@ -133,9 +133,7 @@ fn an_instance_that_has_not_begun_is_cancelled_at_once() {
 #[test]
 fn requests_for_an_unknown_instance_are_refused() {
     let mut bed = Bed::new();
-    for request in
-        [raise("x", "e"), suspend("x"), resume("x"), terminate("x"), Request::Purge { id: id("x") }]
-    {
+    for request in [raise("x", "e"), suspend("x"), resume("x"), terminate("x"), purge("x")] {
         assert_eq!(bed.call(request).unwrap_err().to_string(), "there is no instance \"x\"");
     }
     assert!(bed.batches.is_empty());
@@ -147,10 +145,10 @@ fn only_an_ended_instance_is_purged_and_nothing_of_it_stays() {
     bed.script("x", |turn| if turn.from == 0 { vec![task(0, "a")] } else { vec![complete()] });
     bed.start("x", "x");
     let task = bed.last_started().task;
-    let refusal = bed.call(Request::Purge { id: id("x") }).unwrap_err();
+    let refusal = bed.call(purge("x")).unwrap_err();
     assert_eq!(refusal.to_string(), "instance \"x\" is Running; terminate it first");
     bed.call(terminate("x")).unwrap();
-    bed.call(Request::Purge { id: id("x") }).unwrap();
+    bed.call(purge("x")).unwrap();
     assert!(bed.rows.is_empty() && bed.history.is_empty());
     bed.task_done(task, Ok("late"));
     assert!(bed.rows.is_empty());

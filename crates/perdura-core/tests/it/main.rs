@@ -4,10 +4,14 @@
 
 mod away;
 mod bed;
+mod bytes;
 mod children;
 mod commits;
 mod control;
+mod deadlines;
 mod entities;
+mod purge;
+mod residency;
 mod starts;
 mod tasks;
 mod turns;

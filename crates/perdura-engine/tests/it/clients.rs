@@ -33,7 +33,7 @@ fn worker(world: Elsewhere) -> (Client, JoinHandle<()>) {
 }
 
 fn ids(page: &perdura_engine::Page) -> Vec<&str> {
-    page.instances.iter().map(|(_, record)| record.id.as_str()).collect()
+    page.instances.iter().map(|listed| listed.record.id.as_str()).collect()
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_family_is_purged_from_the_leaves_and_nobody_else_with_it() {
     assert_eq!(client.list(InstanceQuery::default(), 10).await.unwrap().len(), 4);
     assert_eq!(client.purge_family(id("a")).await.unwrap(), 2);
     let left = client.list(InstanceQuery::default(), 10).await.unwrap();
-    assert!(left.len() == 2 && left.iter().all(|(_, record)| record.id.starts_with('b')));
+    assert!(left.len() == 2 && left.iter().all(|listed| listed.record.id.starts_with('b')));
     client.start(start("s", "stay")).await.unwrap();
     client.wait_begun(id("s")).await.unwrap();
     let refused = client.purge_family(id("s")).await.unwrap_err();
@@ -162,5 +162,5 @@ async fn many_are_asked_by_filter_and_the_time_is_kept() {
     let end = Bulk::Terminate { reason: "enough".into(), recurse: true };
     assert_eq!(client.ask_all(all.clone(), &tags, &end, None).await.unwrap().done, 5);
     let left = client.list(all, 1000).await.unwrap();
-    assert!(left.len() == 5 && left.iter().all(|(_, record)| record.status() == Ok(Status::Terminated)));
+    assert!(left.len() == 5 && left.iter().all(|listed| listed.record.status() == Ok(Status::Terminated)));
 }

@@ -204,7 +204,7 @@ fn kind(outcome: CommitOutcome) -> &'static str {
     match outcome {
         CommitOutcome::Committed => "committed",
         CommitOutcome::Fenced => "fenced",
-        CommitOutcome::Rejected(Rejection::Conflict(_)) => "conflict",
+        CommitOutcome::Rejected(Rejection::Conflict { .. }) => "conflict",
         CommitOutcome::Rejected(Rejection::TooEarly { .. }) => "too early",
         CommitOutcome::Rejected(_) => "rejected",
         CommitOutcome::Unknown(_) => "unknown",

@@ -71,3 +71,17 @@ fn a_full_file_system_tears_no_batch_and_the_hub_goes_on_when_there_is_room() {
     assert_eq!(all(&store).len() as u64, batches * BATCH + 10);
     assert_eq!(store.check().unwrap(), Vec::<String>::new());
 }
+
+#[test]
+fn a_value_that_sqlite_does_not_take_is_said_to_be_its_instances() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(&place.path().join("hub"));
+    let grant = acquire(&store);
+    let mut large = insert(2, 0);
+    if let Some(history) = &mut large.history {
+        history.events = vec![0; 1_000_000_001].into();
+    }
+    let batch = Batch { writes: vec![insert(1, 10), large], ..Batch::default() };
+    let CommitOutcome::Rejected(rejection) = commit(&store, &grant, batch) else { panic!("it was taken") };
+    assert_eq!(rejection.instance().map(|id| id.as_str()), Some("instance-2"), "{rejection}");
+}

@@ -84,14 +84,17 @@ impl Client {
     ) -> Result<Vec<(InstanceKey, EntityState)>, ClientError> {
         let query = InstanceQuery { kind: InstanceKind::Entity, ..query };
         let found = self.access.open()?.list(query, limit).await?;
-        Ok(found.into_iter().filter_map(|(key, record)| Some((key, EntityState::new(record)?))).collect())
+        Ok(found
+            .into_iter()
+            .filter_map(|listed| Some((listed.key, EntityState::new(listed.record)?)))
+            .collect())
     }
 
-    /// Instances that match, at most `limit`. For the next page, set the query's `after` to the last one's
-    /// [`key`](InstanceState::key).
+    /// Instances that match, at most `limit`. One that is damaged is listed too, see [`InstanceState::damaged`]. For the
+    /// next page, set the query's `after` to the last one's [`key`](InstanceState::key).
     pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<InstanceState>, ClientError> {
         let found = self.access.open()?.list(query, limit).await?;
-        Ok(found.into_iter().map(|(key, record)| InstanceState::new(Some(key), record)).collect())
+        Ok(found.into_iter().map(InstanceState::listed).collect())
     }
 
     /// Writes a consistent copy of the hub to a new file while the engine runs. A file that exists is an error. The copy

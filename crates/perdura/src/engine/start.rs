@@ -8,7 +8,7 @@ use crate::orchestration::OrchestrationRef;
 use crate::payload::FromPayload;
 use bytes::Bytes;
 use perdura_core::partition::{StartOutcome, StartRequest};
-use perdura_core::{ExecutionId, InstanceId, ReusePolicy, Tags, Timestamp};
+use perdura_core::{ExecutionId, InstanceId, ReusePolicy, Tags, Timestamp, check_text};
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -83,6 +83,7 @@ impl<O> Start<O> {
     }
 
     async fn start(self) -> Result<Started<O>, ClientError> {
+        check_text("version", &self.version)?;
         if self.is_item {
             let registry = self.access.registry()?;
             registry.orchestration(&self.name, &self.version).map_err(ClientError::NotRegistered)?;
@@ -138,7 +139,7 @@ impl<O> Started<O> {
         &self.started.id
     }
 
-    /// The run that now has the id.
+    /// The run that now has the id. It keeps this name when it continues as new.
     #[must_use]
     pub fn execution_id(&self) -> ExecutionId {
         self.started.execution
@@ -150,13 +151,13 @@ impl<O> Started<O> {
         Instance::new(self.access.clone(), Ok(self.started.id.clone()))
     }
 
-    /// Waits until this run has ended and gives its output. That somebody replaced it is an error.
+    /// Waits until this run has ended and gives its output. That somebody replaced it, or purged it, is an error.
     pub async fn wait(&self) -> Result<O, ClientError>
     where
         O: FromPayload,
     {
         let id = self.started.id.clone();
-        output(self.access.open()?.wait(id, Some(self.started.generation)).await?)
+        output(self.access.open()?.wait(id, Some(self.started.execution)).await?)
     }
 }
 

@@ -96,7 +96,9 @@ impl Orchestration {
         WaitEvent::new(&self.shared, name.into())
     }
 
-    /// Sends an event to another instance. An instance that does not exist, or has ended, does not get it.
+    /// Sends an event to another instance. An instance that does not exist, or has ended, does not get it. One whose
+    /// inbox is full refuses it, which is recorded in this instance's history as `EventRefused`; this code does not learn
+    /// of it.
     pub fn send_event(&self, to: &InstanceId, name: &str, value: &(impl ToPayload + ?Sized)) -> Result<()> {
         check_name("event name", name).map_err(Error::invalid)?;
         let event = EventSent {

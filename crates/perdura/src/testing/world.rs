@@ -247,7 +247,7 @@ impl World {
             "{TURNS_MAX} turns: if it never ends, give the test a time with `until`"
         );
         let instance = self.instances.get_mut(id).expect("an event was delivered to it");
-        let mut events = vec![Event::new(self.now, TurnStarted {})];
+        let mut events = vec![Event::new(self.now, TurnStarted::default())];
         events.extend(instance.incoming.drain(..).map(|event| Event::new(self.now, event)));
         let turn = Turn {
             key: instance.key,
@@ -272,7 +272,7 @@ impl World {
             difference(&warm, &cold)
         );
         instance.status = Status::Running;
-        instance.history.extend(turn.events);
+        instance.history.extend(turn.recorded(&warm));
         if let Some(status) = warm.custom_status {
             instance.custom_status = status;
         }

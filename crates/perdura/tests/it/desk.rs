@@ -22,7 +22,7 @@ impl Desk {
     /// Makes a turn of some events, with the history so far before it.
     pub fn turn(&self, events: impl IntoIterator<Item = EventKind>) -> Turn {
         let at = Timestamp(self.now);
-        let mut all = vec![Event::new(at, TurnStarted {})];
+        let mut all = vec![Event::new(at, TurnStarted::default())];
         all.extend(events.into_iter().map(|kind| Event { at, kind }));
         Turn {
             key: InstanceKey(7),
@@ -55,7 +55,7 @@ impl Desk {
         };
         let Run::Finished(outcome) = run else { panic!("history was given") };
         if let TurnOutcome::Done(result) = &outcome {
-            self.history.extend(turn.events);
+            self.history.extend(turn.recorded(result));
             for decision in &result.decisions {
                 self.history.extend(recorded(decision).map(|kind| Event { at: Timestamp(self.now), kind }));
             }

@@ -99,12 +99,9 @@ async fn an_instance_whose_code_is_missing_waits_and_goes_on_when_it_is_there() 
     let bare = Engine::sqlite(&path).start().await.unwrap();
     let elsewhere: OrchestrationName<String, String> = OrchestrationName::new("hello");
     let instance = bare.start(elsewhere, "you".into()).id("a").await.unwrap().instance();
-    let blocked = loop {
-        if let Some(why) = instance.get().await.unwrap().unwrap().blocked() {
-            break why.to_owned();
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    // The first turn is part of the commit that a start waits for.
+    let state = instance.get().await.unwrap().unwrap();
+    let blocked = state.blocked().unwrap();
     assert!(blocked.contains("orchestration \"hello\" is not registered here"), "{blocked}");
     bare.shutdown().await;
     let engine = engine(&dir).await;

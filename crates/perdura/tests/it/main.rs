@@ -11,6 +11,7 @@ mod engine;
 mod entities;
 mod events;
 mod join_and_select;
+mod limits;
 mod names;
 mod not_durable;
 mod warm_and_cold;

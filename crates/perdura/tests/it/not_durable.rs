@@ -120,10 +120,8 @@ async fn a_wake_up_from_outside_fails_an_instance_at_rest() {
     let engine =
         Engine::sqlite(dir.path().join("hub.db")).register(waits_for_a_channel).start().await.unwrap();
     let started = engine.start(waits_for_a_channel, ()).id("a").await.unwrap();
-    // Its status is written when its turn is over.
-    while engine.instance("a").get().await.unwrap().unwrap().status() == Status::Pending {
-        tokio::task::yield_now().await;
-    }
+    // The first turn is part of the commit that a start waits for.
+    assert_eq!(engine.instance("a").get().await.unwrap().unwrap().status(), Status::Running);
     sender.send(()).unwrap();
     let error = started.wait().await.unwrap_err();
     assert_eq!(error.failure().unwrap().kind, kind::NOT_DURABLE);
