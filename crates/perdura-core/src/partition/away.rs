@@ -180,7 +180,8 @@ fn check(
     within("bytes of the trace context", result.trace.as_ref().map_or(0, Bytes::len), TRACE_BYTES_MAX)?;
     // An end always fits: the last thing that an execution with a full history can do.
     if begun > 0 {
-        let events = turn.from as usize + turn.events.len() + begun;
+        let taken = result.taken.map_or(turn.events.len(), |taken| turn.events.len().min(taken + 1));
+        let events = turn.from as usize + taken + begun;
         within("events of the history", events, limits.history_events_max as usize)?;
     }
     let mut bytes = 0;
