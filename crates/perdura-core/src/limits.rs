@@ -42,11 +42,11 @@ pub struct Limits {
     pub turn_bytes_max: usize,
     /// Most events that wait for an instance that cannot take them now (suspended, not started, its worker busy).
     pub inbox_events_max: usize,
-    /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails.
-    pub lost_workers_max: u32,
     /// Most bytes that wait for an instance: they are written as one record. Events over it are refused; results of
     /// activities and children wait until there is room.
     pub inbox_bytes_max: usize,
+    /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails.
+    pub lost_workers_max: u32,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
     pub resident_instances_max: usize,
 }
@@ -59,8 +59,8 @@ impl Default for Limits {
             decisions_per_turn_max: 100_000,
             turn_bytes_max: 64 * 1024 * 1024,
             inbox_events_max: 10_000,
-            lost_workers_max: 10,
             inbox_bytes_max: 64 * 1024 * 1024,
+            lost_workers_max: 10,
             resident_instances_max: 50_000,
         }
     }

@@ -1,12 +1,29 @@
-//! How a life of a processor is lost, and which instance it is due to, if it is due to one.
+//! How a life of a processor is lost, which instance it is due to, if it is due to one, and who waits meanwhile.
 
+use crate::processor::Reply;
 use perdura_core::InstanceId;
-use perdura_core::partition::Partition;
+use perdura_core::partition::{Partition, Request};
 use perdura_store::{CommitOutcome, Rejection};
 use std::collections::BTreeMap;
 
 /// Batches that an instance may cost before it is set aside.
 const REFUSALS_MAX: u32 = 2;
+
+/// A request that somebody waits for.
+pub(crate) struct Unanswered {
+    /// Which request this was to come: they are asked again in this order.
+    pub(crate) arrival: u64,
+    pub(crate) request: Request,
+    pub(crate) reply: Reply,
+    /// A life that had taken it was lost, and nobody knows what it had written.
+    pub(crate) in_doubt: bool,
+}
+
+impl Unanswered {
+    pub(crate) fn new(arrival: u64, request: Request, reply: Reply) -> Unanswered {
+        Unanswered { arrival, request, reply, in_doubt: false }
+    }
+}
 
 /// How a life was lost.
 pub(crate) struct Loss {

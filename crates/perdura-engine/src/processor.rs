@@ -8,7 +8,7 @@ use crate::activities::{Activities, panic_text};
 use crate::entities::Entities;
 use crate::error::EngineError;
 use crate::life::Life;
-use crate::loss::{Loss, Refusals, after_commit};
+use crate::loss::{Loss, Refusals, Unanswered, after_commit};
 use crate::options::EngineOptions;
 use crate::reads::Reads;
 use crate::turns::TurnReturns;
@@ -95,22 +95,6 @@ pub(crate) struct Processor {
     refusals: Refusals,
     shutdown: Vec<oneshot::Sender<()>>,
     drain_until: Option<tokio::time::Instant>,
-}
-
-/// A request that somebody waits for.
-struct Unanswered {
-    /// Which request this was to come: they are asked again in this order.
-    arrival: u64,
-    request: Request,
-    reply: Reply,
-    /// A life that had taken it was lost, and nobody knows what it had written.
-    in_doubt: bool,
-}
-
-impl Unanswered {
-    fn new(arrival: u64, request: Request, reply: Reply) -> Unanswered {
-        Unanswered { arrival, request, reply, in_doubt: false }
-    }
 }
 
 /// Why a life of the processor ended.

@@ -255,6 +255,8 @@ pub struct TurnResult {
     pub decisions: Vec<Decision>,
     /// What it says of itself now; `None` if it said nothing new.
     pub custom_status: Option<Option<Bytes>>,
+    /// The limits under which it ran, if it met one of them.
+    pub limits_met: Option<TurnLimits>,
     /// Only so many of the turn's events after `TurnStarted` were taken; the others come again in the next turn. `None`
     /// means all.
     pub taken: Option<usize>,
@@ -263,6 +265,4 @@ pub struct TurnResult {
     pub began: Option<Timestamp>,
     /// The trace context for the next turn; `None` keeps the present one.
     pub trace: Option<Bytes>,
-    /// The limits under which it ran, if it met one of them.
-    pub limits_met: Option<TurnLimits>,
 }
