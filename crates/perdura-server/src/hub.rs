@@ -1,10 +1,10 @@
 //! Task hubs: each a store file with an engine of its own, opened when somebody first names it.
 
 use crate::hub_name::HubName;
-use crate::remote::{RemoteActivities, RemoteOrchestrations};
+use crate::remote::{RemoteActivities, RemoteEntities, RemoteOrchestrations};
 use crate::work_items::Board;
 use perdura_core::{Limits, Timestamp};
-use perdura_engine::{Client, Engine, EngineError, EngineOptions};
+use perdura_engine::{Client, Engine, EngineError, EngineOptions, Hosts};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
 use perdura_store::StoreError;
 use std::collections::BTreeMap;
@@ -57,7 +57,9 @@ impl Hub {
         let activities = Arc::new(RemoteActivities { board: board.clone() });
         // The board is the queue: it knows which workers have room.
         let options = EngineOptions { running_activities_max: None, drain_time_max: drain, limits };
-        let engine = Engine::start(Arc::new(store), orchestrations, activities, options).await?;
+        let entities = Arc::new(RemoteEntities { board: board.clone() });
+        let hosts = Hosts { orchestrations, activities, entities };
+        let engine = Engine::start(Arc::new(store), hosts, options).await?;
         let clock = tokio::spawn({
             let board = board.clone();
             async move { board.run_clock().await }

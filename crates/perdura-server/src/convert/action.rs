@@ -7,7 +7,7 @@ use perdura_core::history::{
     EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled, TimerCreated,
 };
 use perdura_core::orchestration::{ContinueAsNew, Decision, TerminateInstance, TurnResult};
-use perdura_core::{Failure, OnExisting, ReusePolicy, Status};
+use perdura_core::{Failure, InvalidText, OnExisting, ReusePolicy, Status};
 use perdura_proto as wire;
 use perdura_proto::OrchestrationStatus as WireStatus;
 use perdura_proto::history_event::EventType;
@@ -26,6 +26,8 @@ pub(crate) enum BadAnswer {
     Time { index: usize, error: InvalidTime },
     #[error("action {index}: an orchestration cannot complete with status {status}")]
     Status { index: usize, status: i32 },
+    #[error("action {index}: {error}")]
+    Entity { index: usize, error: InvalidText },
     #[error("action {index}: the orchestration has completed already by action {first}")]
     SecondEnd { index: usize, first: usize },
     #[error("action {index}: {what} is not supported by this server")]
@@ -109,9 +111,7 @@ fn decision_in(index: usize, id: i32, action: Action) -> Result<Decision, BadAns
             reason: terminate.reason.unwrap_or_default(),
             recurse: terminate.recurse,
         }),
-        Action::SendEntityMessage(_) => {
-            return Err(BadAnswer::Unsupported { index, what: "an entity message" });
-        }
+        Action::SendEntityMessage(message) => super::entity::decision_in(index, number()?, message)?,
         Action::RewindOrchestration(_) => {
             return Err(BadAnswer::Unsupported { index, what: "a rewind by the worker" });
         }

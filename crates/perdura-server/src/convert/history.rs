@@ -1,5 +1,6 @@
 //! Histories: what the core recorded, as the SDKs expect to read it.
 
+use super::entity::{called_out, signaled_out};
 use super::failure::failure_out;
 use super::time::time_out;
 use super::{execution_out, id_out, instance_out, parent_out, payload_out, tags_out, trace_out, version_out};
@@ -135,6 +136,43 @@ impl HistoryWriter {
             EventKind::EventRaised(raised) => {
                 let input = payload_out(raised.input.as_ref());
                 (None, EventType::EventRaised(wire::EventRaisedEvent { name: raised.name.clone(), input }))
+            }
+            EventKind::EntityOperationCalled(call) => (Some(call.id), called_out(&self.instance, call)),
+            EventKind::EntityOperationSignaled(signal) => (Some(signal.id), signaled_out(signal)),
+            EventKind::EntityOperationCompleted(done) => {
+                let event = wire::EntityOperationCompletedEvent {
+                    request_id: done.request.clone(),
+                    output: payload_out(done.output.as_ref()),
+                };
+                (None, EventType::EntityOperationCompleted(event))
+            }
+            EventKind::EntityOperationFailed(failed) => {
+                let event = wire::EntityOperationFailedEvent {
+                    request_id: failed.request.clone(),
+                    failure_details: Some(failed.failure.as_ref().map(failure_out).unwrap_or_default()),
+                };
+                (None, EventType::EntityOperationFailed(event))
+            }
+            EventKind::EntityLockRequested(lock) => {
+                let event = wire::EntityLockRequestedEvent {
+                    critical_section_id: lock.request.clone(),
+                    lock_set: lock.set.clone(),
+                    position: 0,
+                    parent_instance_id: Some(self.instance.clone()),
+                };
+                (Some(lock.id), EventType::EntityLockRequested(event))
+            }
+            EventKind::EntityLockGranted(lock) => {
+                let critical_section_id = lock.request.clone();
+                (None, EventType::EntityLockGranted(wire::EntityLockGrantedEvent { critical_section_id }))
+            }
+            EventKind::EntityUnlockSent(unlock) => {
+                let event = wire::EntityUnlockSentEvent {
+                    critical_section_id: unlock.request.clone(),
+                    parent_instance_id: Some(self.instance.clone()),
+                    target_instance_id: unlock.entities.first().cloned(),
+                };
+                (Some(unlock.id), EventType::EntityUnlockSent(event))
             }
             EventKind::ExecutionSuspended(suspended) => {
                 let input = Some(suspended.reason.clone());

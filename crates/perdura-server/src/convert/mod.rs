@@ -1,6 +1,7 @@
 //! Between the words of the core and those of the wire.
 
 pub(crate) mod action;
+pub(crate) mod entity;
 pub(crate) mod failure;
 pub(crate) mod history;
 pub(crate) mod state;

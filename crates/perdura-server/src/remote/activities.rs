@@ -1,6 +1,7 @@
 //! Activities that workers run.
 
-use crate::work_items::{Board, ItemId};
+use super::Pinned;
+use crate::work_items::Board;
 use perdura_engine::{ActivityEnd, ActivityHost, ActivityTask};
 use perdura_store::BoxFuture;
 use std::sync::Arc;
@@ -27,17 +28,5 @@ impl ActivityHost for RemoteActivities {
                 }
             }
         })
-    }
-}
-
-/// An item that leaves the board with whoever waits for it.
-struct Pinned {
-    board: Arc<Board>,
-    id: ItemId,
-}
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        self.board.remove(self.id);
     }
 }

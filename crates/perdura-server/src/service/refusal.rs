@@ -25,6 +25,9 @@ impl Refusal for Status {
                 RequestError::Ended { .. }
                 | RequestError::NotEnded { .. }
                 | RequestError::Replaced { .. } => Status::failed_precondition(text),
+                RequestError::EntityLocked { .. } | RequestError::EntityBusy { .. } => {
+                    Status::failed_precondition(text)
+                }
                 RequestError::TooLarge { .. }
                 | RequestError::InboxFull { .. }
                 | RequestError::HistoryFull { .. } => Status::resource_exhausted(text),

@@ -2,10 +2,11 @@
 
 use super::late::LateResults;
 use super::stream::Profile;
-use super::work::{ActivityWork, OrchestrationWork, Work};
+use super::work::{ActivityWork, EntityWork, OrchestrationWork, Work};
 use super::{Credits, Dispatcher, Filters, ItemId, Kind, Route, Token, WorkerId};
 use perdura_core::InstanceId;
-use perdura_engine::{ActivityEnd, ActivityTask};
+use perdura_core::entity::OperationBatch;
+use perdura_engine::{ActivityEnd, ActivityTask, BatchEnd};
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -50,6 +51,8 @@ impl State {
                     self.turns.remove(&turn.instance);
                 }
             }
+            // Workers always answer these with a token.
+            Work::Entity(_) => {}
             Work::Activity(activity) => {
                 let key = (activity.task.instance.clone(), activity.task.task);
                 if self.tasks.get(&key) == Some(&id) {
@@ -134,6 +137,25 @@ impl Board {
         Ok((id, end))
     }
 
+    /// Pins up operations of an entity.
+    pub(crate) fn submit_batch(&self, batch: OperationBatch) -> (ItemId, oneshot::Receiver<BatchEnd>) {
+        let route = Route::new(Kind::Entity, batch.id.name(), "");
+        let (work, end) = EntityWork::new(batch);
+        let mut state = self.state();
+        let id = state.dispatcher.submit(route, Work::Entity(Arc::new(work)));
+        state.wake_called();
+        (id, end)
+    }
+
+    /// The operations that were handed over with this token.
+    pub(crate) fn find_batch(&self, token: &str) -> Option<(ItemId, Arc<EntityWork>)> {
+        let state = self.state();
+        match state.dispatcher.find(Token::parse(token)?)? {
+            (id, Work::Entity(entity)) => Some((id, entity.clone())),
+            _ => None,
+        }
+    }
+
     /// Nobody wants the item any more, or it is done.
     pub(crate) fn remove(&self, id: ItemId) -> Option<Work> {
         let work = self.state().remove(id);
@@ -196,6 +218,11 @@ impl Board {
                 Work::Orchestration(turn) => {
                     turn.drop_parts();
                     state.dispatcher.put_back(id, Instant::now(), true);
+                }
+                Work::Entity(entity) => {
+                    state.remove(id);
+                    let why = "the stream of the worker that ran them has ended".to_owned();
+                    entity.finish(BatchEnd::Lost { why });
                 }
                 // The engine counts deliveries, so it hands the activity out again.
                 Work::Activity(activity) => {
@@ -299,8 +326,10 @@ impl Board {
         state.wakers.drain().for_each(|(_, waker)| waker.wake());
         let waiting: Vec<ItemId> = state.dispatcher.not_given();
         for id in waiting {
-            if let Some(Work::Activity(activity)) = state.remove(id) {
-                activity.finish(ActivityEnd::NotStarted);
+            match state.remove(id) {
+                Some(Work::Activity(activity)) => activity.finish(ActivityEnd::NotStarted),
+                Some(Work::Entity(entity)) => entity.finish(closing()),
+                Some(Work::Orchestration(_)) | None => {}
             }
         }
     }
@@ -310,8 +339,12 @@ impl Board {
         let mut state = self.state();
         let given: Vec<ItemId> = state.dispatcher.all();
         for id in given {
-            if let Some(Work::Activity(activity)) = state.remove(id) {
-                activity.finish(ActivityEnd::Lost { reason: "the server was shut down".to_owned() });
+            match state.remove(id) {
+                Some(Work::Activity(activity)) => {
+                    activity.finish(ActivityEnd::Lost { reason: "the server was shut down".to_owned() });
+                }
+                Some(Work::Entity(entity)) => entity.finish(closing()),
+                Some(Work::Orchestration(_)) | None => {}
             }
         }
     }
@@ -328,9 +361,13 @@ impl Board {
     }
 }
 
+fn closing() -> BatchEnd {
+    BatchEnd::Lost { why: "the server is shutting down".to_owned() }
+}
+
 fn turn_of(work: &Work) -> Option<Arc<OrchestrationWork>> {
     match work {
         Work::Orchestration(turn) => Some(turn.clone()),
-        Work::Activity(_) => None,
+        Work::Activity(_) | Work::Entity(_) => None,
     }
 }

@@ -9,7 +9,7 @@ use perdura_core::failure::kind;
 use perdura_core::history::ExecutionCompleted;
 use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult};
 use perdura_core::{Failure, Status as InstanceStatus, Timestamp};
-use perdura_engine::ActivityEnd;
+use perdura_engine::{ActivityEnd, BatchEnd};
 use perdura_proto::{GetWorkItemsRequest, WorkItem, WorkerCapability};
 use prost::Message;
 use std::pin::Pin;
@@ -78,6 +78,7 @@ impl WorkItemStream {
         let message = match work {
             Work::Orchestration(turn) => turn.message(token, (self.now)(), self.profile.streams_history),
             Work::Activity(activity) => activity.message(token),
+            Work::Entity(entity) => entity.message(token, (self.now)()),
         };
         let bytes = message.encoded_len();
         let limit = self.profile.message_bytes_max.filter(|limit| bytes + SLACK_BYTES > *limit);
@@ -104,6 +105,8 @@ impl WorkItemStream {
         .non_retryable();
         match work {
             Work::Activity(activity) => activity.finish(ActivityEnd::Failed(failure)),
+            // Its operations wait: nothing of them is lost.
+            Work::Entity(entity) => entity.finish(BatchEnd::CannotRun { why: failure.message }),
             Work::Orchestration(turn) => {
                 let end = ExecutionCompleted::new(InstanceStatus::Failed, None, Some(failure));
                 let decisions = vec![Decision::Complete(end)];

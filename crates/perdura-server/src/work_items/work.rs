@@ -2,12 +2,14 @@
 
 use super::{Kind, Token};
 use crate::convert::action::BadAnswer;
+use crate::convert::entity::batch_out;
 use crate::convert::history::{HistoryWriter, Reader};
 use crate::convert::{instance_out, payload_out, tags_out, trace_out, transparent};
+use perdura_core::entity::OperationBatch;
 use perdura_core::history::{Event, EventKind};
 use perdura_core::orchestration::{TurnOutcome, TurnTicket};
 use perdura_core::{ExecutionId, InstanceId, Timestamp};
-use perdura_engine::{ActivityEnd, ActivityTask, TurnReturns};
+use perdura_engine::{ActivityEnd, ActivityTask, BatchEnd, TurnReturns};
 use perdura_proto as wire;
 use perdura_proto::work_item::Request;
 use prost::Message;
@@ -26,6 +28,7 @@ const HAND_OVERS_MAX: usize = 8;
 pub(crate) enum Work {
     Orchestration(Arc<OrchestrationWork>),
     Activity(Arc<ActivityWork>),
+    Entity(Arc<EntityWork>),
 }
 
 impl Work {
@@ -33,6 +36,7 @@ impl Work {
         match self {
             Work::Orchestration(_) => Kind::Orchestration,
             Work::Activity(_) => Kind::Activity,
+            Work::Entity(_) => Kind::Entity,
         }
     }
 }
@@ -210,6 +214,32 @@ impl ActivityWork {
 
     /// Ends it; only the first end counts.
     pub(crate) fn finish(&self, end: ActivityEnd) {
+        if let Some(sender) = self.end.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // An error means that nobody waits any more.
+            let _ = sender.send(end);
+        }
+    }
+}
+
+/// Operations of an entity.
+pub(crate) struct EntityWork {
+    pub(crate) batch: OperationBatch,
+    end: Mutex<Option<oneshot::Sender<BatchEnd>>>,
+}
+
+impl EntityWork {
+    /// The work, and where its end comes out.
+    pub(crate) fn new(batch: OperationBatch) -> (EntityWork, oneshot::Receiver<BatchEnd>) {
+        let (end, has_ended) = oneshot::channel();
+        (EntityWork { batch, end: Mutex::new(Some(end)) }, has_ended)
+    }
+
+    pub(crate) fn message(&self, token: Token, now: Timestamp) -> wire::WorkItem {
+        item(token, Request::EntityRequestV2(batch_out(&self.batch, now)))
+    }
+
+    /// Ends it; only the first end counts.
+    pub(crate) fn finish(&self, end: BatchEnd) {
         if let Some(sender) = self.end.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // An error means that nobody waits any more.
             let _ = sender.send(end);
