@@ -3,6 +3,7 @@
 //!
 //! - [`history`]: what is recorded, and how it is stored.
 //! - [`partition`]: the processor of one partition, which decides everything.
+//! - [`rewind`]: how an instance goes back to an earlier point, and what becomes of what came after.
 
 pub mod failure;
 pub mod history;
@@ -11,6 +12,7 @@ pub mod limits;
 pub mod orchestration;
 pub mod partition;
 mod retry;
+pub mod rewind;
 mod status;
 mod time;
 

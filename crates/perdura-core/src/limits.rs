@@ -18,6 +18,8 @@ pub const FAILURE_DEPTH_MAX: usize = 16;
 pub const START_REQUESTS_REMEMBERED: usize = 16;
 /// Continue-as-new turns of one instance per minute; more are held back until the minute is over.
 pub const CONTINUE_AS_NEW_PER_MINUTE: u32 = 1000;
+/// Most branches that rewinds of one execution may open.
+pub const BRANCHES_MAX: usize = 100;
 /// Furthest that a timer or a scheduled start may lie ahead, in milliseconds (ten years).
 pub const DELAY_MS_MAX: i64 = 10 * 366 * 86_400_000;
 

@@ -2,14 +2,14 @@
 
 use crate::error::EngineError;
 use crate::processor::{Input, random};
-use crate::reads::open_history;
 use bytes::Bytes;
 use perdura_core::history::{Damaged, Event};
 use perdura_core::partition::{
     InstanceRecord, InstanceRow, ReplyToken, Request, Response, StartRequest, Started,
 };
+use perdura_core::rewind::assemble;
 use perdura_core::{InstanceId, InstanceKey};
-use perdura_store::{InstanceQuery, Lookup, Store};
+use perdura_store::{InstanceQuery, Lookup, Store, read_history};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -111,8 +111,19 @@ impl Client {
     /// The history of an instance's present execution; `None` if there is no such instance.
     pub async fn history(&self, id: &InstanceId) -> Result<Option<Vec<Event>>, EngineError> {
         let Some((row, record)) = self.row(id).await? else { return Ok(None) };
-        let rows = self.store.history(row.key, record.generation, record.branch, 0, usize::MAX).await?;
-        open_history(&rows).map(Some).map_err(|what| damaged(id, what))
+        self.history_of(&row, &record, record.branch).await
+    }
+
+    /// The history of a branch of an instance; `None` if it has no such branch.
+    pub(crate) async fn history_of(
+        &self,
+        row: &InstanceRow,
+        record: &InstanceRecord,
+        branch: u32,
+    ) -> Result<Option<Vec<Event>>, EngineError> {
+        let Some(parts) = record.history_parts(branch) else { return Ok(None) };
+        let rows = read_history(&*self.store, row.key, record.generation, &parts).await?;
+        assemble(&rows).map(Some).map_err(|what| damaged(&row.id, what))
     }
 
     /// Writes a consistent copy of the hub to a new place while the engine runs. An existing target is an error.
@@ -126,12 +137,15 @@ impl Client {
         &self.store
     }
 
-    async fn row(&self, id: &InstanceId) -> Result<Option<(InstanceRow, InstanceRecord)>, EngineError> {
+    pub(crate) async fn row(
+        &self,
+        id: &InstanceId,
+    ) -> Result<Option<(InstanceRow, InstanceRecord)>, EngineError> {
         let row = self.store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
         row.map(|row| open(&row).map(|record| (row, record))).transpose()
     }
 
-    async fn ask(&self, request: Request) -> Result<Response, EngineError> {
+    pub(crate) async fn ask(&self, request: Request) -> Result<Response, EngineError> {
         let token = ReplyToken(self.tokens.fetch_add(1, Ordering::Relaxed));
         let id = request.id().clone();
         let inputs = &self.inputs[usize::from(id.partition(self.inputs.len() as u16).0)];
@@ -171,6 +185,6 @@ fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
     EngineError::Damaged { id: id.to_string(), what }
 }
 
-fn unexpected(answer: &Response) -> EngineError {
+pub(crate) fn unexpected(answer: &Response) -> EngineError {
     EngineError::System(format!("a bug in the engine: the answer to another question, {answer:?}"))
 }

@@ -7,10 +7,12 @@ mod error;
 mod options;
 mod processor;
 mod reads;
+mod rewind;
 mod worker;
 
 pub use client::Client;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use options::EngineOptions;
+pub use rewind::Rewound;
 pub use worker::{ActivityHost, ActivityTask, OrchestrationHost};

@@ -15,6 +15,7 @@ use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, TaskRef,
 };
+use perdura_core::rewind::assemble;
 use perdura_core::{Failure, InstanceId, PartitionId};
 use perdura_store::{BoxFuture, CommitOutcome, Grant, Rejection, Store, StoreError};
 use rustc_hash::FxHashMap;
@@ -492,7 +493,7 @@ impl Life {
             Read::History { of, rows: Err(StoreError::Damaged { what, .. }) } => {
                 self.partition.history_damaged(of, &what, now);
             }
-            Read::History { of, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
+            Read::History { of, rows } => match assemble(&rows.map_err(failed)?) {
                 Ok(events) => {
                     if let Some(turn) = self.partition.history_read(of, &events, now) {
                         self.run_turn_with(turn, &events);

@@ -29,6 +29,7 @@
 //! - [`Engine`]: the engine inside a program, on an SQLite file or another store; [`Client`] and [`Instance`] are what
 //!   its users hold.
 //! - [`Error`]: how code fails, and what is retried.
+//! - [`Rewind`]: how an instance goes back to an earlier point and on from there.
 //! - [`testing`]: tests in virtual time that also check for determinism.
 
 mod activity;
@@ -46,7 +47,9 @@ pub mod testing;
 
 pub use activity::{ActivityContext, ActivityFn, ActivityName, ActivityRef};
 pub use bytes::Bytes;
-pub use engine::{Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, Start, Started};
+pub use engine::{
+    Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, Rewind, Start, Started,
+};
 pub use error::{Error, Result};
 pub use orchestration::{
     Call, Canceled, Detached, Durable, Either, JoinAll, Orchestration, OrchestrationFn, OrchestrationName,
@@ -55,11 +58,12 @@ pub use orchestration::{
 };
 pub use payload::{FromPayload, Payload, Raw, ToPayload};
 pub use perdura_core::partition::{RequestError, StartOutcome};
+pub use perdura_core::rewind;
 pub use perdura_core::{
     ExecutionId, Failure, InstanceId, InvalidText, Limits, OnExisting, ReusePolicy, Status, Tags, Timestamp,
     failure,
 };
-pub use perdura_engine::EngineError;
+pub use perdura_engine::{EngineError, Rewound};
 /// Makes an activity of an async function.
 ///
 /// The function takes at most one input, after an optional [`ActivityContext`], and returns a `Result` whose error

@@ -8,9 +8,10 @@ use anyhow::Context;
 use clap::Args;
 use perdura_core::history::{Event, EventKind};
 use perdura_core::partition::{InstanceRecord, InstanceRow};
+use perdura_core::rewind::assemble;
 use perdura_core::{InstanceId, Status};
 use perdura_sqlite::SqliteStore;
-use perdura_store::{InstanceQuery, Instances, Lookup};
+use perdura_store::{InstanceQuery, Instances, Lookup, read_history};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -127,7 +128,7 @@ async fn one(store: &SqliteStore, id: &str, as_json: bool, out: &mut impl Write)
     let row = store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
     let row = row.with_context(|| format!("there is no instance {id:?}"))?;
     let record = row.open()?;
-    let events = history(store, &row).await?;
+    let events = history(store, &row, &record).await?;
     let names = events.iter().filter_map(scheduled_name).collect();
     if as_json {
         writeln!(out, "{}", json::instance(&record, &names))?;
@@ -150,15 +151,15 @@ async fn one(store: &SqliteStore, id: &str, as_json: bool, out: &mut impl Write)
     Ok(())
 }
 
-async fn history(store: &SqliteStore, row: &InstanceRow) -> anyhow::Result<Vec<Event>> {
-    let rows = store.history(row.key, row.generation, row.branch, 0, usize::MAX).await?;
-    let mut events = Vec::new();
-    for part in rows {
-        events.extend(
-            part.open().with_context(|| format!("history of {:?} from event {}", row.id, part.first))?,
-        );
-    }
-    Ok(events)
+async fn history(
+    store: &SqliteStore,
+    row: &InstanceRow,
+    record: &InstanceRecord,
+) -> anyhow::Result<Vec<Event>> {
+    let parts =
+        record.history_parts(row.branch).with_context(|| format!("{:?} has no such branch", row.id))?;
+    let rows = read_history(store, row.key, row.generation, &parts).await?;
+    assemble(&rows).with_context(|| format!("history of {:?}", row.id))
 }
 
 /// The names of the activities that an instance waits for, which only its history has. At most so many are looked up.
@@ -174,7 +175,9 @@ async fn task_names(
             continue;
         }
         // A part of a history that cannot be read costs a name here, not the list.
-        let parts = store.history(row.key, row.generation, row.branch, task.event, 1).await?;
+        let parts = record.history_parts(row.branch).unwrap_or_default();
+        let branch = parts.iter().rev().find(|part| part.from <= task.event).map_or(0, |part| part.branch);
+        let parts = store.history(row.key, row.generation, branch, task.event, 1).await?;
         let events = parts.first().and_then(|part| part.open().ok()).unwrap_or_default();
         names.extend(events.iter().filter_map(scheduled_name));
     }

@@ -82,7 +82,7 @@ pub fn open_record<M: Message + Default>(what: &'static str, mut record: Bytes) 
 struct StoredEvent {
     #[prost(int64, tag = "1")]
     at: i64,
-    #[prost(oneof = "EventKind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "EventKind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 40")]
     kind: Option<EventKind>,
 }
 

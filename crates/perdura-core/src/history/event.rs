@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::id::Tags;
 use crate::retry::RetryPolicy;
+use crate::rewind::Replaced;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -79,6 +80,8 @@ event_kinds! {
     ExecutionResumed = "17",
     /// It was asked to end by its own code.
     CancelRequested = "18",
+    /// An operator went back to an earlier point: a new branch of the history begins.
+    ExecutionRewound = "40",
 }
 
 /// Who waits for the end of a child: which task of which run.
@@ -105,6 +108,14 @@ pub struct ParentLink {
     /// It only waits: the child was there before it and does not end with it.
     #[prost(bool, tag = "7")]
     pub attached: bool,
+}
+
+impl ParentLink {
+    /// Whether both are of the same run of a parent, on whatever branches and for whatever tasks.
+    pub(crate) fn is_same_run(&self, other: &ParentLink) -> bool {
+        (&self.instance, self.generation, &self.execution)
+            == (&other.instance, other.generation, &other.execution)
+    }
 }
 
 /// See [`EventKind::TurnStarted`].
@@ -174,6 +185,9 @@ pub struct ExecutionTerminated {
     /// Its children too.
     #[prost(bool, tag = "2")]
     pub recurse: bool,
+    /// How many of the events right before this one had arrived, but were in no turn yet.
+    #[prost(uint32, tag = "3")]
+    pub untaken: u32,
 }
 
 /// Time limits of an activity, in milliseconds; 0 means none.
@@ -373,4 +387,24 @@ pub struct CancelRequested {
     /// Why.
     #[prost(string, tag = "1")]
     pub reason: String,
+}
+
+/// See [`EventKind::ExecutionRewound`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ExecutionRewound {
+    /// Who.
+    #[prost(string, tag = "1")]
+    pub by: String,
+    /// Why.
+    #[prost(string, tag = "2")]
+    pub reason: String,
+    /// The branch that was left; its events before this one's number are those of this branch too.
+    #[prost(uint32, tag = "3")]
+    pub from_branch: u32,
+    /// New inputs of activities that run again.
+    #[prost(message, repeated, tag = "4")]
+    pub inputs: Vec<Replaced>,
+    /// Results that the operator gave.
+    #[prost(message, repeated, tag = "5")]
+    pub results: Vec<Replaced>,
 }

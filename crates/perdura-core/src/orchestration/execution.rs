@@ -76,6 +76,8 @@ pub struct Execution {
     canceled: Option<(u64, String)>,
     custom_status: Option<Bytes>,
     custom_status_changed: bool,
+    /// The last event so far says that the execution was rewound.
+    rewound: bool,
     ended: bool,
 }
 
@@ -129,6 +131,7 @@ impl Execution {
             canceled: None,
             custom_status: None,
             custom_status_changed: false,
+            rewound: false,
             ended: false,
         }
     }
@@ -185,6 +188,7 @@ impl Execution {
                 self.expect_nothing_made("the next turn")?;
                 self.now = self.now.max(event.at);
                 self.turn_bytes = 0;
+                self.rewound = false;
                 self.events += 1;
             }
             recorded if describe_recorded(recorded).is_some() => self.confirm(recorded)?,
@@ -198,7 +202,8 @@ impl Execution {
 
     /// To be called after the last event of the history, before the new ones.
     pub fn end_of_history(&mut self) -> Result<(), Mismatch> {
-        self.custom_status_changed = false;
+        // What it said of itself last may have been said after the cut.
+        self.custom_status_changed = self.rewound;
         self.expect_nothing_made("no more decisions")
     }
 
@@ -258,6 +263,10 @@ impl Execution {
                 true
             }
             EventKind::CancelRequested(request) => self.cancel(&request.reason),
+            EventKind::ExecutionRewound(_) => {
+                self.rewound = true;
+                false
+            }
             _ => false,
         }
     }

@@ -33,13 +33,19 @@ pub enum Bug {
     ParentNotTold,
     /// Termination does not reach the children.
     TerminateNotRecursive,
+    /// A rewind does not deliver the external events again that came after the cut.
+    RewindForgetsEvents,
+    /// A rewind uses no recorded result again.
+    RewindRunsSuccesses,
+    /// A rewind leaves failed children as they are.
+    RewindLeavesChildren,
     /// Memory is kept after a commit of unknown outcome.
     UnknownTakenAsFailure,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 16] = [
+    pub const ALL: [Bug; 19] = [
         Bug::EffectsBeforeCommit,
         Bug::ContinueAsNewDropsEvents,
         Bug::OldGenerationAccepted,
@@ -55,6 +61,9 @@ impl Bug {
         Bug::MessageNotConsumed,
         Bug::ParentNotTold,
         Bug::TerminateNotRecursive,
+        Bug::RewindForgetsEvents,
+        Bug::RewindRunsSuccesses,
+        Bug::RewindLeavesChildren,
         Bug::UnknownTakenAsFailure,
     ];
 }

@@ -14,6 +14,7 @@ use crate::history::{
     SubOrchestrationScheduled,
 };
 use crate::id::{InstanceId, InstanceKey};
+use crate::rewind::{Found, Sort};
 use crate::status::{OnExisting, ReusePolicy};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -21,12 +22,32 @@ use std::sync::Arc;
 impl Partition {
     pub(super) fn schedule_child(&mut self, key: InstanceKey, mut scheduled: SubOrchestrationScheduled) {
         let now = self.now;
+        let found = self.reused(key, || Sort::of_child(&scheduled));
         let Some(instance) = self.instances.get_mut(&key) else { return };
+        let is_unnamed = scheduled.instance.is_empty();
+        if let Some(Found::Child(known)) = &found
+            && is_unnamed
+        {
+            scheduled.instance.clone_from(known);
+        }
         if scheduled.instance.is_empty() {
             let id = InstanceId::of_child(&instance.id, instance.record.generation, scheduled.id);
             scheduled.instance = id.as_str().to_owned();
         }
         let event = instance.append(Event::new(now, scheduled.clone()));
+        let id = scheduled.id;
+        match found {
+            Some(Found::Result(output)) => {
+                return instance.inbox.push(Event::new(now, SubOrchestrationCompleted { id, output }));
+            }
+            Some(Found::Sent) => return,
+            Some(Found::Child(known)) if known == scheduled.instance => {
+                let (retry, instance) = (scheduled.retry.clone(), known);
+                let record = ChildRecord { id, event, instance, attempt: 1, not_before: 0, retry };
+                return self.take_child_along(key, record, &scheduled);
+            }
+            _ => {}
+        }
         let link = (!scheduled.detached).then(|| ParentLink {
             instance: instance.id.as_str().to_owned(),
             generation: instance.record.generation,
@@ -68,9 +89,15 @@ impl Partition {
     pub(super) fn start_child(&mut self, id: &InstanceId, start: StartChild, existing: Option<InstanceKey>) {
         let parent = start.parent.clone();
         let mut reuse = ReusePolicy::from_bits(start.reuse);
-        // The failed attempt has the id: it may be replaced, whatever the policy says of others.
-        if parent.as_ref().is_some_and(|parent| self.is_earlier_attempt(existing, parent)) {
-            reuse = reuse.when_terminal(OnExisting::Replace);
+        // The failed attempt has the id: it may be replaced, whatever the policy says of others. So may a child of a
+        // branch that was left.
+        if let Some(parent) = &parent {
+            if self.is_earlier_attempt(existing, parent) {
+                reuse = reuse.when_terminal(OnExisting::Replace);
+            }
+            if self.is_of_left_branch(existing, parent) {
+                reuse = ReusePolicy::REPLACE;
+            }
         }
         let request = Start {
             id: id.clone(),
@@ -107,6 +134,13 @@ impl Partition {
             earlier == *parent
         };
         instance.record.parents.iter().any(same_task)
+    }
+
+    /// Whether an instance was started by the same run of the same parent, on a branch that it has left.
+    fn is_of_left_branch(&self, existing: Option<InstanceKey>, parent: &ParentLink) -> bool {
+        let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else { return false };
+        let left = |earlier: &ParentLink| earlier.is_same_run(parent) && earlier.branch != parent.branch;
+        instance.record.parents.first().is_some_and(left)
     }
 
     /// One more parent waits for an instance that was there already.

@@ -12,6 +12,7 @@ use crate::history::{
 };
 use crate::id::{InstanceId, InstanceKey, check_name, check_tags, check_text};
 use crate::limits::DELAY_MS_MAX;
+use crate::rewind::LeftTask;
 use crate::status::Status;
 use bytes::Bytes;
 
@@ -48,6 +49,7 @@ impl Partition {
             | Request::Resume { reason, .. }
             | Request::Cancel { reason, .. }
             | Request::Terminate { reason, .. } => Ok(check_text("reason", reason)?),
+            Request::Rewind { id, spec } => self.check_rewind(id, spec),
             Request::Purge { .. } | Request::Wait { .. } => Ok(()),
         }
     }
@@ -63,7 +65,7 @@ impl Partition {
         self.check_payload(&start.id, "input", &start.input)
     }
 
-    fn check_payload(
+    pub(super) fn check_payload(
         &self,
         id: &InstanceId,
         field: &'static str,
@@ -94,6 +96,9 @@ impl Partition {
                 Ok(())
             }
             (Request::Purge { .. }, Some(key)) => self.purge(key),
+            (request @ Request::Rewind { .. }, Some(key)) => {
+                return self.rewind_by_client(token, request, key);
+            }
         };
         self.reply(token, answer.map(|()| Response::Done));
     }
@@ -180,9 +185,10 @@ impl Partition {
             return;
         }
         let children = self.children_of(key);
-        self.record_inbox(key);
+        let untaken = self.record_inbox(key);
         if let Some(instance) = self.instances.get_mut(&key) {
-            instance.append(Event::new(now, ExecutionTerminated { reason: reason.clone(), recurse }));
+            let terminated = ExecutionTerminated { reason: reason.clone(), recurse, untaken };
+            instance.append(Event::new(now, terminated));
         }
         let failure = Some(Failure::new(kind::TERMINATED, reason.clone()).non_retryable());
         self.end(key, Ended { status: Status::Terminated, output: None, failure });
@@ -195,16 +201,18 @@ impl Partition {
     }
 
     /// What arrived and was never taken by a turn is recorded before an end by force: nothing that was acknowledged
-    /// is lost to a later rewind.
-    fn record_inbox(&mut self, key: InstanceKey) {
+    /// is lost to a later rewind. Gives how much it was.
+    fn record_inbox(&mut self, key: InstanceKey) -> u32 {
         self.parked_turns.remove(&key);
-        if let Some(instance) = self.instances.get_mut(&key) {
-            let away = std::mem::take(&mut instance.away);
-            let inbox = std::mem::take(&mut instance.inbox);
-            for event in away.into_iter().chain(inbox) {
-                instance.append(event);
-            }
+        let Some(instance) = self.instances.get_mut(&key) else { return 0 };
+        let untaken = instance.pending();
+        instance.away.clear();
+        instance.inbox.clear();
+        let count = untaken.len() as u32;
+        for event in untaken {
+            instance.append(event);
         }
+        count
     }
 
     fn children_of(&self, key: InstanceKey) -> Vec<(InstanceId, ParentLink)> {
@@ -240,6 +248,10 @@ impl Partition {
         let tasks = std::mem::take(&mut instance.tasks);
         instance.timers.clear();
         instance.children.clear();
+        for task in tasks.values().map(|task| &task.record).filter(|task| task.delivery > 0) {
+            let left = LeftTask { id: task.id, delivery: task.delivery, event: task.event };
+            instance.record.rewinds.get_or_insert_default().leave(left);
+        }
         let running: Vec<_> =
             tasks.values().filter(|task| task.running).map(|task| Self::task_ref(instance, task)).collect();
         for task in running {
@@ -256,7 +268,8 @@ impl Partition {
         let Ended { status, output, failure } = ended;
         let end = ExecutionCompleted::new(status, output.clone(), failure.clone());
         instance.append(Event::new(now, end));
-        instance.inbox.clear();
+        // What arrived during the last turn stays in the inbox: a rewind delivers it.
+        instance.reuse = None;
         instance.turn = TurnState::Idle;
         instance.status = status;
         let record = &mut instance.record;

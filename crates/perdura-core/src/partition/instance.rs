@@ -3,7 +3,10 @@
 use super::batch::{HistoryRow, InstanceWrite, Tail};
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
-use crate::history::{Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, encode_events};
+use super::results::Reuse;
+use crate::history::{
+    Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, encode_events,
+};
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -88,6 +91,8 @@ pub(super) struct Instance {
     pub(super) history_asked: u64,
     /// Continue-as-new turns since a time, to hold back a tight loop.
     pub(super) renewals: (Timestamp, u32),
+    /// Results of other branches that it may use again, once they are read.
+    pub(super) reuse: Option<Box<Reuse>>,
 }
 
 impl Instance {
@@ -114,6 +119,7 @@ impl Instance {
             reading: false,
             history_asked: 0,
             renewals: (Timestamp(0), 0),
+            reuse: None,
         }
     }
 
@@ -169,10 +175,12 @@ impl Instance {
             && self.last_batch <= committed
             && matches!(self.turn, TurnState::Idle | TurnState::Blocked)
             && !self.reading
+            && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
             && self.tasks.is_empty()
             && (self.inbox.is_empty()
                 || self.is_suspended()
                 || self.turn == TurnState::Blocked
+                || !self.is_active()
                 || !self.has_begun())
             && self.waiters.is_empty()
     }
@@ -209,6 +217,42 @@ impl Instance {
         record.children = self.children.values().map(|child| child.record.clone()).collect();
         record.set_inbox_events(self.away.iter().chain(&self.inbox).cloned().collect());
         record
+    }
+
+    /// A copy of the record with what is outstanding.
+    pub(super) fn whole_record(&self) -> InstanceRecord {
+        InstanceRecord {
+            tasks: self.tasks.values().map(|task| task.record.clone()).collect(),
+            ..self.final_record()
+        }
+    }
+
+    /// Events that no turn has taken, or only one that is not over.
+    pub(super) fn pending(&self) -> Vec<Event> {
+        self.away.iter().chain(&self.inbox).cloned().collect()
+    }
+
+    /// Names a task of this run, as a child sees it.
+    pub(super) fn link(&self, task: u32, attempt: u32) -> ParentLink {
+        ParentLink {
+            instance: self.id.as_str().to_owned(),
+            generation: self.record.generation,
+            branch: self.record.branch,
+            task,
+            attempt,
+            execution: self.record.execution.clone(),
+            attached: false,
+        }
+    }
+
+    /// The parent that waits for this instance was rewound: it waits by another link.
+    pub(super) fn relink(&mut self, link: &ParentLink) {
+        let parents = &mut self.record.parents;
+        let same_task = parents.iter().position(|p| p.is_same_run(link) && p.task == link.task);
+        let same_run = same_task.or_else(|| parents.iter().position(|p| p.is_same_run(link)));
+        if let Some(parent) = same_run.and_then(|at| parents.get_mut(at)) {
+            *parent = ParentLink { attached: parent.attached, ..link.clone() };
+        }
     }
 
     /// A copy of the record for whoever waited for the end.

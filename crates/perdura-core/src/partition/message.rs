@@ -4,6 +4,7 @@
 use crate::failure::Failure;
 use crate::history::{Damaged, ParentLink, open_record, seal_record};
 use crate::id::{InstanceId, Tags};
+use crate::rewind::RewindOrder;
 use bytes::Bytes;
 
 /// A message to an instance.
@@ -13,7 +14,7 @@ pub struct Message {
     #[prost(string, tag = "1")]
     pub to: String,
     /// What it says.
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 40, 41")]
     pub body: Option<Body>,
 }
 
@@ -35,6 +36,12 @@ pub enum Body {
     /// End by your own code.
     #[prost(message, tag = "6")]
     Cancel(Cancel),
+    /// Your parent was rewound, and waits for you again.
+    #[prost(message, tag = "40")]
+    RewindChild(RewindChild),
+    /// Your child was rewound: come along if you failed with it.
+    #[prost(message, tag = "41")]
+    RewindParent(RewindParent),
 }
 
 /// See [`Body::StartChild`].
@@ -111,6 +118,28 @@ pub struct Cancel {
     /// Only if it is (still) the child of this task.
     #[prost(message, optional, tag = "2")]
     pub parent: Option<ParentLink>,
+}
+
+/// See [`Body::RewindChild`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RewindChild {
+    /// How to begin, if there is no such child any more; and who waits now.
+    #[prost(message, optional, tag = "1")]
+    pub start: Option<StartChild>,
+    /// Who rewinds, why and how.
+    #[prost(message, optional, tag = "2")]
+    pub order: Option<RewindOrder>,
+}
+
+/// See [`Body::RewindParent`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RewindParent {
+    /// Which task of the receiver the child was.
+    #[prost(message, optional, tag = "1")]
+    pub link: Option<ParentLink>,
+    /// Who rewinds, why and how.
+    #[prost(message, optional, tag = "2")]
+    pub order: Option<RewindOrder>,
 }
 
 impl Message {

@@ -17,6 +17,8 @@ mod message;
 mod record;
 mod request;
 mod residency;
+mod results;
+mod rewind;
 mod start;
 mod tasks;
 mod turns;
@@ -25,7 +27,9 @@ mod wakes;
 pub use batch::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite, Tail};
 pub use bug::Bug;
 pub use effect::{Effect, Need, TaskRef, TaskStart};
-pub use message::{Body, Cancel, ChildEnded, Message, Raise, StartChild, Terminate};
+pub use message::{
+    Body, Cancel, ChildEnded, Message, Raise, RewindChild, RewindParent, StartChild, Terminate,
+};
 pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 pub use request::{ReplyToken, Request, RequestError, Response, StartOutcome, StartRequest, Started};
 pub use residency::HistoryName;
@@ -88,6 +92,8 @@ pub struct Partition {
     handled: BTreeSet<EnvelopeId>,
     /// Ids that were purged by a batch that is not committed.
     purged: BTreeMap<InstanceId, (InstanceKey, u64)>,
+    /// Rewinds that wait for a history, in the order in which they came.
+    rewinds: BTreeMap<InstanceKey, VecDeque<rewind::Awaited>>,
     /// Rows that cannot be read, by id.
     damaged: BTreeMap<InstanceId, DamagedRow>,
     /// Executions that the runner may drop.
@@ -159,6 +165,7 @@ impl Partition {
             handling: BTreeSet::new(),
             handled: BTreeSet::new(),
             purged: BTreeMap::new(),
+            rewinds: BTreeMap::new(),
             damaged: BTreeMap::new(),
             forgotten: Vec::new(),
             open: commit::Open::default(),
@@ -275,6 +282,14 @@ impl Partition {
         envelope: Option<EnvelopeId>,
         receiver: Option<InstanceKey>,
     ) {
+        let is_done = match &message.body {
+            Some(Body::RewindChild(_)) => self.rewind_child(&message, envelope, receiver),
+            Some(Body::RewindParent(_)) => self.rewind_parent(&message, envelope, receiver),
+            _ => true,
+        };
+        if !is_done {
+            return;
+        }
         if let Some(envelope) = envelope.filter(|_| !self.planted(Bug::MessageNotConsumed)) {
             self.open.consumed.push(envelope);
         }
@@ -285,6 +300,7 @@ impl Partition {
             (Some(Body::Raise(raise)), Some(key)) => self.raised_by_instance(key, raise),
             (Some(Body::Terminate(terminate)), Some(key)) => self.terminate_child(key, terminate),
             (Some(Body::Cancel(cancel)), Some(key)) => self.cancel_child(key, cancel),
+            (Some(Body::RewindChild(_) | Body::RewindParent(_)), Some(_)) => {}
             // The receiver is gone: nobody is left to be told.
             (_, None) | (None, _) => {}
         }

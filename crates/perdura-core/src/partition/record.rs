@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
 use crate::id::{InstanceId, InstanceKey, Tags};
 use crate::retry::RetryPolicy;
+use crate::rewind::Rewinds;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -193,6 +194,9 @@ pub struct InstanceRecord {
     /// The generation that the last start (not continue-as-new) began.
     #[prost(uint32, tag = "26")]
     pub start_generation: u32,
+    /// What it keeps for and of its rewinds.
+    #[prost(message, optional, boxed, tag = "40")]
+    pub rewinds: Option<Box<Rewinds>>,
 }
 
 impl InstanceRecord {

@@ -2,6 +2,7 @@
 
 use super::record::InstanceRecord;
 use crate::id::{ExecutionId, InstanceId, InvalidText, Tags};
+use crate::rewind::{RewindError, RewindSpec};
 use crate::status::{ReusePolicy, Status};
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -59,6 +60,13 @@ pub enum Request {
         /// Whom.
         id: InstanceId,
     },
+    /// Go back to an earlier point of its history, and on from there.
+    Rewind {
+        /// Whom.
+        id: InstanceId,
+        /// Where to, and how.
+        spec: Box<RewindSpec>,
+    },
     /// Answer when it has ended.
     Wait {
         /// For whom.
@@ -81,6 +89,7 @@ impl Request {
             | Request::Cancel { id, .. }
             | Request::Terminate { id, .. }
             | Request::Purge { id }
+            | Request::Rewind { id, .. }
             | Request::Wait { id, .. } => id,
         }
     }
@@ -97,7 +106,11 @@ impl Request {
     /// Whether asking twice has the effect of asking once.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        !matches!(self, Request::Raise { .. })
+        match self {
+            Request::Raise { .. } => false,
+            Request::Rewind { spec, .. } => !spec.order.request_id.is_empty(),
+            _ => true,
+        }
     }
 }
 
@@ -166,6 +179,13 @@ pub enum Response {
     Started(Started),
     /// It is done, and durable.
     Done,
+    /// To a rewind.
+    Rewound {
+        /// The branch that counts now.
+        branch: u32,
+        /// How many events were kept.
+        cut: u64,
+    },
     /// To a wait: the instance has ended.
     Ended(Box<InstanceRecord>),
 }
@@ -265,6 +285,14 @@ pub enum RequestError {
         events: u64,
         /// The limit.
         limit: u64,
+    },
+    /// It cannot be rewound as asked.
+    #[error("instance {id:?} cannot be rewound: {error}")]
+    Rewind {
+        /// Which.
+        id: InstanceId,
+        /// Why not.
+        error: Box<RewindError>,
     },
     /// Its record cannot be trusted; it is left alone.
     #[error(

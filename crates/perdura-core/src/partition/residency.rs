@@ -94,7 +94,10 @@ impl Partition {
         now: Timestamp,
     ) -> Option<Turn> {
         self.advance(now);
+        self.results_read((key, generation, branch), events);
+        self.rewind_with_other((key, generation, branch), events);
         if !self.waits_for_history(key, generation, branch) {
+            self.settle();
             return None;
         }
         let instance = self.instances.get_mut(&key)?;
@@ -105,6 +108,10 @@ impl Partition {
             return None;
         }
         instance.reading = false;
+        if self.rewind_with(key, events) {
+            self.settle();
+            return None;
+        }
         if self.parked_turns.get(&key).is_some_and(|turn| length < turn.from) {
             // The turn came after the question.
             self.want_history(key);
@@ -119,6 +126,16 @@ impl Partition {
                     if let Some(task) = instance.tasks.get_mut(&scheduled.id) {
                         task.scheduled = Some(Arc::new(scheduled.clone()));
                         tasks.push(scheduled.id);
+                    }
+                }
+                // An operator gave an activity that runs again another input.
+                EventKind::ExecutionRewound(rewound) => {
+                    for replaced in &rewound.inputs {
+                        let task =
+                            instance.tasks.values_mut().find(|task| task.record.event == replaced.event);
+                        if let Some(scheduled) = task.and_then(|task| task.scheduled.as_mut()) {
+                            Arc::make_mut(scheduled).input.clone_from(&replaced.payload);
+                        }
                     }
                 }
                 EventKind::SubOrchestrationScheduled(scheduled) => {
@@ -155,7 +172,8 @@ impl Partition {
     /// stored of it, since the store would refuse that, and with it the batch of everybody.
     pub fn history_damaged(&mut self, (key, generation, branch): HistoryName, what: &str, now: Timestamp) {
         self.advance(now);
-        if !self.waits_for_history(key, generation, branch) {
+        let of_results = self.waits_for_results((key, generation, branch));
+        if !of_results && !self.waits_for_history(key, generation, branch) {
             return;
         }
         let turn = self.parked_turns.remove(&key);
@@ -163,8 +181,10 @@ impl Partition {
     }
 
     fn set_aside(&mut self, key: InstanceKey, turn: Option<Turn>, what: &str) {
+        self.refuse_rewinds(key, what);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.reading = false;
+        instance.reuse = None;
         let id = instance.id.clone();
         let waiters = std::mem::take(&mut instance.waiters);
         let what = format!("its history cannot be read ({what})");
@@ -327,7 +347,8 @@ impl Partition {
             if committed {
                 let (generation, branch) = (instance.record.generation, instance.record.branch);
                 instance.history_asked = instance.record.tail;
-                needs.push(Need::History { key: *key, generation, branch });
+                let parts = instance.record.history_parts(branch).unwrap_or_default();
+                needs.push(Need::History { key: *key, generation, branch, parts });
             }
             !committed
         });

@@ -152,6 +152,7 @@ impl Partition {
         };
         instance.status = Status::Pending;
         instance.unwritten.clear();
+        instance.reuse = None;
         instance.drop_before = instance.stored.map(|_| generation);
         instance.inbox = vec![Event::new(now, event)];
         self.forget_history(key);

@@ -5,6 +5,7 @@ mod builder;
 mod client;
 mod error;
 mod instance;
+mod rewind;
 mod start;
 mod state;
 
@@ -12,6 +13,7 @@ pub use builder::EngineBuilder;
 pub use client::Client;
 pub use error::ClientError;
 pub use instance::Instance;
+pub use rewind::Rewind;
 pub use start::{Start, Started};
 pub use state::InstanceState;
 

@@ -11,4 +11,5 @@ mod events;
 mod join_and_select;
 mod names;
 mod not_durable;
+mod rewind;
 mod warm_and_cold;
