@@ -257,7 +257,7 @@ impl Drawing<'_> {
         match &self.timeline.event(work.scheduled).kind {
             EventKind::TaskScheduled(scheduled) => {
                 let mut scheduled = scheduled.clone();
-                if let Some(input) = input {
+                if let Some(input) = input.or_else(|| self.input_given_before(work)) {
                     scheduled.input = input;
                 }
                 let record = TaskRecord {
@@ -288,6 +288,18 @@ impl Drawing<'_> {
             }
             _ => {}
         }
+    }
+
+    /// The input that an earlier rewind, which is kept, has given the work.
+    fn input_given_before(&self, work: &Work) -> Option<Option<Bytes>> {
+        let kept = (work.scheduled..self.cut.at).rev();
+        kept.filter_map(|at| match &self.timeline.event(at).kind {
+            EventKind::ExecutionRewound(rewound) => Some(&rewound.inputs),
+            _ => None,
+        })
+        .flatten()
+        .find(|replaced| replaced.event == work.scheduled as u64)
+        .map(|replaced| replaced.payload.clone())
     }
 
     /// How often the work was handed out: no attempt on the new branch has the number of an earlier one.

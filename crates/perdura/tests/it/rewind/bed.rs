@@ -68,6 +68,7 @@ pub struct Bed {
     registry: Registry,
     name: String,
     sim: Option<Arc<SimStore>>,
+    store: Arc<dyn Store>,
     dir: TempDir,
 }
 
@@ -84,16 +85,17 @@ impl Bed {
         if let Some(store) = &sim {
             tokio::spawn(keeps_time(store.clone()));
         }
-        let engine = start(&registry, &sim, &dir).await;
-        Bed { engine, workshop, registry, name, sim, dir }
+        let (engine, store) = start(&registry, &sim, &dir).await;
+        Bed { engine, workshop, registry, name, sim, store, dir }
     }
 
     /// The process ends and another one begins.
     pub async fn restart(self) -> Bed {
-        let Bed { engine, workshop, registry, name, sim, dir } = self;
+        let Bed { engine, workshop, registry, name, sim, dir, store } = self;
+        drop(store);
         engine.shutdown().await;
-        let engine = start(&registry, &sim, &dir).await;
-        Bed { engine, workshop, registry, name, sim, dir }
+        let (engine, store) = start(&registry, &sim, &dir).await;
+        Bed { engine, workshop, registry, name, sim, store, dir }
     }
 
     pub async fn start<O: perdura::OrchestrationRef>(&self, orchestration: O, input: O::Input, id: &str) {
@@ -132,6 +134,16 @@ impl Bed {
         history.unwrap().unwrap().iter().map(|event| event.kind.name()).collect()
     }
 
+    /// The store below the engine.
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    pub async fn key(&self, id: &str) -> perdura_core::InstanceKey {
+        let query = perdura::InstanceQuery { id_prefix: Some(id.into()), ..Default::default() };
+        self.engine.list(query, 1).await.unwrap()[0].key().unwrap()
+    }
+
     /// Waits until an instance waits for something.
     pub async fn until(&self, id: &str, what: impl Fn(&perdura::InstanceState) -> bool) {
         loop {
@@ -152,22 +164,22 @@ async fn keeps_time(store: Arc<SimStore>) {
     }
 }
 
-async fn start(registry: &Registry, sim: &Option<Arc<SimStore>>, dir: &TempDir) -> Engine {
-    let builder = match sim {
-        Some(store) => Engine::store(store.clone() as Arc<dyn Store>),
-        None => Engine::sqlite(dir.path().join("hub.db")),
+async fn start(registry: &Registry, sim: &Option<Arc<SimStore>>, dir: &TempDir) -> (Engine, Arc<dyn Store>) {
+    let store: Arc<dyn Store> = match sim {
+        Some(store) => store.clone(),
+        None => {
+            let path = dir.path().join("hub.db");
+            Arc::new(perdura_sqlite::SqliteStore::open(path, Default::default()).unwrap())
+        }
     };
-    builder.registry(registry.clone()).start().await.unwrap()
+    let engine = Engine::store(store.clone()).registry(registry.clone()).start().await.unwrap();
+    (engine, store)
 }
 
 impl Workshop {
     /// The next attempts with this input fail.
     pub fn breaks(&self, input: &str, attempts: u32) {
         self.failing.lock().unwrap().insert(input.to_owned(), attempts);
-    }
-
-    pub fn mends(&self, input: &str) {
-        self.failing.lock().unwrap().remove(input);
     }
 
     /// Deploys mended code.
