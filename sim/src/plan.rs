@@ -102,6 +102,8 @@ pub struct RequestsMix {
     pub purge: u64,
     /// Waits.
     pub wait: u64,
+    /// Rewinds.
+    pub rewind: u64,
 }
 
 impl Plan {
@@ -188,6 +190,7 @@ impl RequestsMix {
             terminate: weight(400, 3),
             purge: weight(350, 4),
             wait: weight(600, 6),
+            rewind: weight(400, 6),
         }
     }
 }

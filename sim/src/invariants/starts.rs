@@ -85,9 +85,10 @@ impl Checker {
         let several = after.record.start_generation > before.record.generation + 1;
         let own_attempt = after.record.parents.iter().any(|new| {
             before.record.parents.iter().any(|old| {
-                let mut old = old.clone();
-                old.attempt = new.attempt;
-                old == *new
+                // Another attempt, or another branch after a rewind.
+                (&old.instance, old.generation, &old.execution)
+                    == (&new.instance, new.generation, &new.execution)
+                    && (old.task == new.task || old.branch != new.branch)
             })
         });
         let may_replace = match before.row.status {
@@ -117,6 +118,7 @@ impl Checker {
             programs: &self.programs,
             may_cancel: self.may_cancel,
             has_small_limits: limits.history_events_max < 50_000 || limits.decisions_per_turn_max < 1000,
+            may_rewind: self.may_rewind,
             was_canceled: seen.record.cancel_requested.is_some(),
         };
         let failure = seen.record.failure.as_ref().map_or("", |failure| failure.kind.as_str());

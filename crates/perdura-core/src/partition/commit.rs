@@ -83,7 +83,7 @@ impl Partition {
                 .instances
                 .get(&key)
                 .is_some_and(|i| !i.is_active() && i.may_leave(self.batches_committed));
-            if ended {
+            if ended && !self.is_held(key) {
                 self.remove(key);
             }
         }

@@ -327,6 +327,7 @@ impl Partition {
         }
         self.purge_row(id, key);
         self.remove(key);
+        self.forget_rewinds(key);
         Ok(())
     }
 

@@ -214,6 +214,7 @@ impl Partition {
             }
             self.purge_row(id, row.key);
             self.remove(row.key);
+            self.forget_rewinds(row.key);
             Ok(Response::Done)
         } else {
             Err(RequestError::Damaged { id, what: row.what })
@@ -367,7 +368,9 @@ impl Partition {
             looks -= 1;
             let Some(key) = self.hand.pop_front() else { return };
             let Some(instance) = self.instances.get_mut(&key) else { continue };
-            if std::mem::take(&mut instance.touched) || !instance.may_leave(self.batches_committed) {
+            let is_held = self.rewinds.contains_key(&key);
+            if std::mem::take(&mut instance.touched) || is_held || !instance.may_leave(self.batches_committed)
+            {
                 self.hand.push_back(key);
             } else {
                 self.remove(key);

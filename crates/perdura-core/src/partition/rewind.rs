@@ -79,12 +79,16 @@ impl Partition {
             self.start_child(&message.receiver(), start.clone(), receiver);
             return true;
         };
-        if !has_ended_badly(instance.status) || self.planted(Bug::RewindLeavesChildren) {
-            let (status, output) = (instance.status, instance.record.output.clone());
+        if instance.is_active() {
             self.relink(key, link);
-            if status == Status::Completed {
-                self.answer_parent(link.clone(), output, None);
-            }
+            return true;
+        }
+        if instance.status == Status::Completed {
+            let output = instance.record.output.clone();
+            self.answer_parent(link.clone(), output, None);
+            return true;
+        }
+        if self.planted(Bug::RewindLeavesChildren) {
             return true;
         }
         let spec = RewindSpec { order: order.clone(), ..RewindSpec::default() };
@@ -354,7 +358,7 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some((at, end)) = opening.ended else { return };
         instance.away.clear();
-        instance.inbox.clear();
+        instance.inbox = opening.inbox;
         instance.turn = TurnState::Idle;
         instance.reuse = None;
         instance.status = end.final_status().unwrap_or(Status::Failed);
@@ -362,7 +366,8 @@ impl Partition {
         (record.branch, record.tail) = (branch, tail);
         record.completed_at = at.0;
         (record.output, record.failure) = (end.output, end.failure.map(Box::new));
-        (record.suspended, record.cancel_requested, record.block) = (None, None, None);
+        (record.suspended, record.cancel_requested) = (None, opening.cancel_requested);
+        record.block = None;
         let rewinds = record.rewinds.get_or_insert_default();
         rewinds.reuse = None;
         rewinds.returns.push(ReturnRecord {
@@ -380,6 +385,26 @@ impl Partition {
         self.mark_dirty(key);
         for waiter in waiters {
             self.reply(waiter.token, Ok(Response::Ended(Box::new(record.clone()))));
+        }
+    }
+
+    /// An instance begins anew: rewinds that wait look at it again.
+    pub(super) fn restart_rewinds(&mut self, key: InstanceKey) {
+        if let Some(queue) = self.rewinds.get_mut(&key) {
+            queue.iter_mut().for_each(|awaited| awaited.present = None);
+            self.want_history(key);
+        }
+    }
+
+    /// An instance was purged while rewinds of it waited.
+    pub(super) fn forget_rewinds(&mut self, key: InstanceKey) {
+        for awaited in self.rewinds.remove(&key).unwrap_or_default() {
+            match awaited.asked {
+                Parked::Request(token, request) => {
+                    self.reply(token, Err(RequestError::NotFound { id: request.id().clone() }));
+                }
+                Parked::Message(message, envelope) => self.apply_message(message, envelope, None),
+            }
         }
     }
 

@@ -156,6 +156,7 @@ impl Partition {
         instance.drop_before = instance.stored.map(|_| generation);
         instance.inbox = vec![Event::new(now, event)];
         self.forget_history(key);
+        self.restart_rewinds(key);
         self.answer_waiters_of_replaced(key);
         self.mark_dirty(key);
         if let Some(at) = start_at {

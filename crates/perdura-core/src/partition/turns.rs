@@ -320,6 +320,7 @@ impl Partition {
             self.wakes.add(start_at, key, Wake::Start);
         }
         self.forgotten.push(key);
+        self.restart_rewinds(key);
         self.enqueue(key);
     }
 

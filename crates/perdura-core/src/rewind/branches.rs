@@ -2,8 +2,9 @@
 
 use super::reuse::ReuseState;
 use super::spec::RewindOrder;
-use crate::history::{Damaged, Event};
+use crate::history::{Damaged, Event, decode_events};
 use crate::partition::{HistoryRow, InstanceRecord};
+use bytes::Bytes;
 
 /// A branch that a rewind opened. Branch 0 is there from the beginning.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -32,6 +33,9 @@ pub struct BranchRecord {
     /// The number of the status that the instance had before.
     #[prost(uint32, tag = "8")]
     pub status: u32,
+    /// Events that had arrived when the parent was left, but were in no turn yet; sealed like history.
+    #[prost(bytes = "bytes", optional, tag = "9")]
+    pub untaken: Option<Bytes>,
 }
 
 /// A task that the engine stopped waiting for: a later attempt must not have the number of one of its attempts.
@@ -114,6 +118,13 @@ impl InstanceRecord {
     #[must_use]
     pub fn branches(&self) -> &[BranchRecord] {
         self.rewinds.as_ref().map_or(&[], |rewinds| &rewinds.branches)
+    }
+
+    /// Events that had arrived when a branch was last left, but were in no turn of it yet.
+    pub(crate) fn untaken(&self, branch: u32) -> Result<Vec<Event>, Damaged> {
+        let left = self.branches().iter().rev().filter(|record| record.parent == branch);
+        let untaken = left.filter_map(|record| record.untaken.clone()).next();
+        untaken.map_or(Ok(Vec::new()), decode_events)
     }
 
     /// The pieces that make up the history of a branch, in order; `None` if there is no such branch.

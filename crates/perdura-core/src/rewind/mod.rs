@@ -9,6 +9,7 @@
 
 mod branches;
 mod cut;
+mod elsewhere;
 mod error;
 mod opening;
 mod plan;

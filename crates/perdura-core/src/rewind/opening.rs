@@ -2,6 +2,7 @@
 
 use super::branches::BranchRecord;
 use super::cut::{self, Because, Cut};
+use super::elsewhere::Elsewhere;
 use super::error::RewindError;
 use super::plan::{ChildPlan, RewindPlan, Subject, TimerPlan, WorkRef};
 use super::reuse::{self, Found, ReuseSource, ReuseState};
@@ -10,14 +11,14 @@ use super::spec::{Head, Replaced, RewindSpec, RewindTo, Timers};
 use super::timeline::{Timeline, Work, WorkKind};
 use crate::history::{
     Event, EventKind, ExecutionCompleted, ExecutionRewound, SubOrchestrationCompleted,
-    SubOrchestrationScheduled, TaskCompleted, TaskScheduled,
+    SubOrchestrationScheduled, TaskCompleted, TaskScheduled, encode_events,
 };
 use crate::limits::BRANCHES_MAX;
 use crate::partition::{ChildRecord, InstanceRecord, TaskRecord, TimerRecord};
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state in which a branch begins.
 #[derive(Debug, Default)]
@@ -61,7 +62,8 @@ pub(crate) fn draw_up(
     if record.branches().len() >= BRANCHES_MAX {
         return Err(RewindError::TooManyBranches { limit: BRANCHES_MAX });
     }
-    let timeline = Timeline::of(subject.history, if is_present { subject.pending } else { &[] });
+    let untaken = if is_present { Vec::new() } else { record.untaken(from_branch)? };
+    let timeline = Timeline::of(subject.history, if is_present { subject.pending } else { &untaken });
     let end = timeline.last(Role::Ends).and_then(|at| match &timeline.event(at).kind {
         EventKind::ExecutionCompleted(end) => Some((timeline.event(at).at, end)),
         _ => None,
@@ -81,6 +83,7 @@ pub(crate) fn draw_up(
         results: BTreeMap::new(),
         cut_at: cut_time(&timeline, &cut, now),
         timeline: &timeline,
+        elsewhere: (!is_present).then(|| Elsewhere::of(subject)),
         plan: RewindPlan {
             head,
             status,
@@ -104,9 +107,12 @@ pub(crate) fn draw_up(
     if let Some((at, end)) = end.filter(|_| drawing.cut.because == Because::Head) {
         drawing.opening.ended = Some((at, end.clone()));
         drawing.plan.branch = from_branch;
+        drawing.opening.inbox = untaken.clone();
+        drawing.opening.cancel_requested = drawing.kept_cancel_reason();
+        drawing.events_of_elsewhere();
         return Ok((drawing.plan, drawing.opening));
     }
-    drawing.fill(subject, is_present);
+    drawing.fill(subject.pending, is_present);
     Ok((drawing.plan, drawing.opening))
 }
 
@@ -130,6 +136,8 @@ struct Drawing<'a> {
     spec: &'a RewindSpec,
     now: Timestamp,
     timeline: &'a Timeline<'a>,
+    /// The present branch, if another one is rewound.
+    elsewhere: Option<Elsewhere<'a>>,
     cut: Cut,
     cut_at: Timestamp,
     /// New inputs and results, by the event that scheduled the work.
@@ -174,13 +182,12 @@ impl Drawing<'_> {
         work.copied().ok_or(RewindError::NotWork { event })
     }
 
-    fn fill(&mut self, subject: Subject<'_>, is_present: bool) {
+    fn fill(&mut self, pending: &[Event], is_present: bool) {
         let given = self.open_work();
         self.deliver(given);
-        if !is_present {
-            self.events_of_present(subject);
-        }
-        self.opening.reuse = self.reuse(is_present);
+        self.events_of_elsewhere();
+        self.opening.reuse = self.reuse();
+        let untaken = (is_present && !pending.is_empty()).then(|| encode_events(pending.to_vec()));
         let replaced = |map: &BTreeMap<usize, Option<Bytes>>| {
             let pairs = map.iter();
             pairs.map(|(at, payload)| Replaced { event: *at as u64, payload: payload.clone() }).collect()
@@ -202,12 +209,16 @@ impl Drawing<'_> {
             reason: order.reason.clone(),
             request_id: order.request_id.clone(),
             status: u32::from(self.plan.status as u8),
+            untaken,
         };
-        self.opening.cancel_requested =
-            self.kept_cancel().and_then(|at| match &self.timeline.event(at).kind {
-                EventKind::CancelRequested(request) => Some(request.reason.clone()),
-                _ => None,
-            });
+        self.opening.cancel_requested = self.kept_cancel_reason();
+    }
+
+    fn kept_cancel_reason(&self) -> Option<String> {
+        match &self.timeline.event(self.kept_cancel()?).kind {
+            EventKind::CancelRequested(request) => Some(request.reason.clone()),
+            _ => None,
+        }
     }
 
     fn kept_cancel(&self) -> Option<usize> {
@@ -215,9 +226,9 @@ impl Drawing<'_> {
     }
 
     /// Work that is open at the cut; gives the events of results that are delivered, new ones last.
-    fn open_work(&mut self) -> (Vec<usize>, Vec<Event>) {
+    fn open_work(&mut self) -> (BTreeSet<usize>, Vec<Event>) {
         let canceled = self.kept_cancel();
-        let (mut carried, mut given) = (Vec::new(), Vec::new());
+        let (mut carried, mut given) = (BTreeSet::new(), Vec::new());
         for work in &self.timeline.work {
             let is_over = work.ended.is_some_and(|(end, _)| end < self.cut.at);
             // A request to cancel ends whatever is waited for.
@@ -231,7 +242,7 @@ impl Drawing<'_> {
             }
             match self.what_becomes_of(work) {
                 Open::Given(payload) => given.push(completion(self.now, work, payload)),
-                Open::Carried(end) => carried.push(end),
+                Open::Carried(end) => drop(carried.insert(end)),
                 Open::Runs(input) => self.run(work, input),
             }
         }
@@ -248,7 +259,11 @@ impl Drawing<'_> {
             Some((end, true)) if input.is_none() && !named && self.cut.rerun != Some(work.scheduled) => {
                 Open::Carried(end)
             }
-            _ => Open::Runs(input),
+            _ if input.is_some() || named || self.cut.rerun == Some(work.scheduled) => Open::Runs(input),
+            _ => match self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.result(work)) {
+                Some(output) => Open::Given(output),
+                None => Open::Runs(None),
+            },
         }
     }
 
@@ -332,7 +347,7 @@ impl Drawing<'_> {
     }
 
     /// What the new branch finds in its inbox.
-    fn deliver(&mut self, (carried, given): (Vec<usize>, Vec<Event>)) {
+    fn deliver(&mut self, (carried, given): (BTreeSet<usize>, Vec<Event>)) {
         for at in self.cut.at..self.timeline.len() {
             let role = self.timeline.role(at);
             let is_carried = match role {
@@ -362,24 +377,14 @@ impl Drawing<'_> {
     }
 
     /// A rewind to another branch takes along the events from outside that only the present branch has.
-    fn events_of_present(&mut self, subject: Subject<'_>) {
-        if self.spec.order.drop_events {
-            return;
-        }
-        let mut known: Vec<&Event> =
-            subject.history.iter().filter(|event| matches!(event.kind, EventKind::EventRaised(_))).collect();
-        for event in subject.present.iter().chain(subject.pending) {
-            if matches!(event.kind, EventKind::EventRaised(_)) {
-                match known.iter().position(|known| *known == event) {
-                    Some(at) => drop(known.swap_remove(at)),
-                    None => self.opening.inbox.push(event.clone()),
-                }
-            }
+    fn events_of_elsewhere(&mut self) {
+        if let Some(elsewhere) = self.elsewhere.as_ref().filter(|_| !self.spec.order.drop_events) {
+            self.opening.inbox.extend(elsewhere.external_events(self.timeline));
         }
     }
 
     /// The results that the new branch may use, and where they are.
-    fn reuse(&mut self, is_present: bool) -> Option<ReuseState> {
+    fn reuse(&mut self) -> Option<ReuseState> {
         let order = &self.spec.order;
         let mut rerun = order.rerun.clone();
         if let RewindTo::Call(name) = &self.spec.to {
@@ -387,15 +392,10 @@ impl Drawing<'_> {
         }
         let dropped = |at: &usize| *at >= self.cut.at;
         // Results that came too late for the history count as well.
-        let late = self.timeline.work.iter().filter_map(|work| match work.ended {
-            Some((end, true)) if dropped(&work.scheduled) && end >= self.timeline.recorded => {
-                Some((work.scheduled, reuse::output(self.timeline.event(end))))
-            }
-            _ => None,
-        });
-        let given = self.results.iter().map(|(at, payload)| (*at, payload.clone()));
-        let results = late.chain(given.filter(|(at, _)| dropped(at)));
-        let results = results.map(|(at, payload)| Replaced { event: at as u64, payload }).collect();
+        let late = self.timeline.late_results(self.cut.at);
+        let given = self.results.iter().filter(|(at, _)| dropped(at));
+        let given = given.map(|(at, payload)| Replaced { event: *at as u64, payload: payload.clone() });
+        let results = given.chain(late).collect();
         let mut source = ReuseSource {
             branch: self.plan.from_branch,
             from: self.plan.cut,
@@ -415,18 +415,31 @@ impl Drawing<'_> {
                 self.plan.reused.push(reference);
             }
         }
+        let template = ReuseSource { branch: self.record.branch, entries: 0, ..source.clone() };
         let mut state = ReuseState { sources: vec![source], used: Vec::new() };
+        if let Some(elsewhere) = &self.elsewhere {
+            let template = ReuseSource { rerun_events: Vec::new(), results: Vec::new(), ..template };
+            let (source, both) = elsewhere.source(self.timeline, template);
+            both.into_iter().for_each(|entry| state.mark_used(entries.len() + entry));
+            state.sources.push(source);
+        }
         let earlier = self.record.rewinds.as_ref().and_then(|rewinds| rewinds.reuse.as_ref());
-        if let Some(earlier) = earlier.filter(|_| is_present) {
-            let first = entries.len();
-            for used in (0..earlier.entries()).filter(|entry| earlier.is_used(*entry)) {
-                state.mark_used(first + used);
-            }
-            state.sources.extend(earlier.sources.iter().cloned().map(|mut source| {
+        let mut first = 0;
+        for source in earlier.iter().flat_map(|earlier| &earlier.sources) {
+            // What the branch itself has, it has.
+            if source.branch != self.plan.from_branch {
+                let at = state.entries();
+                for entry in 0..source.entries as usize {
+                    if earlier.is_some_and(|earlier| earlier.is_used(first + entry)) {
+                        state.mark_used(at + entry);
+                    }
+                }
+                let mut source = source.clone();
                 source.no_results |= order.no_reuse;
                 source.rerun.extend(rerun.iter().cloned());
-                source
-            }));
+                state.sources.push(source);
+            }
+            first += source.entries as usize;
         }
         (state.entries() > 0).then_some(state)
     }

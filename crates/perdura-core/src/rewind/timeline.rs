@@ -1,6 +1,8 @@
 //! A history, read for a rewind: its turns, and the work that it scheduled.
 
+use super::reuse::output;
 use super::role::{Role, role};
+use super::spec::Replaced;
 use crate::failure::Failure;
 use crate::history::{Event, EventKind};
 use bytes::Bytes;
@@ -140,6 +142,15 @@ impl<'a> Timeline<'a> {
 
     pub(super) fn name(&self, work: &Work) -> &'a str {
         self.call(work).map_or("", |(name, _)| name)
+    }
+
+    /// Results that arrived too late for the history, of work scheduled from an event on.
+    pub(super) fn late_results(&self, from: usize) -> impl Iterator<Item = Replaced> {
+        self.work.iter().filter_map(move |work| {
+            let (end, well) = work.ended?;
+            let late = well && end >= self.recorded && work.scheduled >= from;
+            late.then(|| Replaced { event: work.scheduled as u64, payload: output(self.events[end]) })
+        })
     }
 
     /// The last event of a kind, by role.
