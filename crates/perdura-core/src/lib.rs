@@ -3,6 +3,7 @@
 //!
 //! - [`history`]: what is recorded, and how it is stored.
 //! - [`partition`]: the processor of one partition, which decides everything.
+//! - [`why`](mod@why): what an instance waits for, in words.
 //! - [`rewind`]: how an instance goes back to an earlier point, and what becomes of what came after.
 
 pub mod failure;
@@ -15,6 +16,7 @@ mod retry;
 pub mod rewind;
 mod status;
 mod time;
+pub mod why;
 
 pub use failure::Failure;
 pub use id::{

@@ -48,7 +48,7 @@ pub mod testing;
 pub use activity::{ActivityContext, ActivityFn, ActivityName, ActivityRef};
 pub use bytes::Bytes;
 pub use engine::{
-    Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, Rewind, Start, Started,
+    Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, ReplayCheck, Rewind, Start, Started,
 };
 pub use error::{Error, Result};
 pub use orchestration::{
@@ -59,11 +59,12 @@ pub use orchestration::{
 pub use payload::{FromPayload, Payload, Raw, ToPayload};
 pub use perdura_core::partition::{RequestError, StartOutcome};
 pub use perdura_core::rewind;
+pub use perdura_core::why;
 pub use perdura_core::{
     ExecutionId, Failure, InstanceId, InvalidText, Limits, OnExisting, ReusePolicy, Status, Tags, Timestamp,
     failure,
 };
-pub use perdura_engine::{EngineError, Rewound};
+pub use perdura_engine::{BatchItem, BatchReport, EngineError, RewindBatch, Rewound};
 /// Makes an activity of an async function.
 ///
 /// The function takes at most one input, after an optional [`ActivityContext`], and returns a `Result` whose error
@@ -135,3 +136,4 @@ pub use perdura_macros::orchestration;
 pub use perdura_store::{InstanceQuery, Store, StoreError};
 pub use registry::{Register, Registry};
 pub use retry::Retry;
+pub use runner::Replay;

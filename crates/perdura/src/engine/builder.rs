@@ -70,8 +70,9 @@ impl EngineBuilder {
             .map_err(|error| EngineError::System(format!("the store could not be opened: {error}")))?
             .map_err(EngineError::from)?;
         let registry = Arc::new(self.registry.limits(self.options.limits.clone()));
+        let known = Registry::clone(&registry);
         let engine = perdura_engine::Engine::start(store, registry.clone(), registry, self.options).await?;
         let client = Client::new(engine.client());
-        Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine })
+        Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine, registry: known })
     }
 }

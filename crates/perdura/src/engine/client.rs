@@ -5,6 +5,7 @@ use super::{ClientError, Instance, InstanceState, Start};
 use crate::orchestration::OrchestrationRef;
 use crate::payload::ToPayload;
 use perdura_core::InstanceId;
+use perdura_engine::{BatchItem, BatchReport, RewindBatch};
 use perdura_store::InstanceQuery;
 use std::path::Path;
 
@@ -62,6 +63,19 @@ impl Client {
     pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<InstanceState>, ClientError> {
         let found = self.access.open()?.list(query, limit).await?;
         Ok(found.into_iter().map(|(key, record)| InstanceState::new(Some(key), record)).collect())
+    }
+
+    /// Rewinds every instance that matches. `progress` is told of each as it is done.
+    pub async fn rewind_batch(
+        &self,
+        batch: &RewindBatch,
+        progress: impl FnMut(&InstanceId, &BatchItem) + Send,
+    ) -> Result<BatchReport, ClientError> {
+        Ok(self.access.open()?.rewind_batch(batch, progress).await?)
+    }
+
+    pub(super) fn engine(&self) -> Result<perdura_engine::Client, ClientError> {
+        self.access.open()
     }
 
     /// Writes a consistent copy of the hub to a new file while the engine runs. A file that exists is an error. The copy

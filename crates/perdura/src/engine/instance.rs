@@ -7,6 +7,7 @@ use crate::payload::{FromPayload, ToPayload, read};
 use perdura_core::history::Event;
 use perdura_core::partition::InstanceRecord;
 use perdura_core::rewind::{BranchRecord, RewindPlan};
+use perdura_core::why::Wait;
 use perdura_core::{InstanceId, InvalidText, Status};
 use perdura_engine::{EngineError, Rewound};
 
@@ -67,6 +68,11 @@ impl Instance {
     pub async fn get(&self) -> Result<Option<InstanceState>, ClientError> {
         let record = self.access.open()?.get(&self.id()?).await?;
         Ok(record.map(|record| InstanceState::new(None, record)))
+    }
+
+    /// What the instance waits for, since when, who is to answer, and what is missing; `None` if there is none.
+    pub async fn why(&self) -> Result<Option<Vec<Wait>>, ClientError> {
+        Ok(self.access.open()?.why(&self.id()?).await?)
     }
 
     /// What a rewind would do to the instance, as it is now. Nothing is changed.

@@ -5,6 +5,7 @@ mod builder;
 mod client;
 mod error;
 mod instance;
+mod replay;
 mod rewind;
 mod start;
 mod state;
@@ -13,11 +14,13 @@ pub use builder::EngineBuilder;
 pub use client::Client;
 pub use error::ClientError;
 pub use instance::Instance;
+pub use replay::ReplayCheck;
 pub use rewind::Rewind;
 pub use start::{Start, Started};
 pub use state::InstanceState;
 
 use crate::orchestration::OrchestrationRef;
+use crate::registry::Registry;
 use perdura_store::{InstanceQuery, Store};
 use std::sync::Arc;
 
@@ -51,6 +54,7 @@ use std::sync::Arc;
 pub struct Engine {
     client: Client,
     engine: perdura_engine::Engine,
+    registry: Registry,
     open: CloseOnDrop,
 }
 
@@ -108,6 +112,17 @@ impl Engine {
     /// See [`Client::list`].
     pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<InstanceState>, ClientError> {
         self.client.list(query, limit).await
+    }
+
+    /// Runs the code that is registered here over stored histories, without any effect, and says which instances would
+    /// be blocked by it: after a deploy that is not made yet, or before a rewind. Takes instances like
+    /// [`list`](Self::list).
+    pub async fn check_replay(
+        &self,
+        query: InstanceQuery,
+        limit: usize,
+    ) -> Result<Vec<ReplayCheck>, ClientError> {
+        replay::check(&self.client, &self.registry, query, limit).await
     }
 
     /// See [`Client::backup`].

@@ -4,6 +4,8 @@ use super::ClientError;
 use crate::payload::ToPayload;
 use perdura_core::Timestamp;
 use perdura_core::rewind::{Head, Replaced, RewindOrder, RewindSpec, RewindTo, Timers};
+use perdura_engine::RewindBatch;
+use perdura_store::InstanceQuery;
 
 /// A rewind: who goes back, why, where to, and how. Without more it undoes what ended the instance: the failure that
 /// nobody caught, the termination, the request to cancel, or the last turn.
@@ -158,6 +160,14 @@ impl Rewind {
     pub fn expect_head(mut self, head: Head) -> Rewind {
         self.spec.head = Some(head);
         self
+    }
+
+    /// A batch of this rewind, for every instance that matches.
+    pub fn batch(self, query: InstanceQuery) -> Result<RewindBatch, ClientError> {
+        match self.error {
+            Some(error) => Err(error),
+            None => Ok(RewindBatch::new(query, self.spec)),
+        }
     }
 
     /// Makes a repeated rewind harmless: one with a request id that the instance has seen gets the first one's answer.

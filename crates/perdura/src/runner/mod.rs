@@ -6,7 +6,7 @@ mod root_waker;
 use crate::registry::Registry;
 use code::Code;
 use perdura_core::orchestration::{Mismatch, Run, Runner, Turn, TurnOutcome};
-use perdura_core::{InstanceKey, Limits, history::Event};
+use perdura_core::{InstanceId, InstanceKey, Limits, history::Event};
 use std::collections::HashMap;
 
 /// The [`Runner`] of a [`Registry`].
@@ -32,6 +32,35 @@ impl RegistryRunner {
         let orchestration = self.registry.orchestration(&turn.name, &turn.version)?;
         let code = Code::new(orchestration.clone(), turn.id.clone(), self.limits.clone());
         Ok(Warm { generation: turn.generation, branch: turn.branch, code })
+    }
+}
+
+/// How a stored history and the present code agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// The code does what the history says.
+    Agrees,
+    /// The code does something else: the instance would be blocked.
+    Diverges(Mismatch),
+    /// The code is not registered here. The text says what is.
+    NotRegistered(String),
+    /// The history cannot be read.
+    Unreadable(String),
+}
+
+/// Runs the code of an instance over its history. Nothing comes of it.
+pub(crate) fn check_replay(
+    registry: &Registry,
+    (id, name, version): (InstanceId, &str, &str),
+    limits: Limits,
+    history: &[Event],
+) -> Replay {
+    match registry.orchestration(name, version) {
+        Err(why) => Replay::NotRegistered(why),
+        Ok(start) => match replay(&mut Code::new(start.clone(), id, limits), history) {
+            Ok(()) => Replay::Agrees,
+            Err(mismatch) => Replay::Diverges(mismatch),
+        },
     }
 }
 

@@ -3,6 +3,7 @@
 
 #[macro_use]
 pub mod bed;
+mod batch;
 mod branches;
 mod children;
 mod failures;
