@@ -3,6 +3,7 @@
 mod demo;
 mod escape;
 mod inspect;
+mod operate;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -21,6 +22,13 @@ enum Command {
     Demo(demo::Options),
     /// Print what a hub file holds. The engine need not run, and may.
     Inspect(inspect::Options),
+    /// Take an instance back to an earlier point of its history. The engine must be stopped; the instance goes on when it
+    /// is started.
+    Rewind(Box<operate::rewind::Options>),
+    /// List the branches of an instance's history: who rewound it, when, why and where to.
+    Branches(operate::branches::Options),
+    /// Say what an instance waits for, since when, who is to answer, and what is missing.
+    Why(operate::why::Options),
 }
 
 #[tokio::main]
@@ -32,6 +40,9 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(options) => demo::run(options).await,
         Command::Inspect(options) => inspect::run(options).await,
+        Command::Rewind(options) => operate::rewind::run(*options).await,
+        Command::Branches(options) => operate::branches::run(options).await,
+        Command::Why(options) => operate::why::run(options).await,
     };
     match result {
         Ok(code) => code,

@@ -1,15 +1,13 @@
 //! What callers do with a hub.
 
 use crate::error::EngineError;
+use crate::lookups;
 use crate::processor::{Input, random};
 use bytes::Bytes;
-use perdura_core::history::{Damaged, Event};
-use perdura_core::partition::{
-    InstanceRecord, InstanceRow, ReplyToken, Request, Response, StartRequest, Started,
-};
-use perdura_core::rewind::assemble;
+use perdura_core::history::Event;
+use perdura_core::partition::{InstanceRecord, ReplyToken, Request, Response, StartRequest, Started};
 use perdura_core::{InstanceId, InstanceKey};
-use perdura_store::{InstanceQuery, Lookup, Store, read_history};
+use perdura_store::{InstanceQuery, Store};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -95,7 +93,7 @@ impl Client {
 
     /// What is known of an instance; `None` if there is none.
     pub async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, EngineError> {
-        Ok(self.row(id).await?.map(|(_, record)| record))
+        Ok(lookups::row(&*self.store, id).await?.map(|(_, record)| record))
     }
 
     /// Instances that match, in the order in which they were created within each partition, at most `limit`.
@@ -105,25 +103,13 @@ impl Client {
         limit: usize,
     ) -> Result<Vec<(InstanceKey, InstanceRecord)>, EngineError> {
         let rows = self.store.query(query, limit).await?;
-        rows.iter().map(|row| Ok((row.key, open(row)?))).collect()
+        rows.iter().map(|row| Ok((row.key, lookups::open(row)?))).collect()
     }
 
     /// The history of an instance's present execution; `None` if there is no such instance.
     pub async fn history(&self, id: &InstanceId) -> Result<Option<Vec<Event>>, EngineError> {
-        let Some((row, record)) = self.row(id).await? else { return Ok(None) };
-        self.history_of(&row, &record, record.branch).await
-    }
-
-    /// The history of a branch of an instance; `None` if it has no such branch.
-    pub(crate) async fn history_of(
-        &self,
-        row: &InstanceRow,
-        record: &InstanceRecord,
-        branch: u32,
-    ) -> Result<Option<Vec<Event>>, EngineError> {
-        let Some(parts) = record.history_parts(branch) else { return Ok(None) };
-        let rows = read_history(&*self.store, row.key, record.generation, &parts).await?;
-        assemble(&rows).map(Some).map_err(|what| damaged(&row.id, what))
+        let Some((row, record)) = lookups::row(&*self.store, id).await? else { return Ok(None) };
+        lookups::history(&*self.store, &row, &record, record.branch).await
     }
 
     /// Writes a consistent copy of the hub to a new place while the engine runs. An existing target is an error.
@@ -135,14 +121,6 @@ impl Client {
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
-    }
-
-    pub(crate) async fn row(
-        &self,
-        id: &InstanceId,
-    ) -> Result<Option<(InstanceRow, InstanceRecord)>, EngineError> {
-        let row = self.store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
-        row.map(|row| open(&row).map(|record| (row, record))).transpose()
     }
 
     pub(crate) async fn ask(&self, request: Request) -> Result<Response, EngineError> {
@@ -175,14 +153,6 @@ impl Drop for StopWaiting<'_> {
             let _ = self.inputs.try_send(Input::StopWaiting(token, self.id.clone()));
         }
     }
-}
-
-fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
-    row.open().map_err(|what| damaged(&row.id, what))
-}
-
-fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
-    EngineError::Damaged { id: id.to_string(), what }
 }
 
 pub(crate) fn unexpected(answer: &Response) -> EngineError {

@@ -2,9 +2,11 @@
 
 use crate::client::Client;
 use crate::error::EngineError;
+use crate::lookups;
 use perdura_core::history::EventKind;
 use perdura_core::why::{Surroundings, Wait, why};
 use perdura_core::{InstanceId, Status};
+use perdura_store::Store;
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -30,21 +32,26 @@ impl Surroundings for Around {
 impl Client {
     /// What an instance waits for; `None` if there is none.
     pub async fn why(&self, id: &InstanceId) -> Result<Option<Vec<Wait>>, EngineError> {
-        let Some((row, record)) = self.row(id).await? else { return Ok(None) };
-        let mut around = Around::default();
-        if !record.tasks.is_empty() {
-            let history = self.history_of(&row, &record, record.branch).await?.unwrap_or_default();
-            around.activities.extend(history.into_iter().filter_map(|event| match event.kind {
-                EventKind::TaskScheduled(task) => Some((task.id, task.name)),
-                _ => None,
-            }));
-        }
-        for child in &record.children {
-            if let Ok(child) = InstanceId::new(&child.instance) {
-                let status = self.row(&child).await?.map(|(row, _)| row.status);
-                around.instances.insert(child.to_string(), status);
-            }
-        }
-        Ok(Some(why(&record, self.store().now(), &around)))
+        why_in(&**self.store(), id).await
     }
+}
+
+/// What an instance of a hub waits for; `None` if there is none.
+pub async fn why_in(store: &dyn Store, id: &InstanceId) -> Result<Option<Vec<Wait>>, EngineError> {
+    let Some((row, record)) = lookups::row(store, id).await? else { return Ok(None) };
+    let mut around = Around::default();
+    if !record.tasks.is_empty() {
+        let history = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
+        around.activities.extend(history.into_iter().filter_map(|event| match event.kind {
+            EventKind::TaskScheduled(task) => Some((task.id, task.name)),
+            _ => None,
+        }));
+    }
+    for child in &record.children {
+        if let Ok(child) = InstanceId::new(&child.instance) {
+            let status = lookups::row(store, &child).await?.map(|(row, _)| row.status);
+            around.instances.insert(child.to_string(), status);
+        }
+    }
+    Ok(Some(why(&record, store.now(), &around)))
 }

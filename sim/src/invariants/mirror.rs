@@ -3,7 +3,7 @@
 use super::{Change, Checker, Group};
 use crate::payload::Input;
 use crate::runner::Code;
-use perdura_core::history::{Event, EventKind, TaskScheduled};
+use perdura_core::history::{Event, EventKind, TaskScheduled, decode_events};
 use perdura_core::partition::{Batch, EnvelopeId, HistoryRow, InstanceRecord, InstanceRow, InstanceWrite};
 use perdura_core::rewind::assemble;
 use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
@@ -121,9 +121,13 @@ impl Seen {
         Ok(seen)
     }
 
-    /// Whether some branch has recorded an event.
+    /// Whether some branch has recorded an event, or had it waiting when it was left.
     pub(crate) fn has_recorded(&self, event: &Event) -> bool {
-        self.history.contains(event) || self.left.values().any(|history| history.contains(event))
+        let waiting = self.record.branches().iter().filter_map(|opened| opened.untaken.clone());
+        let waiting = waiting.filter_map(|untaken| decode_events(untaken).ok()).flatten();
+        self.history.contains(event)
+            || self.left.values().any(|history| history.contains(event))
+            || waiting.into_iter().any(|waiting| waiting == *event)
     }
 
     /// Takes events that were appended to the history; says which of them break a rule.

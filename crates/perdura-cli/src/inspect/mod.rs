@@ -32,6 +32,9 @@ pub struct Options {
     /// Only this instance, with its history
     #[arg(value_name = "INSTANCE", conflicts_with_all = ["status", "limit"])]
     instance: Option<String>,
+    /// The history of this branch, in the place of the present one; see `perdura branches`
+    #[arg(long, requires = "instance")]
+    branch: Option<u32>,
     /// Only instances in this status (pending, running, suspended, completed, failed, canceled, terminated)
     #[arg(long, value_parser = parse_status)]
     status: Option<Status>,
@@ -54,7 +57,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let store = SqliteStore::open_read_only(&options.file)?;
     let mut out = BufWriter::new(io::stdout());
     let printed = match &options.instance {
-        Some(id) => one(&store, id, options.json, &mut out).await,
+        Some(id) => one(&store, id, &options, &mut out).await,
         None => all(&store, &options, &mut out).await,
     };
     match printed.and_then(|()| Ok(out.flush()?)) {
@@ -123,12 +126,13 @@ async fn all(store: &SqliteStore, options: &Options, out: &mut impl Write) -> an
     Ok(())
 }
 
-async fn one(store: &SqliteStore, id: &str, as_json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+async fn one(store: &SqliteStore, id: &str, options: &Options, out: &mut impl Write) -> anyhow::Result<()> {
+    let as_json = options.json;
     let id = InstanceId::new(id)?;
     let row = store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
     let row = row.with_context(|| format!("there is no instance {id:?}"))?;
     let record = row.open()?;
-    let events = history(store, &row, &record).await?;
+    let events = history(store, &row, &record, options.branch.unwrap_or(row.branch)).await?;
     let names = events.iter().filter_map(scheduled_name).collect();
     if as_json {
         writeln!(out, "{}", json::instance(&record, &names))?;
@@ -155,9 +159,10 @@ async fn history(
     store: &SqliteStore,
     row: &InstanceRow,
     record: &InstanceRecord,
+    branch: u32,
 ) -> anyhow::Result<Vec<Event>> {
     let parts =
-        record.history_parts(row.branch).with_context(|| format!("{:?} has no such branch", row.id))?;
+        record.history_parts(branch).with_context(|| format!("{:?} has no branch {branch}", row.id))?;
     let rows = read_history(store, row.key, row.generation, &parts).await?;
     assemble(&rows).with_context(|| format!("history of {:?}", row.id))
 }

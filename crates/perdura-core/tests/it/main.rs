@@ -6,6 +6,7 @@ mod bed;
 mod children;
 mod commits;
 mod control;
+mod rewind;
 mod starts;
 mod tasks;
 mod turns;
