@@ -10,6 +10,7 @@
 
 mod client;
 mod commit;
+mod elsewhere;
 mod fault;
 mod interpreter;
 pub mod invariants;

@@ -10,7 +10,7 @@ use crate::runner::Programmed;
 use crate::world::{Event, Post, World};
 use bytes::Bytes;
 use perdura_core::history::Event as HistoryEvent;
-use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
+use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome, TurnTicket};
 use perdura_core::partition::{
     Batch, Bug, Effect, Need, Partition, PartitionConfig, ReplyToken, Request, TaskRef,
 };
@@ -29,6 +29,34 @@ pub(crate) enum Input {
     Request(u64, Request),
     StopWaiting(u64, InstanceId),
     TaskDone(TaskRef, Result<Option<Bytes>, Failure>),
+    /// The worker that had an attempt is gone.
+    TaskLost(TaskRef),
+    /// No worker ever had an attempt.
+    TaskNotStarted(TaskRef),
+    /// The outcome of a turn that some life sent away.
+    TurnDone {
+        life: u64,
+        ticket: TurnTicket,
+        outcome: TurnOutcome,
+    },
+    /// Nobody has run it.
+    TurnUnrun {
+        life: u64,
+        ticket: TurnTicket,
+    },
+}
+
+/// A request that somebody waits for.
+pub(crate) struct Unanswered {
+    request: Request,
+    /// A life that had taken it was lost, and nobody knows what it had written.
+    in_doubt: bool,
+}
+
+impl Unanswered {
+    fn new(request: Request) -> Unanswered {
+        Unanswered { request, in_doubt: false }
+    }
 }
 
 /// The state that a lost grant takes with it.
@@ -74,10 +102,12 @@ impl World {
             return;
         }
         // A node that is to own a partition does not take an old grant for a good one.
-        holding.life = None;
+        if holding.life.is_some() {
+            self.settle_after_loss(post, false, false);
+        }
         let nonce = self.random.lives.wide();
         if self.store_down_until > self.now {
-            return self.lost(post, "the store is away");
+            return self.lost(post, "the store is away", false);
         }
         let id = PartitionId(post.partition);
         let Ok(grant) = self.store.acquire_now(id, nonce) else { return };
@@ -85,21 +115,21 @@ impl World {
         self.trace.mix(&[1, u64::from(post.node), u64::from(post.partition), grant.epoch]);
         self.trace.say(self.now, || format!("{post:?} takes epoch {}", grant.epoch));
         if self.fault(Fault::GrantReplyLost, self.plan.faults.grant_reply_lost) {
-            return self.lost(post, "the grant's answer was lost");
+            return self.lost(post, "the grant's answer was lost", false);
         }
         let life = self.new_life(post, grant);
         self.lives_begun += 1;
         let holding = self.holdings.entry(post).or_default();
         holding.life = Some(life);
         let asked: Vec<(u64, Request)> =
-            holding.unanswered.iter().map(|(token, request)| (*token, request.clone())).collect();
+            holding.unanswered.iter().map(|(token, asked)| (*token, asked.request.clone())).collect();
         self.recover(post);
         let now = self.node_now(post.node);
         // What instances of this partition said to each other in the life before comes first: a child must not be told
         // to end before it is told to begin.
         let messages = self.look(post, Wanted::Messages);
         if let Err(why) = self.take_read(post, messages) {
-            return self.lost(post, &why);
+            return self.lost(post, &why, false);
         }
         // The life before may have written messages without living to tell of them.
         for partition in (0..self.plan.partitions).filter(|partition| *partition != post.partition) {
@@ -129,8 +159,8 @@ impl World {
             bug,
         });
         let random = Random::stream(seed as u64, 1);
-        let runner =
-            Programmed::new(self.programs.clone(), self.plan.limits.clone(), random, self.plan.forget);
+        let (programs, limits) = (self.programs.clone(), self.plan.limits.clone());
+        let runner = Programmed::new(programs, limits, random, self.plan.forget, self.plan.away);
         let number = self.lives_begun + 1;
         Life {
             number,
@@ -181,10 +211,10 @@ impl World {
         match (input, &mut holding.life) {
             (Input::Request(token, request), Some(life)) => {
                 life.partition.request(ReplyToken(token), request.clone(), now);
-                holding.unanswered.insert(token, request.for_another_life());
+                holding.unanswered.insert(token, Unanswered::new(request.for_another_life()));
             }
-            (Input::Request(token, request @ Request::Wait { .. }), None) => {
-                holding.unanswered.insert(token, request);
+            (Input::Request(token, request), None) if request.waits() => {
+                holding.unanswered.insert(token, Unanswered::new(request));
             }
             (Input::Request(token, _), None) => self.answer_later(token, None),
             (Input::StopWaiting(token, id), life) => {
@@ -194,7 +224,17 @@ impl World {
                 }
             }
             (Input::TaskDone(task, result), Some(life)) => life.partition.task_done(task, result, now),
-            (Input::TaskDone(..), None) => {}
+            (Input::TaskLost(task), Some(life)) => life.partition.task_lost(task, "it is gone", now),
+            (Input::TaskNotStarted(task), Some(life)) => life.partition.task_not_started(task, now),
+            (Input::TurnDone { life: number, ticket, outcome }, Some(life)) if life.number == number => {
+                let awaited = life.partition.turn_back(ticket, outcome, now);
+                self.trace.say(self.now, || format!("{ticket:?} comes back, awaited: {awaited}"));
+            }
+            (Input::TurnUnrun { life: number, ticket }, Some(life)) if life.number == number => {
+                life.partition.turn_returned_unrun(ticket);
+            }
+            // Attempts are handed out again, and so are the turns of an earlier life.
+            _ => {}
         }
         self.round(post);
     }
@@ -207,13 +247,14 @@ impl World {
             life.partition.tick(now);
         }
         if let Err(why) = self.settle(post) {
-            return self.lost(post, &why);
+            return self.lost(post, &why, false);
         }
+        self.send_away(post);
         let early = matches!(self.bug, Some(PlantedBug::Core(Bug::EffectsBeforeCommit)));
         let Some(life) = self.life(post) else { return };
         if life.committing.is_none() {
             match life.partition.seal() {
-                Err(damage) => return self.lost(post, &damage.to_string()),
+                Err(damage) => return self.lost(post, &damage.to_string(), false),
                 Ok((batch, effects)) => {
                     self.perform(post, effects);
                     if let Some(batch) = batch {
@@ -306,6 +347,7 @@ impl World {
     pub(crate) fn perform(&mut self, post: Post, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
+                Effect::RunOperations(batch) => unreachable!("no program has entities: {batch:?}"),
                 Effect::Reply(ReplyToken(token), answer) => {
                     // An owner that was replaced and does not know it answers from its memory when nothing is to be
                     // written. Only a lease could keep it from that.
@@ -330,30 +372,36 @@ impl World {
         }
     }
 
-    /// A life is over. What may be asked twice is asked again in the next one.
-    pub(crate) fn lost(&mut self, post: Post, why: &str) {
+    /// A life is over. `in_doubt`: what its last commit did is not known.
+    pub(crate) fn lost(&mut self, post: Post, why: &str, in_doubt: bool) {
         self.trace.mix(&[3, u64::from(post.node), u64::from(post.partition)]);
         self.trace.say(self.now, || format!("{post:?} loses its life: {why}"));
+        let holding = self.holdings.entry(post).or_default();
+        holding.losses += 1;
+        let losses = holding.losses;
+        self.settle_after_loss(post, in_doubt, losses > 1);
+        if self.owners[usize::from(post.partition)] == post.node {
+            self.begin_at(post, (RETRY_WAIT << losses.min(7)).min(RETRY_WAIT_MAX) / 2);
+        }
+    }
+
+    /// What may be asked twice, or certainly had no effect, is asked again in the next life, as the engine does it.
+    fn settle_after_loss(&mut self, post: Post, in_doubt: bool, takes_long: bool) {
         let stays = self.owners[usize::from(post.partition)] == post.node;
         let holding = self.holdings.entry(post).or_default();
-        holding.life = None;
-        holding.losses += 1;
-        let takes_long = holding.losses > 1;
-        let keeps = |request: &Request| match request {
-            Request::Wait { .. } => stays,
-            other => stays && other.is_idempotent() && !takes_long,
+        let commits = holding.life.take().is_some_and(|life| life.committing.is_some());
+        for asked in holding.unanswered.values_mut() {
+            asked.in_doubt |= in_doubt || commits;
+        }
+        let given_up = |asked: &Unanswered| match &asked.request {
+            request if request.waits() => !stays,
+            request => !stays || takes_long || (asked.in_doubt && !request.is_idempotent()),
         };
         let gone: Vec<u64> =
-            holding.unanswered.iter().filter(|(_, r)| !keeps(r)).map(|(token, _)| *token).collect();
-        for token in &gone {
-            holding.unanswered.remove(token);
-        }
-        let wait = (RETRY_WAIT << holding.losses.min(7)).min(RETRY_WAIT_MAX) / 2;
+            holding.unanswered.iter().filter(|(_, asked)| given_up(asked)).map(|(token, _)| *token).collect();
         for token in gone {
+            self.holdings.entry(post).or_default().unanswered.remove(&token);
             self.answer_later(token, None);
-        }
-        if stays {
-            self.begin_at(post, wait);
         }
     }
 }
@@ -363,12 +411,14 @@ impl Life {
         match self.runner.run(&turn, None) {
             Run::Finished(outcome) => self.partition.finish_turn(turn, outcome),
             Run::NeedsHistory => self.partition.park_turn(turn),
+            Run::Away => self.partition.turn_away(turn),
         }
     }
 
     pub(crate) fn run_turn_with(&mut self, turn: Turn, history: &[HistoryEvent]) {
         let outcome = match self.runner.run(&turn, Some(history)) {
             Run::Finished(outcome) => outcome,
+            Run::Away => return self.partition.turn_away(turn),
             Run::NeedsHistory => TurnOutcome::CannotRun("the history was read, yet it is needed".into()),
         };
         self.partition.finish_turn(turn, outcome);

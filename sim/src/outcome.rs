@@ -15,8 +15,15 @@ pub(crate) const STATUS: u8 = 8;
 pub(crate) const RACE: u8 = 9;
 pub(crate) const FAILED: u8 = 10;
 
-const KINDS: [&str; 6] =
-    [APP_FAILURE, kind::TIMEOUT, kind::CANCELED, kind::TERMINATED, kind::ALREADY_EXISTS, kind::LIMIT];
+const KINDS: [&str; 7] = [
+    APP_FAILURE,
+    kind::TIMEOUT,
+    kind::CANCELED,
+    kind::TERMINATED,
+    kind::ALREADY_EXISTS,
+    kind::LIMIT,
+    kind::WORKER_LOST,
+];
 
 /// The number of a kind of failure in an outcome.
 pub(crate) fn number_of_kind(kind: &str) -> u8 {
@@ -30,6 +37,8 @@ pub struct Judge<'a> {
     pub programs: &'a Programs,
     /// Somebody may ask an instance to cancel.
     pub may_cancel: bool,
+    /// An activity may fail because its workers were lost.
+    pub gives_up_lost: bool,
     /// Some limit is small enough to be met.
     pub has_small_limits: bool,
     /// Somebody may rewind an instance, after which its activities succeed.
@@ -131,6 +140,7 @@ impl Judge<'_> {
                 let gives_up = task.limits.is_some_and(|limits| limits.total_ms > 0);
                 task.fails >= task.attempts() || task.fails > 0 && (task.is_fatal || gives_up)
             }
+            (Step::Task(_), kind::WORKER_LOST) => self.gives_up_lost,
             (Step::Task(task), kind::TIMEOUT) => self.programs.tasks[*task as usize].limits.is_some(),
             (Step::Child(_), _) => kind != u8::MAX,
             _ => false,

@@ -47,11 +47,21 @@ pub enum Fault {
     ReplyLost,
     /// A stored row was damaged.
     Corrupt,
+    /// A turn that was away came back late.
+    TurnLate,
+    /// A turn that was away came back twice.
+    TurnTwice,
+    /// A turn that was away came back unrun.
+    TurnUnrun,
+    /// A worker was lost with an attempt.
+    WorkerLost,
+    /// An attempt came back that no worker had had.
+    NotStarted,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 19] = [
+    pub const ALL: [Fault; 24] = [
         Fault::Crash,
         Fault::CrashAll,
         Fault::Pause,
@@ -71,6 +81,11 @@ impl Fault {
         Fault::WorkerHangs,
         Fault::ReplyLost,
         Fault::Corrupt,
+        Fault::TurnLate,
+        Fault::TurnTwice,
+        Fault::TurnUnrun,
+        Fault::WorkerLost,
+        Fault::NotStarted,
     ];
 
     /// Its name.
@@ -96,6 +111,11 @@ impl Fault {
             Fault::WorkerHangs => "worker never answers",
             Fault::ReplyLost => "client's answer lost",
             Fault::Corrupt => "stored row is damaged",
+            Fault::TurnLate => "turn comes back late",
+            Fault::TurnTwice => "turn comes back twice",
+            Fault::TurnUnrun => "turn comes back unrun",
+            Fault::WorkerLost => "worker is lost with an attempt",
+            Fault::NotStarted => "attempt never reached a worker",
         }
     }
 }

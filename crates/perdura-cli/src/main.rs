@@ -4,6 +4,7 @@ mod demo;
 mod escape;
 mod inspect;
 mod operate;
+mod serve;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -29,6 +30,10 @@ enum Command {
     Branches(operate::branches::Options),
     /// Say what an instance waits for, since when, who is to answer, and what is missing.
     Why(operate::why::Options),
+    /// Serve workers and clients in other languages: the DurableTask gRPC protocol, which the official SDKs speak.
+    Serve(serve::ServeOptions),
+    /// Like serve, for a developer's machine: on the ports that SDKs and the DTS emulator use, with a temporary store.
+    Dev(serve::DevOptions),
 }
 
 #[tokio::main]
@@ -43,6 +48,8 @@ async fn main() -> ExitCode {
         Command::Rewind(options) => operate::rewind::run(*options).await,
         Command::Branches(options) => operate::branches::run(options).await,
         Command::Why(options) => operate::why::run(options).await,
+        Command::Serve(options) => serve::serve(options).await,
+        Command::Dev(options) => serve::dev(options).await,
     };
     match result {
         Ok(code) => code,

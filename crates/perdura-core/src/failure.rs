@@ -1,6 +1,8 @@
 //! What is recorded of an error: of user code, or of the engine in its place.
 
+use crate::id::InstanceId;
 use crate::limits::{FAILURE_DEPTH_MAX, FAILURE_TEXT_BYTES_MAX};
+use bytes::Bytes;
 use std::fmt;
 
 /// Kinds of failures that the engine itself makes. User code has its own names.
@@ -25,6 +27,8 @@ pub mod kind {
     pub const NOT_DURABLE: &str = "perdura.NotDurable";
     /// A payload could not be encoded or decoded.
     pub const PAYLOAD: &str = "perdura.Payload";
+    /// Worker after worker was lost while it ran the activity.
+    pub const WORKER_LOST: &str = "perdura.WorkerLost";
     /// A record cannot be read.
     pub const DAMAGED: &str = "perdura.Damaged";
 }
@@ -47,6 +51,9 @@ pub struct Failure {
     /// A retry policy must not try again.
     #[prost(bool, tag = "5")]
     pub non_retryable: bool,
+    /// What else the worker says of it, in a form that only workers know.
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub properties: Option<Bytes>,
 }
 
 impl Failure {
@@ -63,6 +70,13 @@ impl Failure {
         self
     }
 
+    /// The same as the parent of the instance that failed sees it: of the same kind, and it names the instance.
+    #[must_use]
+    pub fn of_child(mut self, id: &InstanceId) -> Failure {
+        self.message = format!("sub-orchestration {id:?}: {}", self.message);
+        self.within_limits()
+    }
+
     /// Cuts texts and causes down to the limits, so that a failure can always be recorded.
     #[must_use]
     pub fn within_limits(mut self) -> Failure {
@@ -72,6 +86,10 @@ impl Failure {
             truncate(&mut at.message, FAILURE_TEXT_BYTES_MAX);
             if let Some(stack) = &mut at.stack {
                 truncate(stack, FAILURE_TEXT_BYTES_MAX);
+            }
+            // Cut, it would mean nothing to anybody.
+            if at.properties.as_ref().is_some_and(|properties| properties.len() > FAILURE_TEXT_BYTES_MAX) {
+                at.properties = None;
             }
             if depth == FAILURE_DEPTH_MAX {
                 at.cause = None;

@@ -2,10 +2,12 @@
 //! async, no randomness but what comes in as an argument.
 //!
 //! - [`history`]: what is recorded, and how it is stored.
+//! - [`entity`]: keyed state, and operations on it.
 //! - [`partition`]: the processor of one partition, which decides everything.
 //! - [`why`](mod@why): what an instance waits for, in words.
 //! - [`rewind`]: how an instance goes back to an earlier point, and what becomes of what came after.
 
+pub mod entity;
 pub mod failure;
 pub mod history;
 mod id;
@@ -18,6 +20,7 @@ mod status;
 mod time;
 pub mod why;
 
+pub use entity::EntityId;
 pub use failure::Failure;
 pub use id::{
     ExecutionId, InstanceId, InstanceKey, InvalidText, PartitionId, Tags, check_name, check_tags, check_text,

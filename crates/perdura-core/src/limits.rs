@@ -14,12 +14,20 @@ pub const TAG_BYTES_MAX: usize = 256;
 pub const FAILURE_TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Deepest chain of causes that a failure keeps.
 pub const FAILURE_DEPTH_MAX: usize = 16;
+/// Longest trace context, in bytes: W3C allows about 600.
+pub const TRACE_BYTES_MAX: usize = 4096;
 /// Start requests remembered per instance, so that a retried start is recognised.
 pub const START_REQUESTS_REMEMBERED: usize = 16;
 /// Continue-as-new turns of one instance per minute; more are held back until the minute is over.
 pub const CONTINUE_AS_NEW_PER_MINUTE: u32 = 1000;
 /// Most branches that rewinds of one execution may open.
 pub const BRANCHES_MAX: usize = 100;
+/// Operations of one entity that are handed out together.
+pub const ENTITY_BATCH_MAX: usize = 1000;
+/// Most entities of one critical section.
+pub const LOCKS_MAX: usize = 100;
+/// Request ids of signals remembered per entity, so that a signal that a client sends again is recognised.
+pub const SIGNAL_REQUESTS_REMEMBERED: usize = 128;
 /// Furthest that a timer or a scheduled start may lie ahead, in milliseconds (ten years).
 pub const DELAY_MS_MAX: i64 = 10 * 366 * 86_400_000;
 
@@ -36,6 +44,11 @@ pub struct Limits {
     pub turn_bytes_max: usize,
     /// Most events that wait for an instance that cannot take them now (suspended, not started, its worker busy).
     pub inbox_events_max: usize,
+    /// Most bytes that wait for an instance: they are written as one record. Events over it are refused; results of
+    /// activities and children wait until there is room.
+    pub inbox_bytes_max: usize,
+    /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails.
+    pub lost_workers_max: u32,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
     pub resident_instances_max: usize,
 }
@@ -48,6 +61,8 @@ impl Default for Limits {
             decisions_per_turn_max: 100_000,
             turn_bytes_max: 64 * 1024 * 1024,
             inbox_events_max: 10_000,
+            inbox_bytes_max: 64 * 1024 * 1024,
+            lost_workers_max: 10,
             resident_instances_max: 50_000,
         }
     }

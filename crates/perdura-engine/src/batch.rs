@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use perdura_core::partition::{InstanceRecord, RequestError};
 use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec};
-use perdura_core::{InstanceId, Status, Tags};
+use perdura_core::{InstanceId, Status, Tags, Timestamp};
 use perdura_store::InstanceQuery;
 use std::time::Duration;
 
@@ -140,10 +140,11 @@ impl Client {
         let mut ids = Vec::new();
         while ids.len() < batch.limit {
             let page = self.list(query.clone(), PAGE).await?;
-            let Some((last, _)) = page.last() else { break };
-            query.after = Some(*last);
-            let matching = page.iter().filter(|(_, record)| batch.matches(record));
-            ids.extend(matching.map(|(_, record)| record.instance_id()));
+            let Some(last) = page.last() else { break };
+            query.after = Some((Timestamp(last.record.created_at), last.key));
+            let matching =
+                page.iter().filter(|listed| listed.damage.is_none() && batch.matches(&listed.record));
+            ids.extend(matching.map(|listed| listed.record.instance_id()));
         }
         ids.truncate(batch.limit);
         Ok(ids)

@@ -32,6 +32,6 @@ pub(crate) fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
     row.open().map_err(|what| damaged(&row.id, what))
 }
 
-fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
+pub(crate) fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
     EngineError::Damaged { id: id.to_string(), what }
 }

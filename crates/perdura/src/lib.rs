@@ -34,6 +34,7 @@
 
 mod activity;
 mod engine;
+mod entity;
 mod error;
 #[doc(hidden)]
 pub mod macro_support;
@@ -44,11 +45,15 @@ mod registry;
 mod retry;
 mod runner;
 pub mod testing;
+mod typed_name;
 
 pub use activity::{ActivityContext, ActivityFn, ActivityName, ActivityRef};
 pub use bytes::Bytes;
 pub use engine::{
     Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, ReplayCheck, Rewind, Start, Started,
+};
+pub use entity::{
+    CriticalSection, Door, Entity, EntityCall, EntityContext, EntityHandle, EntityState, Lock, Signal,
 };
 pub use error::{Error, Result};
 pub use orchestration::{
@@ -61,8 +66,8 @@ pub use perdura_core::partition::{RequestError, StartOutcome};
 pub use perdura_core::rewind;
 pub use perdura_core::why;
 pub use perdura_core::{
-    ExecutionId, Failure, InstanceId, InvalidText, Limits, OnExisting, ReusePolicy, Status, Tags, Timestamp,
-    failure,
+    EntityId, ExecutionId, Failure, InstanceId, InvalidText, Limits, OnExisting, ReusePolicy, Status, Tags,
+    Timestamp, failure,
 };
 pub use perdura_engine::{BatchItem, BatchReport, EngineError, RewindBatch, Rewound};
 /// Makes an activity of an async function.
@@ -116,6 +121,43 @@ pub use perdura_engine::{BatchItem, BatchReport, EngineError, RewindBatch, Rewou
 /// }
 /// ```
 pub use perdura_macros::activity;
+/// Makes an entity of a type: its public methods become operations.
+///
+/// The attribute stands on an `impl` block. A public method with `&mut self` is an operation, one with `&self` an
+/// operation that only reads; other functions are left alone. An operation takes at most one input, after an optional
+/// [`EntityContext`], and returns a `Result`; it may be `async`. The type is the entity's state: `Default` is how it
+/// begins, serde how it is kept.
+///
+/// ```
+/// use perdura::prelude::*;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Counter {
+///     value: i64,
+/// }
+///
+/// #[entity]
+/// impl Counter {
+///     pub fn add(&mut self, amount: i64) -> Result<i64> {
+///         self.value += amount;
+///         Ok(self.value)
+///     }
+///
+///     pub fn get(&self) -> Result<i64> {
+///         Ok(self.value)
+///     }
+/// }
+///
+/// #[orchestration]
+/// async fn visit(ctx: Orchestration, page: String) -> Result<i64> {
+///     ctx.signal::<Counter>("all pages").add(1)?;
+///     ctx.entity::<Counter>(&page).add(1).await
+/// }
+/// ```
+///
+/// Option: `name = ".."` pins the durable name, which is otherwise the type's.
+pub use perdura_macros::entity;
 /// Makes an orchestration of an async function.
 ///
 /// The function takes the context [`Orchestration`] and at most one input, and returns a `Result`. In its place comes a
@@ -133,7 +175,7 @@ pub use perdura_macros::activity;
 /// }
 /// ```
 pub use perdura_macros::orchestration;
-pub use perdura_store::{InstanceQuery, Store, StoreError};
+pub use perdura_store::{InstanceKind, InstanceQuery, Store, StoreError};
 pub use registry::{Register, Registry};
 pub use retry::Retry;
 pub use runner::Replay;

@@ -1,16 +1,20 @@
 //! What can be run here: orchestrations and activities by name and version, and the state that activities share.
 
 use crate::activity::{ActivityContext, ActivityFn, ActivityRef, Data};
+use crate::entity::{Entity, EntityCode, run_batch};
 use crate::error::Result;
 use crate::macro_support::{Item, MadeByAttribute};
 use crate::orchestration::{Orchestration, OrchestrationFn, OrchestrationRef};
 use crate::payload::{FromPayload, ToPayload, read};
 use crate::runner::RegistryRunner;
 use bytes::Bytes;
+use perdura_core::entity::OperationBatch;
 use perdura_core::failure::kind;
 use perdura_core::orchestration::Runner;
-use perdura_core::{Failure, Limits, check_name, check_text};
-use perdura_engine::{ActivityHost, ActivityTask, OrchestrationHost};
+use perdura_core::{Failure, Limits, PartitionId, check_name, check_text};
+use perdura_engine::{
+    ActivityEnd, ActivityHost, ActivityTask, BatchEnd, EntityHost, OrchestrationHost, TurnReturns,
+};
 use perdura_store::BoxFuture;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn, ready};
@@ -58,6 +62,7 @@ where
 pub struct Registry {
     orchestrations: Arc<Catalog<StartCode>>,
     activities: Arc<Catalog<RunActivity>>,
+    entities: Arc<Catalog<EntityCode>>,
     data: Arc<Data>,
     limits: Limits,
 }
@@ -77,6 +82,18 @@ impl Registry {
     #[track_caller]
     pub fn register(mut self, item: impl Register) -> Self {
         item.register(&mut self);
+        self
+    }
+
+    /// Adds an entity.
+    ///
+    /// # Panics
+    /// If there is one of the same name, or the name breaks the rules.
+    #[must_use]
+    #[track_caller]
+    pub fn entity<E: Entity>(mut self) -> Self {
+        let code: EntityCode = Arc::new(|batch, limit| Box::pin(run_batch::<E>(batch, limit)));
+        Arc::make_mut(&mut self.entities).insert("entity", E::NAME, "", code);
         self
     }
 
@@ -190,14 +207,16 @@ impl Registry {
         Arc::make_mut(&mut self.orchestrations).insert("orchestration", name, version, start);
     }
 
-    /// The orchestration of exactly this name and version; otherwise what to do.
+    /// The orchestration of exactly this name and version; otherwise a text that says what is missing.
     pub(crate) fn orchestration(&self, name: &str, version: &str) -> Result<&StartCode, String> {
-        self.orchestrations.get(name, version).ok_or_else(|| {
-            format!(
-                "{}; register it, and the instance goes on",
-                self.orchestrations.missing("orchestration", name, version)
-            )
-        })
+        let missing = || self.orchestrations.missing("orchestration", name, version);
+        self.orchestrations.get(name, version).ok_or_else(missing)
+    }
+
+    /// A runner of the orchestrations, for whoever drives turns without an engine.
+    #[doc(hidden)]
+    pub fn runner(&self) -> Box<dyn Runner> {
+        Box::new(RegistryRunner::new(self.clone(), self.limits.clone()))
     }
 
     /// One attempt of an activity.
@@ -205,13 +224,14 @@ impl Registry {
         &self,
         task: ActivityTask,
     ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        match self.activities.get(&task.name, &task.version) {
+        let version = task.version.as_deref().unwrap_or_default();
+        match self.activities.get(&task.name, version) {
             Some(run) => {
                 let input = task.input.clone();
                 run(ActivityContext::new(task, self.data.clone()), input)
             }
             None => {
-                let text = self.activities.missing("activity", &task.name, &task.version);
+                let text = self.activities.missing("activity", &task.name, version);
                 Box::pin(std::future::ready(Err(Failure::new(kind::NOT_REGISTERED, text))))
             }
         }
@@ -219,14 +239,28 @@ impl Registry {
 }
 
 impl OrchestrationHost for Registry {
-    fn runner(&self) -> Box<dyn Runner> {
-        Box::new(RegistryRunner::new(self.clone(), self.limits.clone()))
+    fn runner(&self, _: PartitionId, _: TurnReturns) -> Box<dyn Runner> {
+        Registry::runner(self)
     }
 }
 
 impl ActivityHost for Registry {
-    fn run(&self, task: ActivityTask) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        self.run_activity(task)
+    fn run(&self, task: ActivityTask) -> BoxFuture<'static, ActivityEnd> {
+        let attempt = self.run_activity(task);
+        Box::pin(async move { attempt.await.into() })
+    }
+}
+
+impl EntityHost for Registry {
+    fn run(&self, batch: OperationBatch) -> BoxFuture<'static, BatchEnd> {
+        match self.entities.get(batch.id.name(), "") {
+            Some(run) => run(batch, self.limits.payload_bytes_max),
+            None => {
+                let missing = self.entities.missing("entity", batch.id.name(), "");
+                let why = format!("{missing}; register it, and the operations of {} run", batch.id);
+                Box::pin(std::future::ready(BatchEnd::CannotRun { why }))
+            }
+        }
     }
 }
 
@@ -235,6 +269,7 @@ impl std::fmt::Debug for Registry {
         f.debug_struct("Registry")
             .field("orchestrations", &self.orchestrations.names())
             .field("activities", &self.activities.names())
+            .field("entities", &self.entities.names())
             .finish_non_exhaustive()
     }
 }

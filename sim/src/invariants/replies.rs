@@ -17,7 +17,7 @@ pub struct Asked {
 impl Checker {
     /// A client makes a request.
     pub fn asked(&mut self, request: &Request) -> Asked {
-        if let Request::Purge { id } = request {
+        if let Request::Purge { id, .. } = request {
             self.purge_asked(id);
         }
         Asked { request: request.clone(), before: self.stands(request.id()) }
@@ -43,7 +43,7 @@ impl Checker {
             }
             (Request::Raise { id, input, .. }, Ok(_)) => self.raised(id, EventSalt::decode(input)),
             (Request::Terminate { id, .. }, Ok(_)) => self.ended_or_new(asked, id, "terminated"),
-            (Request::Purge { id }, Ok(_)) => match asked.before {
+            (Request::Purge { id, .. }, Ok(_)) => match asked.before {
                 Some((key, ..)) if self.mirror.instances.contains_key(&key) => {
                     Err(format!("{id:?} was purged, but it is there"))
                 }
@@ -58,6 +58,11 @@ impl Checker {
                 }
                 _ => Ok(()),
             },
+            (Request::Wait { id, execution: Some(execution) }, Ok(Response::Ended(record)))
+                if record.run != execution.0.to_be_bytes()[..] =>
+            {
+                Err(format!("{id:?}: who waited for {execution} was told the end of another run, {record:?}"))
+            }
             (Request::Wait { id, .. }, Ok(Response::Ended(record))) => {
                 let later = self.has_moved_on(id, record.generation);
                 match self.ended.get(&(record.execution.clone(), record.branch)) {
@@ -69,8 +74,18 @@ impl Checker {
             (Request::Rewind { id, .. }, Ok(Response::Rewound { branch, .. })) => {
                 self.rewound(asked, id, *branch)
             }
+            (Request::WaitBegun { id }, Ok(Response::Begun(record))) => match self.mirror.by_id(id) {
+                Some(seen)
+                    if seen.record.execution == record.execution
+                        && seen.history.is_empty()
+                        && seen.record.generation == seen.record.start_generation =>
+                {
+                    Err(format!("{seen:?} has begun, says the answer"))
+                }
+                _ => Ok(()),
+            },
             (request, Err(RequestError::NotFound { id })) if asked.before.is_some() => {
-                if self.stands(id) == asked.before && !matches!(request, Request::Wait { .. }) {
+                if self.stands(id) == asked.before && !request.waits() {
                     Err(format!("{id:?} was not found, but it is there"))
                 } else {
                     Ok(())

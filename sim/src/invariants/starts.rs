@@ -56,6 +56,7 @@ impl Checker {
 
     pub(super) fn note_executions(&mut self, after: &Seen) {
         self.starts.executions.insert(after.record.execution.clone());
+        self.starts.executions.insert(after.record.run.clone());
         for start in &after.record.starts {
             self.starts.executions.insert(start.execution.clone());
         }
@@ -91,10 +92,17 @@ impl Checker {
                     && (old.task == new.task || old.branch != new.branch)
             })
         });
+        // A second attempt replaces a failed instance that the first one would have used.
+        let is_retry = after.record.parents.iter().any(|parent| parent.attempt > 1);
+        let replaces = |status: Status| match policy.on(status) {
+            OnExisting::Replace => true,
+            OnExisting::UseExisting => is_retry && status.is_terminal() && status != Status::Completed,
+            OnExisting::Fail => false,
+        };
         let may_replace = match before.row.status {
-            ended if ended.is_terminal() => policy.on(ended) == OnExisting::Replace,
+            ended if ended.is_terminal() => replaces(ended),
             // It may have ended within the batch.
-            _ => Status::ALL.iter().any(|status| policy.on(*status) == OnExisting::Replace),
+            _ => Status::ALL.into_iter().any(replaces),
         };
         if !own_attempt && !several && !may_replace {
             return Err(format!("{after:?}: {:?} replaced {before:?} against its policy", input.start));
@@ -117,8 +125,12 @@ impl Checker {
         let judge = Judge {
             programs: &self.programs,
             may_cancel: self.may_cancel,
-            has_small_limits: limits.history_events_max < 50_000 || limits.decisions_per_turn_max < 1000,
             may_rewind: self.may_rewind,
+            gives_up_lost: limits.lost_workers_max < 100,
+            // The events that a continue-as-new carries over must fit into the inbox.
+            has_small_limits: limits.history_events_max < 50_000
+                || limits.decisions_per_turn_max < 1000
+                || limits.inbox_bytes_max < 64 << 20,
             was_canceled: seen.record.cancel_requested.is_some(),
         };
         let failure = seen.record.failure.as_ref().map_or("", |failure| failure.kind.as_str());
@@ -129,6 +141,7 @@ impl Checker {
             Status::Terminated if failure == kind::TERMINATED => Ok(()),
             status => Err(format!("an end with status {status} and failure {failure:?}")),
         };
-        legal.map_err(|why| format!("{seen:?}: {why}"))
+        let said = seen.record.failure.as_deref().map(|failure| failure.message.as_str());
+        legal.map_err(|why| format!("{seen:?}: {why}: {said:?}"))
     }
 }

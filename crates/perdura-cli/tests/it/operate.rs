@@ -26,7 +26,14 @@ async fn order(ctx: Orchestration, item: String) -> Result<String> {
 }
 
 async fn engine(file: &Path, is_mended: bool) -> Engine {
-    Engine::sqlite(file).data(is_mended).register(order).register(reserve).register(charge).start().await.unwrap()
+    Engine::sqlite(file)
+        .data(is_mended)
+        .register(order)
+        .register(reserve)
+        .register(charge)
+        .start()
+        .await
+        .unwrap()
 }
 
 /// A hub with an order that failed.

@@ -82,7 +82,10 @@ pub fn open_record<M: Message + Default>(what: &'static str, mut record: Bytes) 
 struct StoredEvent {
     #[prost(int64, tag = "1")]
     at: i64,
-    #[prost(oneof = "EventKind", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 40")]
+    #[prost(
+        oneof = "EventKind",
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32, 33, 34, 35, 36, 40"
+    )]
     kind: Option<EventKind>,
 }
 
@@ -117,7 +120,7 @@ mod tests {
     fn events() -> Vec<Event> {
         let payload = Bytes::from_static(b"\0\xff\xed\xa0\x80");
         vec![
-            Event::new(Timestamp(7), TurnStarted {}),
+            Event::new(Timestamp(7), TurnStarted::default()),
             Event::new(Timestamp(7), EventRaised { name: "go".into(), input: Some(payload.clone()) }),
             Event::new(
                 Timestamp(8),

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::id::Tags;
+use crate::limits::Limits;
 use crate::retry::RetryPolicy;
 use crate::rewind::Replaced;
 use crate::status::Status;
@@ -80,6 +81,22 @@ event_kinds! {
     ExecutionResumed = "17",
     /// It was asked to end by its own code.
     CancelRequested = "18",
+    /// An event that was sent to another instance was refused by it.
+    EventRefused = "19",
+    /// An operation of an entity was called.
+    EntityOperationCalled = "30",
+    /// A signal was sent to an entity.
+    EntityOperationSignaled = "31",
+    /// An operation that was called ended well.
+    EntityOperationCompleted = "32",
+    /// An operation that was called failed.
+    EntityOperationFailed = "33",
+    /// Entities were asked for, to be held together.
+    EntityLockRequested = "34",
+    /// All of them are held.
+    EntityLockGranted = "35",
+    /// They were given up.
+    EntityUnlockSent = "36",
     /// An operator went back to an earlier point: a new branch of the history begins.
     ExecutionRewound = "40",
 }
@@ -108,6 +125,12 @@ pub struct ParentLink {
     /// It only waits: the child was there before it and does not end with it.
     #[prost(bool, tag = "7")]
     pub attached: bool,
+    /// The parent's orchestration.
+    #[prost(string, tag = "8")]
+    pub name: String,
+    /// Its version; empty if it has none.
+    #[prost(string, tag = "9")]
+    pub version: String,
 }
 
 impl ParentLink {
@@ -120,7 +143,55 @@ impl ParentLink {
 
 /// See [`EventKind::TurnStarted`].
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct TurnStarted {}
+pub struct TurnStarted {
+    /// The limits under which the code ran, if it met one of them in this turn: a replay refuses what was refused, and
+    /// nothing else, whatever the limits are by then.
+    #[prost(message, optional, tag = "1")]
+    pub limits: Option<TurnLimits>,
+}
+
+/// Limits that code can meet.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct TurnLimits {
+    /// See [`Limits::payload_bytes_max`](crate::Limits::payload_bytes_max).
+    #[prost(uint64, tag = "1")]
+    pub payload_bytes: u64,
+    /// See [`Limits::history_events_max`](crate::Limits::history_events_max).
+    #[prost(uint64, tag = "2")]
+    pub history_events: u64,
+    /// See [`Limits::decisions_per_turn_max`](crate::Limits::decisions_per_turn_max).
+    #[prost(uint64, tag = "3")]
+    pub decisions_per_turn: u64,
+    /// See [`Limits::turn_bytes_max`](crate::Limits::turn_bytes_max).
+    #[prost(uint64, tag = "4")]
+    pub turn_bytes: u64,
+    /// See [`Limits::inbox_bytes_max`](crate::Limits::inbox_bytes_max).
+    #[prost(uint64, tag = "5")]
+    pub inbox_bytes: u64,
+}
+
+impl TurnLimits {
+    /// None at all.
+    pub const NONE: TurnLimits = TurnLimits {
+        payload_bytes: u64::MAX,
+        history_events: u64::MAX,
+        decisions_per_turn: u64::MAX,
+        turn_bytes: u64::MAX,
+        inbox_bytes: u64::MAX,
+    };
+
+    /// Those of the configuration.
+    #[must_use]
+    pub fn of(limits: &Limits) -> TurnLimits {
+        TurnLimits {
+            payload_bytes: limits.payload_bytes_max as u64,
+            history_events: limits.history_events_max,
+            decisions_per_turn: limits.decisions_per_turn_max as u64,
+            turn_bytes: limits.turn_bytes_max as u64,
+            inbox_bytes: limits.inbox_bytes_max as u64,
+        }
+    }
+}
 
 /// See [`EventKind::ExecutionStarted`].
 #[derive(Clone, PartialEq, prost::Message)]
@@ -146,6 +217,9 @@ pub struct ExecutionStarted {
     /// Tags.
     #[prost(btree_map = "string, string", tag = "7")]
     pub tags: Tags,
+    /// The trace context of whoever started it. The engine only hands it on.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub trace: Option<Bytes>,
 }
 
 /// See [`EventKind::ExecutionCompleted`].
@@ -213,9 +287,9 @@ pub struct TaskScheduled {
     /// The activity's name.
     #[prost(string, tag = "2")]
     pub name: String,
-    /// The version asked for; empty if none.
-    #[prost(string, tag = "3")]
-    pub version: String,
+    /// The version asked for. Absent: nothing was said of it; empty: the one without a version.
+    #[prost(string, optional, tag = "3")]
+    pub version: Option<String>,
     /// Its input.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub input: Option<Bytes>,
@@ -228,6 +302,9 @@ pub struct TaskScheduled {
     /// Tags.
     #[prost(btree_map = "string, string", tag = "7")]
     pub tags: Tags,
+    /// The trace context for the activity. The engine only hands it on.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub trace: Option<Bytes>,
 }
 
 /// See [`EventKind::TaskCompleted`].
@@ -294,6 +371,9 @@ pub struct SubOrchestrationScheduled {
     /// Nobody waits for it: no answer comes, and its parent's end does not reach it.
     #[prost(bool, tag = "9")]
     pub detached: bool,
+    /// The trace context for the child. The engine only hands it on.
+    #[prost(bytes = "bytes", optional, tag = "10")]
+    pub trace: Option<Bytes>,
 }
 
 /// See [`EventKind::SubOrchestrationCompleted`].
@@ -354,6 +434,17 @@ pub struct EventSent {
     pub input: Option<Bytes>,
 }
 
+/// See [`EventKind::EventRefused`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EventRefused {
+    /// The number of the sending in this execution.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// Why.
+    #[prost(message, optional, tag = "2")]
+    pub failure: Option<Failure>,
+}
+
 /// See [`EventKind::EventRaised`].
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct EventRaised {
@@ -387,6 +478,116 @@ pub struct CancelRequested {
     /// Why.
     #[prost(string, tag = "1")]
     pub reason: String,
+}
+
+/// See [`EventKind::EntityOperationCalled`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityOperationCalled {
+    /// The task's number in this execution.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The entity, as `@name@key`.
+    #[prost(string, tag = "2")]
+    pub entity: String,
+    /// The operation.
+    #[prost(string, tag = "3")]
+    pub operation: String,
+    /// Its input.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub input: Option<Bytes>,
+    /// The caller's name for it; may be empty.
+    #[prost(string, tag = "5")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityOperationSignaled`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityOperationSignaled {
+    /// The number of the sending in this execution.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The entity, as `@name@key`.
+    #[prost(string, tag = "2")]
+    pub entity: String,
+    /// The operation.
+    #[prost(string, tag = "3")]
+    pub operation: String,
+    /// Its input.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub input: Option<Bytes>,
+    /// Not before, in ms since 1970; 0 for at once.
+    #[prost(int64, tag = "5")]
+    pub at: i64,
+    /// The sender's name for it; may be empty.
+    #[prost(string, tag = "6")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityOperationCompleted`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityOperationCompleted {
+    /// The task.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// What the operation returned.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub output: Option<Bytes>,
+    /// The caller's name for it; may be empty.
+    #[prost(string, tag = "3")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityOperationFailed`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityOperationFailed {
+    /// The task.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// Why.
+    #[prost(message, optional, tag = "2")]
+    pub failure: Option<Failure>,
+    /// The caller's name for it; may be empty.
+    #[prost(string, tag = "3")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityLockRequested`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityLockRequested {
+    /// The task's number in this execution; it names the critical section.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The entities, as `@name@key`.
+    #[prost(string, repeated, tag = "2")]
+    pub set: Vec<String>,
+    /// The holder's name for the section; may be empty.
+    #[prost(string, tag = "3")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityLockGranted`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityLockGranted {
+    /// The task.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The holder's name for the section; may be empty.
+    #[prost(string, tag = "2")]
+    pub request: String,
+}
+
+/// See [`EventKind::EntityUnlockSent`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EntityUnlockSent {
+    /// The number of the sending in this execution.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The entities that are given up; empty for all of the section.
+    #[prost(string, repeated, tag = "2")]
+    pub entities: Vec<String>,
+    /// The holder's name for the section; may be empty.
+    #[prost(string, tag = "3")]
+    pub request: String,
 }
 
 /// See [`EventKind::ExecutionRewound`].

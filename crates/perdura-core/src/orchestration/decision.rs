@@ -1,11 +1,13 @@
 //! What passes between the processor and whoever runs orchestration code.
 
 use crate::history::{
-    Event, EventKind, EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled,
-    TimerCreated,
+    EntityLockRequested, EntityOperationCalled, EntityOperationSignaled, EntityUnlockSent, Event, EventKind,
+    EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled, TimerCreated,
+    TurnLimits,
 };
-use crate::id::{InstanceId, InstanceKey};
+use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::orchestration::Mismatch;
+use crate::time::Timestamp;
 use bytes::Bytes;
 
 /// Something that orchestration code decided.
@@ -19,10 +21,31 @@ pub enum Decision {
     ScheduleSubOrchestration(SubOrchestrationScheduled),
     /// Send an event to another instance.
     SendEvent(EventSent),
+    /// End another instance by force. Nothing is recorded of it here.
+    Terminate(TerminateInstance),
+    /// Run an operation of an entity, and tell me.
+    CallEntity(EntityOperationCalled),
+    /// Run an operation of an entity.
+    SignalEntity(EntityOperationSignaled),
+    /// Give me these entities, all of them.
+    RequestLock(EntityLockRequested),
+    /// I am done with them.
+    Unlock(EntityUnlockSent),
     /// This was all.
     Complete(ExecutionCompleted),
     /// Begin again with a new input and an empty history.
     ContinueAsNew(ContinueAsNew),
+}
+
+/// See [`Decision::Terminate`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TerminateInstance {
+    /// Whom.
+    pub instance: String,
+    /// Why.
+    pub reason: String,
+    /// Its children too.
+    pub recurse: bool,
 }
 
 /// See [`Decision::ContinueAsNew`].
@@ -34,6 +57,16 @@ pub struct ContinueAsNew {
     pub version: Option<String>,
     /// External events that were not consumed, in order of arrival.
     pub carry_over: Vec<EventRaised>,
+}
+
+impl ContinueAsNew {
+    /// How much the events weigh that it carries over.
+    #[must_use]
+    pub fn carried_bytes(&self) -> u64 {
+        let bytes =
+            |event: &EventRaised| (event.name.len() + event.input.as_ref().map_or(0, Bytes::len)) as u64;
+        self.carry_over.iter().map(bytes).sum()
+    }
 }
 
 impl Decision {
@@ -51,6 +84,11 @@ impl Decision {
             Decision::CreateTimer(timer) => describe_timer(timer),
             Decision::ScheduleSubOrchestration(child) => describe_child(child),
             Decision::SendEvent(sent) => describe_sent(sent),
+            Decision::Terminate(end) => format!("termination of {:?}", end.instance),
+            Decision::CallEntity(called) => describe_called(called),
+            Decision::SignalEntity(signaled) => describe_signaled(signaled),
+            Decision::RequestLock(requested) => describe_requested(requested),
+            Decision::Unlock(sent) => describe_unlock(sent),
             Decision::Complete(end) => describe_end(end),
             Decision::ContinueAsNew(_) => "continue as new".into(),
         }
@@ -68,6 +106,14 @@ impl Decision {
             (Decision::SendEvent(a), EventKind::EventSent(b)) => {
                 a.id == b.id && a.name == b.name && a.instance == b.instance
             }
+            (Decision::CallEntity(a), EventKind::EntityOperationCalled(b)) => {
+                a.id == b.id && a.entity == b.entity && a.operation == b.operation
+            }
+            (Decision::SignalEntity(a), EventKind::EntityOperationSignaled(b)) => {
+                a.id == b.id && a.entity == b.entity && a.operation == b.operation
+            }
+            (Decision::RequestLock(a), EventKind::EntityLockRequested(b)) => a.id == b.id && a.set == b.set,
+            (Decision::Unlock(a), EventKind::EntityUnlockSent(b)) => a.id == b.id,
             (Decision::Complete(a), EventKind::ExecutionCompleted(b)) => a.status == b.status,
             _ => false,
         }
@@ -90,6 +136,22 @@ fn describe_sent(sent: &EventSent) -> String {
     format!("event {:?} to {:?} (task {})", sent.name, sent.instance, sent.id)
 }
 
+fn describe_called(called: &EntityOperationCalled) -> String {
+    format!("call of {:?} of entity {:?} (task {})", called.operation, called.entity, called.id)
+}
+
+fn describe_signaled(signaled: &EntityOperationSignaled) -> String {
+    format!("signal {:?} to entity {:?} (task {})", signaled.operation, signaled.entity, signaled.id)
+}
+
+fn describe_requested(requested: &EntityLockRequested) -> String {
+    format!("lock of {} (task {})", requested.set.join(", "), requested.id)
+}
+
+fn describe_unlock(sent: &EntityUnlockSent) -> String {
+    format!("unlock (task {})", sent.id)
+}
+
 fn describe_end(end: &ExecutionCompleted) -> String {
     end.final_status().map_or("the end".into(), |status| format!("the end, {status}"))
 }
@@ -101,6 +163,10 @@ pub(super) fn describe_recorded(event: &EventKind) -> Option<String> {
         EventKind::TimerCreated(timer) => Some(describe_timer(timer)),
         EventKind::SubOrchestrationScheduled(child) => Some(describe_child(child)),
         EventKind::EventSent(sent) => Some(describe_sent(sent)),
+        EventKind::EntityOperationCalled(called) => Some(describe_called(called)),
+        EventKind::EntityOperationSignaled(signaled) => Some(describe_signaled(signaled)),
+        EventKind::EntityLockRequested(requested) => Some(describe_requested(requested)),
+        EventKind::EntityUnlockSent(sent) => Some(describe_unlock(sent)),
         EventKind::ExecutionCompleted(end) => Some(describe_end(end)),
         _ => None,
     }
@@ -117,6 +183,8 @@ pub struct Turn {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// This run of it.
+    pub execution: ExecutionId,
     /// Its generation.
     pub generation: u32,
     /// The branch of its history.
@@ -125,8 +193,36 @@ pub struct Turn {
     pub from: u64,
     /// Distinguishes this turn from every other one of the processor's life.
     pub number: u64,
+    /// The trace context that the turn before gave back, if it did.
+    pub trace: Option<Bytes>,
     /// The new events; the first is `TurnStarted`.
     pub events: Vec<Event>,
+}
+
+/// Names a turn that is away, within one life of the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TurnTicket {
+    /// Whose turn.
+    pub key: InstanceKey,
+    /// The turn's number.
+    pub number: u64,
+}
+
+impl Turn {
+    /// Its name while it is away.
+    #[must_use]
+    pub fn ticket(&self) -> TurnTicket {
+        TurnTicket { key: self.key, number: self.number }
+    }
+
+    /// The events as they are to be recorded after the turn had this result.
+    #[must_use]
+    pub fn recorded(mut self, result: &TurnResult) -> Vec<Event> {
+        if let Some(Event { kind: EventKind::TurnStarted(started), .. }) = self.events.first_mut() {
+            started.limits = result.limits_met;
+        }
+        self.events
+    }
 }
 
 /// How a turn ended.
@@ -140,6 +236,18 @@ pub enum TurnOutcome {
     CannotRun(String),
 }
 
+impl TurnOutcome {
+    /// What keeps the instance from going on, if the turn could not be run.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        match self {
+            TurnOutcome::Done(_) => None,
+            TurnOutcome::Diverged(mismatch) => Some(mismatch.to_string()),
+            TurnOutcome::CannotRun(reason) => Some(reason.clone()),
+        }
+    }
+}
+
 /// What the code did in a turn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TurnResult {
@@ -147,4 +255,14 @@ pub struct TurnResult {
     pub decisions: Vec<Decision>,
     /// What it says of itself now; `None` if it said nothing new.
     pub custom_status: Option<Option<Bytes>>,
+    /// The limits under which it ran, if it met one of them.
+    pub limits_met: Option<TurnLimits>,
+    /// Only so many of the turn's events after `TurnStarted` were taken; the others come again in the next turn. `None`
+    /// means all.
+    pub taken: Option<usize>,
+    /// When the turn began for the code, if that was later than the turn says: it had waited for a worker. The code was
+    /// told this time, so it is what the history keeps.
+    pub began: Option<Timestamp>,
+    /// The trace context for the next turn; `None` keeps the present one.
+    pub trace: Option<Bytes>,
 }

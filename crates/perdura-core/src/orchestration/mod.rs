@@ -6,10 +6,11 @@ mod execution;
 mod mailbox;
 mod mismatch;
 mod runner;
+mod section;
 #[cfg(test)]
 mod tests;
 
-pub use decision::{ContinueAsNew, Decision, Turn, TurnOutcome, TurnResult};
+pub use decision::{ContinueAsNew, Decision, TerminateInstance, Turn, TurnOutcome, TurnResult, TurnTicket};
 pub use execution::{Execution, Info, Ticket};
 pub use mismatch::Mismatch;
 pub use runner::{Run, Runner};

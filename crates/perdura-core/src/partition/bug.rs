@@ -41,11 +41,19 @@ pub enum Bug {
     RewindLeavesChildren,
     /// Memory is kept after a commit of unknown outcome.
     UnknownTakenAsFailure,
+    /// A release now and then does not reach an entity.
+    LockLeaks,
+    /// The last two operations in the queue of an entity change places.
+    SignalsReordered,
+    /// A signal that is asked again after a doubtful commit is taken again.
+    SignalTwice,
+    /// What an operation sent leaves although the operation failed.
+    FailedOperationSends,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 19] = [
+    pub const ALL: [Bug; 23] = [
         Bug::EffectsBeforeCommit,
         Bug::ContinueAsNewDropsEvents,
         Bug::OldGenerationAccepted,
@@ -65,5 +73,9 @@ impl Bug {
         Bug::RewindRunsSuccesses,
         Bug::RewindLeavesChildren,
         Bug::UnknownTakenAsFailure,
+        Bug::LockLeaks,
+        Bug::SignalsReordered,
+        Bug::SignalTwice,
+        Bug::FailedOperationSends,
     ];
 }

@@ -2,7 +2,7 @@
 
 use super::control::Ended;
 use super::instance::Child;
-use super::message::{Body, Cancel, ChildEnded, Raise, StartChild, Terminate};
+use super::message::{Awaited, Body, Cancel, ChildEnded, FindCycle, Raise, StartChild, Terminate};
 use super::record::ChildRecord;
 use super::request::StartOutcome;
 use super::start::Start;
@@ -15,9 +15,12 @@ use crate::history::{
 };
 use crate::id::{InstanceId, InstanceKey};
 use crate::rewind::{Found, Sort};
-use crate::status::{OnExisting, ReusePolicy};
+use crate::status::{OnExisting, ReusePolicy, Status};
 use crate::time::Timestamp;
 use std::sync::Arc;
+
+/// How far up a cycle of waiting parents is looked for.
+const CYCLE_STEPS_MAX: u32 = 100;
 
 impl Partition {
     pub(super) fn schedule_child(&mut self, key: InstanceKey, mut scheduled: SubOrchestrationScheduled) {
@@ -31,7 +34,7 @@ impl Partition {
             scheduled.instance.clone_from(known);
         }
         if scheduled.instance.is_empty() {
-            let id = InstanceId::of_child(&instance.id, instance.record.generation, scheduled.id);
+            let id = InstanceId::of_child(&instance.id, instance.execution(), scheduled.id);
             scheduled.instance = id.as_str().to_owned();
         }
         let event = instance.append(Event::new(now, scheduled.clone()));
@@ -42,21 +45,14 @@ impl Partition {
             }
             Some(Found::Sent) => return,
             Some(Found::Child(known)) if known == scheduled.instance => {
-                let (retry, instance) = (scheduled.retry.clone(), known);
-                let record = ChildRecord { id, event, instance, attempt: 1, not_before: 0, retry };
+                let retry = scheduled.retry.clone();
+                let record =
+                    ChildRecord { id, event, instance: known, attempt: 1, retry, ..ChildRecord::default() };
                 return self.take_child_along(key, record, &scheduled);
             }
             _ => {}
         }
-        let link = (!scheduled.detached).then(|| ParentLink {
-            instance: instance.id.as_str().to_owned(),
-            generation: instance.record.generation,
-            branch: instance.record.branch,
-            task: scheduled.id,
-            attempt: 1,
-            execution: instance.record.execution.clone(),
-            attached: false,
-        });
+        let link = (!scheduled.detached).then(|| instance.link(scheduled.id, 1));
         if !scheduled.detached {
             let record = ChildRecord {
                 id: scheduled.id,
@@ -65,6 +61,7 @@ impl Partition {
                 attempt: 1,
                 not_before: 0,
                 retry: scheduled.retry.clone(),
+                canceled: false,
             };
             let kept = scheduled.retry.is_some().then(|| Arc::new(scheduled.clone()));
             instance.children.insert(scheduled.id, Child { record, scheduled: kept });
@@ -81,6 +78,8 @@ impl Partition {
             parent,
             reuse: scheduled.reuse,
             tags: scheduled.tags.clone(),
+            trace: scheduled.trace.clone(),
+            start_at: None,
         };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::StartChild(start));
     }
@@ -89,12 +88,11 @@ impl Partition {
     pub(super) fn start_child(&mut self, id: &InstanceId, start: StartChild, existing: Option<InstanceKey>) {
         let parent = start.parent.clone();
         let mut reuse = ReusePolicy::from_bits(start.reuse);
-        // The failed attempt has the id: it may be replaced, whatever the policy says of others. So may a child of a
-        // branch that was left.
         if let Some(parent) = &parent {
-            if self.is_earlier_attempt(existing, parent) {
+            if self.is_to_be_tried_again(existing, parent, reuse) {
                 reuse = reuse.when_terminal(OnExisting::Replace);
             }
+            // So may a child of a branch that was left.
             if self.is_of_left_branch(existing, parent) {
                 reuse = ReusePolicy::REPLACE;
             }
@@ -105,15 +103,16 @@ impl Partition {
             version: start.version,
             input: start.input,
             tags: start.tags,
-            start_at: None,
+            start_at: start.start_at.map(Timestamp),
             reuse,
             request: None,
             parent: start.parent,
+            trace: start.trace,
         };
         let refusal = match self.start(request, existing) {
             Ok(started) if started.outcome == StartOutcome::Existing => {
-                if let (Some(key), Some(parent)) = (existing, &parent) {
-                    self.attach_parent(key, parent.clone());
+                if let (Some(key), Some(parent)) = (existing, parent) {
+                    self.attach_parent(key, parent);
                 }
                 return;
             }
@@ -124,6 +123,33 @@ impl Partition {
             let failure = Failure::new(kind::ALREADY_EXISTS, refusal.to_string());
             self.answer_parent(parent, None, Some(failure));
         }
+    }
+
+    /// An orchestration cannot have the id of an entity.
+    pub(super) fn refuse_child(&mut self, start: StartChild) {
+        if let Some(parent) = start.parent {
+            let message =
+                "a sub-orchestration cannot have the instance id of an entity; choose one without \"@\"";
+            let failure = Failure::new(kind::INVALID, message).non_retryable();
+            self.answer_parent(parent, None, Some(failure));
+        }
+    }
+
+    /// Whether an instance is in the way of another attempt: an earlier attempt of the same task, whatever the policy
+    /// says of others; or one that failed, which the policy would use, and which would only fail the attempt again.
+    fn is_to_be_tried_again(
+        &self,
+        existing: Option<InstanceKey>,
+        parent: &ParentLink,
+        reuse: ReusePolicy,
+    ) -> bool {
+        let used = |status: Status| {
+            let failed = status.is_terminal() && status != Status::Completed;
+            parent.attempt > 1 && failed && reuse.on(status) == OnExisting::UseExisting
+        };
+        let existing_used =
+            || existing.and_then(|key| self.instances.get(&key)).is_some_and(|i| used(i.status));
+        self.is_earlier_attempt(existing, parent) || existing_used()
     }
 
     /// Whether an instance was started by the same task of the same parent, as an earlier attempt.
@@ -147,13 +173,47 @@ impl Partition {
     fn attach_parent(&mut self, key: InstanceKey, parent: ParentLink) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_active() {
-            instance.record.parents.push(ParentLink { attached: true, ..parent });
+            let link = ParentLink { attached: true, ..parent };
+            instance.record.parents.push(link.clone());
+            let waits_for = Awaited {
+                instance: instance.id.as_str().to_owned(),
+                execution: instance.record.execution.clone(),
+            };
             self.mark_dirty(key);
+            let to = InstanceId::recorded(&link.instance);
+            self.send(
+                &to,
+                Body::FindCycle(FindCycle { link: Some(link), awaited: Some(waits_for), steps: 0 }),
+            );
         } else {
-            let failure = instance.record.failure.clone();
-            let failure = Ended::failure_for_parent(instance.status, failure.map(|failure| *failure));
+            let failure = instance.record.failure.clone().map(|failure| *failure);
+            let failure = Ended::failure_for_parent(&instance.id, instance.status, failure);
             let output = instance.record.output.clone();
             self.answer_parent(parent, output, failure);
+        }
+    }
+
+    /// Somebody waits for `awaited` by `link`, and this instance is that one or waited for by it, over any number of
+    /// parents. If `awaited` waits for this instance, all of them would wait for ever: the link is answered by an error.
+    pub(super) fn find_cycle(&mut self, key: InstanceKey, find: FindCycle) {
+        let (Some(link), Some(awaited)) = (find.link, find.awaited) else { return };
+        let Some(instance) = self.instances.get(&key).filter(|instance| instance.is_active()) else { return };
+        let parents = instance.record.parents.clone();
+        if parents.iter().any(|p| p.instance == awaited.instance && p.execution == awaited.execution) {
+            let text = format!(
+                "{:?} cannot wait for {:?}, which waits for it: they would wait for ever. Start it detached, or send an event",
+                link.instance, awaited.instance
+            );
+            let failure = Failure::new(kind::INVALID, text).non_retryable();
+            return self.answer_parent(link, None, Some(failure));
+        }
+        if find.steps == CYCLE_STEPS_MAX {
+            return;
+        }
+        for parent in parents {
+            let (link, awaited) = (Some(link.clone()), Some(awaited.clone()));
+            let find = FindCycle { link, awaited, steps: find.steps + 1 };
+            self.send(&InstanceId::recorded(&parent.instance), Body::FindCycle(find));
         }
     }
 
@@ -182,6 +242,10 @@ impl Partition {
         let Some(child) = instance.children.get_mut(&link.task) else { return };
         if child.record.attempt != link.attempt || child.record.not_before != 0 {
             return;
+        }
+        if child.record.canceled {
+            instance.children.remove(&link.task);
+            return self.mark_dirty(key);
         }
         let event = match ended.failure {
             None => Event::new(now, SubOrchestrationCompleted { id: link.task, output: ended.output }),
@@ -215,15 +279,8 @@ impl Partition {
         }
         let Some(scheduled) = child.scheduled.clone() else { return self.want_history(key) };
         let not_before = Timestamp(std::mem::take(&mut child.record.not_before));
-        let link = ParentLink {
-            instance: instance.id.as_str().to_owned(),
-            generation: instance.record.generation,
-            branch: instance.record.branch,
-            task: id,
-            attempt: child.record.attempt,
-            execution: instance.record.execution.clone(),
-            attached: false,
-        };
+        let attempt = child.record.attempt;
+        let link = instance.link(id, attempt);
         self.rely_on(not_before);
         self.mark_dirty(key);
         self.send_start(&scheduled, Some(link));
@@ -238,13 +295,21 @@ impl Partition {
         }
     }
 
-    /// Another instance sends an event. One that comes too late is dropped, as the field does.
+    /// Another instance sends an event. One that comes too late is dropped, as the field does; one for which there is no
+    /// room is refused, and its sender's history says so.
     pub(super) fn raised_by_instance(&mut self, key: InstanceKey, raise: Raise) {
-        let now = self.now;
+        let (now, limits) = (self.now, self.config.limits.clone());
         if let Some(instance) = self.instances.get_mut(&key).filter(|instance| instance.is_active()) {
-            instance.inbox.push(Event::new(now, EventRaised { name: raise.name, input: raise.input }));
-            self.mark_dirty(key);
-            self.enqueue(key);
+            match instance.check_room(&raise.name, &raise.input, &limits) {
+                Ok(()) => {
+                    instance
+                        .inbox
+                        .push(Event::new(now, EventRaised { name: raise.name, input: raise.input }));
+                    self.mark_dirty(key);
+                    self.enqueue(key);
+                }
+                Err(refusal) => self.refuse_raise(raise.from, &refusal),
+            }
         }
     }
 

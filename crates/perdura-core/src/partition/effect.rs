@@ -1,6 +1,7 @@
 //! What a processor wants done. An effect leaves only after the commit that justifies it.
 
 use super::request::{ReplyToken, RequestError, Response};
+use crate::entity::OperationBatch;
 use crate::history::TaskScheduled;
 use crate::id::{ExecutionId, InstanceId, InstanceKey, PartitionId};
 use crate::rewind::HistoryPart;
@@ -16,6 +17,8 @@ pub enum Effect {
     StartTask(TaskStart),
     /// Tell a running attempt that nobody waits for it.
     CancelTask(TaskRef),
+    /// Run operations of an entity.
+    RunOperations(OperationBatch),
     /// Tell a partition that messages wait for it.
     Notify(PartitionId),
 }
@@ -46,6 +49,8 @@ pub struct TaskStart {
     pub instance: InstanceId,
     /// Its run.
     pub execution: ExecutionId,
+    /// The version of its orchestration; empty if it has none.
+    pub orchestration_version: String,
     /// What to run.
     pub scheduled: Arc<TaskScheduled>,
     /// Which attempt of the retry policy.

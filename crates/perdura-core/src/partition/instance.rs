@@ -1,17 +1,24 @@
 //! An instance in memory.
 
+use super::away::Away;
 use super::batch::{HistoryRow, InstanceWrite, Tail};
+use super::entities::{CallRecord, Entity, SectionRecord};
+use super::events::Events;
+use super::held::Held;
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
 use super::results::Reuse;
+use super::tasks::plus;
+use crate::failure::Failure;
 use crate::history::{
-    Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, encode_events,
+    Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, TimeLimits,
+    encode_events,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Where the instance is with its next turn.
@@ -21,8 +28,10 @@ pub(super) enum TurnState {
     Idle,
     /// In the queue.
     Queued,
-    /// This turn is with the runner.
+    /// This turn is with the runner, or away.
     Running(u64),
+    /// This turn waits for the history.
+    Parked(u64),
     /// The runner could not run it; only a new life of the processor tries again.
     Blocked,
 }
@@ -37,6 +46,27 @@ pub(super) struct Task {
     pub(super) running: bool,
     /// When that attempt began and when it was last heard of; `None` while it waits for a worker.
     pub(super) began: Option<(Timestamp, Timestamp)>,
+    /// When the limits of that attempt are looked at.
+    pub(super) attempt_limit_at: Option<Timestamp>,
+    /// How that attempt ended, while the inbox has no room for it.
+    pub(super) ended: Option<Result<Option<Bytes>, Failure>>,
+}
+
+impl Task {
+    pub(super) fn new(record: TaskRecord, scheduled: Option<Arc<TaskScheduled>>) -> Task {
+        Task { record, scheduled, running: false, began: None, attempt_limit_at: None, ended: None }
+    }
+
+    /// Its time limits; `None` while it is not known what it is.
+    pub(super) fn limits(&self) -> Option<TimeLimits> {
+        self.scheduled.as_ref().map(|scheduled| scheduled.limits.unwrap_or_default())
+    }
+
+    /// When it has taken too long as a whole.
+    pub(super) fn total_limit_at(&self) -> Option<Timestamp> {
+        let limits = self.limits().filter(|limits| limits.total_ms > 0)?;
+        Some(plus(Timestamp(self.record.scheduled_at), limits.total_ms))
+    }
 }
 
 /// A child that has not answered.
@@ -47,11 +77,12 @@ pub(super) struct Child {
     pub(super) scheduled: Option<Arc<SubOrchestrationScheduled>>,
 }
 
-/// Somebody who waits for the end.
+/// Somebody who waits for the end, or for the beginning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) token: ReplyToken,
-    pub(super) generation: Option<u32>,
+    pub(super) for_begin: bool,
+    pub(super) execution: Option<ExecutionId>,
 }
 
 /// See the [module](self).
@@ -65,12 +96,18 @@ pub(super) struct Instance {
     pub(super) tasks: BTreeMap<u32, Task>,
     pub(super) timers: BTreeMap<u32, Timestamp>,
     pub(super) children: BTreeMap<u32, Child>,
+    pub(super) calls: BTreeMap<u32, CallRecord>,
+    pub(super) section: Option<SectionRecord>,
+    /// What it has as an entity; `None`: an orchestration.
+    pub(super) entity: Option<Box<Entity>>,
     /// Events that no turn has taken.
-    pub(super) inbox: Vec<Event>,
-    /// Events of a turn that is away while batches are committed.
-    pub(super) away: Vec<Event>,
+    pub(super) inbox: Events,
+    /// The turn that is away, or waits for the history, while batches are committed.
+    pub(super) away: Option<Box<Away>>,
+    /// What came and waits until the inbox has room.
+    pub(super) held: VecDeque<Held>,
     /// Events to be written by the open batch; the last of `record.tail`.
-    pub(super) unwritten: Vec<Event>,
+    pub(super) unwritten: Events,
     /// Where the history ends in the store, as the last sealed batch will have left it; `None`: no row.
     pub(super) stored: Option<Tail>,
     /// Generations before this one are to be deleted with the next write.
@@ -83,6 +120,8 @@ pub(super) struct Instance {
     pub(super) last_batch: u64,
     /// Turns taken in that open batch.
     pub(super) turns_in_batch: (u64, u32),
+    /// The store refuses to write it: nothing is done with it but to end it.
+    pub(super) set_aside: bool,
     /// Used since the eviction hand last passed.
     pub(super) touched: bool,
     /// A history is being read for it.
@@ -105,9 +144,13 @@ impl Instance {
             tasks: BTreeMap::new(),
             timers: BTreeMap::new(),
             children: BTreeMap::new(),
-            inbox: Vec::new(),
-            away: Vec::new(),
-            unwritten: Vec::new(),
+            calls: BTreeMap::new(),
+            section: None,
+            entity: None,
+            inbox: Events::default(),
+            away: None,
+            held: VecDeque::new(),
+            unwritten: Events::default(),
             stored: None,
             drop_before: None,
             turn: TurnState::Idle,
@@ -115,6 +158,7 @@ impl Instance {
             dirty: false,
             last_batch: 0,
             turns_in_batch: (0, 0),
+            set_aside: false,
             touched: true,
             reading: false,
             history_asked: 0,
@@ -133,12 +177,15 @@ impl Instance {
             std::mem::take(&mut record.timers),
             std::mem::take(&mut record.children),
         );
+        let (entity, calls) = (record.entity.take(), std::mem::take(&mut record.calls));
+        let section = record.section.take();
         let mut instance = Instance::new(row.key, record, row.status);
-        instance.inbox = inbox;
+        instance.entity = entity.map(|entity| Box::new(Entity::load(*entity)));
+        instance.calls = calls.into_iter().map(|call| (call.id, call)).collect();
+        instance.section = section.map(|section| *section);
+        instance.inbox = Events::from(inbox);
         instance.stored = Some(Tail { generation: row.generation, branch: row.branch, events: row.tail });
-        let task =
-            |record: TaskRecord| (record.id, Task { record, scheduled: None, running: false, began: None });
-        instance.tasks = tasks.into_iter().map(task).collect();
+        instance.tasks = tasks.into_iter().map(|record| (record.id, Task::new(record, None))).collect();
         instance.timers = timers.into_iter().map(|timer| (timer.id, Timestamp(timer.fire_at))).collect();
         instance.children =
             children.into_iter().map(|record| (record.id, Child { record, scheduled: None })).collect();
@@ -158,8 +205,23 @@ impl Instance {
         self.record.tail > 0
     }
 
+    /// Whether its code has run since it was started. Between two generations its history is empty, too.
+    pub(super) fn has_run(&self) -> bool {
+        self.has_begun() || self.record.generation > self.record.start_generation
+    }
+
+    /// Events of the turn that is away.
+    pub(super) fn away_events(&self) -> &[Event] {
+        self.away.as_ref().map_or(&[], |away| &away.turn.events[1..])
+    }
+
     pub(super) fn execution(&self) -> ExecutionId {
-        ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(&self.record.execution[..]).unwrap_or_default()))
+        ExecutionId::from_bytes(&self.record.execution)
+    }
+
+    /// The execution that the last start began.
+    pub(super) fn run(&self) -> ExecutionId {
+        if self.record.run.is_empty() { self.execution() } else { ExecutionId::from_bytes(&self.record.run) }
     }
 
     /// Appends to the history; gives the event's number.
@@ -172,10 +234,13 @@ impl Instance {
     /// Whether nothing keeps it in memory.
     pub(super) fn may_leave(&self, committed: u64) -> bool {
         !self.dirty
+            && self.entity.as_ref().is_none_or(|entity| entity.may_leave())
             && self.last_batch <= committed
             && matches!(self.turn, TurnState::Idle | TurnState::Blocked)
             && !self.reading
             && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
+            && !self.set_aside
+            && self.held.is_empty()
             && self.tasks.is_empty()
             && (self.inbox.is_empty()
                 || self.is_suspended()
@@ -195,13 +260,15 @@ impl Instance {
             branch: record.branch,
             first: record.tail - u64::from(count),
             count,
-            events: encode_events(std::mem::take(&mut self.unwritten)),
+            events: encode_events(self.unwritten.take()),
         });
         let tail = Tail { generation: record.generation, branch: record.branch, events: record.tail };
         self.record = record;
         self.record.tasks.clear();
         self.record.timers.clear();
         self.record.children.clear();
+        self.record.calls.clear();
+        (self.record.entity, self.record.section) = (None, None);
         self.record.inbox = None;
         let expected = self.stored.replace(tail);
         Ok(InstanceWrite { expected, row, history, drop_generations_before: self.drop_before.take() })
@@ -215,7 +282,10 @@ impl Instance {
         record.tasks = self.tasks.values().map(|task| task.record.clone()).collect();
         record.timers = self.timers.iter().map(|(id, at)| TimerRecord { id: *id, fire_at: at.0 }).collect();
         record.children = self.children.values().map(|child| child.record.clone()).collect();
-        record.set_inbox_events(self.away.iter().chain(&self.inbox).cloned().collect());
+        record.entity = self.entity.as_ref().map(|entity| Box::new(entity.record()));
+        record.calls = self.calls.values().cloned().collect();
+        record.section = self.section.clone().map(Box::new);
+        record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());
         record
     }
 
@@ -229,20 +299,7 @@ impl Instance {
 
     /// Events that no turn has taken, or only one that is not over.
     pub(super) fn pending(&self) -> Vec<Event> {
-        self.away.iter().chain(&self.inbox).cloned().collect()
-    }
-
-    /// Names a task of this run, as a child sees it.
-    pub(super) fn link(&self, task: u32, attempt: u32) -> ParentLink {
-        ParentLink {
-            instance: self.id.as_str().to_owned(),
-            generation: self.record.generation,
-            branch: self.record.branch,
-            task,
-            attempt,
-            execution: self.record.execution.clone(),
-            attached: false,
-        }
+        self.away_events().iter().chain(self.inbox.iter()).cloned().collect()
     }
 
     /// The parent that waits for this instance was rewound: it waits by another link.

@@ -1,6 +1,7 @@
 //! What instances say to each other. A message is applied in the same commit that removes it, so it takes effect
 //! exactly once. Field numbers are stored: never reuse one.
 
+use super::entities::{LockGranted, LockRequest, Operation, OperationEnded, Unlock};
 use crate::failure::Failure;
 use crate::history::{Damaged, ParentLink, open_record, seal_record};
 use crate::id::{InstanceId, Tags};
@@ -14,7 +15,7 @@ pub struct Message {
     #[prost(string, tag = "1")]
     pub to: String,
     /// What it says.
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 40, 41")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 30, 31, 32, 33, 34, 40, 41")]
     pub body: Option<Body>,
 }
 
@@ -36,6 +37,27 @@ pub enum Body {
     /// End by your own code.
     #[prost(message, tag = "6")]
     Cancel(Cancel),
+    /// An event that you sent was refused.
+    #[prost(message, tag = "8")]
+    RaiseRefused(RaiseRefused),
+    /// To an entity: an operation.
+    #[prost(message, tag = "30")]
+    Operation(Operation),
+    /// To an orchestration: an operation that it called has ended.
+    #[prost(message, tag = "31")]
+    OperationEnded(OperationEnded),
+    /// To an entity: somebody wants the lock.
+    #[prost(message, tag = "32")]
+    Lock(LockRequest),
+    /// To an orchestration: all entities of its critical section are held.
+    #[prost(message, tag = "33")]
+    LockGranted(LockGranted),
+    /// To an entity: a critical section is over.
+    #[prost(message, tag = "34")]
+    Unlock(Unlock),
+    /// Somebody has begun to wait for an instance that was there: find out whether it waits for itself.
+    #[prost(message, tag = "7")]
+    FindCycle(FindCycle),
     /// Your parent was rewound, and waits for you again.
     #[prost(message, tag = "40")]
     RewindChild(RewindChild),
@@ -68,6 +90,12 @@ pub struct StartChild {
     /// Tags.
     #[prost(btree_map = "string, string", tag = "7")]
     pub tags: Tags,
+    /// The trace context of its parent.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub trace: Option<Bytes>,
+    /// Not before, in ms since 1970.
+    #[prost(int64, optional, tag = "30")]
+    pub start_at: Option<i64>,
 }
 
 /// See [`Body::ChildEnded`].
@@ -93,6 +121,20 @@ pub struct Raise {
     /// What it carries.
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub input: Option<Bytes>,
+    /// Which sending of which run this is.
+    #[prost(message, optional, tag = "3")]
+    pub from: Option<ParentLink>,
+}
+
+/// See [`Body::RaiseRefused`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RaiseRefused {
+    /// Which sending of the receiver this answers.
+    #[prost(message, optional, tag = "1")]
+    pub from: Option<ParentLink>,
+    /// Why.
+    #[prost(message, optional, tag = "2")]
+    pub failure: Option<Failure>,
 }
 
 /// See [`Body::Terminate`].
@@ -118,6 +160,31 @@ pub struct Cancel {
     /// Only if it is (still) the child of this task.
     #[prost(message, optional, tag = "2")]
     pub parent: Option<ParentLink>,
+}
+
+/// See [`Body::FindCycle`]. It goes from child to parent.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct FindCycle {
+    /// The wait that began.
+    #[prost(message, optional, tag = "1")]
+    pub link: Option<ParentLink>,
+    /// What it is for.
+    #[prost(message, optional, tag = "2")]
+    pub awaited: Option<Awaited>,
+    /// How many parents it has passed.
+    #[prost(uint32, tag = "3")]
+    pub steps: u32,
+}
+
+/// A run that somebody waits for.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Awaited {
+    /// Its instance id.
+    #[prost(string, tag = "1")]
+    pub instance: String,
+    /// The run, 16 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub execution: Bytes,
 }
 
 /// See [`Body::RewindChild`].

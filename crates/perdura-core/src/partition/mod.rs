@@ -2,16 +2,21 @@
 //!
 //! A driver owns it, gives it inputs ([`request`](Partition::request), [`task_done`](Partition::task_done),
 //! [`tick`](Partition::tick), …), runs the turns that it asks for ([`next_turn`](Partition::next_turn),
-//! [`finish_turn`](Partition::finish_turn)), reads what it needs ([`needs`](Partition::needs)), and writes its batches
+//! [`finish_turn`](Partition::finish_turn), or [`turn_away`](Partition::turn_away) and later
+//! [`turn_back`](Partition::turn_back)), reads what it needs ([`needs`](Partition::needs)), and writes its batches
 //! ([`seal`](Partition::seal), [`committed`](Partition::committed)). Effects come out only when the batch that justifies
 //! them is durable. After any other outcome than «committed» the driver drops it and makes a new one from the store.
 
+mod away;
 mod batch;
 mod bug;
 mod children;
 mod commit;
 mod control;
 mod effect;
+mod entities;
+mod events;
+mod held;
 mod instance;
 mod message;
 mod record;
@@ -19,6 +24,7 @@ mod request;
 mod residency;
 mod results;
 mod rewind;
+mod set_aside;
 mod start;
 mod tasks;
 mod turns;
@@ -27,20 +33,28 @@ mod wakes;
 pub use batch::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite, Tail};
 pub use bug::Bug;
 pub use effect::{Effect, Need, TaskRef, TaskStart};
+pub use entities::{
+    CallRecord, DelayedSignal, EntityRecord, LockGranted, LockRecord, LockRequest, Operation, OperationEnded,
+    Queued, SectionRecord, Stamp, Unlock, Wanted,
+};
 pub use message::{
-    Body, Cancel, ChildEnded, Message, Raise, RewindChild, RewindParent, StartChild, Terminate,
+    Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, RaiseRefused, RewindChild, RewindParent,
+    StartChild, Terminate,
 };
 pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
-pub use request::{ReplyToken, Request, RequestError, Response, StartOutcome, StartRequest, Started};
+pub use request::{
+    ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
+};
 pub use residency::HistoryName;
 
+use crate::entity::EntityId;
 use crate::history::Damaged;
 use crate::id::{InstanceId, InstanceKey, PartitionId};
 use crate::limits::Limits;
-use crate::orchestration::Turn;
 use crate::time::Timestamp;
 use instance::Instance;
 use rustc_hash::FxHashMap;
+use set_aside::Unwritable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wakes::{Wake, Wakes};
 
@@ -76,8 +90,6 @@ pub struct Partition {
     wakes: Wakes,
     queue: VecDeque<InstanceKey>,
     next_turn_number: u64,
-    /// Turns that wait for a history, by instance.
-    parked_turns: BTreeMap<InstanceKey, Turn>,
     /// Instances that need their history as soon as everything of it is committed.
     history_wanted: Vec<InstanceKey>,
     /// What waits for a row, by id and by key.
@@ -90,12 +102,25 @@ pub struct Partition {
     handling: BTreeSet<EnvelopeId>,
     /// Messages that were dealt with since messages were last read: a read that was under way may bring them again.
     handled: BTreeSet<EnvelopeId>,
-    /// Ids that were purged by a batch that is not committed.
-    purged: BTreeMap<InstanceId, (InstanceKey, u64)>,
     /// Rewinds that wait for a history, in the order in which they came.
     rewinds: BTreeMap<InstanceKey, VecDeque<rewind::Awaited>>,
+    /// What was purged by batches that are not committed, and by which one. One id may be purged several times.
+    purged_keys: BTreeMap<InstanceKey, u64>,
+    purged_ids: BTreeMap<InstanceId, u64>,
     /// Rows that cannot be read, by id.
     damaged: BTreeMap<InstanceId, DamagedRow>,
+    /// Damage that was found and not told yet.
+    damage_found: Vec<(InstanceKey, InstanceId, String)>,
+    /// Instances that the store refuses to write, by id.
+    unwritable: BTreeMap<InstanceId, Unwritable>,
+    /// Instances for which messages wait until their inbox has room.
+    holding: BTreeSet<InstanceKey>,
+    /// Entities that may have operations to hand out.
+    operable: Vec<InstanceKey>,
+    /// Entities of which nothing is left, until that is durable.
+    vanishing: Vec<InstanceKey>,
+    /// Messages in the store for instances that cannot be read.
+    kept: BTreeMap<InstanceId, Vec<EnvelopeId>>,
     /// Executions that the runner may drop.
     forgotten: Vec<InstanceKey>,
     open: commit::Open,
@@ -156,7 +181,6 @@ impl Partition {
             wakes: Wakes::default(),
             queue: VecDeque::new(),
             next_turn_number: 1,
-            parked_turns: BTreeMap::new(),
             history_wanted: Vec::new(),
             id_lookups: BTreeMap::new(),
             key_lookups: BTreeMap::new(),
@@ -164,9 +188,16 @@ impl Partition {
             local: VecDeque::new(),
             handling: BTreeSet::new(),
             handled: BTreeSet::new(),
-            purged: BTreeMap::new(),
             rewinds: BTreeMap::new(),
+            purged_keys: BTreeMap::new(),
+            purged_ids: BTreeMap::new(),
             damaged: BTreeMap::new(),
+            damage_found: Vec::new(),
+            unwritable: BTreeMap::new(),
+            holding: BTreeSet::new(),
+            operable: Vec::new(),
+            vanishing: Vec::new(),
+            kept: BTreeMap::new(),
             forgotten: Vec::new(),
             open: commit::Open::default(),
             in_flight: None,
@@ -222,7 +253,7 @@ impl Partition {
             }
             if self.instances.contains_key(&key) {
                 self.wake(key, wake);
-            } else if !self.is_purged(key) {
+            } else if !self.purged_keys.contains_key(&key) {
                 let waiting = &mut self.key_lookups.entry(key).or_default().waiting;
                 if waiting.is_empty() {
                     self.needs.push(Need::FindKey(key));
@@ -247,6 +278,12 @@ impl Partition {
     /// Executions of which the runner may drop what it keeps.
     pub fn forgotten(&mut self) -> Vec<InstanceKey> {
         std::mem::take(&mut self.forgotten)
+    }
+
+    /// Damaged instances that were met since the last call, with what is wrong: they are left alone, and somebody should
+    /// hear of it.
+    pub fn damage_found(&mut self) -> Vec<(InstanceKey, InstanceId, String)> {
+        std::mem::take(&mut self.damage_found)
     }
 
     /// Instances in memory.
@@ -290,29 +327,47 @@ impl Partition {
         if !is_done {
             return;
         }
+        if let Some(key) = receiver.filter(|key| self.must_wait_for_room(*key, &message)) {
+            return self.hold_message(key, message, envelope);
+        }
         if let Some(envelope) = envelope.filter(|_| !self.planted(Bug::MessageNotConsumed)) {
             self.open.consumed.push(envelope);
         }
         let id = message.receiver();
         match (message.body, receiver) {
+            (Some(Body::Operation(operation)), existing) => self.operation_message(&id, operation, existing),
+            (Some(Body::Lock(request)), existing) => self.lock_message(&id, request, existing),
+            (Some(Body::Unlock(unlock)), Some(key)) => self.unlock_message(key, unlock),
+            (Some(Body::StartChild(start)), _) if EntityId::of_instance(&id).is_some() => {
+                self.refuse_child(start)
+            }
+            (Some(_), _) if EntityId::of_instance(&id).is_some() => {}
+            (Some(Body::OperationEnded(ended)), Some(key)) => self.operation_ended(key, ended),
+            (Some(Body::LockGranted(granted)), Some(key)) => self.lock_granted(key, granted),
             (Some(Body::StartChild(start)), existing) => self.start_child(&id, start, existing),
             (Some(Body::ChildEnded(ended)), Some(key)) => self.child_ended(key, ended),
             (Some(Body::Raise(raise)), Some(key)) => self.raised_by_instance(key, raise),
+            (Some(Body::RaiseRefused(refused)), Some(key)) => self.raise_refused(key, refused),
             (Some(Body::Terminate(terminate)), Some(key)) => self.terminate_child(key, terminate),
             (Some(Body::Cancel(cancel)), Some(key)) => self.cancel_child(key, cancel),
             (Some(Body::RewindChild(_) | Body::RewindParent(_)), Some(_)) => {}
+            (Some(Body::FindCycle(find)), Some(key)) => self.find_cycle(key, find),
             // The receiver is gone: nobody is left to be told.
             (_, None) | (None, _) => {}
         }
     }
 
     fn wake(&mut self, key: InstanceKey, wake: Wake) {
+        if self.is_set_aside(key) {
+            return;
+        }
         match wake {
             Wake::Start => self.enqueue(key),
             Wake::Timer(id) => self.timer_due(key, id),
             Wake::Retry(task) => self.retry_due(key, task),
-            Wake::TaskLimit(task) => self.task_limit_due(key, task),
+            Wake::TaskLimit(task) | Wake::AttemptLimit(task) => self.task_limit_due(key, task),
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
+            Wake::Signal(number) => self.signal_due(key, number),
         }
     }
 

@@ -1,6 +1,8 @@
 //! What clients ask of a processor, and what it answers.
 
+use super::entities::Stamp;
 use super::record::InstanceRecord;
+use crate::entity::EntityId;
 use crate::id::{ExecutionId, InstanceId, InvalidText, Tags};
 use crate::rewind::{RewindError, RewindSpec};
 use crate::status::{ReusePolicy, Status};
@@ -59,6 +61,21 @@ pub enum Request {
     Purge {
         /// Whom.
         id: InstanceId,
+        /// It is asked once more, since nobody knows what became of the first time: that nothing is there is then as
+        /// good as having removed it.
+        again: bool,
+    },
+    /// Answer when its first turn is recorded, or it has ended without one.
+    WaitBegun {
+        /// For whom.
+        id: InstanceId,
+    },
+    /// Send an entity a signal.
+    Signal(SignalRequest),
+    /// Take an entity's state away.
+    DeleteEntity {
+        /// Which.
+        entity: EntityId,
     },
     /// Go back to an earlier point of its history, and on from there.
     Rewind {
@@ -71,9 +88,9 @@ pub enum Request {
     Wait {
         /// For whom.
         id: InstanceId,
-        /// The generation that a start answered: if that start's run is replaced, the answer is an error. `None`
-        /// waits for whatever has this id.
-        generation: Option<u32>,
+        /// The execution that a start answered. It may continue as new; but if it was replaced, or purged and started
+        /// anew, the answer is an error. `None` waits for whatever has this id.
+        execution: Option<ExecutionId>,
     },
 }
 
@@ -83,24 +100,36 @@ impl Request {
     pub fn id(&self) -> &InstanceId {
         match self {
             Request::Start(start) => &start.id,
+            Request::Signal(signal) => signal.to.instance(),
+            Request::DeleteEntity { entity } => entity.instance(),
             Request::Raise { id, .. }
             | Request::Suspend { id, .. }
             | Request::Resume { id, .. }
             | Request::Cancel { id, .. }
             | Request::Terminate { id, .. }
-            | Request::Purge { id }
+            | Request::Purge { id, .. }
             | Request::Rewind { id, .. }
+            | Request::WaitBegun { id }
             | Request::Wait { id, .. } => id,
         }
     }
 
-    /// The request as it is asked again when nobody knows what became of it: what was new need not be new any more.
+    /// The request as it is asked again when nobody knows what became of it: what was new need not be new any more, and
+    /// what was to be removed need not be there.
     #[must_use]
     pub fn for_another_life(mut self) -> Request {
-        if let Request::Start(start) = &mut self {
-            start.fresh = false;
+        match &mut self {
+            Request::Start(start) => start.fresh = false,
+            Request::Purge { again, .. } => *again = true,
+            _ => {}
         }
         self
+    }
+
+    /// Whether it is answered only when something has happened to the instance.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        matches!(self, Request::Wait { .. } | Request::WaitBegun { .. })
     }
 
     /// Whether asking twice has the effect of asking once.
@@ -109,6 +138,7 @@ impl Request {
         match self {
             Request::Raise { .. } => false,
             Request::Rewind { spec, .. } => !spec.order.request_id.is_empty(),
+            Request::Signal(signal) => signal.stamp.is_some() || !signal.request_id.is_empty(),
             _ => true,
         }
     }
@@ -135,6 +165,25 @@ pub struct StartRequest {
     pub reuse: ReusePolicy,
     /// A retry of this start carries the same text here, any other start another one.
     pub request_id: String,
+    /// The trace context of whoever starts it. The engine only hands it on.
+    pub trace: Option<Bytes>,
+}
+
+/// See [`Request::Signal`].
+#[derive(Clone, Debug)]
+pub struct SignalRequest {
+    /// To which entity.
+    pub to: EntityId,
+    /// The operation.
+    pub operation: String,
+    /// Its input.
+    pub input: Option<Bytes>,
+    /// Not before this time.
+    pub at: Option<Timestamp>,
+    /// A retry of this signal carries the same text here, any other signal to the entity another one. Empty: none.
+    pub request_id: String,
+    /// Set by the driver that asks again after a doubtful commit. Numbers of one door come in rising order.
+    pub stamp: Option<Stamp>,
 }
 
 /// What a start did.
@@ -166,7 +215,7 @@ pub struct Started {
     pub outcome: StartOutcome,
     /// The instance.
     pub id: InstanceId,
-    /// The run that now has the id.
+    /// The run that now has the id, named by its first execution: it keeps this name when it continues as new.
     pub execution: ExecutionId,
     /// Its generation.
     pub generation: u32,
@@ -186,6 +235,8 @@ pub enum Response {
         /// How many events were kept.
         cut: u64,
     },
+    /// To a wait for the beginning: the instance has taken a turn, or has ended.
+    Begun(Box<InstanceRecord>),
     /// To a wait: the instance has ended.
     Ended(Box<InstanceRecord>),
 }
@@ -237,8 +288,10 @@ pub enum RequestError {
         /// Its status.
         status: Status,
     },
-    /// Somebody replaced the run that was waited for.
-    #[error("instance {id:?} was replaced by a new start; wait for the id to see how the new one ends")]
+    /// The run that was waited for is gone: somebody replaced it, or purged it and started the id anew.
+    #[error(
+        "the run of instance {id:?} that was waited for was replaced by a new start; wait for the id to see how the new one ends"
+    )]
     Replaced {
         /// Which.
         id: InstanceId,
@@ -274,6 +327,18 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
+    /// Too much waits for it already.
+    #[error(
+        "instance {id:?}: {bytes} bytes wait for it with this event, limit {limit}; let it take some first"
+    )]
+    InboxTooLarge {
+        /// Which.
+        id: InstanceId,
+        /// How much would wait.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// Its history has little room left, which its own code needs to end or to continue as new.
     #[error(
         "instance {id:?}: its history has {events} events of {limit}; it takes no more from outside until it continues as new"
@@ -293,6 +358,30 @@ pub enum RequestError {
         id: InstanceId,
         /// Why not.
         error: Box<RewindError>,
+    },
+    /// The store refuses to write it; it is left alone.
+    #[error(
+        "instance {id:?} is set aside, the store refuses to write it: {why}; terminate it, or restart the engine to try again"
+    )]
+    SetAside {
+        /// Which.
+        id: InstanceId,
+        /// Why.
+        why: String,
+    },
+    /// Somebody holds the entity.
+    #[error("entity {id:?} is held by {holder:?}; wait for its critical section to end")]
+    EntityLocked {
+        /// Which.
+        id: InstanceId,
+        /// By whom.
+        holder: String,
+    },
+    /// The entity runs operations.
+    #[error("entity {id:?} runs operations; try again")]
+    EntityBusy {
+        /// Which.
+        id: InstanceId,
     },
     /// Its record cannot be trusted; it is left alone.
     #[error(

@@ -1,13 +1,13 @@
 //! Which instances are in memory: they come when they are needed and leave when nothing is at hand.
 
-use super::instance::Instance;
+use super::instance::{Instance, TurnState};
 use super::request::{ReplyToken, Request, RequestError, Response};
 use super::wakes::Wake;
 use super::{Bug, DamagedRow, InstanceRow, Need, Parked, Partition, Presence};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, EventKind};
 use crate::id::{InstanceId, InstanceKey};
-use crate::orchestration::{Turn, TurnOutcome};
+use crate::orchestration::Turn;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -41,8 +41,9 @@ impl Partition {
     pub fn found_id(&mut self, id: &InstanceId, row: Option<InstanceRow>, now: Timestamp) {
         self.advance(now);
         let is_resident = self.ids.contains_key(id);
-        let is_purged = self.purged.contains_key(id);
-        let overtaken = self.id_lookups.get_mut(id).is_some_and(|l| std::mem::take(&mut l.overtaken));
+        let is_purged = self.purged_ids.contains_key(id);
+        let Some(lookup) = self.id_lookups.get_mut(id) else { return };
+        let overtaken = std::mem::take(&mut lookup.overtaken);
         if overtaken && !is_resident && !is_purged {
             return self.needs.push(Need::FindId(id.clone()));
         }
@@ -68,8 +69,9 @@ impl Partition {
     pub fn found_key(&mut self, key: InstanceKey, row: Option<InstanceRow>, now: Timestamp) {
         self.advance(now);
         let is_resident = self.instances.contains_key(&key);
-        let is_purged = self.is_purged(key);
-        let overtaken = self.key_lookups.get_mut(&key).is_some_and(|l| std::mem::take(&mut l.overtaken));
+        let is_purged = self.purged_keys.contains_key(&key);
+        let Some(lookup) = self.key_lookups.get_mut(&key) else { return };
+        let overtaken = std::mem::take(&mut lookup.overtaken);
         if overtaken && !is_resident && !is_purged {
             return self.needs.push(Need::FindKey(key));
         }
@@ -112,13 +114,13 @@ impl Partition {
             self.settle();
             return None;
         }
-        if self.parked_turns.get(&key).is_some_and(|turn| length < turn.from) {
+        let instance = self.instances.get_mut(&key)?;
+        let is_parked = matches!(instance.turn, TurnState::Parked(_));
+        if is_parked && instance.away.as_ref().is_some_and(|away| length < away.turn.from) {
             // The turn came after the question.
             self.want_history(key);
             return None;
         }
-        let turn = self.parked_turns.remove(&key);
-        let instance = self.instances.get_mut(&key)?;
         let mut tasks = Vec::new();
         for event in events {
             match &event.kind {
@@ -150,22 +152,19 @@ impl Partition {
         let lacks_child =
             instance.children.values().any(|c| c.record.retry.is_some() && c.scheduled.is_none());
         if lacks_task || lacks_child {
-            self.set_aside(key, turn, "its row lists work that the history does not have");
+            self.set_aside(key, "its row lists work that the history does not have");
             return None;
         }
         for task in tasks {
-            self.register_total_limit(key, task);
+            self.watch_limits(key, task);
         }
         self.hand_out_tasks(key);
         self.start_due_children(key);
         self.settle();
-        match turn {
-            Some(turn) if self.instances.get(&key).is_some_and(|instance| instance.is_suspended()) => {
-                self.take_back(turn);
-                None
-            }
-            turn => turn,
-        }
+        let instance = self.instances.get_mut(&key)?;
+        let TurnState::Parked(number) = instance.turn else { return None };
+        instance.turn = TurnState::Running(number);
+        instance.away.take().map(|away| away.turn)
     }
 
     /// The history of an instance cannot be read: it is left alone from here on. Nothing may be appended to what is
@@ -176,34 +175,40 @@ impl Partition {
         if !of_results && !self.waits_for_history(key, generation, branch) {
             return;
         }
-        let turn = self.parked_turns.remove(&key);
-        self.set_aside(key, turn, what);
+        self.set_aside(key, what);
     }
 
-    fn set_aside(&mut self, key: InstanceKey, turn: Option<Turn>, what: &str) {
+    fn set_aside(&mut self, key: InstanceKey, what: &str) {
         self.refuse_rewinds(key, what);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.reading = false;
         instance.reuse = None;
+        instance.call_back();
         let id = instance.id.clone();
         let waiters = std::mem::take(&mut instance.waiters);
         let what = format!("its history cannot be read ({what})");
+        self.damage_found.push((key, id.clone(), what.clone()));
         self.damaged.insert(id.clone(), DamagedRow { key, what: what.clone() });
         for waiter in waiters {
             self.reply(waiter.token, Err(RequestError::Damaged { id: id.clone(), what: what.clone() }));
         }
         let reason = format!("{what}; restore the hub from a backup, or purge it");
-        match turn {
-            Some(turn) => self.finish_turn(turn, TurnOutcome::CannotRun(reason)),
-            None => self.block(key, reason, None),
-        }
+        self.block(key, reason, None);
     }
 
     /// Nothing can be done with an instance that cannot be read, but to remove it.
     pub(super) fn request_of_damaged(&mut self, token: ReplyToken, request: &Request, row: DamagedRow) {
         let id = request.id().clone();
-        let answer = if let Request::Purge { .. } = request {
+        let answer = if let Request::Terminate { reason, recurse, .. } = request
+            && self.is_set_aside(row.key)
+        {
+            self.take_back_in(&id, row.key);
+            self.terminate(row.key, reason.clone(), *recurse);
+            Ok(Response::Done)
+        } else if let Request::Purge { .. } = request {
             self.damaged.remove(&id);
+            self.unwritable.remove(&id);
+            self.release_section(row.key);
             self.drop_outstanding(row.key);
             let instance = self.instances.get_mut(&row.key);
             let parents = instance.map(|instance| std::mem::take(&mut instance.record.parents));
@@ -212,10 +217,13 @@ impl Partition {
                 let failure = Failure::new(kind::DAMAGED, what).non_retryable();
                 self.answer_parent(parent, None, Some(failure));
             }
+            self.release_kept(&id);
             self.purge_row(id, row.key);
             self.remove(row.key);
             self.forget_rewinds(row.key);
             Ok(Response::Done)
+        } else if self.is_set_aside(row.key) {
+            Err(RequestError::SetAside { id, why: row.what })
         } else {
             Err(RequestError::Damaged { id, what: row.what })
         };
@@ -239,6 +247,11 @@ impl Partition {
 
     /// How `id` stands. If it is not known, whoever asks has to park what waits for it.
     pub(super) fn presence(&mut self, id: &InstanceId, fresh: bool) -> Presence {
+        // Who waits for the row is not overtaken by who comes later, even if the instance has come into memory by its
+        // key meanwhile.
+        if self.id_lookups.contains_key(id) {
+            return Presence::Unknown;
+        }
         if let Some(row) = self.damaged.get(id) {
             return Presence::Damaged(row.clone());
         }
@@ -248,18 +261,17 @@ impl Partition {
             }
             return Presence::Resident(*key);
         }
-        if fresh || self.purged.contains_key(id) || self.planted(Bug::StartWithoutLook) {
+        if fresh || self.purged_ids.contains_key(id) || self.planted(Bug::StartWithoutLook) {
             return Presence::Absent;
         }
         Presence::Unknown
     }
 
     pub(super) fn park(&mut self, id: InstanceId, parked: Parked) {
-        let waiting = &mut self.id_lookups.entry(id.clone()).or_default().waiting;
-        if waiting.is_empty() {
-            self.needs.push(Need::FindId(id));
+        if !self.id_lookups.contains_key(&id) {
+            self.needs.push(Need::FindId(id.clone()));
         }
-        waiting.push(parked);
+        self.id_lookups.entry(id).or_default().waiting.push(parked);
     }
 
     /// Puts an instance in memory.
@@ -271,7 +283,7 @@ impl Partition {
     }
 
     /// What is being read of an instance may be older than what becomes of it in memory.
-    fn overtake(&mut self, key: InstanceKey, id: &InstanceId) {
+    pub(super) fn overtake(&mut self, key: InstanceKey, id: &InstanceId) {
         if let Some(lookup) = self.id_lookups.get_mut(id) {
             lookup.overtaken = true;
         }
@@ -280,19 +292,20 @@ impl Partition {
         }
     }
 
-    /// Whether a batch that is not committed removes this instance.
-    pub(super) fn is_purged(&self, key: InstanceKey) -> bool {
-        self.purged.values().any(|(purged, _)| *purged == key)
-    }
-
     /// Loads a row; one that cannot be read is set aside and never run.
     fn load(&mut self, row: InstanceRow) -> bool {
         match Instance::load(&row) {
             Ok(instance) => {
+                if self.is_never_written(&row.id) {
+                    let what = self.why_unwritable(&row.id);
+                    self.damaged.insert(row.id, DamagedRow { key: row.key, what });
+                    return false;
+                }
                 self.admit(instance);
-                true
+                !self.keep_aside(&row.id, row.key)
             }
             Err(damage) => {
+                self.damage_found.push((row.key, row.id.clone(), damage.to_string()));
                 self.damaged.insert(row.id, DamagedRow { key: row.key, what: damage.to_string() });
                 false
             }
@@ -322,6 +335,9 @@ impl Partition {
     /// Goes on with an instance after a recovery.
     fn take_up(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get(&key) else { return };
+        if instance.entity.is_some() {
+            return self.take_up_entity(key);
+        }
         let tasks = !instance.tasks.is_empty();
         if !instance.inbox.is_empty() {
             self.enqueue(key);

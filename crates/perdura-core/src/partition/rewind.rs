@@ -2,6 +2,7 @@
 //! messages.
 
 use super::effect::Need;
+use super::events::Events;
 use super::instance::{Child, Task, TurnState};
 use super::message::{Body, Message, RewindChild, RewindParent, StartChild};
 use super::record::InstanceRecord;
@@ -256,8 +257,8 @@ impl Partition {
     fn open_branch(&mut self, key: InstanceKey, awaited: &Awaited, opening: Opening, because: &Because) {
         let (now, forgets) = (self.now, self.planted(Bug::RewindForgetsEvents));
         let bug_reruns = self.planted(Bug::RewindRunsSuccesses);
+        self.release_section(key);
         self.drop_outstanding(key);
-        self.parked_turns.remove(&key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if let Parked::Message(Message { body: Some(Body::RewindChild(child)), .. }, _) = &awaited.asked
@@ -265,11 +266,12 @@ impl Partition {
         {
             instance.relink(link);
         }
-        instance.away.clear();
-        instance.inbox = opening.inbox;
+        instance.away = None;
+        let mut inbox = opening.inbox;
         if forgets {
-            instance.inbox.retain(|event| !matches!(event.kind, crate::history::EventKind::EventRaised(_)));
+            inbox.retain(|event| !matches!(event.kind, crate::history::EventKind::EventRaised(_)));
         }
+        instance.inbox = Events::from(inbox);
         instance.turn = TurnState::Idle;
         instance.reuse = None;
         instance.status = if *because == Because::Beginning { Status::Pending } else { Status::Running };
@@ -295,13 +297,12 @@ impl Partition {
         let mut limited = Vec::new();
         for (record, scheduled) in opening.tasks {
             limited.push(record.id);
-            let task = Task { record, scheduled: Some(Arc::new(scheduled)), running: false, began: None };
-            instance.tasks.insert(task.record.id, task);
+            instance.tasks.insert(record.id, Task::new(record, Some(Arc::new(scheduled))));
         }
         self.forgotten.push(key);
         self.mark_dirty(key);
         for id in limited {
-            self.register_total_limit(key, id);
+            self.watch_limits(key, id);
         }
         self.hand_out_tasks(key);
         let order = &awaited.spec.order;
@@ -337,6 +338,8 @@ impl Partition {
             parent: Some(link),
             reuse: scheduled.reuse,
             tags: scheduled.tags.clone(),
+            trace: scheduled.trace.clone(),
+            start_at: None,
         };
         let body = RewindChild { start: Some(start), order: Some(order) };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::RewindChild(body));
@@ -352,13 +355,13 @@ impl Partition {
         opening: Opening,
     ) {
         let now = self.now;
+        self.release_section(key);
         self.drop_outstanding(key);
-        self.parked_turns.remove(&key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some((at, end)) = opening.ended else { return };
-        instance.away.clear();
-        instance.inbox = opening.inbox;
+        instance.away = None;
+        instance.inbox = Events::from(opening.inbox);
         instance.turn = TurnState::Idle;
         instance.reuse = None;
         instance.status = end.final_status().unwrap_or(Status::Failed);
@@ -384,7 +387,9 @@ impl Partition {
         self.forgotten.push(key);
         self.mark_dirty(key);
         for waiter in waiters {
-            self.reply(waiter.token, Ok(Response::Ended(Box::new(record.clone()))));
+            let record = Box::new(record.clone());
+            let answer = if waiter.for_begin { Response::Begun(record) } else { Response::Ended(record) };
+            self.reply(waiter.token, Ok(answer));
         }
     }
 

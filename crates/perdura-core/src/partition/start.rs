@@ -24,6 +24,7 @@ pub(super) struct Start {
     /// The client's request id, and the checksum of what it asked.
     pub(super) request: Option<(String, u32)>,
     pub(super) parent: Option<ParentLink>,
+    pub(super) trace: Option<Bytes>,
 }
 
 impl Partition {
@@ -45,6 +46,7 @@ impl Partition {
             reuse: request.reuse,
             request: request_id,
             parent: None,
+            trace: request.trace,
         };
         let answer = self.start(start, existing).map(Response::Started);
         self.reply(token, answer);
@@ -57,6 +59,10 @@ impl Partition {
         existing: Option<InstanceKey>,
     ) -> Result<Started, RequestError> {
         let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else {
+            if self.is_never_written(&start.id) {
+                let what = self.why_unwritable(&start.id);
+                return Err(RequestError::Damaged { id: start.id, what });
+            }
             return Ok(self.create(start));
         };
         let (key, status) = (instance.key, instance.status);
@@ -77,7 +83,7 @@ impl Partition {
             OnExisting::UseExisting => Ok(Started {
                 outcome: StartOutcome::Existing,
                 id: start.id,
-                execution: instance.execution(),
+                execution: instance.run(),
                 generation: instance.record.generation,
             }),
             OnExisting::Replace => Ok(self.replace(key, start)),
@@ -90,8 +96,11 @@ impl Partition {
         let id = start.id.clone();
         let mut instance = Instance::new(key, InstanceRecord::default(), Status::Pending);
         instance.id = id;
+        let id = instance.id.clone();
         self.admit(instance);
-        self.begin(key, start, StartOutcome::Created)
+        let started = self.begin(key, start, StartOutcome::Created);
+        self.keep_aside(&id, key);
+        started
     }
 
     /// The execution that has the id ends, its children too, and a new one begins in its place.
@@ -135,6 +144,7 @@ impl Partition {
             start_at: start_at.map(|at| at.0),
             parent: start.parent.clone(),
             tags: start.tags.clone(),
+            trace: start.trace.clone(),
         };
         instance.record = InstanceRecord {
             id: start.id.as_str().to_owned(),
@@ -143,18 +153,20 @@ impl Partition {
             generation,
             start_generation: generation,
             execution: execution_bytes(execution),
+            run: execution_bytes(execution),
             created_at: now.0,
             start_at: start_at.map_or(0, |at| at.0),
             parents: start.parent.into_iter().collect(),
             tags: start.tags,
             starts,
+            trace: start.trace,
             ..InstanceRecord::default()
         };
         instance.status = Status::Pending;
         instance.unwritten.clear();
         instance.reuse = None;
         instance.drop_before = instance.stored.map(|_| generation);
-        instance.inbox = vec![Event::new(now, event)];
+        instance.inbox = vec![Event::new(now, event)].into();
         self.forget_history(key);
         self.restart_rewinds(key);
         self.answer_waiters_of_replaced(key);
@@ -169,10 +181,10 @@ impl Partition {
     /// Whoever waited for the run that was replaced learns it; who waits for the id goes on waiting.
     fn answer_waiters_of_replaced(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        let current = instance.record.start_generation;
-        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut instance.waiters)
-            .into_iter()
-            .partition(|w| w.generation.is_none_or(|g| g >= current));
+        let (stay, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut instance.waiters).into_iter().partition(|waiter| {
+                waiter.execution.is_none_or(|execution| instance.record.is_of_run(execution))
+            });
         instance.waiters = stay;
         let id = instance.id.clone();
         for waiter in go {
@@ -182,7 +194,6 @@ impl Partition {
 }
 
 fn repeat(id: &InstanceId, answered: &AnsweredStart) -> Started {
-    let execution = <[u8; 16]>::try_from(&answered.execution[..]).unwrap_or_default();
     Started {
         outcome: if answered.outcome == StartOutcome::Replaced as u32 {
             StartOutcome::Replaced
@@ -190,7 +201,7 @@ fn repeat(id: &InstanceId, answered: &AnsweredStart) -> Started {
             StartOutcome::Created
         },
         id: id.clone(),
-        execution: ExecutionId(u128::from_be_bytes(execution)),
+        execution: ExecutionId::from_bytes(&answered.execution),
         generation: answered.generation,
     }
 }

@@ -3,7 +3,7 @@
 use super::error::RewindError;
 use super::role::Role;
 use super::spec::RewindTo;
-use super::timeline::Timeline;
+use super::timeline::{Timeline, Work, WorkKind};
 use crate::failure::Failure;
 use crate::history::EventKind;
 use crate::status::Status;
@@ -99,6 +99,33 @@ pub(super) fn find(
     }
 }
 
+/// Locks that an execution held were released when it ended, and an operation that has no result is to be called again: a
+/// cut within a critical section, or between a call and its result, moves to before it, and the code asks again.
+pub(super) fn out_of_entities(timeline: &Timeline<'_>, mut cut: Cut) -> Cut {
+    loop {
+        let open = timeline.work.iter().filter(|work| work.scheduled < cut.at).find(|work| match work.kind {
+            WorkKind::EntityLock => !unlocks(timeline, work, cut.at),
+            WorkKind::EntityCall => match work.ended {
+                Some((end, well)) => end >= cut.at && !well,
+                None => true,
+            },
+            _ => false,
+        });
+        match open {
+            Some(work) => cut.at = timeline.turn_of(work.scheduled),
+            None => return cut,
+        }
+    }
+}
+
+/// Whether a critical section is over before the cut.
+fn unlocks(timeline: &Timeline<'_>, lock: &Work, cut: usize) -> bool {
+    (lock.scheduled..cut).any(|at| match &timeline.event(at).kind {
+        EventKind::EntityUnlockSent(sent) => sent.entities.is_empty(),
+        _ => false,
+    })
+}
+
 fn by_status(timeline: &Timeline<'_>, status: Status, end: Option<&Failure>) -> Cut {
     let last_turn = || timeline.turns().last().copied().unwrap_or(0);
     match status {
@@ -172,7 +199,7 @@ fn first_try(timeline: &Timeline<'_>, mut failure: usize) -> usize {
 fn earlier_try(timeline: &Timeline<'_>, failure: usize) -> Option<usize> {
     let work = timeline.work_at(failure)?;
     let same = |at: &usize| {
-        matches!(timeline.role(*at), Role::Fails(_))
+        matches!(timeline.role(*at), Role::Fails(..))
             && timeline
                 .work_at(*at)
                 .is_some_and(|other| other.kind == work.kind && timeline.call(other) == timeline.call(work))

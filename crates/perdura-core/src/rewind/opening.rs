@@ -70,7 +70,11 @@ pub(crate) fn draw_up(
     });
     let then = end.map_or(Some(Status::Running), |(_, end)| end.final_status()).unwrap_or(status);
     let failure = end.and_then(|(_, end)| end.failure.as_ref());
-    let cut = cut::find(&timeline, &spec.to, then, failure)?;
+    let mut cut = cut::find(&timeline, &spec.to, then, failure)?;
+    let has_ended = end.is_some() && cut.because == Because::Head;
+    if !has_ended {
+        cut = cut::out_of_entities(&timeline, cut);
+    }
     if spec.input.is_some() && cut.at != 0 {
         return Err(RewindError::NotFromBeginning);
     }
@@ -178,7 +182,8 @@ impl Drawing<'_> {
         let last = self.timeline.len().saturating_sub(1) as u64;
         let at = usize::try_from(event).ok().filter(|at| *at < self.timeline.len());
         let at = at.ok_or(RewindError::NoEvent { event, last })?;
-        let work = self.timeline.work_at(at).filter(|work| work.kind != WorkKind::Timer);
+        let takes = |work: &&Work| matches!(work.kind, WorkKind::Activity | WorkKind::Child);
+        let work = self.timeline.work_at(at).filter(takes);
         work.copied().ok_or(RewindError::NotWork { event })
     }
 
@@ -298,6 +303,7 @@ impl Drawing<'_> {
                     attempt: 1,
                     not_before: 0,
                     retry: scheduled.retry.clone(),
+                    ..ChildRecord::default()
                 };
                 self.opening.children.push((record, scheduled.clone()));
             }
@@ -353,7 +359,7 @@ impl Drawing<'_> {
             let is_carried = match role {
                 Role::Begins => true,
                 Role::External => !self.spec.order.drop_events,
-                Role::Succeeds(_) => carried.contains(&at),
+                Role::Succeeds(..) => carried.contains(&at),
                 _ => false,
             };
             if is_carried {

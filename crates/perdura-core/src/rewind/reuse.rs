@@ -7,7 +7,10 @@
 use super::role::Role;
 use super::spec::Replaced;
 use super::timeline::{Timeline, WorkKind};
-use crate::history::{Event, EventKind, EventSent, SubOrchestrationScheduled, TaskScheduled};
+use crate::history::{
+    EntityOperationCalled, EntityOperationSignaled, Event, EventKind, EventSent, SubOrchestrationScheduled,
+    TaskScheduled,
+};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -119,6 +122,14 @@ impl Sort {
         Sort::new(4, &sent.name, &sent.instance, sent.input.clone())
     }
 
+    pub(crate) fn of_call(called: &EntityOperationCalled) -> Sort {
+        Sort::new(5, &called.operation, &called.entity, called.input.clone())
+    }
+
+    pub(crate) fn of_signal(sent: &EntityOperationSignaled) -> Sort {
+        Sort::new(6, &sent.operation, &sent.entity, sent.input.clone())
+    }
+
     fn new(kind: u8, name: &str, to: &str, input: Option<Bytes>) -> Sort {
         Sort { kind, name: name.into(), to: to.into(), input }
     }
@@ -128,6 +139,8 @@ impl Sort {
             EventKind::TaskScheduled(task) => Some(Sort::of_task(task)),
             EventKind::SubOrchestrationScheduled(child) => Some(Sort::of_child(child)),
             EventKind::EventSent(sent) => Some(Sort::of_sent(sent)),
+            EventKind::EntityOperationCalled(called) => Some(Sort::of_call(called)),
+            EventKind::EntityOperationSignaled(sent) => Some(Sort::of_signal(sent)),
             _ => None,
         }
     }
@@ -176,6 +189,7 @@ pub(super) fn output(event: &Event) -> Option<Bytes> {
     match &event.kind {
         EventKind::TaskCompleted(done) => done.output.clone(),
         EventKind::SubOrchestrationCompleted(done) => done.output.clone(),
+        EventKind::EntityOperationCompleted(done) => done.output.clone(),
         _ => None,
     }
 }

@@ -15,9 +15,9 @@ pub(super) enum Role {
     /// The code decided on something that has no result.
     Sends,
     /// Work ended well.
-    Succeeds(u32),
+    Succeeds(WorkKind, u32),
     /// Work failed.
-    Fails(u32),
+    Fails(WorkKind, u32),
     /// Something from outside.
     External,
     /// A request to cancel.
@@ -37,11 +37,18 @@ pub(super) fn role(event: &Event) -> Role {
         EventKind::SubOrchestrationScheduled(e) if e.detached => Role::Sends,
         EventKind::SubOrchestrationScheduled(e) => Role::Schedules(WorkKind::Child, e.id),
         EventKind::EventSent(_) => Role::Sends,
-        EventKind::TaskCompleted(e) => Role::Succeeds(e.id),
-        EventKind::SubOrchestrationCompleted(e) => Role::Succeeds(e.id),
-        EventKind::TimerFired(e) => Role::Succeeds(e.id),
-        EventKind::TaskFailed(e) => Role::Fails(e.id),
-        EventKind::SubOrchestrationFailed(e) => Role::Fails(e.id),
+        EventKind::EventRefused(_) => Role::Notes,
+        EventKind::EntityOperationCalled(e) => Role::Schedules(WorkKind::EntityCall, e.id),
+        EventKind::EntityLockRequested(e) => Role::Schedules(WorkKind::EntityLock, e.id),
+        EventKind::EntityOperationSignaled(_) | EventKind::EntityUnlockSent(_) => Role::Sends,
+        EventKind::EntityOperationCompleted(e) => Role::Succeeds(WorkKind::EntityCall, e.id),
+        EventKind::EntityLockGranted(e) => Role::Succeeds(WorkKind::EntityLock, e.id),
+        EventKind::EntityOperationFailed(e) => Role::Fails(WorkKind::EntityCall, e.id),
+        EventKind::TaskCompleted(e) => Role::Succeeds(WorkKind::Activity, e.id),
+        EventKind::SubOrchestrationCompleted(e) => Role::Succeeds(WorkKind::Child, e.id),
+        EventKind::TimerFired(e) => Role::Succeeds(WorkKind::Timer, e.id),
+        EventKind::TaskFailed(e) => Role::Fails(WorkKind::Activity, e.id),
+        EventKind::SubOrchestrationFailed(e) => Role::Fails(WorkKind::Child, e.id),
         EventKind::EventRaised(_) => Role::External,
         EventKind::CancelRequested(_) => Role::Cancels,
         EventKind::ExecutionSuspended(_)

@@ -17,6 +17,10 @@ pub enum WorkKind {
     Child,
     /// A timer.
     Timer,
+    /// An operation of an entity.
+    EntityCall,
+    /// A critical section.
+    EntityLock,
 }
 
 /// Work that a history scheduled.
@@ -61,17 +65,17 @@ impl<'a> Timeline<'a> {
 
     fn find_work(&mut self) {
         // The last one with a number: some SDKs schedule a retry under the number of the first try.
-        let mut open: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut open: BTreeMap<(WorkKind, u32), usize> = BTreeMap::new();
         for (at, role) in self.roles.iter().enumerate() {
             match *role {
                 Role::Schedules(kind, id) => {
-                    open.insert(id, self.work.len());
+                    open.insert((kind, id), self.work.len());
                     self.work_of.insert(at, self.work.len());
                     self.work.push(Work { kind, id, scheduled: at, ended: None });
                 }
-                Role::Succeeds(id) | Role::Fails(id) => {
-                    if let Some(index) = open.remove(&id) {
-                        self.work[index].ended = Some((at, matches!(role, Role::Succeeds(_))));
+                Role::Succeeds(kind, id) | Role::Fails(kind, id) => {
+                    if let Some(index) = open.remove(&(kind, id)) {
+                        self.work[index].ended = Some((at, matches!(role, Role::Succeeds(..))));
                         self.work_of.insert(at, index);
                     }
                 }
@@ -120,13 +124,14 @@ impl<'a> Timeline<'a> {
 
     /// Events by which work failed, oldest first.
     pub(super) fn failures(&self) -> impl DoubleEndedIterator<Item = usize> {
-        (0..self.recorded).filter(|at| matches!(self.roles[*at], Role::Fails(_)))
+        (0..self.recorded).filter(|at| matches!(self.roles[*at], Role::Fails(..)))
     }
 
     pub(super) fn failure(&self, at: usize) -> Option<&'a Failure> {
         match &self.events[at].kind {
             EventKind::TaskFailed(e) => e.failure.as_ref(),
             EventKind::SubOrchestrationFailed(e) => e.failure.as_ref(),
+            EventKind::EntityOperationFailed(e) => e.failure.as_ref(),
             _ => None,
         }
     }
@@ -136,6 +141,7 @@ impl<'a> Timeline<'a> {
         match &self.events[work.scheduled].kind {
             EventKind::TaskScheduled(e) => Some((&e.name, e.input.as_ref())),
             EventKind::SubOrchestrationScheduled(e) => Some((&e.name, e.input.as_ref())),
+            EventKind::EntityOperationCalled(e) => Some((&e.operation, e.input.as_ref())),
             _ => None,
         }
     }

@@ -1,12 +1,16 @@
 //! A processor with a store made of maps and orchestrations made of closures.
 
 use bytes::Bytes;
+use perdura_core::entity::*;
 use perdura_core::history::*;
 use perdura_core::orchestration::{Decision, Turn, TurnOutcome, TurnResult};
 use perdura_core::partition::*;
 use perdura_core::rewind::HistoryPart;
 use perdura_core::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Runs one operation: changes the state, gives the result and what it sends.
+pub type EntityScript = Box<dyn FnMut(&mut Option<Bytes>, &EntityOperation) -> OperationResult>;
 
 pub type Script = Box<dyn FnMut(&Turn) -> Vec<Decision>>;
 
@@ -15,6 +19,14 @@ pub struct Bed {
     pub now: i64,
     /// What the runner does, by orchestration name; a name that is not here cannot run.
     pub scripts: BTreeMap<String, Script>,
+    /// Orchestrations that somebody else runs, and the turns that are away.
+    pub elsewhere: BTreeSet<String>,
+    pub away: Vec<Turn>,
+    /// Executions that the runner was told to drop.
+    pub forgotten: Vec<InstanceKey>,
+    /// What entities do, by name. Operations of others wait in `operations`.
+    pub entities: BTreeMap<String, EntityScript>,
+    pub operations: Vec<OperationBatch>,
     pub rows: BTreeMap<InstanceKey, InstanceRow>,
     /// Of branch 0, by instance and generation.
     pub history: BTreeMap<(InstanceKey, u32), Vec<Event>>,
@@ -39,6 +51,11 @@ impl Bed {
             partition: partition(1, 1, limits.clone()),
             now: 1_000_000,
             scripts: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
+            away: Vec::new(),
+            forgotten: Vec::new(),
+            entities: BTreeMap::new(),
+            operations: Vec::new(),
             rows: BTreeMap::new(),
             history: BTreeMap::new(),
             branches: BTreeMap::new(),
@@ -95,9 +112,11 @@ impl Bed {
     /// Runs turns and reads rows, but commits nothing.
     pub fn run(&mut self) {
         loop {
+            self.forgotten.extend(self.partition.forgotten());
             let needs = self.partition.needs();
             let turn = self.partition.next_turn();
-            if needs.is_empty() && turn.is_none() {
+            let ran = self.run_operations();
+            if needs.is_empty() && turn.is_none() && !ran {
                 return;
             }
             for need in needs {
@@ -124,9 +143,41 @@ impl Bed {
         }
     }
 
+    /// Runs the operations that somebody here can run; says whether there were some.
+    fn run_operations(&mut self) -> bool {
+        let can_run = |batch: &mut OperationBatch| self.entities.contains_key(batch.id.name());
+        let batches: Vec<_> = self.operations.extract_if(.., can_run).collect();
+        for batch in &batches {
+            let done = self.outcome_of(batch);
+            self.partition.operations_done(batch.ticket, done, self.now());
+        }
+        !batches.is_empty()
+    }
+
+    pub fn outcome_of(&mut self, batch: &OperationBatch) -> OperationsDone {
+        let script = self.entities.get_mut(batch.id.name()).expect("an entity script");
+        let mut state = batch.state.clone();
+        let results = batch.operations.iter().map(|operation| script(&mut state, operation)).collect();
+        OperationsDone { results, state }
+    }
+
+    pub fn entity(
+        &mut self,
+        name: &str,
+        script: impl FnMut(&mut Option<Bytes>, &EntityOperation) -> OperationResult + 'static,
+    ) {
+        self.entities.insert(name.into(), Box::new(script));
+    }
+
     fn run_turn(&mut self, turn: Turn) {
+        if self.elsewhere.contains(&turn.name) {
+            self.away.push(turn.clone());
+            return self.partition.turn_away(turn);
+        }
         let outcome = match self.scripts.get_mut(&turn.name) {
-            Some(script) => TurnOutcome::Done(TurnResult { decisions: script(&turn), custom_status: None }),
+            Some(script) => {
+                TurnOutcome::Done(TurnResult { decisions: script(&turn), ..TurnResult::default() })
+            }
             None => TurnOutcome::CannotRun(format!("nobody runs {:?}", turn.name)),
         };
         self.partition.finish_turn(turn, outcome);
@@ -165,6 +216,8 @@ impl Bed {
         self.partition = partition(next_key, self.lives, self.limits.clone());
         self.started.clear();
         self.canceled.clear();
+        self.away.clear();
+        self.operations.clear();
     }
 
     /// The process dies: what is not committed is gone, and a new processor takes over.
@@ -214,6 +267,16 @@ impl Bed {
         events
     }
 
+    /// The ids of the children that the history of an instance has scheduled.
+    pub fn children_of(&self, id: &str) -> Vec<String> {
+        let row = self.rows.values().find(|row| row.id.as_str() == id).expect("a row");
+        let child = |event: &Event| match &event.kind {
+            EventKind::SubOrchestrationScheduled(child) => Some(child.instance.clone()),
+            _ => None,
+        };
+        self.history[&(row.key, row.generation)].iter().filter_map(child).collect()
+    }
+
     pub fn last_started(&self) -> TaskStart {
         self.started.last().expect("a started task").clone()
     }
@@ -230,6 +293,7 @@ impl Bed {
                     self.started.push(start);
                 }
                 Effect::CancelTask(task) => self.canceled.push(task),
+                Effect::RunOperations(batch) => self.operations.push(batch),
                 Effect::Notify(_) => {}
             }
         }
@@ -291,11 +355,16 @@ pub fn start(text: &str, name: &str) -> StartRequest {
         start_at: None,
         reuse: ReusePolicy::FAIL,
         request_id: String::new(),
+        trace: None,
     }
 }
 
 pub fn raise(text: &str, name: &str) -> Request {
     Request::Raise { id: id(text), name: name.into(), input: None }
+}
+
+pub fn purge(text: &str) -> Request {
+    Request::Purge { id: id(text), again: false }
 }
 
 pub fn task(number: u32, name: &str) -> Decision {

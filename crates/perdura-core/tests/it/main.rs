@@ -2,10 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
+mod away;
 mod bed;
+mod bytes;
 mod children;
 mod commits;
 mod control;
+mod deadlines;
+mod entities;
+mod purge;
+mod residency;
 mod rewind;
 mod starts;
 mod tasks;

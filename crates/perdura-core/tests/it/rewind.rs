@@ -52,11 +52,11 @@ fn timers(timers: Timers) -> RewindSpec {
 #[test]
 fn ext2350_the_time_that_a_timer_had_left_is_counted_from_the_cut() {
     let events = [
-        event(1000, TurnStarted {}),
+        event(1000, TurnStarted::default()),
         event(1000, ExecutionStarted::default()),
         event(1000, TimerCreated { id: 0, fire_at: 61_000 }),
         event(1000, scheduled(1, "a")),
-        event(11_000, TurnStarted {}),
+        event(11_000, TurnStarted::default()),
         event(11_000, failed(1, "boom")),
         event(11_000, ended("boom")),
     ];
@@ -70,13 +70,13 @@ fn ext2350_the_time_that_a_timer_had_left_is_counted_from_the_cut() {
 #[test]
 fn dotnet802_equal_failures_are_told_apart_by_what_the_code_did_between_them() {
     let events = [
-        event(1, TurnStarted {}),
+        event(1, TurnStarted::default()),
         event(1, ExecutionStarted::default()),
         event(1, scheduled(0, "a")),
-        event(2, TurnStarted {}),
+        event(2, TurnStarted::default()),
         event(2, failed(0, "boom")),
         event(2, scheduled(1, "b")),
-        event(3, TurnStarted {}),
+        event(3, TurnStarted::default()),
         event(3, failed(1, "boom")),
         event(3, ended("boom")),
     ];
@@ -88,16 +88,16 @@ fn dotnet802_equal_failures_are_told_apart_by_what_the_code_did_between_them() {
 #[test]
 fn js299_a_sibling_that_failed_while_the_code_waited_for_the_rest_runs_again_too() {
     let events = [
-        event(1, TurnStarted {}),
+        event(1, TurnStarted::default()),
         event(1, ExecutionStarted::default()),
         event(1, scheduled(0, "a")),
         event(1, scheduled(1, "b")),
         event(1, scheduled(2, "c")),
-        event(2, TurnStarted {}),
+        event(2, TurnStarted::default()),
         event(2, failed(0, "first")),
-        event(3, TurnStarted {}),
+        event(3, TurnStarted::default()),
         event(3, done(2)),
-        event(4, TurnStarted {}),
+        event(4, TurnStarted::default()),
         event(4, failed(1, "second")),
         event(4, ended("second")),
     ];
@@ -109,20 +109,20 @@ fn js299_a_sibling_that_failed_while_the_code_waited_for_the_rest_runs_again_too
 /// Some SDKs schedule every try of a call under the same number.
 #[test]
 fn dt811_tries_under_one_number_are_one_row_of_tries() {
-    let mut events = vec![event(1, TurnStarted {}), event(1, ExecutionStarted::default())];
+    let mut events = vec![event(1, TurnStarted::default()), event(1, ExecutionStarted::default())];
     for (try_, timer) in [(1, 10), (2, 11)] {
         events.extend([
             event(try_, scheduled(0, "a")),
-            event(try_, TurnStarted {}),
+            event(try_, TurnStarted::default()),
             event(try_, failed(0, "boom")),
             event(try_, TimerCreated { id: timer, fire_at: try_ + 1 }),
-            event(try_ + 1, TurnStarted {}),
+            event(try_ + 1, TurnStarted::default()),
             event(try_ + 1, TimerFired { id: timer }),
         ]);
     }
     events.extend([
         event(9, scheduled(0, "a")),
-        event(9, TurnStarted {}),
+        event(9, TurnStarted::default()),
         event(9, failed(0, "boom")),
         event(9, ended("boom")),
     ]);
@@ -133,11 +133,11 @@ fn dt811_tries_under_one_number_are_one_row_of_tries() {
 
 #[test]
 fn a_plan_that_goes_back_far_keeps_its_order_and_counts_what_it_drops() {
-    let mut events = vec![event(1, TurnStarted {}), event(1, ExecutionStarted::default())];
+    let mut events = vec![event(1, TurnStarted::default()), event(1, ExecutionStarted::default())];
     for id in 0..2500 {
         events.extend([
             event(2, scheduled(id, "a")),
-            event(2, TurnStarted {}),
+            event(2, TurnStarted::default()),
             event(2, EventRaised { name: "e".into(), input: None }),
             event(2, done(id)),
         ]);

@@ -9,7 +9,9 @@ use perdura_core::{InstanceKey, PartitionId, Status, Timestamp};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
 use perdura_store::conformance::block_on;
 use perdura_store::sim::SimStore;
-use perdura_store::{CommitLog, CommitOutcome, Grant, InstanceQuery, Instances, Lookup, Rejection};
+use perdura_store::{
+    CommitLog, CommitOutcome, EndedQuery, Grant, InstanceQuery, Instances, Lookup, Rejection,
+};
 use std::collections::BTreeMap;
 
 const PARTITIONS: u16 = 2;
@@ -167,6 +169,17 @@ impl Twins {
                 block_on(self.sqlite.query(query.clone(), limit)),
                 "{query:?}"
             );
+            let ended = EndedQuery {
+                statuses: query.statuses,
+                completed_from: query.created_from,
+                completed_before: query.created_before,
+                after: None,
+            };
+            assert_eq!(
+                block_on(self.sim.ended(ended.clone(), limit)),
+                block_on(self.sqlite.ended(ended.clone(), limit)),
+                "{ended:?}"
+            );
         }
     }
 
@@ -175,12 +188,13 @@ impl Twins {
         let mut maybe = |n: u64| self.random.one_in(n);
         let (name, prefix, from, before, after) = (maybe(3), maybe(3), maybe(3), maybe(3), maybe(3));
         InstanceQuery {
+            kind: perdura_store::InstanceKind::Orchestration,
             statuses,
             name: name.then(|| "order".to_owned()),
             id_prefix: prefix.then(|| format!("{}-", partition.0)),
             created_from: from.then_some(Timestamp(2)),
             created_before: before.then_some(Timestamp(4)),
-            after: after.then(|| self.key(partition)),
+            after: after.then(|| (Timestamp(2), self.key(partition))),
         }
     }
 }
@@ -190,7 +204,7 @@ fn kind(outcome: CommitOutcome) -> &'static str {
     match outcome {
         CommitOutcome::Committed => "committed",
         CommitOutcome::Fenced => "fenced",
-        CommitOutcome::Rejected(Rejection::Conflict(_)) => "conflict",
+        CommitOutcome::Rejected(Rejection::Conflict { .. }) => "conflict",
         CommitOutcome::Rejected(Rejection::TooEarly { .. }) => "too early",
         CommitOutcome::Rejected(_) => "rejected",
         CommitOutcome::Unknown(_) => "unknown",

@@ -1,9 +1,10 @@
 //! What is said before an engine starts.
 
 use super::{Client, ClientError, Engine};
+use crate::entity::Entity;
 use crate::registry::{Register, Registry};
 use perdura_core::Limits;
-use perdura_engine::{EngineError, EngineOptions};
+use perdura_engine::{EngineError, EngineOptions, Hosts};
 use perdura_store::{Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,16 @@ impl EngineBuilder {
         self
     }
 
+    /// Adds an entity.
+    ///
+    /// # Panics
+    /// If there is one of the same name.
+    #[track_caller]
+    pub fn entity<E: Entity>(mut self) -> Self {
+        self.registry = self.registry.entity::<E>();
+        self
+    }
+
     /// Adds application state that activities reach by [`ActivityContext::data`](crate::ActivityContext::data).
     pub fn data<T: Send + Sync + 'static>(mut self, value: T) -> Self {
         self.registry = self.registry.data(value);
@@ -47,7 +58,7 @@ impl EngineBuilder {
 
     /// Most activities that run at once in this process; the others wait their turn.
     pub fn running_activities_max(mut self, most: usize) -> Self {
-        self.options.running_activities_max = most;
+        self.options.running_activities_max = Some(most);
         self
     }
 
@@ -70,9 +81,13 @@ impl EngineBuilder {
             .map_err(|error| EngineError::System(format!("the store could not be opened: {error}")))?
             .map_err(EngineError::from)?;
         let registry = Arc::new(self.registry.limits(self.options.limits.clone()));
-        let known = Registry::clone(&registry);
-        let engine = perdura_engine::Engine::start(store, registry.clone(), registry, self.options).await?;
-        let client = Client::new(engine.client());
-        Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine, registry: known })
+        let hosts = Hosts {
+            orchestrations: registry.clone(),
+            activities: registry.clone(),
+            entities: registry.clone(),
+        };
+        let engine = perdura_engine::Engine::start(store, hosts, self.options).await?;
+        let client = Client::new(engine.client(), registry);
+        Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine })
     }
 }

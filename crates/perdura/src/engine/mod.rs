@@ -10,6 +10,7 @@ mod rewind;
 mod start;
 mod state;
 
+pub(crate) use access::Access;
 pub use builder::EngineBuilder;
 pub use client::Client;
 pub use error::ClientError;
@@ -19,8 +20,8 @@ pub use rewind::Rewind;
 pub use start::{Start, Started};
 pub use state::InstanceState;
 
+use crate::entity::{ClientDoor, Entity, EntityHandle};
 use crate::orchestration::OrchestrationRef;
-use crate::registry::Registry;
 use perdura_store::{InstanceQuery, Store};
 use std::sync::Arc;
 
@@ -54,7 +55,6 @@ use std::sync::Arc;
 pub struct Engine {
     client: Client,
     engine: perdura_engine::Engine,
-    registry: Registry,
     open: CloseOnDrop,
 }
 
@@ -109,6 +109,17 @@ impl Engine {
         self.client.instance(id)
     }
 
+    /// See [`Client::signal`].
+    pub fn signal<E: Entity>(&self, key: &str) -> E::Operations<ClientDoor> {
+        self.client.signal::<E>(key)
+    }
+
+    /// See [`Client::entity`].
+    #[must_use]
+    pub fn entity<E: Entity>(&self, key: &str) -> EntityHandle<E> {
+        self.client.entity(key)
+    }
+
     /// See [`Client::list`].
     pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<InstanceState>, ClientError> {
         self.client.list(query, limit).await
@@ -122,7 +133,7 @@ impl Engine {
         query: InstanceQuery,
         limit: usize,
     ) -> Result<Vec<ReplayCheck>, ClientError> {
-        replay::check(&self.client, &self.registry, query, limit).await
+        replay::check(&self.client, query, limit).await
     }
 
     /// See [`Client::backup`].

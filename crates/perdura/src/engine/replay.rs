@@ -1,7 +1,6 @@
 //! Whether stored histories and the present code agree.
 
 use super::{Client, ClientError};
-use crate::registry::Registry;
 use crate::runner::{Replay, check_replay};
 use perdura_core::{InstanceId, InstanceKey, Status};
 use perdura_engine::EngineError;
@@ -24,13 +23,13 @@ pub struct ReplayCheck {
 
 pub(super) async fn check(
     client: &Client,
-    registry: &Registry,
     query: InstanceQuery,
     limit: usize,
 ) -> Result<Vec<ReplayCheck>, ClientError> {
-    let engine = client.engine()?;
+    let (engine, registry) = client.engine()?;
     let mut checks = Vec::new();
-    for (key, record) in engine.list(query, limit).await? {
+    for listed in engine.list(query, limit).await? {
+        let (key, record) = (listed.key, listed.record);
         let id = record.instance_id();
         let replay = match engine.branch_history(&id, record.branch).await {
             Ok(history) => {

@@ -39,6 +39,7 @@
 //! ```
 
 mod end;
+mod entities;
 mod test_run;
 mod world;
 
@@ -85,9 +86,11 @@ fn first_attempt(instance: InstanceId, execution: ExecutionId, task: u32, name: 
         execution,
         task,
         name: name.to_owned(),
-        version: String::new(),
+        version: None,
+        orchestration_version: String::new(),
         input: None,
         tags: Tags::new(),
+        trace: None,
         attempt: 1,
         delivery: 1,
         last_heartbeat: None,

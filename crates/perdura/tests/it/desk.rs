@@ -3,8 +3,7 @@
 use perdura::{Bytes, InstanceId, Registry, Status};
 use perdura_core::history::{Event, EventKind, ExecutionCompleted, ExecutionStarted, TurnStarted};
 use perdura_core::orchestration::{Decision, Run, Runner, Turn, TurnOutcome, TurnResult};
-use perdura_core::{InstanceKey, Timestamp};
-use perdura_engine::OrchestrationHost;
+use perdura_core::{ExecutionId, InstanceKey, Timestamp};
 
 pub struct Desk {
     pub runner: Box<dyn Runner>,
@@ -23,17 +22,19 @@ impl Desk {
     /// Makes a turn of some events, with the history so far before it.
     pub fn turn(&self, events: impl IntoIterator<Item = EventKind>) -> Turn {
         let at = Timestamp(self.now);
-        let mut all = vec![Event::new(at, TurnStarted {})];
+        let mut all = vec![Event::new(at, TurnStarted::default())];
         all.extend(events.into_iter().map(|kind| Event { at, kind }));
         Turn {
             key: InstanceKey(7),
             id: InstanceId::new("i").unwrap(),
             name: self.name.clone(),
             version: self.version.clone(),
+            execution: ExecutionId(1),
             generation: 0,
             branch: 0,
             from: self.history.len() as u64,
             number: self.history.len() as u64,
+            trace: None,
             events: all,
         }
     }
@@ -54,7 +55,7 @@ impl Desk {
         };
         let Run::Finished(outcome) = run else { panic!("history was given") };
         if let TurnOutcome::Done(result) = &outcome {
-            self.history.extend(turn.events);
+            self.history.extend(turn.recorded(result));
             for decision in &result.decisions {
                 self.history.extend(recorded(decision).map(|kind| Event { at: Timestamp(self.now), kind }));
             }
@@ -78,9 +79,13 @@ fn recorded(decision: &Decision) -> Option<EventKind> {
         Decision::ScheduleTask(event) => Some(event.into()),
         Decision::CreateTimer(event) => Some(event.into()),
         Decision::ScheduleSubOrchestration(event) => Some(event.into()),
+        Decision::CallEntity(called) => Some(called.into()),
+        Decision::SignalEntity(signaled) => Some(signaled.into()),
+        Decision::RequestLock(requested) => Some(requested.into()),
+        Decision::Unlock(sent) => Some(sent.into()),
         Decision::SendEvent(event) => Some(event.into()),
         Decision::Complete(event) => Some(event.into()),
-        Decision::ContinueAsNew(_) => None,
+        Decision::Terminate(_) | Decision::ContinueAsNew(_) => None,
     }
 }
 

@@ -1,0 +1,19 @@
+//! Entities in a partition. An entity is an instance with the id `@name@key`: it lives in the same rows, leaves memory and
+//! comes back the same way, but has operations instead of turns.
+//!
+//! An operation is handed out when the batch that put it in the queue, with its delivery count, is durable; what it did
+//! is written by one batch, with everything that it sent. Operations that wait are handed out together.
+
+mod callers;
+mod locks;
+mod operations;
+mod record;
+mod state;
+
+pub use callers::{LockGranted, OperationEnded};
+pub use locks::Unlock;
+pub use record::{
+    CallRecord, DelayedSignal, EntityRecord, LockRecord, LockRequest, Operation, Queued, SectionRecord,
+    Stamp, Wanted,
+};
+pub(super) use state::Entity;

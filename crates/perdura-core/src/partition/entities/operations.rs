@@ -1,0 +1,330 @@
+//! Operations: into the queue, out to whoever runs them, and what becomes of them.
+
+use super::record::{Operation, Queued, Stamp, Wanted};
+use super::state::Entity;
+use crate::entity::{BatchTicket, EntityAction, EntityId, EntityOperation, OperationBatch, OperationsDone};
+use crate::failure::Failure;
+use crate::id::{InstanceId, InstanceKey};
+use crate::partition::effect::Effect;
+use crate::partition::instance::Instance;
+use crate::partition::message::{Body, StartChild};
+use crate::partition::record::InstanceRecord;
+use crate::partition::request::{RequestError, SignalRequest};
+use crate::partition::wakes::Wake;
+use crate::partition::{Bug, Partition};
+use crate::status::Status;
+use crate::time::Timestamp;
+
+impl Partition {
+    /// Takes a client's signal.
+    pub(in crate::partition) fn signal_by_client(
+        &mut self,
+        signal: SignalRequest,
+        existing: Option<InstanceKey>,
+    ) -> Result<(), RequestError> {
+        let limit = self.config.limits.inbox_events_max;
+        let id = signal.to.instance().clone();
+        let entity = existing.and_then(|key| self.entity_mut(key));
+        if let Some(entity) = entity
+            && entity.backlog() >= limit
+        {
+            return Err(RequestError::InboxFull { id, limit });
+        }
+        let key = existing.unwrap_or_else(|| self.create_entity(&signal.to));
+        let operation = Operation {
+            name: signal.operation,
+            input: signal.input,
+            caller: None,
+            at: signal.at.map_or(0, |at| at.0),
+            request: signal.request_id,
+        };
+        let forgets = self.planted(Bug::SignalTwice);
+        let Some(entity) = self.entity_mut(key) else { return Ok(()) };
+        if !entity.is_repeated(signal.stamp, &operation.request) || forgets {
+            self.take_operation(key, operation);
+        }
+        self.mark_dirty(key);
+        Ok(())
+    }
+
+    /// Takes an operation that another instance sent.
+    pub(in crate::partition) fn operation_message(
+        &mut self,
+        id: &InstanceId,
+        operation: Operation,
+        existing: Option<InstanceKey>,
+    ) {
+        let Some(to) = EntityId::of_instance(id) else { return };
+        let key = existing.unwrap_or_else(|| self.create_entity(&to));
+        self.take_operation(key, operation);
+    }
+
+    fn take_operation(&mut self, key: InstanceKey, operation: Operation) {
+        let now = self.now;
+        let Some(entity) = self.entity_mut(key) else { return };
+        if operation.at > now.0 {
+            let at = Timestamp(operation.at);
+            let number = entity.delay(operation);
+            self.wakes.add(at, key, Wake::Signal(number));
+            return self.mark_dirty(key);
+        }
+        let queued = Queued { wanted: Some(Wanted::Operation(operation)), delivery: 0 };
+        entity.queue.push_back(queued);
+        if self.planted(Bug::SignalsReordered)
+            && let Some(entity) = self.entity_mut(key)
+            && let [.., _, _] = entity.queue.make_contiguous()
+        {
+            let last = entity.queue.len() - 1;
+            entity.queue.swap(last, last - 1);
+        }
+        self.go_on(key);
+    }
+
+    pub(in crate::partition) fn signal_due(&mut self, key: InstanceKey, number: u64) {
+        let now = self.now;
+        let Some((at, operation)) = self.entity_mut(key).and_then(|entity| entity.take_due(number, now))
+        else {
+            return;
+        };
+        self.rely_on(at);
+        self.take_operation(key, Operation { at: 0, ..operation });
+    }
+
+    pub(super) fn create_entity(&mut self, id: &EntityId) -> InstanceKey {
+        let (now, key) = (self.now, InstanceKey::new(self.config.id, self.config.next_key));
+        self.config.next_key += 1;
+        let record = InstanceRecord {
+            id: id.as_str().to_owned(),
+            name: id.name().to_owned(),
+            generation: 1,
+            start_generation: 1,
+            created_at: now.0,
+            ..InstanceRecord::default()
+        };
+        let mut instance = Instance::new(key, record, Status::Running);
+        instance.entity = Some(Box::default());
+        self.admit(instance);
+        self.mark_dirty(key);
+        key
+    }
+
+    pub(super) fn entity_mut(&mut self, key: InstanceKey) -> Option<&mut Entity> {
+        self.instances.get_mut(&key).and_then(|instance| instance.entity.as_deref_mut())
+    }
+
+    /// Does what can be done: gives the lock to whoever is next, hands operations out, or lets the entity vanish.
+    pub(super) fn go_on(&mut self, key: InstanceKey) {
+        self.mark_dirty(key);
+        self.grant_next_locks(key);
+        let vanishes = self.settle_entity(key);
+        if vanishes {
+            self.vanishing.push(key);
+        }
+        // Handed out when the batch is sealed: what comes until then is handed out together.
+        self.operable.push(key);
+    }
+
+    /// Hands out what waits in entities, as part of the batch that is being sealed.
+    pub(in crate::partition) fn hand_out_all_operations(&mut self) {
+        for key in std::mem::take(&mut self.operable) {
+            self.hand_out_operations(key);
+        }
+    }
+
+    /// Sets the status by what the entity has; says whether nothing is left of it.
+    fn settle_entity(&mut self, key: InstanceKey) -> bool {
+        let Some(instance) = self.instances.get_mut(&key) else { return false };
+        let Some(entity) = instance.entity.as_deref_mut() else { return false };
+        let is_empty = entity.is_empty();
+        let was = std::mem::replace(&mut entity.vanishing, is_empty);
+        // One that vanishes is looked at by a recovery, which removes it for good.
+        let unfinished = entity.is_busy() || entity.vanishing;
+        instance.status = if unfinished { Status::Running } else { Status::Completed };
+        entity.vanishing && !was
+    }
+
+    fn hand_out_operations(&mut self, key: InstanceKey) {
+        let reuse = self.planted(Bug::DeliveryCountReused);
+        // Drawn, not counted: what a batch of an earlier life brings back must fit no batch of this one.
+        let number = self.draw();
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Some(entity) = instance.entity.as_deref_mut() else { return };
+        if entity.running.is_some() || instance.record.block.is_some() {
+            return;
+        }
+        let mut taken = entity.next_operations();
+        if taken.is_empty() {
+            return;
+        }
+        let mut operations = Vec::with_capacity(taken.len());
+        for queued in &mut taken {
+            if !(reuse && queued.delivery > 0) {
+                queued.delivery += 1;
+            }
+            if let Some(Wanted::Operation(operation)) = &queued.wanted {
+                operations.push(EntityOperation {
+                    name: operation.name.clone(),
+                    input: operation.input.clone(),
+                    caller: operation.caller.clone(),
+                    request: operation.request.clone(),
+                    delivery: queued.delivery,
+                });
+            }
+        }
+        entity.running = Some((number, taken));
+        let state = entity.state.clone();
+        let Some(id) = EntityId::of_instance(&instance.id) else { return };
+        let ticket = BatchTicket { key, number };
+        self.mark_dirty(key);
+        self.effect(Effect::RunOperations(OperationBatch { ticket, id, state, operations }));
+    }
+
+    /// Takes what became of a batch of operations. One that is not awaited any more is dropped.
+    pub fn operations_done(&mut self, ticket: BatchTicket, done: OperationsDone, now: Timestamp) {
+        self.advance(now);
+        let (key, limit) = (ticket.key, self.config.limits.payload_bytes_max);
+        let sends = self.planted(Bug::FailedOperationSends);
+        let Some(entity) = self.running_batch(ticket) else { return };
+        let Some((_, running)) = entity.running.take() else { return };
+        let too_large = done.state.as_ref().is_some_and(|state| state.len() > limit);
+        let ran = done.results.len().min(running.len());
+        let mut operations = running.into_iter();
+        let mut answers = Vec::new();
+        let mut actions = Vec::new();
+        for (queued, result) in operations.by_ref().take(ran).zip(done.results) {
+            let outcome = if too_large { Err(state_too_large(limit)) } else { result.outcome };
+            if outcome.is_ok() || sends {
+                actions.extend(result.actions);
+            }
+            if let Some(Wanted::Operation(Operation { caller: Some(caller), request, .. })) = queued.wanted {
+                answers.push((caller, request, outcome.map_err(Failure::within_limits)));
+            }
+        }
+        for queued in operations.rev() {
+            entity.queue.push_front(queued);
+        }
+        if !too_large {
+            entity.state = done.state;
+        }
+        for (caller, request, result) in answers {
+            self.answer_caller(caller, request, result);
+        }
+        for action in actions {
+            self.entity_action(action);
+        }
+        self.go_on(key);
+        self.settle();
+    }
+
+    /// Whoever ran a batch is gone, and nobody knows what it did: it is handed out again, with the next delivery counts.
+    pub fn operations_lost(&mut self, ticket: BatchTicket, now: Timestamp) {
+        self.advance(now);
+        let Some(entity) = self.running_batch(ticket) else { return };
+        if let Some((_, running)) = entity.running.take() {
+            for queued in running.into_iter().rev() {
+                entity.queue.push_front(queued);
+            }
+        }
+        self.go_on(ticket.key);
+    }
+
+    /// Nobody here runs this entity. Its operations wait for the next life of the processor; the reason says what to do.
+    pub fn operations_cannot_run(&mut self, ticket: BatchTicket, reason: String, now: Timestamp) {
+        self.advance(now);
+        let Some(entity) = self.running_batch(ticket) else { return };
+        if let Some((_, running)) = entity.running.take() {
+            for queued in running.into_iter().rev() {
+                entity.queue.push_front(Queued { delivery: queued.delivery - 1, ..queued });
+            }
+        }
+        self.block(ticket.key, reason, None);
+    }
+
+    fn running_batch(&mut self, ticket: BatchTicket) -> Option<&mut Entity> {
+        let running =
+            |entity: &&mut Entity| entity.running.as_ref().is_some_and(|(n, _)| *n == ticket.number);
+        self.entity_mut(ticket.key).filter(running)
+    }
+
+    fn entity_action(&mut self, action: EntityAction) {
+        match action {
+            EntityAction::Signal { to, operation, input, at, request } => {
+                let at = at.map_or(0, |at| at.0);
+                let operation = Operation { name: operation, input, caller: None, at, request };
+                self.send(to.instance(), Body::Operation(operation));
+            }
+            EntityAction::Start { id, name, version, input, at } => {
+                let start_at = at.map(|at| at.0);
+                let start =
+                    StartChild { name, version, input, detached: true, start_at, ..StartChild::default() };
+                self.send(&id, Body::StartChild(start));
+            }
+        }
+    }
+
+    /// Goes on with an entity after a recovery: what was handed out in the life before is handed out again.
+    pub(in crate::partition) fn take_up_entity(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        instance.record.block = None;
+        let Some(entity) = instance.entity.as_deref() else { return };
+        let delayed: Vec<_> =
+            entity.delayed.iter().map(|d| (d.operation.as_ref().map_or(0, |o| o.at), d.number)).collect();
+        for (at, number) in delayed {
+            self.wakes.add(Timestamp(at), key, Wake::Signal(number));
+        }
+        let Some(entity) = self.entity_mut(key) else { return };
+        if entity.is_empty() || !entity.queue.is_empty() {
+            self.go_on(key);
+        }
+    }
+
+    /// Removes the state of an entity that nobody holds.
+    pub(in crate::partition) fn delete_entity(&mut self, key: InstanceKey) -> Result<(), RequestError> {
+        let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
+        let id = instance.id.clone();
+        let Some(entity) = instance.entity.as_deref_mut() else { return Ok(()) };
+        if let Some(lock) = &entity.lock {
+            let holder = lock.holder.as_ref().map(|holder| holder.instance.clone()).unwrap_or_default();
+            return Err(RequestError::EntityLocked { id, holder });
+        }
+        // What a running batch brings back would bring the state back.
+        if entity.running.is_some() {
+            return Err(RequestError::EntityBusy { id });
+        }
+        entity.state = None;
+        self.go_on(key);
+        Ok(())
+    }
+
+    /// Rows of entities of which nothing is left go, now that it is durable that nothing is left.
+    pub(in crate::partition) fn remove_vanished(&mut self) {
+        let committed = self.batches_committed;
+        for key in std::mem::take(&mut self.vanishing) {
+            let Some(instance) = self.instances.get(&key) else { continue };
+            if !instance.entity.as_ref().is_some_and(|entity| entity.vanishing) {
+                continue;
+            }
+            if instance.dirty || instance.last_batch > committed {
+                self.vanishing.push(key);
+                continue;
+            }
+            let id = instance.id.clone();
+            self.purge_row(id, key);
+            self.remove(key);
+        }
+    }
+}
+
+fn state_too_large(limit: usize) -> Failure {
+    Failure::new(crate::failure::kind::LIMIT, format!("state of the entity: limit {limit} bytes"))
+        .non_retryable()
+}
+
+/// A stamp for tests and drivers.
+impl Stamp {
+    /// The `number`th signal through `door`.
+    #[must_use]
+    pub fn new(door: u64, number: u64) -> Stamp {
+        Stamp { door, number }
+    }
+}
