@@ -8,6 +8,7 @@ use crate::program::{EVENT_NAMES, reuse};
 use crate::report::Fault;
 use crate::world::{Event, World};
 use perdura_core::partition::{Request as Asking, RequestError, Response, StartRequest};
+use perdura_core::rewind::{RewindOrder, RewindSpec, RewindTo, Timers};
 use perdura_core::{ExecutionId, InstanceId, Status, Tags, Timestamp};
 use perdura_store::InstanceQuery;
 
@@ -61,7 +62,8 @@ impl World {
 
     fn draw_request(&mut self, client: u8) -> Asking {
         let mix = &self.plan.requests_mix;
-        let weights = [mix.start, mix.raise, mix.suspend, mix.cancel, mix.terminate, mix.purge, mix.wait];
+        let weights =
+            [mix.start, mix.raise, mix.suspend, mix.cancel, mix.terminate, mix.purge, mix.wait, mix.rewind];
         let mut draw = self.random.clients.below(weights.iter().sum());
         let kind = weights.iter().position(|weight| match draw.checked_sub(*weight) {
             Some(rest) => {
@@ -85,6 +87,7 @@ impl World {
                 Some((id, execution)) => Asking::Wait { id, execution: Some(execution) },
                 None => Asking::Wait { id, execution: None },
             },
+            Some(7) => self.draw_rewind(id),
             _ => self.draw_start(id),
         }
     }
@@ -130,6 +133,29 @@ impl World {
         let salt = EventSalt::of_client(u32::from(client) << 16 | me.incarnation, me.raised);
         let name = (*self.random.clients.pick(&EVENT_NAMES)).to_owned();
         Asking::Raise { id, name, input: Some(salt.encode()) }
+    }
+
+    fn draw_rewind(&mut self, id: InstanceId) -> Asking {
+        self.start_salts += 1;
+        let request_id = format!("w{}", self.start_salts);
+        let random = &mut self.random.clients;
+        let timers = *random.pick(&[Timers::Extend, Timers::Keep, Timers::Restart]);
+        let order = RewindOrder {
+            by: "somebody".into(),
+            reason: "because".into(),
+            request_id,
+            timers: timers.into(),
+            with_parents: random.chance(300),
+            ..RewindOrder::default()
+        };
+        let (to, branch) = match random.below(10) {
+            0..5 => (RewindTo::Auto, None),
+            5..7 => (RewindTo::Turn(random.between(1, 4) as u32), None),
+            7..9 => (RewindTo::Beginning, None),
+            _ => (RewindTo::Head, Some(random.below(3) as u32)),
+        };
+        let spec = RewindSpec { order, to, branch, force: random.chance(400), ..RewindSpec::default() };
+        Asking::Rewind { id, spec: Box::new(spec) }
     }
 
     fn draw_start(&mut self, id: InstanceId) -> Asking {

@@ -9,6 +9,7 @@ use perdura_core::history::{EventSent, SubOrchestrationScheduled, TaskScheduled}
 use perdura_core::orchestration::{Execution, Ticket};
 use perdura_core::{Failure, Status, Timestamp};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -21,7 +22,8 @@ pub struct Shared {
     pub execution: RefCell<Execution>,
     programs: Rc<Programs>,
     seen: RefCell<Vec<EventSalt>>,
-    sent: Cell<u32>,
+    /// Events sent, by receiver and name.
+    sent: RefCell<BTreeMap<(u8, u8), u32>>,
     /// Who this execution is as a sender of events.
     sender: Cell<u32>,
 }
@@ -34,7 +36,7 @@ impl Shared {
             execution: RefCell::new(execution),
             programs,
             seen: RefCell::default(),
-            sent: Cell::new(0),
+            sent: RefCell::default(),
             sender: Cell::new(0),
         })
     }
@@ -300,8 +302,14 @@ async fn wait_event(shared: &Shared, name: u8, timeout_ms: Option<u64>) -> Done 
 }
 
 async fn send(shared: &Shared, to: u8, name: u8) -> Done {
-    let count = shared.sent.get();
-    shared.sent.set(count + 1);
+    // The n-th of its sort, in whatever order an execution that was rewound comes to send it.
+    let nth = {
+        let mut sent = shared.sent.borrow_mut();
+        let count = sent.entry((to, name)).or_default();
+        *count += 1;
+        *count
+    };
+    let count = u32::from(to) << 24 | u32::from(name) << 16 | nth;
     let ticket = shared.execution.borrow_mut().send_event(EventSent {
         instance: shared.programs.ids[usize::from(to)].clone(),
         name: EVENT_NAMES[usize::from(name)].into(),

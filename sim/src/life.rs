@@ -320,8 +320,8 @@ impl World {
                 match need {
                     Need::FindId(id) => lookups.push(Lookup::Id(id)),
                     Need::FindKey(key) => lookups.push(Lookup::Key(key)),
-                    Need::History { key, generation, branch } => {
-                        wanted.push(Wanted::History { key, generation, branch });
+                    Need::History { key, generation, branch, parts } => {
+                        wanted.push(Wanted::History { of: (key, generation, branch), parts });
                     }
                 }
             }

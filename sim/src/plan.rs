@@ -116,6 +116,8 @@ pub struct RequestsMix {
     pub wait: u64,
     /// Ends, purges and new starts of one id in quick succession, without waiting for answers.
     pub churn: u64,
+    /// Rewinds.
+    pub rewind: u64,
 }
 
 impl Plan {
@@ -211,6 +213,7 @@ impl RequestsMix {
             purge: weight(350, 4),
             wait: weight(600, 6),
             churn: weight(200, 4),
+            rewind: weight(400, 6),
         }
     }
 }

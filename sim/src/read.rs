@@ -1,9 +1,9 @@
 //! Reads of a processor: rows, histories and messages, as of some moment between the question and the answer.
 
 use crate::world::{Event, Post, World};
-use perdura_core::history::{Damaged, Event as HistoryEvent};
+use perdura_core::PartitionId;
 use perdura_core::partition::{Envelope, HistoryName, HistoryRow, InstanceRow};
-use perdura_core::{InstanceKey, PartitionId};
+use perdura_core::rewind::{HistoryPart, assemble};
 use perdura_store::Lookup;
 
 /// A read, before or after the store was looked at.
@@ -11,8 +11,8 @@ use perdura_store::Lookup;
 pub(crate) enum Wanted {
     Rows(Vec<Lookup>),
     RowsFound(Vec<(Lookup, Option<InstanceRow>)>),
-    History { key: InstanceKey, generation: u32, branch: u32 },
-    HistoryFound { of: HistoryName, rows: Vec<HistoryRow> },
+    History { of: HistoryName, parts: Vec<HistoryPart> },
+    HistoryFound { of: HistoryName, rows: Vec<(HistoryPart, Vec<HistoryRow>)> },
     Messages,
     MessagesFound(Vec<Envelope>),
 }
@@ -48,9 +48,11 @@ impl World {
                 let rows = rows.into_iter().map(|row| row.map(|row| self.as_read(row)));
                 Wanted::RowsFound(lookups.into_iter().zip(rows).collect())
             }
-            Wanted::History { key, generation, branch } => {
-                let rows = self.store.history_now(key, generation, branch, 0, usize::MAX);
-                Wanted::HistoryFound { of: (key, generation, branch), rows }
+            Wanted::History { of, parts } => {
+                let rows = parts.into_iter().map(|part| {
+                    (part, self.store.history_now(of.0, of.1, part.branch, part.from, usize::MAX))
+                });
+                Wanted::HistoryFound { of, rows: rows.collect() }
             }
             Wanted::Messages => {
                 let partition = PartitionId(post.partition);
@@ -86,7 +88,7 @@ impl World {
                     }
                 }
             }
-            Wanted::HistoryFound { of, rows } => match open_history(&rows) {
+            Wanted::HistoryFound { of, rows } => match assemble(&rows) {
                 Ok(events) => {
                     if let Some(turn) = life.partition.history_read(of, &events, now) {
                         life.run_turn_with(turn, &events);
@@ -125,16 +127,4 @@ impl World {
             None => {}
         }
     }
-}
-
-/// The events of history rows, checked to be without a gap.
-fn open_history(rows: &[HistoryRow]) -> Result<Vec<HistoryEvent>, Damaged> {
-    let mut events: Vec<HistoryEvent> = Vec::new();
-    for row in rows {
-        if row.first != events.len() as u64 {
-            return Err(Damaged::Contradiction(format!("event {} follows {}", row.first, events.len())));
-        }
-        events.extend(row.open()?);
-    }
-    Ok(events)
 }

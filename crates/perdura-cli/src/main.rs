@@ -3,6 +3,7 @@
 mod demo;
 mod escape;
 mod inspect;
+mod operate;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +23,13 @@ enum Command {
     Demo(demo::Options),
     /// Print what a hub file holds. The engine need not run, and may.
     Inspect(inspect::Options),
+    /// Take an instance back to an earlier point of its history. The engine must be stopped; the instance goes on when it
+    /// is started.
+    Rewind(Box<operate::rewind::Options>),
+    /// List the branches of an instance's history: who rewound it, when, why and where to.
+    Branches(operate::branches::Options),
+    /// Say what an instance waits for, since when, who is to answer, and what is missing.
+    Why(operate::why::Options),
     /// Serve workers and clients in other languages: the DurableTask gRPC protocol, which the official SDKs speak.
     Serve(serve::ServeOptions),
     /// Like serve, for a developer's machine: on the ports that SDKs and the DTS emulator use, with a temporary store.
@@ -37,6 +45,9 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(options) => demo::run(options).await,
         Command::Inspect(options) => inspect::run(options).await,
+        Command::Rewind(options) => operate::rewind::run(*options).await,
+        Command::Branches(options) => operate::branches::run(options).await,
+        Command::Why(options) => operate::why::run(options).await,
         Command::Serve(options) => serve::serve(options).await,
         Command::Dev(options) => serve::dev(options).await,
     };

@@ -4,6 +4,8 @@
 //! - [`history`]: what is recorded, and how it is stored.
 //! - [`entity`]: keyed state, and operations on it.
 //! - [`partition`]: the processor of one partition, which decides everything.
+//! - [`why`](mod@why): what an instance waits for, in words.
+//! - [`rewind`]: how an instance goes back to an earlier point, and what becomes of what came after.
 
 pub mod entity;
 pub mod failure;
@@ -13,8 +15,10 @@ pub mod limits;
 pub mod orchestration;
 pub mod partition;
 mod retry;
+pub mod rewind;
 mod status;
 mod time;
+pub mod why;
 
 pub use entity::EntityId;
 pub use failure::Failure;

@@ -1,15 +1,15 @@
 //! What callers do with a hub.
 
 use crate::error::EngineError;
+use crate::lookups;
 use crate::processor::{Input, random};
-use crate::reads::open_history;
 use bytes::Bytes;
 use perdura_core::history::{Damaged, Event};
 use perdura_core::partition::{
     InstanceRecord, InstanceRow, ReplyToken, Request, Response, SignalRequest, StartRequest, Started,
 };
 use perdura_core::{EntityId, ExecutionId, InstanceId, InstanceKey};
-use perdura_store::{InstanceQuery, Lookup, Store};
+use perdura_store::{InstanceQuery, Store};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,7 +123,7 @@ impl Client {
 
     /// What is known of an instance; `None` if there is none.
     pub async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, EngineError> {
-        Ok(self.row(id).await?.map(|(_, record)| record))
+        Ok(lookups::row(&*self.store, id).await?.map(|(_, record)| record))
     }
 
     /// Instances that match, in the order in which they were created, at most `limit`. A damaged one
@@ -135,9 +135,8 @@ impl Client {
 
     /// The history of an instance's present execution; `None` if there is no such instance.
     pub async fn history(&self, id: &InstanceId) -> Result<Option<Vec<Event>>, EngineError> {
-        let Some((row, record)) = self.row(id).await? else { return Ok(None) };
-        let rows = self.store.history(row.key, record.generation, record.branch, 0, usize::MAX).await?;
-        open_history(&rows).map(Some).map_err(|what| damaged(id, what))
+        let Some((row, record)) = lookups::row(&*self.store, id).await? else { return Ok(None) };
+        lookups::history(&*self.store, &row, &record, record.branch).await
     }
 
     /// Writes a consistent copy of the hub to a new place while the engine runs. An existing target is an error.
@@ -151,15 +150,7 @@ impl Client {
         &self.store
     }
 
-    pub(crate) async fn row(
-        &self,
-        id: &InstanceId,
-    ) -> Result<Option<(InstanceRow, InstanceRecord)>, EngineError> {
-        let row = self.store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
-        row.map(|row| open(&row).map(|record| (row, record))).transpose()
-    }
-
-    async fn ask(&self, request: Request) -> Result<Response, EngineError> {
+    pub(crate) async fn ask(&self, request: Request) -> Result<Response, EngineError> {
         let token = ReplyToken(self.tokens.fetch_add(1, Ordering::Relaxed));
         let id = request.id().clone();
         let inputs = &self.inputs[usize::from(id.partition(self.inputs.len() as u16).0)];
@@ -225,14 +216,6 @@ impl Drop for StopWaiting<'_> {
     }
 }
 
-fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
-    row.open().map_err(|what| damaged(&row.id, what))
-}
-
-pub(crate) fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
-    EngineError::Damaged { id: id.to_string(), what }
-}
-
-fn unexpected(answer: &Response) -> EngineError {
+pub(crate) fn unexpected(answer: &Response) -> EngineError {
     EngineError::System(format!("a bug in the engine: the answer to another question, {answer:?}"))
 }

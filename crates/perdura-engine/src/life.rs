@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use perdura_core::Timestamp;
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome, TurnTicket};
 use perdura_core::partition::Partition;
+use perdura_core::rewind::assemble;
 use perdura_store::{BoxFuture, CommitOutcome, Grant, Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,7 +111,7 @@ impl Life {
             Read::History { of, rows: Err(StoreError::Damaged { what, .. }) } => {
                 self.partition.history_damaged(of, &what, now);
             }
-            Read::History { of, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
+            Read::History { of, rows } => match assemble(&rows.map_err(failed)?) {
                 Ok(events) => {
                     if let Some(turn) = self.partition.history_read(of, &events, now) {
                         self.run_turn_with(turn, &events);

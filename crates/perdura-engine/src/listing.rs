@@ -1,12 +1,14 @@
 //! Lists of instances in pages, and the instances themselves with their input.
 
-use crate::client::{Client, Listed, damaged};
+use crate::client::{Client, Listed};
 use crate::error::EngineError;
+use crate::lookups::{self, damaged};
 use bytes::Bytes;
 use perdura_core::history::{Event, EventKind, ExecutionStarted};
 use perdura_core::partition::InstanceRecord;
+use perdura_core::rewind::assemble;
 use perdura_core::{InstanceId, InstanceKey, Tags, Timestamp};
-use perdura_store::{EndedQuery, InstanceQuery};
+use perdura_store::{EndedQuery, InstanceQuery, read_history};
 
 /// Rows that one call looks at when it filters by tags, which no index knows.
 const SCANNED_MAX: usize = 5000;
@@ -81,7 +83,7 @@ impl Client {
         id: &InstanceId,
     ) -> Result<Option<(InstanceRecord, ExecutionStarted)>, EngineError> {
         for _ in 0..TRIES {
-            let Some((row, record)) = self.row(id).await? else { return Ok(None) };
+            let Some((row, record)) = lookups::row(&**self.store(), id).await? else { return Ok(None) };
             if let Some(started) = self.started(row.key, &record).await? {
                 return Ok(Some((record, started)));
             }
@@ -110,6 +112,11 @@ impl Client {
         let waiting = record.inbox_events().map_err(|what| damaged(&id, what))?;
         if let Some(started) = waiting.into_iter().find_map(as_started) {
             return Ok(Some(started));
+        }
+        if let Some(parts) = record.history_parts(record.branch).filter(|_| record.branch > 0) {
+            let rows = read_history(&**self.store(), key, record.generation, &parts).await?;
+            let events = assemble(&rows).map_err(|what| damaged(&id, what))?;
+            return Ok(events.into_iter().find_map(as_started));
         }
         // At least one row comes, however long it is.
         let rows = self.store().history(key, record.generation, record.branch, 0, 1).await?;

@@ -3,9 +3,8 @@
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use perdura_core::PartitionId;
-use perdura_core::history::{Damaged, Event};
-use perdura_core::partition::{Envelope, HistoryName, HistoryRow, InstanceRow, Need};
-use perdura_store::{BoxFuture, Lookup, Store, StoreError};
+use perdura_core::partition::{Envelope, HistoryName, InstanceRow, Need};
+use perdura_store::{BoxFuture, HistoryRows, Lookup, Store, StoreError, read_history};
 use std::sync::Arc;
 
 /// Messages taken at once.
@@ -14,7 +13,7 @@ const MESSAGES_PAGE: usize = 1000;
 /// Something that was read.
 pub(crate) enum Read {
     Rows(Result<Vec<(Lookup, Option<InstanceRow>)>, StoreError>),
-    History { of: HistoryName, rows: Result<Vec<HistoryRow>, StoreError> },
+    History { of: HistoryName, rows: Result<HistoryRows, StoreError> },
     Messages(Result<Vec<Envelope>, StoreError>),
 }
 
@@ -40,10 +39,10 @@ impl Reads {
             match need {
                 Need::FindId(id) => lookups.push(Lookup::Id(id)),
                 Need::FindKey(key) => lookups.push(Lookup::Key(key)),
-                Need::History { key, generation, branch } => {
+                Need::History { key, generation, branch, parts } => {
                     let store = self.store.clone();
                     self.pending.push(Box::pin(async move {
-                        let rows = store.history(key, generation, branch, 0, usize::MAX).await;
+                        let rows = read_history(&*store, key, generation, &parts).await;
                         Read::History { of: (key, generation, branch), rows }
                     }));
                 }
@@ -100,20 +99,4 @@ impl Reads {
     pub(crate) async fn next(&mut self) -> Option<Read> {
         self.pending.next().await
     }
-}
-
-/// The events of history rows, checked to be without a gap.
-pub(crate) fn open_history(rows: &[HistoryRow]) -> Result<Vec<Event>, Damaged> {
-    let mut events = Vec::new();
-    for row in rows {
-        if row.first != events.len() as u64 {
-            return Err(Damaged::Contradiction(format!(
-                "event {} follows event {}",
-                row.first,
-                events.len()
-            )));
-        }
-        events.extend(row.open()?);
-    }
-    Ok(events)
 }

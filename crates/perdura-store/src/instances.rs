@@ -2,6 +2,7 @@
 
 use crate::{BoxFuture, StoreError};
 use perdura_core::partition::{HistoryRow, InstanceRow};
+use perdura_core::rewind::HistoryPart;
 use perdura_core::{InstanceId, InstanceKey, Status, Timestamp};
 
 /// How an instance is asked for.
@@ -84,4 +85,22 @@ pub trait Instances: Send + Sync + 'static {
         query: EndedQuery,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(Timestamp, InstanceId)>, StoreError>>;
+}
+
+/// The rows of a history, part by part, for [`assemble`](perdura_core::rewind::assemble).
+pub type HistoryRows = Vec<(HistoryPart, Vec<HistoryRow>)>;
+
+/// Reads the history that these parts make up.
+pub async fn read_history<S: Instances + ?Sized>(
+    store: &S,
+    key: InstanceKey,
+    generation: u32,
+    parts: &[HistoryPart],
+) -> Result<HistoryRows, StoreError> {
+    let mut read = Vec::with_capacity(parts.len());
+    for part in parts {
+        let rows = store.history(key, generation, part.branch, part.from, usize::MAX).await?;
+        read.push((*part, rows));
+    }
+    Ok(read)
 }

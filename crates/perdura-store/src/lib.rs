@@ -11,7 +11,7 @@ pub mod sim;
 
 pub use commit_log::{CommitLog, CommitOutcome, Grant, Rejection};
 pub use error::StoreError;
-pub use instances::{EndedQuery, InstanceKind, InstanceQuery, Instances, Lookup};
+pub use instances::{EndedQuery, HistoryRows, InstanceKind, InstanceQuery, Instances, Lookup, read_history};
 
 use std::future::Future;
 use std::path::Path;

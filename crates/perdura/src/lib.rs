@@ -29,6 +29,7 @@
 //! - [`Engine`]: the engine inside a program, on an SQLite file or another store; [`Client`] and [`Instance`] are what
 //!   its users hold.
 //! - [`Error`]: how code fails, and what is retried.
+//! - [`Rewind`]: how an instance goes back to an earlier point and on from there.
 //! - [`testing`]: tests in virtual time that also check for determinism.
 
 mod activity;
@@ -48,7 +49,9 @@ mod typed_name;
 
 pub use activity::{ActivityContext, ActivityFn, ActivityName, ActivityRef};
 pub use bytes::Bytes;
-pub use engine::{Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, Start, Started};
+pub use engine::{
+    Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, ReplayCheck, Rewind, Start, Started,
+};
 pub use entity::{
     CriticalSection, Door, Entity, EntityCall, EntityContext, EntityHandle, EntityState, Lock, Signal,
 };
@@ -60,11 +63,13 @@ pub use orchestration::{
 };
 pub use payload::{FromPayload, Payload, Raw, ToPayload};
 pub use perdura_core::partition::{RequestError, StartOutcome};
+pub use perdura_core::rewind;
+pub use perdura_core::why;
 pub use perdura_core::{
     EntityId, ExecutionId, Failure, InstanceId, InvalidText, Limits, OnExisting, ReusePolicy, Status, Tags,
     Timestamp, failure,
 };
-pub use perdura_engine::EngineError;
+pub use perdura_engine::{BatchItem, BatchReport, EngineError, RewindBatch, Rewound};
 /// Makes an activity of an async function.
 ///
 /// The function takes at most one input, after an optional [`ActivityContext`], and returns a `Result` whose error
@@ -173,3 +178,4 @@ pub use perdura_macros::orchestration;
 pub use perdura_store::{InstanceKind, InstanceQuery, Store, StoreError};
 pub use registry::{Register, Registry};
 pub use retry::Retry;
+pub use runner::Replay;

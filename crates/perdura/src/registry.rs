@@ -112,6 +112,10 @@ impl Registry {
         self
     }
 
+    pub(crate) fn limits_in_use(&self) -> Limits {
+        self.limits.clone()
+    }
+
     /// Adds a closure as the activity of a name.
     ///
     /// ```

@@ -4,7 +4,7 @@
 use super::mirror::Seen;
 use super::{Change, Checker, Group};
 use crate::payload::{task_of, task_output};
-use perdura_core::history::{EventKind, TaskCompleted};
+use perdura_core::history::{Event, EventKind, TaskCompleted};
 use perdura_core::partition::{TaskRecord, TaskStart};
 use perdura_core::{InstanceKey, Timestamp};
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ pub(super) fn check(change: &Change<'_>) -> Result<(), String> {
             completes(change, done)?;
         }
     }
-    let Some(before) = change.same_generation() else { return Ok(()) };
+    let Some(before) = change.same_generation().filter(|_| !change.is_rewound()) else { return Ok(()) };
     for task in &before.record.tasks {
         let Some(now) = change.after.record.tasks.iter().find(|now| now.id == task.id) else { continue };
         if now.delivery < task.delivery || now.attempt < task.attempt {
@@ -45,6 +45,21 @@ fn completes(change: &Change<'_>, done: &TaskCompleted) -> Result<(), String> {
     let Some(scheduled) = after.tasks.get(&done.id) else {
         return Err(format!("{after:?}: a result for task {}, which is not scheduled", done.id));
     };
+    if done.delivery == 0 {
+        // A result of another branch, used again.
+        let is_same = |event: &Event| match &event.kind {
+            EventKind::TaskCompleted(known) => known.output == done.output,
+            _ => false,
+        };
+        // Or one that had arrived, but was in no turn yet.
+        let reuse = after.record.rewinds.iter().filter_map(|rewinds| rewinds.reuse.as_ref());
+        let mut given = reuse.flat_map(|reuse| &reuse.sources).flat_map(|source| &source.results);
+        let known =
+            after.left.values().flatten().any(is_same) || given.any(|given| given.payload == done.output);
+        let fits = (1..100).any(|d| done.output.as_ref() == Some(&task_output(&scheduled.input, d)));
+        let wrong = || format!("{after:?}: {done:?} was used again, but no branch has it");
+        return (known && fits).then_some(()).ok_or_else(wrong);
+    }
     if done.output.as_ref() != Some(&task_output(&scheduled.input, done.delivery)) {
         return Err(format!("{after:?}: task {} took the result of another attempt: {done:?}", done.id));
     }
@@ -64,6 +79,28 @@ fn record(seen: &Seen, id: u32) -> Option<&TaskRecord> {
 }
 
 impl Checker {
+    /// Activities that a change says have succeeded.
+    pub(super) fn successes_of(&self, change: &Change<'_>) -> Vec<((bytes::Bytes, bytes::Bytes), u32)> {
+        let done = change.arrived().filter_map(|event| match &event.kind {
+            EventKind::TaskCompleted(done) => change.after.tasks.get(&done.id)?.input.clone(),
+            _ => None,
+        });
+        let record = &change.after.record;
+        done.map(|input| ((record.execution.clone(), input), record.branch)).collect()
+    }
+
+    /// Whether a branch comes from another one.
+    fn comes_from(&self, key: InstanceKey, mut branch: u32, origin: u32) -> bool {
+        let Some(seen) = self.mirror.instances.get(&key) else { return false };
+        while let Some(opened) = seen.record.branches().iter().find(|opened| opened.branch == branch) {
+            branch = opened.parent;
+            if branch == origin {
+                return true;
+            }
+        }
+        false
+    }
+
     /// A worker has been given an attempt.
     pub fn task_started(&mut self, start: &TaskStart, now: Timestamp) {
         if self.judges_everything() {
@@ -82,8 +119,16 @@ impl Checker {
         else {
             return Err(format!("an activity that no program has: {start:?}"));
         };
+        let execution = bytes::Bytes::copy_from_slice(&start.execution.0.to_be_bytes());
+        let input = start.scheduled.input.clone().unwrap_or_default();
+        // On the same branch it may be the start of an attempt by an owner that has lost the partition since; on a branch
+        // that this one does not come from, its success was undone.
+        let succeeded = self.successes.get(&(execution, input));
+        if succeeded.is_some_and(|branch| self.comes_from(task.key, task.branch, *branch)) {
+            return Err(format!("it had succeeded, and runs again: {start:?}"));
+        }
         if let Some(seen) = self.mirror.instances.get(&task.key)
-            && seen.record.generation == task.generation
+            && (seen.record.generation, seen.record.branch) == (task.generation, task.branch)
         {
             let scheduled = seen.tasks.get(&task.task);
             if scheduled.is_none_or(|scheduled| scheduled.input != start.scheduled.input) {

@@ -37,7 +37,7 @@ impl Checker {
     fn parents_told(&self, before: &Seen, batch: &Batch) -> Result<(), String> {
         for link in &before.record.parents {
             let sent = outgoing(batch).any(|message| match &message.body {
-                Some(Body::ChildEnded(ended)) => ended.parent.as_ref() == Some(link),
+                Some(Body::ChildEnded(ended)) => is_same_task(ended.parent.as_ref(), link),
                 _ => false,
             });
             let waits = self.waits_for(link);
@@ -54,6 +54,7 @@ impl Checker {
         let parent = self.mirror.instances().find(|seen| seen.row.id.as_str() == link.instance);
         parent.is_some_and(|parent| {
             (parent.record.generation, &parent.record.execution) == (link.generation, &link.execution)
+                && parent.record.branch == link.branch
                 && parent.record.children.iter().any(|child| {
                     child.id == link.task && child.attempt == link.attempt && child.not_before == 0
                 })
@@ -104,10 +105,11 @@ fn outgoing(batch: &Batch) -> impl Iterator<Item = Message> {
     batch.outgoing.iter().filter_map(|envelope| envelope.open().ok())
 }
 
-/// Whether a message is about a task of a parent; the attempt may have ended, and the next one begun, in the same batch.
+/// Whether a message is about a task of a parent; the attempt may have ended, and the next one begun, in the same batch,
+/// and so may a branch.
 fn is_same_task(told: Option<&ParentLink>, link: &ParentLink) -> bool {
     told.is_some_and(|told| {
-        let told = ParentLink { attempt: link.attempt, ..told.clone() };
+        let told = ParentLink { attempt: link.attempt, branch: link.branch, ..told.clone() };
         told == *link
     })
 }

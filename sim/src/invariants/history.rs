@@ -15,7 +15,8 @@ pub(super) fn check(change: &Change<'_>) -> Result<(), String> {
             return wrong(format!("generation {} came before", before.record.generation));
         }
         let same = before.record.generation == after.record.generation;
-        if same && before.row.status.is_terminal() && !is_unchanged(before, after) {
+        let rewound = before.record.branch != after.record.branch;
+        if same && before.row.status.is_terminal() && !rewound && !is_unchanged(before, after) {
             return wrong(format!("changed after its end {}", before.row.status));
         }
     }
@@ -32,6 +33,7 @@ fn is_unchanged(before: &Seen, after: &Seen) -> bool {
 
 fn begins_once(after: &Seen) -> Result<(), String> {
     let all = after.history.iter().chain(&after.inbox);
+    let all = all.filter(|event| !matches!(event.kind, EventKind::ExecutionRewound(_)));
     let starts: Vec<usize> = all
         .enumerate()
         .filter(|(_, event)| matches!(event.kind, EventKind::ExecutionStarted(_)))

@@ -3,10 +3,11 @@
 use super::{Change, Checker, Group};
 use crate::payload::Input;
 use crate::runner::Code;
-use perdura_core::history::{Event, EventKind, TaskScheduled};
+use perdura_core::history::{Event, EventKind, TaskScheduled, decode_events};
 use perdura_core::partition::{Batch, EnvelopeId, HistoryRow, InstanceRecord, InstanceRow, InstanceWrite};
+use perdura_core::rewind::assemble;
 use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
-use perdura_store::sim::Contents;
+use perdura_store::sim::{Contents, HistoryKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
@@ -22,8 +23,10 @@ pub struct Seen {
     pub record: InstanceRecord,
     /// The events of the record's inbox.
     pub inbox: Vec<Event>,
-    /// The whole history of the present generation.
+    /// The whole history of the present generation and branch.
     pub history: Vec<Event>,
+    /// The histories of the other branches, as they were left.
+    pub left: BTreeMap<u32, Vec<Event>>,
     /// The input of the present generation.
     pub input: Option<Input>,
     /// What the history has scheduled, by number.
@@ -81,6 +84,7 @@ impl Seen {
             record,
             inbox,
             history: Vec::new(),
+            left: BTreeMap::new(),
             input: None,
             tasks: BTreeMap::new(),
             timers: BTreeMap::new(),
@@ -89,6 +93,41 @@ impl Seen {
             shadow: None,
             custom_status: None,
         }
+    }
+
+    /// The instance on another branch: what that one keeps of the branch it left.
+    fn on_branch(
+        before: &Seen,
+        row: InstanceRow,
+        record: InstanceRecord,
+        inbox: Vec<Event>,
+    ) -> Result<Seen, String> {
+        let mut left = before.left.clone();
+        left.insert(before.record.branch, before.history.clone());
+        let branch = record.branch;
+        let kept = match left.remove(&branch) {
+            Some(known) => known,
+            None => {
+                let opened = record.branches().iter().find(|opened| opened.branch == branch);
+                let opened = opened.ok_or(format!("{before:?}: branch {branch} came from nowhere"))?;
+                let parent =
+                    left.get(&opened.parent).ok_or(format!("{before:?}: no branch {}", opened.parent))?;
+                let cut = opened.cut as usize;
+                parent.get(..cut).ok_or(format!("{before:?}: cut {cut} of {}", parent.len()))?.to_vec()
+            }
+        };
+        let mut seen = Seen { left, ..Seen::begin(row, record, inbox) };
+        seen.append(&kept)?;
+        Ok(seen)
+    }
+
+    /// Whether some branch has recorded an event, or had it waiting when it was left.
+    pub(crate) fn has_recorded(&self, event: &Event) -> bool {
+        let waiting = self.record.branches().iter().filter_map(|opened| opened.untaken.clone());
+        let waiting = waiting.filter_map(|untaken| decode_events(untaken).ok()).flatten();
+        self.history.contains(event)
+            || self.left.values().any(|history| history.contains(event))
+            || waiting.into_iter().any(|waiting| waiting == *event)
     }
 
     /// Takes events that were appended to the history; says which of them break a rule.
@@ -200,6 +239,15 @@ impl Checker {
             Err(damage) => return self.check(Group::Storage, Err(format!("{}: {damage}", write.row.id))),
         };
         let mut after = match before.clone().filter(|b| b.row.generation == write.row.generation) {
+            Some(before) if before.row.branch != write.row.branch => {
+                match Seen::on_branch(&before, write.row.clone(), record, inbox) {
+                    Ok(mut seen) => {
+                        self.follow_kept(&mut seen);
+                        seen
+                    }
+                    Err(what) => return self.check(Group::History, Err(what)),
+                }
+            }
             Some(before) => Seen { row: write.row.clone(), record, inbox, ..before },
             None => {
                 let mut begun = Seen::begin(write.row.clone(), record, inbox);
@@ -210,6 +258,7 @@ impl Checker {
                 begun
             }
         };
+        let kept = after.history.len() as u64;
         let ended = after.append(&appended);
         if after.input.is_none() {
             after.input = input_of(after.history.iter().chain(&after.inbox));
@@ -220,13 +269,7 @@ impl Checker {
             // Generations that are not dropped would have to be kept in the mirror too.
             self.check(Group::Storage, Err(format!("{}: an old generation is kept", after.row.id)));
         }
-        let follows = write.history.as_ref().is_none_or(|row| {
-            row.first
-                == before
-                    .as_ref()
-                    .filter(|b| b.row.generation == row.generation)
-                    .map_or(0, |b| b.history.len() as u64)
-        });
+        let follows = write.history.as_ref().is_none_or(|row| row.first == kept);
         let gap = || format!("{after:?}: {:?} does not follow the history", write.history);
         let gap = follows.then_some(()).ok_or_else(gap);
         self.check(Group::Storage, gap);
@@ -235,6 +278,10 @@ impl Checker {
         self.note_executions(&after);
         let change = Change { before: before.as_ref(), after: &after, appended: &appended, now };
         self.changed(&change);
+        let successes = self.successes_of(&change);
+        for (success, branch) in successes {
+            self.successes.entry(success).or_insert(branch);
+        }
         self.remember_end(&after);
         self.mirror.ids.insert(after.row.id.clone(), after.key);
         self.mirror.instances.insert(after.key, after);
@@ -263,7 +310,8 @@ impl Checker {
 
     fn remember_end(&mut self, after: &Seen) {
         if after.row.status.is_terminal() {
-            self.ended.insert(after.record.execution.clone(), after.record.clone());
+            let name = (after.record.execution.clone(), after.record.branch);
+            self.ended.insert(name, after.record.clone());
         }
     }
 
@@ -286,8 +334,14 @@ impl Checker {
             let Ok(record) = row.open() else { continue };
             let Ok(inbox) = record.inbox_events() else { continue };
             let mut seen = Seen::begin(row.clone(), record, inbox);
-            let rows = contents.histories_of(row.key).flat_map(|(_, rows)| rows.values());
-            let events: Vec<Event> = rows.filter_map(|row| row.open().ok()).flatten().collect();
+            let mut events = stored_history(contents, &seen, seen.record.branch).unwrap_or_default();
+            for branch in seen.record.branches().iter().map(|opened| opened.branch).chain([0]) {
+                if branch != seen.record.branch {
+                    let left = stored_history(contents, &seen, branch).unwrap_or_default();
+                    seen.left.insert(branch, left);
+                }
+            }
+            events.truncate(seen.record.tail as usize);
             let sound = seen.append(&events);
             self.check(Group::History, sound);
             seen.input = input_of(seen.history.iter().chain(&seen.inbox));
@@ -299,6 +353,18 @@ impl Checker {
             self.mirror.instances.insert(row.key, seen);
         }
     }
+}
+
+/// The history of a branch as it is stored.
+pub(super) fn stored_history(contents: &Contents, seen: &Seen, branch: u32) -> Option<Vec<Event>> {
+    let parts = seen.record.history_parts(branch)?;
+    let rows = parts.into_iter().map(|part| {
+        let name = HistoryKey { key: seen.key, generation: seen.row.generation, branch: part.branch };
+        let rows = contents.histories.get(&name).map(|rows| rows.values().cloned().collect::<Vec<_>>());
+        let holds = |row: &HistoryRow| row.first + u64::from(row.count) > part.from;
+        (part, rows.unwrap_or_default().into_iter().filter(holds).collect())
+    });
+    assemble(&rows.collect::<Vec<_>>()).ok()
 }
 
 fn input_of<'a>(mut events: impl Iterator<Item = &'a Event>) -> Option<Input> {

@@ -135,12 +135,15 @@ pub struct Checker {
     limits: Limits,
     partitions: u16,
     may_cancel: bool,
+    may_rewind: bool,
     /// How far two readings of the store's clock by nodes may lie apart, in ms.
     clock_error: i64,
     starts: starts::Starts,
     attempts: BTreeMap<activities::TaskKey, activities::Attempts>,
-    /// Executions that have ended, durably.
-    ended: BTreeMap<bytes::Bytes, perdura_core::partition::InstanceRecord>,
+    /// Activities that have succeeded, by execution and input: on which branch.
+    successes: BTreeMap<(bytes::Bytes, bytes::Bytes), u32>,
+    /// Executions that have ended, durably, by branch.
+    ended: BTreeMap<(bytes::Bytes, u32), perdura_core::partition::InstanceRecord>,
     nonces: BTreeSet<u128>,
     latest: Vec<u128>,
 }
@@ -159,9 +162,11 @@ impl Checker {
             limits: plan.limits.clone(),
             partitions: plan.partitions,
             may_cancel: plan.requests_mix.cancel > 0,
+            may_rewind: plan.requests_mix.rewind > 0,
             clock_error: 2 * i64::from(plan.faults.clock_skew),
             starts: starts::Starts::default(),
             attempts: BTreeMap::new(),
+            successes: BTreeMap::new(),
             ended: BTreeMap::new(),
             nonces: BTreeSet::new(),
             latest: vec![0; usize::from(plan.partitions)],
@@ -218,6 +223,11 @@ impl Change<'_> {
         self.before.filter(|before| before.record.generation == self.after.record.generation)
     }
 
+    /// Whether the change is a rewind.
+    pub(crate) fn is_rewound(&self) -> bool {
+        self.same_generation().is_some_and(|before| before.record.branch != self.after.record.branch)
+    }
+
     /// The instance before, if it came from the same start.
     pub(crate) fn same_start(&self) -> Option<&Seen> {
         self.before.filter(|before| before.record.start_generation == self.after.record.start_generation)
@@ -226,8 +236,10 @@ impl Change<'_> {
     /// Events that are new in this change, in history or inbox.
     pub(crate) fn arrived(&self) -> impl Iterator<Item = &perdura_core::history::Event> {
         let before = self.same_generation();
+        let rewound = self.is_rewound();
+        // What a rewind delivers again has arrived before.
         let known = move |event: &perdura_core::history::Event| {
-            before.is_some_and(|before| before.inbox.contains(event))
+            before.is_some_and(|before| before.inbox.contains(event) || rewound && before.has_recorded(event))
         };
         self.appended.iter().chain(&self.after.inbox).filter(move |event| !known(event))
     }

@@ -21,6 +21,7 @@ pub(super) fn is_incoming(kind: &EventKind) -> bool {
             | EventKind::EventSent(_)
             | EventKind::ExecutionCompleted(_)
             | EventKind::ExecutionTerminated(_)
+            | EventKind::ExecutionRewound(_)
     )
 }
 
@@ -36,12 +37,14 @@ impl Checker {
         }
         let Some(shadow) = seen.shadow.take() else { return };
         let result = follow(seen, &shadow, appended);
+        let is_rewound = matches!(appended.last().map(|e| &e.kind), Some(EventKind::ExecutionRewound(_)));
         if result == Ok(true) {
             seen.shadow = Some(shadow);
         }
         let is_followed = seen.shadow.is_some() || seen.row.status != Status::Terminated;
         self.check(Group::Replay, result.map(drop));
-        if !is_followed {
+        // What the code says of itself at the cut is known when it runs again.
+        if !is_followed || is_rewound {
             return;
         }
         let said = (seen.custom_status == seen.record.custom_status).then_some(());
@@ -56,10 +59,29 @@ impl Checker {
     }
 }
 
+impl Checker {
+    /// Runs the code over what a new branch keeps of the one before.
+    pub(super) fn follow_kept(&mut self, seen: &mut Seen) {
+        let code = Code::new(seen.row.id.clone(), self.limits.clone(), self.programs.clone());
+        let shadow = Rc::new(RefCell::new(code));
+        let kept = seen.history.clone();
+        let result = follow(seen, &shadow, &kept);
+        if result == Ok(true) {
+            seen.shadow = Some(shadow);
+        }
+        self.check(Group::Replay, result.map(drop));
+    }
+}
+
 /// Says whether the execution is to be followed further.
 fn follow(seen: &mut Seen, shadow: &RefCell<Code>, mut events: &[Event]) -> Result<bool, String> {
     let mut code = shadow.borrow_mut();
     while let Some(first) = events.first() {
+        if matches!(first.kind, EventKind::ExecutionRewound(_)) {
+            code.accept(&events[..1]).map_err(|mismatch| format!("{seen:?}: {mismatch}"))?;
+            events = &events[1..];
+            continue;
+        }
         if !matches!(first.kind, EventKind::TurnStarted(_)) {
             // What waited is recorded before an end by force.
             return Ok(false);

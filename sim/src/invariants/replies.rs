@@ -10,8 +10,8 @@ use perdura_core::{InstanceId, InstanceKey};
 pub struct Asked {
     /// The request.
     pub request: Request,
-    /// The key and the last start of the instance at that time.
-    before: Option<(InstanceKey, u32)>,
+    /// The key, the last start and the branch of the instance at that time.
+    before: Option<(InstanceKey, u32, u32)>,
 }
 
 impl Checker {
@@ -23,8 +23,9 @@ impl Checker {
         Asked { request: request.clone(), before: self.stands(request.id()) }
     }
 
-    fn stands(&self, id: &InstanceId) -> Option<(InstanceKey, u32)> {
-        self.mirror.by_id(id).map(|seen| (seen.key, seen.record.start_generation))
+    fn stands(&self, id: &InstanceId) -> Option<(InstanceKey, u32, u32)> {
+        let stands = |seen: &Seen| (seen.key, seen.record.start_generation, seen.record.branch);
+        self.mirror.by_id(id).map(stands)
     }
 
     /// An answer leaves the processor.
@@ -43,7 +44,7 @@ impl Checker {
             (Request::Raise { id, input, .. }, Ok(_)) => self.raised(id, EventSalt::decode(input)),
             (Request::Terminate { id, .. }, Ok(_)) => self.ended_or_new(asked, id, "terminated"),
             (Request::Purge { id, .. }, Ok(_)) => match asked.before {
-                Some((key, _)) if self.mirror.instances.contains_key(&key) => {
+                Some((key, ..)) if self.mirror.instances.contains_key(&key) => {
                     Err(format!("{id:?} was purged, but it is there"))
                 }
                 _ => Ok(()),
@@ -64,11 +65,14 @@ impl Checker {
             }
             (Request::Wait { id, .. }, Ok(Response::Ended(record))) => {
                 let later = self.has_moved_on(id, record.generation);
-                match self.ended.get(&record.execution) {
+                match self.ended.get(&(record.execution.clone(), record.branch)) {
                     Some(known) if (&known.output, known.status) == (&record.output, record.status) => Ok(()),
                     None if later => Ok(()),
                     known => Err(format!("{id:?}: told {record:?}, durable is {known:?}")),
                 }
+            }
+            (Request::Rewind { id, .. }, Ok(Response::Rewound { branch, .. })) => {
+                self.rewound(asked, id, *branch)
             }
             (Request::WaitBegun { id }, Ok(Response::Begun(record))) => match self.mirror.by_id(id) {
                 Some(seen)
@@ -126,6 +130,19 @@ impl Checker {
         } else {
             Err(format!("{seen:?}: event {salt:x?} was acknowledged, but it is not durable"))
         }
+    }
+
+    /// An acknowledged rewind is there, unless the instance was replaced or continued as new.
+    fn rewound(&self, asked: &Asked, id: &InstanceId, branch: u32) -> Result<(), String> {
+        let Some(seen) = self.mirror.by_id(id) else { return Ok(()) };
+        let key = asked
+            .before
+            .is_some_and(|(key, start, _)| (key, start) == (seen.key, seen.record.start_generation));
+        let has = branch == 0 || seen.record.branches().iter().any(|opened| opened.branch == branch);
+        if has || !key || seen.record.generation > seen.record.start_generation {
+            return Ok(());
+        }
+        Err(format!("{seen:?}: told that it is on branch {branch}, which it does not have"))
     }
 
     fn ended_or_new(&self, asked: &Asked, id: &InstanceId, what: &str) -> Result<(), String> {

@@ -86,9 +86,10 @@ impl Checker {
         let several = after.record.start_generation > before.record.generation + 1;
         let own_attempt = after.record.parents.iter().any(|new| {
             before.record.parents.iter().any(|old| {
-                let mut old = old.clone();
-                old.attempt = new.attempt;
-                old == *new
+                // Another attempt, or another branch after a rewind.
+                (&old.instance, old.generation, &old.execution)
+                    == (&new.instance, new.generation, &new.execution)
+                    && (old.task == new.task || old.branch != new.branch)
             })
         });
         // A second attempt replaces a failed instance that the first one would have used.
@@ -124,6 +125,7 @@ impl Checker {
         let judge = Judge {
             programs: &self.programs,
             may_cancel: self.may_cancel,
+            may_rewind: self.may_rewind,
             gives_up_lost: limits.lost_workers_max < 100,
             // The events that a continue-as-new carries over must fit into the inbox.
             has_small_limits: limits.history_events_max < 50_000

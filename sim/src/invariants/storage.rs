@@ -1,5 +1,6 @@
 //! Storage (I39, I41, I42): a batch is all or nothing, and what is stored is exactly what was committed.
 
+use super::mirror::stored_history;
 use super::{Checker, Group, Judged};
 use perdura_core::InstanceKey;
 use perdura_core::partition::Batch;
@@ -49,14 +50,24 @@ impl Checker {
         }
         let Some(seen) = seen else { return Ok(()) };
         let history = HistoryKey { key, generation: seen.row.generation, branch: seen.row.branch };
-        let end = contents.history_end(history).unwrap_or(0);
+        let kept = seen.record.branches().iter().find(|opened| opened.branch == seen.row.branch);
+        let end = contents.history_end(history).unwrap_or(kept.map_or(0, |opened| opened.cut));
         if end != seen.history.len() as u64 {
             return Err(format!(
                 "{seen:?}: the history has {end} events, committed were {}",
                 seen.history.len()
             ));
         }
-        match contents.histories_of(key).find(|(stored, _)| **stored != history) {
+        for (branch, left) in &seen.left {
+            if stored_history(contents, seen, *branch).as_ref() != Some(left) {
+                return Err(format!("{seen:?}: branch {branch}, which was left, has changed"));
+            }
+        }
+        let known = |stored: &HistoryKey| {
+            let is_left = seen.left.contains_key(&stored.branch) && stored.generation == history.generation;
+            *stored == history || is_left
+        };
+        match contents.histories_of(key).find(|(stored, _)| !known(stored)) {
             Some((other, _)) => Err(format!("{seen:?}: there is also {other:?}")),
             None => Ok(()),
         }

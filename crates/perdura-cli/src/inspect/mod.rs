@@ -10,8 +10,9 @@ use clap::Args;
 use perdura_core::Status;
 use perdura_core::history::{Event, EventKind};
 use perdura_core::partition::{InstanceRecord, InstanceRow};
+use perdura_core::rewind::assemble;
 use perdura_sqlite::SqliteStore;
-use perdura_store::{InstanceQuery, Instances, Lookup};
+use perdura_store::{InstanceQuery, Instances, Lookup, read_history};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
@@ -32,6 +33,9 @@ pub struct Options {
     /// Only this instance, with its history, or this entity (@name@key)
     #[arg(value_name = "INSTANCE", conflicts_with_all = ["status", "limit", "entities"])]
     instance: Option<String>,
+    /// The history of this branch, in the place of the present one; see `perdura branches`
+    #[arg(long, requires = "instance")]
+    branch: Option<u32>,
     /// Only instances in this status (pending, running, suspended, completed, failed, canceled, terminated)
     #[arg(long, value_parser = parse_status)]
     status: Option<Status>,
@@ -57,7 +61,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let store = SqliteStore::open_read_only(&options.file)?;
     let mut out = BufWriter::new(io::stdout());
     let printed = match &options.instance {
-        Some(id) => one(&store, id, options.json, &mut out).await,
+        Some(id) => one(&store, id, &options, &mut out).await,
         None if options.entities => entities::all(&store, options.limit, options.json, &mut out).await,
         None => all(&store, &options, &mut out).await,
     };
@@ -128,7 +132,8 @@ async fn all(store: &SqliteStore, options: &Options, out: &mut impl Write) -> an
     Ok(())
 }
 
-async fn one(store: &SqliteStore, id: &str, as_json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+async fn one(store: &SqliteStore, id: &str, options: &Options, out: &mut impl Write) -> anyhow::Result<()> {
+    let as_json = options.json;
     let id = entities::parse_id(id)?;
     let row = store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
     let row = row.with_context(|| format!("there is no instance {id:?}"))?;
@@ -136,7 +141,7 @@ async fn one(store: &SqliteStore, id: &str, as_json: bool, out: &mut impl Write)
     if record.entity.is_some() {
         return Ok(entities::print(&record, as_json, out)?);
     }
-    let events = history(store, &row).await?;
+    let events = history(store, &row, &record, options.branch.unwrap_or(row.branch)).await?;
     let names = events.iter().filter_map(scheduled_name).collect();
     if as_json {
         writeln!(out, "{}", json::instance(&record, &names))?;
@@ -159,15 +164,16 @@ async fn one(store: &SqliteStore, id: &str, as_json: bool, out: &mut impl Write)
     Ok(())
 }
 
-async fn history(store: &SqliteStore, row: &InstanceRow) -> anyhow::Result<Vec<Event>> {
-    let rows = store.history(row.key, row.generation, row.branch, 0, usize::MAX).await?;
-    let mut events = Vec::new();
-    for part in rows {
-        events.extend(
-            part.open().with_context(|| format!("history of {:?} from event {}", row.id, part.first))?,
-        );
-    }
-    Ok(events)
+async fn history(
+    store: &SqliteStore,
+    row: &InstanceRow,
+    record: &InstanceRecord,
+    branch: u32,
+) -> anyhow::Result<Vec<Event>> {
+    let parts =
+        record.history_parts(branch).with_context(|| format!("{:?} has no branch {branch}", row.id))?;
+    let rows = read_history(store, row.key, row.generation, &parts).await?;
+    assemble(&rows).with_context(|| format!("history of {:?}", row.id))
 }
 
 /// The names of the activities that an instance waits for, which only its history has. At most so many are looked up.
@@ -183,7 +189,9 @@ async fn task_names(
             continue;
         }
         // A part of a history that cannot be read costs a name here, not the list.
-        let parts = store.history(row.key, row.generation, row.branch, task.event, 1).await?;
+        let parts = record.history_parts(row.branch).unwrap_or_default();
+        let branch = parts.iter().rev().find(|part| part.from <= task.event).map_or(0, |part| part.branch);
+        let parts = store.history(row.key, row.generation, branch, task.event, 1).await?;
         let events = parts.first().and_then(|part| part.open().ok()).unwrap_or_default();
         names.extend(events.iter().filter_map(scheduled_name));
     }

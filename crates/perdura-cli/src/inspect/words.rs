@@ -138,6 +138,9 @@ pub fn describe(event: &EventKind) -> String {
         EventKind::ExecutionSuspended(e) => escape(&e.reason),
         EventKind::ExecutionResumed(e) => escape(&e.reason),
         EventKind::CancelRequested(e) => escape(&e.reason),
+        EventKind::ExecutionRewound(e) => {
+            format!("from branch {} by {}: {}", e.from_branch, escape(&e.by), escape(&e.reason))
+        }
         EventKind::EventRefused(e) => format!("{} {}", e.id, failed(&e.failure)),
     }
 }

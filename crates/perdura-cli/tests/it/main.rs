@@ -4,4 +4,5 @@
 mod demo;
 mod demo_input;
 mod inspect;
+mod operate;
 mod perdura;

@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::id::Tags;
 use crate::limits::Limits;
 use crate::retry::RetryPolicy;
+use crate::rewind::Replaced;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -96,6 +97,8 @@ event_kinds! {
     EntityLockGranted = "35",
     /// They were given up.
     EntityUnlockSent = "36",
+    /// An operator went back to an earlier point: a new branch of the history begins.
+    ExecutionRewound = "40",
 }
 
 /// Who waits for the end of a child: which task of which run.
@@ -128,6 +131,14 @@ pub struct ParentLink {
     /// Its version; empty if it has none.
     #[prost(string, tag = "9")]
     pub version: String,
+}
+
+impl ParentLink {
+    /// Whether both are of the same run of a parent, on whatever branches and for whatever tasks.
+    pub(crate) fn is_same_run(&self, other: &ParentLink) -> bool {
+        (&self.instance, self.generation, &self.execution)
+            == (&other.instance, other.generation, &other.execution)
+    }
 }
 
 /// See [`EventKind::TurnStarted`].
@@ -248,6 +259,9 @@ pub struct ExecutionTerminated {
     /// Its children too.
     #[prost(bool, tag = "2")]
     pub recurse: bool,
+    /// How many of the events right before this one had arrived, but were in no turn yet.
+    #[prost(uint32, tag = "3")]
+    pub untaken: u32,
 }
 
 /// Time limits of an activity, in milliseconds; 0 means none.
@@ -574,4 +588,24 @@ pub struct EntityUnlockSent {
     /// The holder's name for the section; may be empty.
     #[prost(string, tag = "3")]
     pub request: String,
+}
+
+/// See [`EventKind::ExecutionRewound`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ExecutionRewound {
+    /// Who.
+    #[prost(string, tag = "1")]
+    pub by: String,
+    /// Why.
+    #[prost(string, tag = "2")]
+    pub reason: String,
+    /// The branch that was left; its events before this one's number are those of this branch too.
+    #[prost(uint32, tag = "3")]
+    pub from_branch: u32,
+    /// New inputs of activities that run again.
+    #[prost(message, repeated, tag = "4")]
+    pub inputs: Vec<Replaced>,
+    /// Results that the operator gave.
+    #[prost(message, repeated, tag = "5")]
+    pub results: Vec<Replaced>,
 }

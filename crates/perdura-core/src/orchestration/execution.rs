@@ -84,6 +84,8 @@ pub struct Execution {
     pub(super) section: Option<Section>,
     custom_status: Option<Bytes>,
     custom_status_changed: bool,
+    /// The last event so far says that the execution was rewound.
+    rewound: bool,
     ended: bool,
 }
 
@@ -140,6 +142,7 @@ impl Execution {
             section: None,
             custom_status: None,
             custom_status_changed: false,
+            rewound: false,
             ended: false,
         }
     }
@@ -200,6 +203,7 @@ impl Execution {
                 self.limit_met = false;
                 self.now = self.now.max(event.at);
                 self.turn_bytes = 0;
+                self.rewound = false;
                 self.events += 1;
             }
             recorded if describe_recorded(recorded).is_some() => self.confirm(recorded)?,
@@ -213,7 +217,8 @@ impl Execution {
 
     /// To be called after the last event of the history, before the new ones.
     pub fn end_of_history(&mut self) -> Result<(), Mismatch> {
-        self.custom_status_changed = false;
+        // What it said of itself last may have been said after the cut.
+        self.custom_status_changed = self.rewound;
         self.expect_nothing_made("no more decisions")
     }
 
@@ -281,6 +286,10 @@ impl Execution {
                 true
             }
             EventKind::CancelRequested(request) => self.cancel(&request.reason),
+            EventKind::ExecutionRewound(_) => {
+                self.rewound = true;
+                false
+            }
             _ => false,
         }
     }

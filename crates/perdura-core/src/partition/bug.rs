@@ -33,6 +33,12 @@ pub enum Bug {
     ParentNotTold,
     /// Termination does not reach the children.
     TerminateNotRecursive,
+    /// A rewind does not deliver the external events again that came after the cut.
+    RewindForgetsEvents,
+    /// A rewind uses no recorded result again.
+    RewindRunsSuccesses,
+    /// A rewind leaves failed children as they are.
+    RewindLeavesChildren,
     /// Memory is kept after a commit of unknown outcome.
     UnknownTakenAsFailure,
     /// A release now and then does not reach an entity.
@@ -47,7 +53,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 20] = [
+    pub const ALL: [Bug; 23] = [
         Bug::EffectsBeforeCommit,
         Bug::ContinueAsNewDropsEvents,
         Bug::OldGenerationAccepted,
@@ -63,6 +69,9 @@ impl Bug {
         Bug::MessageNotConsumed,
         Bug::ParentNotTold,
         Bug::TerminateNotRecursive,
+        Bug::RewindForgetsEvents,
+        Bug::RewindRunsSuccesses,
+        Bug::RewindLeavesChildren,
         Bug::UnknownTakenAsFailure,
         Bug::LockLeaks,
         Bug::SignalsReordered,

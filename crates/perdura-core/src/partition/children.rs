@@ -14,22 +14,44 @@ use crate::history::{
     SubOrchestrationScheduled,
 };
 use crate::id::{InstanceId, InstanceKey};
+use crate::rewind::{Found, Sort};
 use crate::status::{OnExisting, ReusePolicy, Status};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// How far up a cycle of waiting parents is looked for.
-const CYCLE_STEPS_MAX: u32 = 100;
+const CYCLE_PARENTS_MAX: usize = 1000;
 
 impl Partition {
     pub(super) fn schedule_child(&mut self, key: InstanceKey, mut scheduled: SubOrchestrationScheduled) {
         let now = self.now;
+        let found = self.reused(key, || Sort::of_child(&scheduled));
         let Some(instance) = self.instances.get_mut(&key) else { return };
+        let is_unnamed = scheduled.instance.is_empty();
+        if let Some(Found::Child(known)) = &found
+            && is_unnamed
+        {
+            scheduled.instance.clone_from(known);
+        }
         if scheduled.instance.is_empty() {
             let id = InstanceId::of_child(&instance.id, instance.execution(), scheduled.id);
             scheduled.instance = id.as_str().to_owned();
         }
         let event = instance.append(Event::new(now, scheduled.clone()));
+        let id = scheduled.id;
+        match found {
+            Some(Found::Result(output)) => {
+                return instance.inbox.push(Event::new(now, SubOrchestrationCompleted { id, output }));
+            }
+            Some(Found::Sent) => return,
+            Some(Found::Child(known)) if known == scheduled.instance => {
+                let retry = scheduled.retry.clone();
+                let record =
+                    ChildRecord { id, event, instance: known, attempt: 1, retry, ..ChildRecord::default() };
+                return self.take_child_along(key, record, &scheduled);
+            }
+            _ => {}
+        }
         let link = (!scheduled.detached).then(|| instance.link(scheduled.id, 1));
         if !scheduled.detached {
             let record = ChildRecord {
@@ -66,8 +88,14 @@ impl Partition {
     pub(super) fn start_child(&mut self, id: &InstanceId, start: StartChild, existing: Option<InstanceKey>) {
         let parent = start.parent.clone();
         let mut reuse = ReusePolicy::from_bits(start.reuse);
-        if parent.as_ref().is_some_and(|parent| self.is_to_be_tried_again(existing, parent, reuse)) {
-            reuse = reuse.when_terminal(OnExisting::Replace);
+        if let Some(parent) = &parent {
+            if self.is_to_be_tried_again(existing, parent, reuse) {
+                reuse = reuse.when_terminal(OnExisting::Replace);
+            }
+            // So may a child of a branch that was left.
+            if self.is_of_left_branch(existing, parent) {
+                reuse = ReusePolicy::REPLACE;
+            }
         }
         let request = Start {
             id: id.clone(),
@@ -134,6 +162,13 @@ impl Partition {
         instance.record.parents.iter().any(same_task)
     }
 
+    /// Whether an instance was started by the same run of the same parent, on a branch that it has left.
+    fn is_of_left_branch(&self, existing: Option<InstanceKey>, parent: &ParentLink) -> bool {
+        let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else { return false };
+        let left = |earlier: &ParentLink| earlier.is_same_run(parent) && earlier.branch != parent.branch;
+        instance.record.parents.first().is_some_and(left)
+    }
+
     /// One more parent waits for an instance that was there already.
     fn attach_parent(&mut self, key: InstanceKey, parent: ParentLink) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
@@ -148,7 +183,11 @@ impl Partition {
             let to = InstanceId::recorded(&link.instance);
             self.send(
                 &to,
-                Body::FindCycle(FindCycle { link: Some(link), awaited: Some(waits_for), steps: 0 }),
+                Body::FindCycle(Box::new(FindCycle {
+                    link: Some(link),
+                    awaited: Some(waits_for),
+                    ..FindCycle::default()
+                })),
             );
         } else {
             let failure = instance.record.failure.clone().map(|failure| *failure);
@@ -160,25 +199,28 @@ impl Partition {
 
     /// Somebody waits for `awaited` by `link`, and this instance is that one or waited for by it, over any number of
     /// parents. If `awaited` waits for this instance, all of them would wait for ever: the link is answered by an error.
-    pub(super) fn find_cycle(&mut self, key: InstanceKey, find: FindCycle) {
-        let (Some(link), Some(awaited)) = (find.link, find.awaited) else { return };
-        let Some(instance) = self.instances.get(&key).filter(|instance| instance.is_active()) else { return };
-        let parents = instance.record.parents.clone();
+    /// One message walks the parents one after another and remembers where it has been: there may be many ways to the
+    /// same one.
+    pub(super) fn find_cycle(&mut self, key: Option<InstanceKey>, mut find: FindCycle) {
+        let (Some(link), Some(awaited)) = (&find.link, &find.awaited) else { return };
+        let instance = key.and_then(|key| self.instances.get(&key)).filter(|instance| instance.is_active());
+        let parents = instance.map_or(&[][..], |instance| &instance.record.parents);
         if parents.iter().any(|p| p.instance == awaited.instance && p.execution == awaited.execution) {
             let text = format!(
                 "{:?} cannot wait for {:?}, which waits for it: they would wait for ever. Start it detached, or send an event",
                 link.instance, awaited.instance
             );
             let failure = Failure::new(kind::INVALID, text).non_retryable();
-            return self.answer_parent(link, None, Some(failure));
-        }
-        if find.steps == CYCLE_STEPS_MAX {
-            return;
+            return self.answer_parent(link.clone(), None, Some(failure));
         }
         for parent in parents {
-            let (link, awaited) = (Some(link.clone()), Some(awaited.clone()));
-            let find = FindCycle { link, awaited, steps: find.steps + 1 };
-            self.send(&InstanceId::recorded(&parent.instance), Body::FindCycle(find));
+            if find.seen.len() < CYCLE_PARENTS_MAX && !find.seen.contains(&parent.instance) {
+                find.seen.push(parent.instance.clone());
+                find.ahead.push(parent.instance.clone());
+            }
+        }
+        if let Some(next) = find.ahead.pop() {
+            self.send(&InstanceId::recorded(&next), Body::FindCycle(Box::new(find)));
         }
     }
 

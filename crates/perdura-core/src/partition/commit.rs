@@ -90,7 +90,7 @@ impl Partition {
                 .instances
                 .get(&key)
                 .is_some_and(|i| !i.is_active() && i.entity.is_none() && i.may_leave(self.batches_committed));
-            if ended {
+            if ended && !self.is_held(key) {
                 self.remove(key);
             }
         }
@@ -183,7 +183,9 @@ impl Partition {
     /// lose them.
     fn store_parked_messages(&mut self) {
         let mut lookups = std::mem::take(&mut self.id_lookups);
-        for parked in lookups.values_mut().flat_map(|lookup| &mut lookup.waiting) {
+        let mut rewinds = std::mem::take(&mut self.rewinds);
+        let parked = lookups.values_mut().flat_map(|lookup| &mut lookup.waiting);
+        for parked in parked.chain(rewinds.values_mut().flatten().map(|awaited| &mut awaited.asked)) {
             if let Parked::Message(message, envelope @ None) = parked {
                 let id = self.put_in_envelope(self.config.id, message);
                 self.handling.insert(id);
@@ -191,6 +193,7 @@ impl Partition {
             }
         }
         self.id_lookups = lookups;
+        self.rewinds = rewinds;
         self.store_held_messages();
     }
 }

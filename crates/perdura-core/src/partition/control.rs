@@ -13,6 +13,7 @@ use crate::history::{
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey, check_name, check_tags, check_text};
 use crate::limits::{DELAY_MS_MAX, TRACE_BYTES_MAX};
+use crate::rewind::LeftTask;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -63,6 +64,7 @@ impl Partition {
             | Request::Resume { reason, .. }
             | Request::Cancel { reason, .. }
             | Request::Terminate { reason, .. } => Ok(check_text("reason", reason)?),
+            Request::Rewind { id, spec } => self.check_rewind(id, spec),
             Request::Purge { .. }
             | Request::DeleteEntity { .. }
             | Request::Wait { .. }
@@ -85,7 +87,7 @@ impl Partition {
         self.check_payload(&start.id, "input", &start.input)
     }
 
-    fn check_payload(
+    pub(super) fn check_payload(
         &self,
         id: &InstanceId,
         field: &'static str,
@@ -122,6 +124,9 @@ impl Partition {
                 Ok(())
             }
             (Request::Purge { .. }, Some(key)) => self.purge(key),
+            (request @ Request::Rewind { .. }, Some(key)) => {
+                return self.rewind_by_client(token, request, key);
+            }
         };
         self.reply(token, answer.map(|()| Response::Done));
     }
@@ -202,9 +207,10 @@ impl Partition {
             return;
         }
         let children = self.children_of(key);
-        self.record_inbox(key);
+        let untaken = self.record_inbox(key);
         if let Some(instance) = self.instances.get_mut(&key) {
-            instance.append(Event::new(now, ExecutionTerminated { reason: reason.clone(), recurse }));
+            let terminated = ExecutionTerminated { reason: reason.clone(), recurse, untaken };
+            instance.append(Event::new(now, terminated));
         }
         let failure = Some(Failure::new(kind::TERMINATED, reason.clone()).non_retryable());
         self.end(key, Ended { status: Status::Terminated, output: None, failure });
@@ -230,14 +236,16 @@ impl Partition {
     }
 
     /// What arrived and was never taken by a turn is recorded before an end by force: nothing that was acknowledged
-    /// is lost to a later rewind.
-    fn record_inbox(&mut self, key: InstanceKey) {
-        if let Some(instance) = self.instances.get_mut(&key) {
-            instance.call_back();
-            for event in instance.inbox.take() {
-                instance.append(event);
-            }
+    /// is lost to a later rewind. Gives how much it was.
+    fn record_inbox(&mut self, key: InstanceKey) -> u32 {
+        let Some(instance) = self.instances.get_mut(&key) else { return 0 };
+        instance.call_back();
+        let untaken = instance.inbox.take();
+        let count = untaken.len() as u32;
+        for event in untaken {
+            instance.append(event);
         }
+        count
     }
 
     fn children_of(&self, key: InstanceKey) -> Vec<(InstanceId, ParentLink)> {
@@ -285,6 +293,10 @@ impl Partition {
         instance.calls.clear();
         let timers = std::mem::take(&mut instance.timers);
         let children = std::mem::take(&mut instance.children);
+        for task in tasks.values().map(|task| &task.record).filter(|task| task.delivery > 0) {
+            let left = LeftTask { id: task.id, delivery: task.delivery, event: task.event };
+            instance.record.rewinds.get_or_insert_default().leave(left);
+        }
         let running: Vec<_> =
             tasks.values().filter(|task| task.running).map(|task| Self::task_ref(instance, task)).collect();
         for task in running {
@@ -311,7 +323,8 @@ impl Partition {
         let Ended { status, output, failure } = ended;
         let end = ExecutionCompleted::new(status, output.clone(), failure.clone());
         instance.append(Event::new(now, end));
-        instance.inbox.clear();
+        // What arrived during the last turn stays in the inbox: a rewind delivers it.
+        instance.reuse = None;
         instance.turn = TurnState::Idle;
         instance.status = status;
         let record = &mut instance.record;
@@ -387,6 +400,7 @@ impl Partition {
         }
         self.purge_row(id, key);
         self.remove(key);
+        self.forget_rewinds(key);
         Ok(())
     }
 

@@ -4,6 +4,7 @@ use super::request::{ReplyToken, RequestError, Response};
 use crate::entity::OperationBatch;
 use crate::history::TaskScheduled;
 use crate::id::{ExecutionId, InstanceId, InstanceKey, PartitionId};
+use crate::rewind::HistoryPart;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -73,5 +74,7 @@ pub enum Need {
         generation: u32,
         /// Which branch.
         branch: u32,
+        /// The pieces that make it up, for [`assemble`](crate::rewind::assemble).
+        parts: Vec<HistoryPart>,
     },
 }

@@ -7,10 +7,12 @@ use super::events::Events;
 use super::held::Held;
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
+use super::results::Reuse;
 use super::tasks::plus;
 use crate::failure::Failure;
 use crate::history::{
-    Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, TimeLimits, encode_events,
+    Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, TimeLimits,
+    encode_events,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::status::Status;
@@ -128,6 +130,8 @@ pub(super) struct Instance {
     pub(super) history_asked: u64,
     /// Continue-as-new turns since a time, to hold back a tight loop.
     pub(super) renewals: (Timestamp, u32),
+    /// Results of other branches that it may use again, once they are read.
+    pub(super) reuse: Option<Box<Reuse>>,
 }
 
 impl Instance {
@@ -159,6 +163,7 @@ impl Instance {
             reading: false,
             history_asked: 0,
             renewals: (Timestamp(0), 0),
+            reuse: None,
         }
     }
 
@@ -233,12 +238,14 @@ impl Instance {
             && self.last_batch <= committed
             && matches!(self.turn, TurnState::Idle | TurnState::Blocked)
             && !self.reading
+            && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
             && !self.set_aside
             && self.held.is_empty()
             && self.tasks.is_empty()
             && (self.inbox.is_empty()
                 || self.is_suspended()
                 || self.turn == TurnState::Blocked
+                || !self.is_active()
                 || !self.has_begun())
             && self.waiters.is_empty()
     }
@@ -284,6 +291,29 @@ impl Instance {
         record.section = self.section.clone().map(Box::new);
         record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());
         record
+    }
+
+    /// A copy of the record with what is outstanding.
+    pub(super) fn whole_record(&self) -> InstanceRecord {
+        InstanceRecord {
+            tasks: self.tasks.values().map(|task| task.record.clone()).collect(),
+            ..self.final_record()
+        }
+    }
+
+    /// Events that no turn has taken, or only one that is not over.
+    pub(super) fn pending(&self) -> Vec<Event> {
+        self.away_events().iter().chain(self.inbox.iter()).cloned().collect()
+    }
+
+    /// The parent that waits for this instance was rewound: it waits by another link.
+    pub(super) fn relink(&mut self, link: &ParentLink) {
+        let parents = &mut self.record.parents;
+        let same_task = parents.iter().position(|p| p.is_same_run(link) && p.task == link.task);
+        let same_run = same_task.or_else(|| parents.iter().position(|p| p.is_same_run(link)));
+        if let Some(parent) = same_run.and_then(|at| parents.get_mut(at)) {
+            *parent = ParentLink { attached: parent.attached, ..link.clone() };
+        }
     }
 
     /// A copy of the record for whoever waited for the end.

@@ -5,6 +5,7 @@ use super::entities::{LockGranted, LockRequest, Operation, OperationEnded, Unloc
 use crate::failure::Failure;
 use crate::history::{Damaged, ParentLink, open_record, seal_record};
 use crate::id::{InstanceId, Tags};
+use crate::rewind::RewindOrder;
 use bytes::Bytes;
 
 /// A message to an instance.
@@ -14,7 +15,7 @@ pub struct Message {
     #[prost(string, tag = "1")]
     pub to: String,
     /// What it says.
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 30, 31, 32, 33, 34")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 30, 31, 32, 33, 34, 40, 41")]
     pub body: Option<Body>,
 }
 
@@ -55,8 +56,14 @@ pub enum Body {
     #[prost(message, tag = "34")]
     Unlock(Unlock),
     /// Somebody has begun to wait for an instance that was there: find out whether it waits for itself.
-    #[prost(message, tag = "7")]
-    FindCycle(FindCycle),
+    #[prost(message, boxed, tag = "7")]
+    FindCycle(Box<FindCycle>),
+    /// Your parent was rewound, and waits for you again.
+    #[prost(message, boxed, tag = "40")]
+    RewindChild(Box<RewindChild>),
+    /// Your child was rewound: come along if you failed with it.
+    #[prost(message, tag = "41")]
+    RewindParent(RewindParent),
 }
 
 /// See [`Body::StartChild`].
@@ -164,9 +171,12 @@ pub struct FindCycle {
     /// What it is for.
     #[prost(message, optional, tag = "2")]
     pub awaited: Option<Awaited>,
-    /// How many parents it has passed.
-    #[prost(uint32, tag = "3")]
-    pub steps: u32,
+    /// Parents that it has been to, or will come to.
+    #[prost(string, repeated, tag = "3")]
+    pub seen: Vec<String>,
+    /// Parents that it will come to.
+    #[prost(string, repeated, tag = "4")]
+    pub ahead: Vec<String>,
 }
 
 /// A run that somebody waits for.
@@ -178,6 +188,28 @@ pub struct Awaited {
     /// The run, 16 bytes.
     #[prost(bytes = "bytes", tag = "2")]
     pub execution: Bytes,
+}
+
+/// See [`Body::RewindChild`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RewindChild {
+    /// How to begin, if there is no such child any more; and who waits now.
+    #[prost(message, optional, tag = "1")]
+    pub start: Option<StartChild>,
+    /// Who rewinds, why and how.
+    #[prost(message, optional, tag = "2")]
+    pub order: Option<RewindOrder>,
+}
+
+/// See [`Body::RewindParent`].
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RewindParent {
+    /// Which task of the receiver the child was.
+    #[prost(message, optional, tag = "1")]
+    pub link: Option<ParentLink>,
+    /// Who rewinds, why and how.
+    #[prost(message, optional, tag = "2")]
+    pub order: Option<RewindOrder>,
 }
 
 impl Message {

@@ -22,6 +22,8 @@ mod message;
 mod record;
 mod request;
 mod residency;
+mod results;
+mod rewind;
 mod set_aside;
 mod start;
 mod tasks;
@@ -36,7 +38,8 @@ pub use entities::{
     Queued, SectionRecord, Stamp, Unlock, Wanted,
 };
 pub use message::{
-    Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, RaiseRefused, StartChild, Terminate,
+    Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, RaiseRefused, RewindChild, RewindParent,
+    StartChild, Terminate,
 };
 pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 pub use request::{
@@ -99,6 +102,8 @@ pub struct Partition {
     handling: BTreeSet<EnvelopeId>,
     /// Messages that were dealt with since messages were last read: a read that was under way may bring them again.
     handled: BTreeSet<EnvelopeId>,
+    /// Rewinds that wait for a history, in the order in which they came.
+    rewinds: BTreeMap<InstanceKey, VecDeque<rewind::Awaited>>,
     /// What was purged by batches that are not committed, and by which one. One id may be purged several times.
     purged_keys: BTreeMap<InstanceKey, u64>,
     purged_ids: BTreeMap<InstanceId, u64>,
@@ -183,6 +188,7 @@ impl Partition {
             local: VecDeque::new(),
             handling: BTreeSet::new(),
             handled: BTreeSet::new(),
+            rewinds: BTreeMap::new(),
             purged_keys: BTreeMap::new(),
             purged_ids: BTreeMap::new(),
             damaged: BTreeMap::new(),
@@ -313,6 +319,14 @@ impl Partition {
         envelope: Option<EnvelopeId>,
         receiver: Option<InstanceKey>,
     ) {
+        let is_done = match &message.body {
+            Some(Body::RewindChild(_)) => self.rewind_child(&message, envelope, receiver),
+            Some(Body::RewindParent(_)) => self.rewind_parent(&message, envelope, receiver),
+            _ => true,
+        };
+        if !is_done {
+            return;
+        }
         if let Some(key) = receiver.filter(|key| self.must_wait_for_room(*key, &message)) {
             return self.hold_message(key, message, envelope);
         }
@@ -336,7 +350,8 @@ impl Partition {
             (Some(Body::RaiseRefused(refused)), Some(key)) => self.raise_refused(key, refused),
             (Some(Body::Terminate(terminate)), Some(key)) => self.terminate_child(key, terminate),
             (Some(Body::Cancel(cancel)), Some(key)) => self.cancel_child(key, cancel),
-            (Some(Body::FindCycle(find)), Some(key)) => self.find_cycle(key, find),
+            (Some(Body::RewindChild(_) | Body::RewindParent(_)), Some(_)) => {}
+            (Some(Body::FindCycle(find)), receiver) => self.find_cycle(receiver, *find),
             // The receiver is gone: nobody is left to be told.
             (_, None) | (None, _) => {}
         }

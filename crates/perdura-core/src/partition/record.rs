@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
 use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
 use crate::retry::RetryPolicy;
+use crate::rewind::Rewinds;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -219,6 +220,9 @@ pub struct InstanceRecord {
     /// Its critical section.
     #[prost(message, optional, boxed, tag = "32")]
     pub section: Option<Box<SectionRecord>>,
+    /// What it keeps for and of its rewinds.
+    #[prost(message, optional, boxed, tag = "40")]
+    pub rewinds: Option<Box<Rewinds>>,
 }
 
 impl InstanceRecord {

@@ -4,6 +4,7 @@ use super::entities::Stamp;
 use super::record::InstanceRecord;
 use crate::entity::EntityId;
 use crate::id::{ExecutionId, InstanceId, InvalidText, Tags};
+use crate::rewind::{RewindError, RewindSpec};
 use crate::status::{ReusePolicy, Status};
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -76,6 +77,13 @@ pub enum Request {
         /// Which.
         entity: EntityId,
     },
+    /// Go back to an earlier point of its history, and on from there.
+    Rewind {
+        /// Whom.
+        id: InstanceId,
+        /// Where to, and how.
+        spec: Box<RewindSpec>,
+    },
     /// Answer when it has ended.
     Wait {
         /// For whom.
@@ -100,6 +108,7 @@ impl Request {
             | Request::Cancel { id, .. }
             | Request::Terminate { id, .. }
             | Request::Purge { id, .. }
+            | Request::Rewind { id, .. }
             | Request::WaitBegun { id }
             | Request::Wait { id, .. } => id,
         }
@@ -128,6 +137,7 @@ impl Request {
     pub fn is_idempotent(&self) -> bool {
         match self {
             Request::Raise { .. } => false,
+            Request::Rewind { spec, .. } => !spec.order.request_id.is_empty(),
             Request::Signal(signal) => signal.stamp.is_some() || !signal.request_id.is_empty(),
             _ => true,
         }
@@ -218,6 +228,13 @@ pub enum Response {
     Started(Started),
     /// It is done, and durable.
     Done,
+    /// To a rewind.
+    Rewound {
+        /// The branch that counts now.
+        branch: u32,
+        /// How many events were kept.
+        cut: u64,
+    },
     /// To a wait for the beginning: the instance has taken a turn, or has ended.
     Begun(Box<InstanceRecord>),
     /// To a wait: the instance has ended.
@@ -333,6 +350,14 @@ pub enum RequestError {
         events: u64,
         /// The limit.
         limit: u64,
+    },
+    /// It cannot be rewound as asked.
+    #[error("instance {id:?} cannot be rewound: {error}")]
+    Rewind {
+        /// Which.
+        id: InstanceId,
+        /// Why not.
+        error: Box<RewindError>,
     },
     /// The store refuses to write it; it is left alone.
     #[error(

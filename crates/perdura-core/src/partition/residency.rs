@@ -96,7 +96,10 @@ impl Partition {
         now: Timestamp,
     ) -> Option<Turn> {
         self.advance(now);
+        self.results_read((key, generation, branch), events);
+        self.rewind_with_other((key, generation, branch), events);
         if !self.waits_for_history(key, generation, branch) {
+            self.settle();
             return None;
         }
         let instance = self.instances.get_mut(&key)?;
@@ -107,6 +110,11 @@ impl Partition {
             return None;
         }
         instance.reading = false;
+        if self.rewind_with(key, events) {
+            self.settle();
+            return None;
+        }
+        let instance = self.instances.get_mut(&key)?;
         let is_parked = matches!(instance.turn, TurnState::Parked(_));
         if is_parked && instance.away.as_ref().is_some_and(|away| length < away.turn.from) {
             // The turn came after the question.
@@ -120,6 +128,16 @@ impl Partition {
                     if let Some(task) = instance.tasks.get_mut(&scheduled.id) {
                         task.scheduled = Some(Arc::new(scheduled.clone()));
                         tasks.push(scheduled.id);
+                    }
+                }
+                // An operator gave an activity that runs again another input.
+                EventKind::ExecutionRewound(rewound) => {
+                    for replaced in &rewound.inputs {
+                        let task =
+                            instance.tasks.values_mut().find(|task| task.record.event == replaced.event);
+                        if let Some(scheduled) = task.and_then(|task| task.scheduled.as_mut()) {
+                            Arc::make_mut(scheduled).input.clone_from(&replaced.payload);
+                        }
                     }
                 }
                 EventKind::SubOrchestrationScheduled(scheduled) => {
@@ -153,15 +171,18 @@ impl Partition {
     /// stored of it, since the store would refuse that, and with it the batch of everybody.
     pub fn history_damaged(&mut self, (key, generation, branch): HistoryName, what: &str, now: Timestamp) {
         self.advance(now);
-        if !self.waits_for_history(key, generation, branch) {
+        let of_results = self.waits_for_results((key, generation, branch));
+        if !of_results && !self.waits_for_history(key, generation, branch) {
             return;
         }
         self.set_aside(key, what);
     }
 
     fn set_aside(&mut self, key: InstanceKey, what: &str) {
+        self.refuse_rewinds(key, what);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.reading = false;
+        instance.reuse = None;
         instance.call_back();
         let id = instance.id.clone();
         let waiters = std::mem::take(&mut instance.waiters);
@@ -199,6 +220,7 @@ impl Partition {
             self.release_kept(&id);
             self.purge_row(id, row.key);
             self.remove(row.key);
+            self.forget_rewinds(row.key);
             Ok(Response::Done)
         } else if self.is_set_aside(row.key) {
             Err(RequestError::SetAside { id, why: row.what })
@@ -342,7 +364,8 @@ impl Partition {
             if committed {
                 let (generation, branch) = (instance.record.generation, instance.record.branch);
                 instance.history_asked = instance.record.tail;
-                needs.push(Need::History { key: *key, generation, branch });
+                let parts = instance.record.history_parts(branch).unwrap_or_default();
+                needs.push(Need::History { key: *key, generation, branch, parts });
             }
             !committed
         });
@@ -361,7 +384,9 @@ impl Partition {
             looks -= 1;
             let Some(key) = self.hand.pop_front() else { return };
             let Some(instance) = self.instances.get_mut(&key) else { continue };
-            if std::mem::take(&mut instance.touched) || !instance.may_leave(self.batches_committed) {
+            let is_held = self.rewinds.contains_key(&key);
+            if std::mem::take(&mut instance.touched) || is_held || !instance.may_leave(self.batches_committed)
+            {
                 self.hand.push_back(key);
             } else {
                 self.remove(key);

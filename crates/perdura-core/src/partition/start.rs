@@ -164,9 +164,11 @@ impl Partition {
         };
         instance.status = Status::Pending;
         instance.unwritten.clear();
+        instance.reuse = None;
         instance.drop_before = instance.stored.map(|_| generation);
         instance.inbox = vec![Event::new(now, event)].into();
         self.forget_history(key);
+        self.restart_rewinds(key);
         self.answer_waiters_of_replaced(key);
         self.mark_dirty(key);
         if let Some(at) = start_at {

@@ -9,6 +9,7 @@ use crate::failure::{Failure, kind};
 use crate::history::{Event, TaskCompleted, TaskFailed, TaskScheduled, TimeLimits};
 use crate::id::InstanceKey;
 use crate::retry::RetryPolicy;
+use crate::rewind::{Found, Sort};
 use crate::time::Timestamp;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -19,8 +20,15 @@ const NOT_STARTED_WAIT_MS: u64 = 1000;
 impl Partition {
     pub(super) fn schedule_task(&mut self, key: InstanceKey, scheduled: TaskScheduled) {
         let now = self.now;
+        let found = self.reused(key, || Sort::of_task(&scheduled));
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let id = scheduled.id;
+        if let Some(Found::Result(output)) = found {
+            instance.append(Event::new(now, scheduled));
+            // No attempt of it was made on this branch.
+            instance.inbox.push(Event::new(now, TaskCompleted { id, output, attempt: 0, delivery: 0 }));
+            return;
+        }
         let has_limits = scheduled.limits.is_some();
         let shared = Arc::new(scheduled.clone());
         let event = instance.append(Event::new(now, scheduled));

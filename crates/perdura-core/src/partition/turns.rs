@@ -12,6 +12,7 @@ use crate::history::{
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::limits::CONTINUE_AS_NEW_PER_MINUTE;
 use crate::orchestration::{ContinueAsNew, Decision, Mismatch, Turn, TurnOutcome, TurnResult};
+use crate::rewind::Sort;
 use crate::status::Status;
 use crate::time::Timestamp;
 
@@ -36,6 +37,9 @@ impl Partition {
             let due = Timestamp(instance.record.start_at);
             self.rely_on(due);
         }
+        if self.is_held(key) || self.lacks_results(key) {
+            return;
+        }
         if let Some(instance) = self.instances.get_mut(&key) {
             instance.turn = TurnState::Queued;
             self.queue.push_back(key);
@@ -49,11 +53,12 @@ impl Partition {
         for _ in 0..self.queue.len() {
             let key = self.queue.pop_front()?;
             let (batch, runs_suspended) = (self.open_batch(), self.planted(Bug::SuspendedRuns));
+            let is_held = self.is_held(key);
             let Some(instance) = self.instances.get_mut(&key) else { continue };
             if instance.turn != TurnState::Queued {
                 continue;
             }
-            if instance.inbox.is_empty() || (instance.is_suspended() && !runs_suspended) {
+            if instance.inbox.is_empty() || is_held || (instance.is_suspended() && !runs_suspended) {
                 instance.turn = TurnState::Idle;
                 continue;
             }
@@ -258,12 +263,15 @@ impl Partition {
 
     fn send_event(&mut self, key: InstanceKey, sent: EventSent) {
         let now = self.now;
+        let was_sent = self.reused(key, || Sort::of_sent(&sent)).is_some();
         let to = InstanceId::recorded(&sent.instance);
         if let Some(instance) = self.instances.get_mut(&key) {
             let from = Some(instance.link(sent.id, 1));
             let body = Body::Raise(Raise { name: sent.name.clone(), input: sent.input.clone(), from });
             instance.append(Event::new(now, sent));
-            self.send(&to, body);
+            if !was_sent {
+                self.send(&to, body);
+            }
         }
     }
 
@@ -289,6 +297,7 @@ impl Partition {
         let arrived = instance.inbox.take();
         let record = &mut instance.record;
         record.generation += 1;
+        (record.branch, record.rewinds) = (0, None);
         record.tail = 0;
         record.execution = execution_bytes(execution);
         if let Some(version) = next.version {
@@ -307,6 +316,7 @@ impl Partition {
         record.turn_trace = None;
         record.start_at = hold_back(&mut instance.renewals, now);
         instance.unwritten.clear();
+        instance.reuse = None;
         instance.drop_before = Some(instance.record.generation);
         // A generation per batch: a tight loop commits each of its rounds.
         instance.turns_in_batch.1 = TURNS_PER_BATCH_MAX;
@@ -325,6 +335,7 @@ impl Partition {
             self.wakes.add(start_at, key, Wake::Start);
         }
         self.forgotten.push(key);
+        self.restart_rewinds(key);
         self.enqueue(key);
     }
 

@@ -5,6 +5,7 @@ use perdura_core::entity::*;
 use perdura_core::history::*;
 use perdura_core::orchestration::{Decision, Turn, TurnOutcome, TurnResult};
 use perdura_core::partition::*;
+use perdura_core::rewind::HistoryPart;
 use perdura_core::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +28,10 @@ pub struct Bed {
     pub entities: BTreeMap<String, EntityScript>,
     pub operations: Vec<OperationBatch>,
     pub rows: BTreeMap<InstanceKey, InstanceRow>,
+    /// Of branch 0, by instance and generation.
     pub history: BTreeMap<(InstanceKey, u32), Vec<Event>>,
+    /// Of other branches: the number of the first event, and the events.
+    pub branches: BTreeMap<(InstanceKey, u32, u32), (u64, Vec<Event>)>,
     pub batches: Vec<Batch>,
     pub replies: BTreeMap<u64, Result<Response, RequestError>>,
     pub started: Vec<TaskStart>,
@@ -54,6 +58,7 @@ impl Bed {
             operations: Vec::new(),
             rows: BTreeMap::new(),
             history: BTreeMap::new(),
+            branches: BTreeMap::new(),
             batches: Vec::new(),
             replies: BTreeMap::new(),
             started: Vec::new(),
@@ -122,8 +127,8 @@ impl Bed {
                         self.partition.found_id(&id, row, now);
                     }
                     Need::FindKey(key) => self.partition.found_key(key, self.rows.get(&key).cloned(), now),
-                    Need::History { key, generation, branch } => {
-                        let events = self.history.get(&(key, generation)).cloned().unwrap_or_default();
+                    Need::History { key, generation, branch, parts } => {
+                        let events = self.read(key, generation, &parts);
                         if let Some(turn) =
                             self.partition.history_read((key, generation, branch), &events, now)
                         {
@@ -235,7 +240,31 @@ impl Bed {
 
     pub fn events(&self, id: &str) -> Vec<&'static str> {
         let row = self.rows.values().find(|row| row.id.as_str() == id).expect("a row");
-        self.history[&(row.key, row.generation)].iter().map(|event| event.kind.name()).collect()
+        self.history_of(row).iter().map(|event| event.kind.name()).collect()
+    }
+
+    /// The history of the branch that counts.
+    pub fn history_of(&self, row: &InstanceRow) -> Vec<Event> {
+        let parts = row.open().unwrap().history_parts(row.branch).expect("the branch that counts");
+        self.read(row.key, row.generation, &parts)
+    }
+
+    fn read(&self, key: InstanceKey, generation: u32, parts: &[HistoryPart]) -> Vec<Event> {
+        let mut events = Vec::new();
+        for part in parts {
+            let none = (0, Vec::new());
+            let (first, rows) = match part.branch {
+                0 => (0, self.history.get(&(key, generation)).unwrap_or(&none.1)),
+                branch => {
+                    let (first, rows) = self.branches.get(&(key, generation, branch)).unwrap_or(&none);
+                    (*first, rows)
+                }
+            };
+            let numbered = (first..).zip(rows);
+            events
+                .extend(numbered.filter(|(n, _)| *n >= part.from && *n < part.until).map(|(_, e)| e.clone()));
+        }
+        events
     }
 
     /// The ids of the children that the history of an instance has scheduled.
@@ -275,6 +304,7 @@ impl Bed {
         for key in &batch.purge {
             self.rows.remove(key);
             self.history.retain(|(of, _), _| of != key);
+            self.branches.retain(|(of, ..), _| of != key);
         }
         for write in &batch.writes {
             let row = &write.row;
@@ -282,13 +312,22 @@ impl Bed {
             let tail = stored.map(|r| Tail { generation: r.generation, branch: r.branch, events: r.tail });
             assert_eq!(tail, write.expected, "the processor is wrong about the store");
             if let Some(history) = &write.history {
-                let events = self.history.entry((row.key, history.generation)).or_default();
-                assert_eq!(events.len() as u64, history.first, "a hole");
+                let at = (row.key, history.generation, history.branch);
+                let mut none = 0;
+                let (first, events) = match history.branch {
+                    0 => (&mut none, self.history.entry((at.0, at.1)).or_default()),
+                    _ => {
+                        let entry = self.branches.entry(at).or_insert((history.first, Vec::new()));
+                        (&mut entry.0, &mut entry.1)
+                    }
+                };
+                assert_eq!(*first + events.len() as u64, history.first, "a hole");
                 events.extend(history.open().unwrap());
-                assert_eq!(events.len() as u64, row.tail);
+                assert_eq!(*first + events.len() as u64, row.tail);
             }
             if let Some(before) = write.drop_generations_before {
                 self.history.retain(|(key, generation), _| *key != row.key || *generation >= before);
+                self.branches.retain(|(key, generation, _), _| *key != row.key || *generation >= before);
             }
             row.open().unwrap();
             self.rows.insert(row.key, row.clone());

@@ -12,6 +12,7 @@ mod deadlines;
 mod entities;
 mod purge;
 mod residency;
+mod rewind;
 mod starts;
 mod tasks;
 mod turns;

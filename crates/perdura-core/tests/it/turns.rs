@@ -4,6 +4,7 @@ use crate::bed::*;
 use perdura_core::history::EventRaised;
 use perdura_core::orchestration::{ContinueAsNew, Decision};
 use perdura_core::partition::{Need, Request, RequestError, StartRequest};
+use perdura_core::rewind::HistoryPart;
 use perdura_core::{ReusePolicy, Status, Timestamp};
 
 #[test]
@@ -124,7 +125,9 @@ fn the_history_of_an_earlier_generation_is_not_given_to_a_later_one() {
     let turn = bed.partition.next_turn().expect("a turn");
     bed.partition.park_turn(turn);
     while bed.commit() {}
-    assert_eq!(bed.partition.needs(), [Need::History { key, generation: 1, branch: 0 }]);
+    let parts = vec![HistoryPart { branch: 0, from: 0, until: u64::MAX }];
+    let need = |generation| [Need::History { key, generation, branch: 0, parts: parts.clone() }];
+    assert_eq!(bed.partition.needs(), need(1));
     let first = bed.history[&(key, 1)].clone();
     let replace = StartRequest { reuse: ReusePolicy::REPLACE, ..start("x", "w") };
     bed.call(Request::Start(replace)).unwrap();
@@ -135,7 +138,7 @@ fn the_history_of_an_earlier_generation_is_not_given_to_a_later_one() {
     while bed.commit() {}
     let now = bed.now();
     assert_eq!(bed.partition.history_read((key, 1, 0), &first, now), None);
-    assert_eq!(bed.partition.needs(), [Need::History { key, generation: 2, branch: 0 }]);
+    assert_eq!(bed.partition.needs(), need(2));
     let second = bed.history[&(key, 2)].clone();
     assert!(bed.partition.history_read((key, 2, 0), &second, now).is_some());
 }

@@ -47,6 +47,8 @@ impl HistoryWriter {
 
     fn kind(&mut self, event: &Event) -> Option<(Option<u32>, EventType)> {
         Some(match &event.kind {
+            // Its code does not see that it was rewound.
+            EventKind::ExecutionRewound(_) => return None,
             EventKind::TurnStarted(_) => {
                 (None, EventType::OrchestratorStarted(wire::OrchestratorStartedEvent {}))
             }

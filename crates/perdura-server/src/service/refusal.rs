@@ -32,6 +32,7 @@ impl Refusal for Status {
                 | RequestError::InboxFull { .. }
                 | RequestError::InboxTooLarge { .. }
                 | RequestError::HistoryFull { .. } => Status::resource_exhausted(text),
+                RequestError::Rewind { .. } => Status::failed_precondition(text),
                 RequestError::Damaged { .. } | RequestError::SetAside { .. } => Status::data_loss(text),
             },
             EngineError::InvalidPage { .. } => Status::invalid_argument(text),

@@ -7,6 +7,7 @@ use crate::orchestration::OrchestrationRef;
 use crate::payload::ToPayload;
 use crate::registry::Registry;
 use perdura_core::{InstanceId, InstanceKey};
+use perdura_engine::{BatchItem, BatchReport, RewindBatch};
 use perdura_store::{InstanceKind, InstanceQuery};
 use std::path::Path;
 use std::sync::Arc;
@@ -95,6 +96,19 @@ impl Client {
     pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<InstanceState>, ClientError> {
         let found = self.access.open()?.list(query, limit).await?;
         Ok(found.into_iter().map(InstanceState::listed).collect())
+    }
+
+    /// Rewinds every instance that matches. `progress` is told of each as it is done.
+    pub async fn rewind_batch(
+        &self,
+        batch: &RewindBatch,
+        progress: impl FnMut(&InstanceId, &BatchItem) + Send,
+    ) -> Result<BatchReport, ClientError> {
+        Ok(self.access.open()?.rewind_batch(batch, progress).await?)
+    }
+
+    pub(super) fn engine(&self) -> Result<(perdura_engine::Client, Arc<Registry>), ClientError> {
+        Ok((self.access.open()?, self.access.registry()?))
     }
 
     /// Writes a consistent copy of the hub to a new file while the engine runs. A file that exists is an error. The copy

@@ -1,12 +1,15 @@
 //! A handle to one instance.
 
+use super::Rewind;
 use super::access::Access;
 use super::{ClientError, InstanceState};
 use crate::payload::{FromPayload, ToPayload, read};
 use perdura_core::history::Event;
 use perdura_core::partition::InstanceRecord;
+use perdura_core::rewind::{BranchRecord, RewindPlan};
+use perdura_core::why::Wait;
 use perdura_core::{InstanceId, InvalidText, Status};
-use perdura_engine::EngineError;
+use perdura_engine::{EngineError, Rewound};
 
 /// A handle to the instance with some id, from [`Client::instance`](super::Client::instance). An id that breaks the
 /// rules is an error at the first use.
@@ -65,6 +68,39 @@ impl Instance {
     pub async fn get(&self) -> Result<Option<InstanceState>, ClientError> {
         let record = self.access.open()?.get(&self.id()?).await?;
         Ok(record.map(|record| InstanceState::new(None, record)))
+    }
+
+    /// What the instance waits for, since when, who is to answer, and what is missing; `None` if there is none.
+    pub async fn why(&self) -> Result<Option<Vec<Wait>>, ClientError> {
+        Ok(self.access.open()?.why(&self.id()?).await?)
+    }
+
+    /// What a rewind would do to the instance, as it is now. Nothing is changed.
+    pub async fn plan_rewind(&self, rewind: &Rewind) -> Result<RewindPlan, ClientError> {
+        if let Some(error) = &rewind.error {
+            return Err(error.clone());
+        }
+        Ok(self.access.open()?.plan_rewind(&self.id()?, &rewind.spec).await?)
+    }
+
+    /// Takes the instance back to an earlier point of its history and lets it go on from there. Durable when this
+    /// returns, and the instance runs then.
+    pub async fn rewind(&self, rewind: Rewind) -> Result<Rewound, ClientError> {
+        match rewind.error {
+            Some(error) => Err(error),
+            None => Ok(self.access.open()?.rewind(self.id()?, rewind.spec).await?),
+        }
+    }
+
+    /// The branches that rewinds have opened, oldest first; branch 0 is not among them. `None` if there is no instance.
+    pub async fn branches(&self) -> Result<Option<Vec<BranchRecord>>, ClientError> {
+        let record = self.access.open()?.get(&self.id()?).await?;
+        Ok(record.map(|record| record.branches().to_vec()))
+    }
+
+    /// The history of a branch of its present execution; `None` if there is no such instance or branch.
+    pub async fn branch_history(&self, branch: u32) -> Result<Option<Vec<Event>>, ClientError> {
+        Ok(self.access.open()?.branch_history(&self.id()?, branch).await?)
     }
 
     /// The history of its present execution; `None` if there is no such instance.

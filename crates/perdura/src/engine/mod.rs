@@ -5,6 +5,8 @@ mod builder;
 mod client;
 mod error;
 mod instance;
+mod replay;
+mod rewind;
 mod start;
 mod state;
 
@@ -13,6 +15,8 @@ pub use builder::EngineBuilder;
 pub use client::Client;
 pub use error::ClientError;
 pub use instance::Instance;
+pub use replay::ReplayCheck;
+pub use rewind::Rewind;
 pub use start::{Start, Started};
 pub use state::InstanceState;
 
@@ -119,6 +123,17 @@ impl Engine {
     /// See [`Client::list`].
     pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<InstanceState>, ClientError> {
         self.client.list(query, limit).await
+    }
+
+    /// Runs the code that is registered here over stored histories, without any effect, and says which instances would
+    /// be blocked by it: after a deploy that is not made yet, or before a rewind. Takes instances like
+    /// [`list`](Self::list).
+    pub async fn check_replay(
+        &self,
+        query: InstanceQuery,
+        limit: usize,
+    ) -> Result<Vec<ReplayCheck>, ClientError> {
+        replay::check(&self.client, query, limit).await
     }
 
     /// See [`Client::backup`].

@@ -8,7 +8,7 @@ use crate::registry::Registry;
 use code::Code;
 use no_runtime::NoRuntime;
 use perdura_core::orchestration::{Mismatch, Run, Runner, Turn, TurnOutcome};
-use perdura_core::{Failure, InstanceKey, Limits, history::Event};
+use perdura_core::{Failure, InstanceId, InstanceKey, Limits, history::Event};
 use root_waker::{Disturbed, RootWaker};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -48,6 +48,39 @@ impl RegistryRunner {
         let (start, id, limits) = (orchestration.clone(), turn.id.clone(), self.limits.clone());
         let code = Code::new(start, id, limits, root, self.place.clone());
         Ok(Warm { generation: turn.generation, branch: turn.branch, code })
+    }
+}
+
+/// How a stored history and the present code agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replay {
+    /// The code does what the history says.
+    Agrees,
+    /// The code does something else: the instance would be blocked.
+    Diverges(Mismatch),
+    /// The code is not registered here. The text says what is.
+    NotRegistered(String),
+    /// The history cannot be read.
+    Unreadable(String),
+}
+
+/// Runs the code of an instance over its history. Nothing comes of it.
+pub(crate) fn check_replay(
+    registry: &Registry,
+    (id, name, version): (InstanceId, &str, &str),
+    limits: Limits,
+    history: &[Event],
+) -> Replay {
+    match registry.orchestration(name, version) {
+        Err(why) => Replay::NotRegistered(why),
+        Ok(start) => {
+            let root = RootWaker::new(InstanceKey(0), Arc::default());
+            let mut code = Code::new(start.clone(), id, limits, root, Rc::default());
+            match replay(&mut code, history) {
+                Ok(()) => Replay::Agrees,
+                Err(mismatch) => Replay::Diverges(mismatch),
+            }
+        }
     }
 }
 

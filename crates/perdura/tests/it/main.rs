@@ -14,4 +14,5 @@ mod join_and_select;
 mod limits;
 mod names;
 mod not_durable;
+mod rewind;
 mod warm_and_cold;

@@ -10,6 +10,7 @@ use crate::id::{InstanceId, InstanceKey};
 use crate::partition::Partition;
 use crate::partition::instance::Instance;
 use crate::partition::message::Body;
+use crate::rewind::{Found, Sort};
 use bytes::Bytes;
 
 /// The answer to a call.
@@ -43,7 +44,13 @@ pub struct LockGranted {
 impl Partition {
     pub(in crate::partition) fn call_entity(&mut self, key: InstanceKey, called: EntityOperationCalled) {
         let now = self.now;
+        let found = self.reused(key, || Sort::of_call(&called));
         let Some(instance) = self.instances.get_mut(&key) else { return };
+        if let Some(Found::Result(output)) = found {
+            let (id, request) = (called.id, called.request.clone());
+            instance.append(Event::new(now, called));
+            return instance.inbox.push(Event::new(now, EntityOperationCompleted { id, output, request }));
+        }
         let operation = Operation {
             name: called.operation.clone(),
             input: called.input.clone(),
@@ -63,6 +70,7 @@ impl Partition {
         signaled: EntityOperationSignaled,
     ) {
         let now = self.now;
+        let was_sent = self.reused(key, || Sort::of_signal(&signaled)).is_some();
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let operation = Operation {
             name: signaled.operation.clone(),
@@ -73,7 +81,9 @@ impl Partition {
         };
         let entity = InstanceId::recorded(&signaled.entity);
         instance.append(Event::new(now, signaled));
-        self.send(&entity, Body::Operation(operation));
+        if !was_sent {
+            self.send(&entity, Body::Operation(operation));
+        }
     }
 
     pub(in crate::partition) fn request_lock(&mut self, key: InstanceKey, requested: EntityLockRequested) {

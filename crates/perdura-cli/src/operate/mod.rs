@@ -1,0 +1,5 @@
+//! What an operator does with the instances of a hub file.
+
+pub mod branches;
+pub mod rewind;
+pub mod why;

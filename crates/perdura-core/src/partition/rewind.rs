@@ -1,0 +1,451 @@
+//! Rewinds of instances: the history is read, the plan drawn up and applied in one step; children and parents follow by
+//! messages.
+
+use super::effect::Need;
+use super::events::Events;
+use super::instance::{Child, Task, TurnState};
+use super::message::{Body, Message, RewindChild, RewindParent, StartChild};
+use super::record::InstanceRecord;
+use super::request::{ReplyToken, RequestError, Response};
+use super::wakes::Wake;
+use super::{Bug, EnvelopeId, HistoryName, Parked, Partition, Request};
+use crate::failure::{Failure, kind};
+use crate::history::{Event, ParentLink, SubOrchestrationScheduled};
+use crate::id::{InstanceId, InstanceKey, check_text};
+use crate::rewind::{
+    Because, Opening, ReturnRecord, RewindError, RewindOrder, RewindSpec, RewindTo, Subject, draw_up,
+};
+use crate::status::Status;
+use std::sync::Arc;
+
+/// A rewind that waits for histories.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    pub(super) asked: Parked,
+    spec: RewindSpec,
+    /// The history of the present branch, while that of another one is being read.
+    present: Option<Vec<Event>>,
+}
+
+/// Returns to older branches that an instance remembers.
+const RETURNS_MAX: usize = 16;
+
+impl Partition {
+    /// Whether a rewind of this instance is under way: it takes no turn meanwhile.
+    pub(super) fn is_held(&self, key: InstanceKey) -> bool {
+        !self.rewinds.is_empty() && self.rewinds.contains_key(&key)
+    }
+
+    /// Everything that can be refused without looking at the instance.
+    pub(super) fn check_rewind(&self, id: &InstanceId, spec: &RewindSpec) -> Result<(), RequestError> {
+        check_text("who rewinds", &spec.order.by)?;
+        check_text("reason", &spec.order.reason)?;
+        check_text("request id", &spec.order.request_id)?;
+        for payload in spec.inputs.iter().chain(&spec.results) {
+            self.check_payload(id, "replaced payload", &payload.payload)?;
+        }
+        self.check_payload(id, "input", &spec.input)
+    }
+
+    /// A client asks for a rewind. What can be refused at once is.
+    pub(super) fn rewind_by_client(&mut self, token: ReplyToken, request: Request, key: InstanceKey) {
+        let Request::Rewind { id, spec } = &request else { return };
+        let Some(instance) = self.instances.get(&key) else { return };
+        if let Some(answer) = repeated(&instance.record, &spec.order.request_id) {
+            return self.reply(token, Ok(answer));
+        }
+        if instance.is_active() && !spec.force {
+            let (id, error) = (id.clone(), RewindError::NotEnded { status: instance.status });
+            return self.reply(token, Err(RequestError::Rewind { id, error: Box::new(error) }));
+        }
+        let spec = (**spec).clone();
+        self.await_history(key, Awaited { asked: Parked::Request(token, request), spec, present: None });
+    }
+
+    /// A parent was rewound, and waits for its child. Says whether the message has been dealt with.
+    pub(super) fn rewind_child(
+        &mut self,
+        message: &Message,
+        envelope: Option<EnvelopeId>,
+        receiver: Option<InstanceKey>,
+    ) -> bool {
+        let Some(Body::RewindChild(child)) = &message.body else { return true };
+        let RewindChild { start: Some(start), order: Some(order) } = &**child else { return true };
+        let Some(link) = &start.parent else { return true };
+        let own = receiver.filter(|key| self.is_child_of_run(*key, link));
+        let Some((key, instance)) = own.and_then(|key| self.instances.get(&key).map(|i| (key, i))) else {
+            // Purged, or the id is somebody else's: the rule of every start decides.
+            self.start_child(&message.receiver(), start.clone(), receiver);
+            return true;
+        };
+        if instance.is_active() {
+            self.relink(key, link);
+            return true;
+        }
+        if instance.status == Status::Completed {
+            let output = instance.record.output.clone();
+            self.answer_parent(link.clone(), output, None);
+            return true;
+        }
+        if self.planted(Bug::RewindLeavesChildren) {
+            return true;
+        }
+        let spec = RewindSpec { order: order.clone(), ..RewindSpec::default() };
+        let asked = Parked::Message(message.clone(), envelope);
+        self.await_history(key, Awaited { asked, spec, present: None });
+        false
+    }
+
+    /// A child was rewound, and takes its parent along if that one failed with it. Says whether the message has been
+    /// dealt with.
+    pub(super) fn rewind_parent(
+        &mut self,
+        message: &Message,
+        envelope: Option<EnvelopeId>,
+        receiver: Option<InstanceKey>,
+    ) -> bool {
+        let Some(Body::RewindParent(RewindParent { link: Some(link), order: Some(order) })) = &message.body
+        else {
+            return true;
+        };
+        let Some((key, instance)) = receiver.and_then(|key| self.instances.get(&key).map(|i| (key, i)))
+        else {
+            return true;
+        };
+        let record = &instance.record;
+        let same_run = (record.generation, &record.execution) == (link.generation, &link.execution);
+        if !same_run || !has_ended_badly(instance.status) {
+            return true;
+        }
+        let spec =
+            RewindSpec { order: order.clone(), to: RewindTo::Child(link.task), ..RewindSpec::default() };
+        let asked = Parked::Message(message.clone(), envelope);
+        self.await_history(key, Awaited { asked, spec, present: None });
+        false
+    }
+
+    fn await_history(&mut self, key: InstanceKey, awaited: Awaited) {
+        self.rewinds.entry(key).or_default().push_back(awaited);
+        self.want_history(key);
+    }
+
+    /// The history of the present branch was read. Says whether a rewind used it up: what was read is no use to anybody
+    /// else then.
+    pub(super) fn rewind_with(&mut self, key: InstanceKey, history: &[Event]) -> bool {
+        let Some(instance) = self.instances.get(&key).filter(|_| self.is_held(key)) else { return false };
+        let is_whole = instance.unwritten.is_empty() && history.len() as u64 == instance.record.tail;
+        if !is_whole {
+            self.want_history(key);
+            return true;
+        }
+        let (present, generation) = (instance.record.branch, instance.record.generation);
+        let Some(awaited) = self.rewinds.get_mut(&key).and_then(|queue| queue.front_mut()) else {
+            return false;
+        };
+        let other = awaited.spec.branch.filter(|branch| *branch != present);
+        let parts = other.and_then(|branch| {
+            let parts = self.instances.get(&key)?.record.history_parts(branch)?;
+            Some((branch, parts))
+        });
+        if let Some((branch, parts)) = parts {
+            awaited.present = Some(history.to_vec());
+            self.needs.push(Need::History { key, generation, branch, parts });
+            return true;
+        }
+        self.apply_rewind(key, history, &[])
+    }
+
+    /// Takes the history of a branch that is not the present one, if a rewind waits for it.
+    pub(super) fn rewind_with_other(&mut self, (key, generation, branch): HistoryName, history: &[Event]) {
+        let Some(record) = self.instances.get(&key).map(|instance| &instance.record) else { return };
+        let same = record.generation == generation;
+        let front = self.rewinds.get_mut(&key).and_then(|queue| queue.front_mut());
+        let Some(awaited) = front.filter(|awaited| same && awaited.spec.branch == Some(branch)) else {
+            return;
+        };
+        if let Some(present) = awaited.present.take()
+            && !self.apply_rewind(key, history, &present)
+        {
+            // What else waited for the history of the present branch waits still.
+            self.want_history(key);
+        }
+    }
+
+    /// Draws up the plan and applies it, or refuses. Says whether the instance was changed.
+    fn apply_rewind(&mut self, key: InstanceKey, history: &[Event], present: &[Event]) -> bool {
+        let Some(awaited) = self.rewinds.get_mut(&key).and_then(|queue| queue.pop_front()) else {
+            return false;
+        };
+        if self.rewinds.get(&key).is_some_and(|queue| queue.is_empty()) {
+            self.rewinds.remove(&key);
+        }
+        let Some(instance) = self.instances.get(&key) else { return false };
+        let awaited = match awaited {
+            // It was rewound meanwhile, or has ended well.
+            Awaited { asked: Parked::Message(message, envelope), .. }
+                if !has_ended_badly(instance.status) =>
+            {
+                self.apply_message(message, envelope, Some(key));
+                self.after_rewind(key);
+                return false;
+            }
+            awaited => awaited,
+        };
+        let (record, pending) = (instance.whole_record(), instance.pending());
+        let subject = Subject { record: &record, history, pending: &pending, present };
+        let mut drawn = draw_up(subject, &awaited.spec, self.now);
+        if let (Err(RewindError::NoFailedChild { .. }), Parked::Message(..)) = (&drawn, &awaited.asked) {
+            // The parent was ended before it learnt of its child's end.
+            drawn = draw_up(subject, &RewindSpec { to: RewindTo::Auto, ..awaited.spec.clone() }, self.now);
+        }
+        if let Parked::Message(_, Some(envelope)) = &awaited.asked {
+            self.open.consumed.push(*envelope);
+        }
+        let (changed, answer) = match drawn {
+            Ok((plan, opening)) => {
+                let answer = Response::Rewound { branch: plan.branch, cut: plan.cut };
+                if opening.ended.is_some() {
+                    self.return_to_end(key, &awaited.spec.order, plan.branch, history.len() as u64, opening);
+                } else {
+                    self.open_branch(key, &awaited, opening, &plan.because);
+                }
+                (true, Ok(answer))
+            }
+            Err(error) => (false, Err(error)),
+        };
+        self.answer_rewind(key, awaited.asked, answer);
+        self.after_rewind(key);
+        changed
+    }
+
+    /// The next rewind of the instance, or its next turn.
+    fn after_rewind(&mut self, key: InstanceKey) {
+        if self.is_held(key) {
+            self.want_history(key);
+        } else {
+            self.enqueue(key);
+        }
+    }
+
+    fn answer_rewind(&mut self, key: InstanceKey, asked: Parked, answer: Result<Response, RewindError>) {
+        match (asked, answer) {
+            (Parked::Request(token, request), answer) => {
+                let id = request.id().clone();
+                let answer = answer.map_err(|error| RequestError::Rewind { id, error: Box::new(error) });
+                self.reply(token, answer);
+            }
+            // A child that cannot be rewound has failed again.
+            (Parked::Message(message, _), Err(error)) => {
+                if let Some(Body::RewindChild(child)) = message.body
+                    && let Some(StartChild { parent: Some(link), .. }) = child.start
+                {
+                    let failure = self.instances.get(&key).and_then(|i| i.record.failure.clone());
+                    let what = format!("the child could not be rewound: {error}");
+                    let failure = Failure { cause: failure, ..Failure::new(kind::INVALID, what) };
+                    self.answer_parent(link, None, Some(failure.non_retryable()));
+                }
+            }
+            (Parked::Message(..), Ok(_)) => {}
+        }
+    }
+
+    /// The instance goes on, on a new branch.
+    fn open_branch(&mut self, key: InstanceKey, awaited: &Awaited, opening: Opening, because: &Because) {
+        let (now, forgets) = (self.now, self.planted(Bug::RewindForgetsEvents));
+        let bug_reruns = self.planted(Bug::RewindRunsSuccesses);
+        self.release_section(key);
+        self.drop_outstanding(key);
+        self.forget_history(key);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if let Parked::Message(Message { body: Some(Body::RewindChild(child)), .. }, _) = &awaited.asked
+            && let Some(link) = child.start.as_ref().and_then(|start| start.parent.as_ref())
+        {
+            instance.relink(link);
+        }
+        instance.away = None;
+        let mut inbox = opening.inbox;
+        if forgets {
+            inbox.retain(|event| !matches!(event.kind, crate::history::EventKind::EventRaised(_)));
+        }
+        instance.inbox = Events::from(inbox);
+        instance.turn = TurnState::Idle;
+        instance.reuse = None;
+        instance.status = if *because == Because::Beginning { Status::Pending } else { Status::Running };
+        let cut = opening.branch.cut;
+        let record = &mut instance.record;
+        let rewinds = record.rewinds.get_or_insert_default();
+        rewinds.left.retain(|task| task.event < cut);
+        rewinds.reuse = opening.reuse.filter(|_| !bug_reruns);
+        record.branch = opening.branch.branch;
+        rewinds.branches.push(opening.branch);
+        rewinds.order = Some(awaited.spec.order.clone());
+        record.tail = cut;
+        (record.completed_at, record.start_at) = (0, 0);
+        (record.output, record.failure, record.block) = (None, None, None);
+        (record.suspended, record.cancel_requested) = (None, opening.cancel_requested);
+        let parents = record.parents.clone();
+        instance.append(Event::new(now, opening.rewound));
+        for timer in &opening.timers {
+            let at = crate::Timestamp(timer.fire_at);
+            instance.timers.insert(timer.id, at);
+            self.wakes.add(at, key, Wake::Timer(timer.id));
+        }
+        let mut limited = Vec::new();
+        for (record, scheduled) in opening.tasks {
+            limited.push(record.id);
+            instance.tasks.insert(record.id, Task::new(record, Some(Arc::new(scheduled))));
+        }
+        self.forgotten.push(key);
+        self.mark_dirty(key);
+        for id in limited {
+            self.watch_limits(key, id);
+        }
+        self.hand_out_tasks(key);
+        let order = &awaited.spec.order;
+        for (record, scheduled) in opening.children {
+            self.take_child_along(key, record, &scheduled);
+        }
+        if order.with_parents {
+            for link in parents {
+                let body = RewindParent { link: Some(link.clone()), order: Some(order.clone()) };
+                self.send(&InstanceId::recorded(&link.instance), Body::RewindParent(body));
+            }
+        }
+    }
+
+    /// A child that the new branch waits for: it is rewound if it ended badly, created if it is gone.
+    pub(super) fn take_child_along(
+        &mut self,
+        key: InstanceKey,
+        record: super::ChildRecord,
+        scheduled: &SubOrchestrationScheduled,
+    ) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let order = instance.record.rewinds.as_ref().and_then(|rewinds| rewinds.order.clone());
+        let order = RewindOrder { with_parents: false, ..order.unwrap_or_default() };
+        let link = instance.link(record.id, record.attempt);
+        let kept = scheduled.retry.is_some().then(|| Arc::new(scheduled.clone()));
+        instance.children.insert(record.id, Child { record, scheduled: kept });
+        let start = StartChild {
+            name: scheduled.name.clone(),
+            version: scheduled.version.clone(),
+            input: scheduled.input.clone(),
+            detached: false,
+            parent: Some(link),
+            reuse: scheduled.reuse,
+            tags: scheduled.tags.clone(),
+            trace: scheduled.trace.clone(),
+            start_at: None,
+        };
+        let body = RewindChild { start: Some(start), order: Some(order) };
+        self.send(&InstanceId::recorded(&scheduled.instance), Body::RewindChild(Box::new(body)));
+    }
+
+    /// The instance is again what it was at the end of a branch.
+    fn return_to_end(
+        &mut self,
+        key: InstanceKey,
+        order: &RewindOrder,
+        branch: u32,
+        tail: u64,
+        opening: Opening,
+    ) {
+        let now = self.now;
+        self.release_section(key);
+        self.drop_outstanding(key);
+        self.forget_history(key);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Some((at, end)) = opening.ended else { return };
+        instance.away = None;
+        instance.inbox = Events::from(opening.inbox);
+        instance.turn = TurnState::Idle;
+        instance.reuse = None;
+        instance.status = end.final_status().unwrap_or(Status::Failed);
+        let record = &mut instance.record;
+        (record.branch, record.tail) = (branch, tail);
+        record.completed_at = at.0;
+        (record.output, record.failure) = (end.output, end.failure.map(Box::new));
+        (record.suspended, record.cancel_requested) = (None, opening.cancel_requested);
+        record.block = None;
+        let rewinds = record.rewinds.get_or_insert_default();
+        rewinds.reuse = None;
+        rewinds.returns.push(ReturnRecord {
+            branch,
+            at: now.0,
+            by: order.by.clone(),
+            reason: order.reason.clone(),
+            request_id: order.request_id.clone(),
+        });
+        let too_many = rewinds.returns.len().saturating_sub(RETURNS_MAX);
+        rewinds.returns.drain(..too_many);
+        let waiters = std::mem::take(&mut instance.waiters);
+        let record = instance.final_record();
+        self.forgotten.push(key);
+        self.mark_dirty(key);
+        for waiter in waiters {
+            let record = Box::new(record.clone());
+            let answer = if waiter.for_begin { Response::Begun(record) } else { Response::Ended(record) };
+            self.reply(waiter.token, Ok(answer));
+        }
+    }
+
+    /// An instance begins anew: rewinds that wait look at it again.
+    pub(super) fn restart_rewinds(&mut self, key: InstanceKey) {
+        if let Some(queue) = self.rewinds.get_mut(&key) {
+            queue.iter_mut().for_each(|awaited| awaited.present = None);
+            self.want_history(key);
+        }
+    }
+
+    /// An instance was purged while rewinds of it waited.
+    pub(super) fn forget_rewinds(&mut self, key: InstanceKey) {
+        for awaited in self.rewinds.remove(&key).unwrap_or_default() {
+            match awaited.asked {
+                Parked::Request(token, request) => {
+                    self.reply(token, Err(RequestError::NotFound { id: request.id().clone() }));
+                }
+                Parked::Message(message, envelope) => self.apply_message(message, envelope, None),
+            }
+        }
+    }
+
+    /// A history that a rewind waits for cannot be read.
+    pub(super) fn refuse_rewinds(&mut self, key: InstanceKey, what: &str) {
+        for awaited in self.rewinds.remove(&key).unwrap_or_default() {
+            match awaited.asked {
+                Parked::Request(token, request) => {
+                    let (id, what) = (request.id().clone(), what.to_owned());
+                    self.reply(token, Err(RequestError::Damaged { id, what }));
+                }
+                Parked::Message(message, envelope) => self.keep_for_damaged(message, envelope),
+            }
+        }
+    }
+
+    fn relink(&mut self, key: InstanceKey, link: &ParentLink) {
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.relink(link);
+        }
+        self.mark_dirty(key);
+    }
+
+    /// Whether an instance was started by this run of a parent, on whatever branch.
+    pub(super) fn is_child_of_run(&self, key: InstanceKey, link: &ParentLink) -> bool {
+        let Some(instance) = self.instances.get(&key) else { return false };
+        instance.record.parents.iter().any(|parent| parent.is_same_run(link))
+    }
+}
+
+fn has_ended_badly(status: Status) -> bool {
+    status.is_terminal() && status != Status::Completed
+}
+
+/// The answer to a rewind that was made before.
+fn repeated(record: &InstanceRecord, request_id: &str) -> Option<Response> {
+    let rewinds = record.rewinds.as_ref().filter(|_| !request_id.is_empty())?;
+    let branches = rewinds.branches.iter().filter(|made| made.request_id == request_id);
+    let made = branches.map(|made| Response::Rewound { branch: made.branch, cut: made.cut });
+    let returned = rewinds.returns.iter().filter(|made| made.request_id == request_id);
+    let returned = returned.map(|made| Response::Rewound { branch: made.branch, cut: record.tail });
+    made.chain(returned).next()
+}

@@ -1,0 +1,199 @@
+//! The branches of a history: which one came from which, and how to read one.
+
+use super::reuse::ReuseState;
+use super::spec::RewindOrder;
+use crate::history::{Damaged, Event, decode_events};
+use crate::partition::{HistoryRow, InstanceRecord};
+use bytes::Bytes;
+
+/// A branch that a rewind opened. Branch 0 is there from the beginning.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct BranchRecord {
+    /// Its number.
+    #[prost(uint32, tag = "1")]
+    pub branch: u32,
+    /// The branch that it left.
+    #[prost(uint32, tag = "2")]
+    pub parent: u32,
+    /// How many events it shares with that one, from the first on.
+    #[prost(uint64, tag = "3")]
+    pub cut: u64,
+    /// When, in ms since 1970.
+    #[prost(int64, tag = "4")]
+    pub at: i64,
+    /// Who rewound.
+    #[prost(string, tag = "5")]
+    pub by: String,
+    /// Why.
+    #[prost(string, tag = "6")]
+    pub reason: String,
+    /// The request id of the rewind; empty if it had none.
+    #[prost(string, tag = "7")]
+    pub request_id: String,
+    /// The number of the status that the instance had before.
+    #[prost(uint32, tag = "8")]
+    pub status: u32,
+    /// Events that had arrived when the parent was left, but were in no turn yet; sealed like history.
+    #[prost(bytes = "bytes", optional, tag = "9")]
+    pub untaken: Option<Bytes>,
+}
+
+/// A task that the engine stopped waiting for: a later attempt must not have the number of one of its attempts.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct LeftTask {
+    /// Its number.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// Hand-overs to a worker.
+    #[prost(uint32, tag = "2")]
+    pub delivery: u32,
+    /// The number of its `TaskScheduled` event.
+    #[prost(uint64, tag = "3")]
+    pub event: u64,
+}
+
+/// A return to the end of an older branch that had ended: it opens no branch.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ReturnRecord {
+    /// The branch.
+    #[prost(uint32, tag = "1")]
+    pub branch: u32,
+    /// When, in ms since 1970.
+    #[prost(int64, tag = "2")]
+    pub at: i64,
+    /// Who.
+    #[prost(string, tag = "3")]
+    pub by: String,
+    /// Why.
+    #[prost(string, tag = "4")]
+    pub reason: String,
+    /// The request id; empty if it had none.
+    #[prost(string, tag = "5")]
+    pub request_id: String,
+}
+
+/// What an instance keeps for and of its rewinds.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Rewinds {
+    /// The branches after the first, by rising number.
+    #[prost(message, repeated, tag = "1")]
+    pub branches: Vec<BranchRecord>,
+    /// Results of other branches that may be used again.
+    #[prost(message, optional, tag = "2")]
+    pub reuse: Option<ReuseState>,
+    /// Tasks that were handed out and that nobody waits for any more.
+    #[prost(message, repeated, tag = "3")]
+    pub left: Vec<LeftTask>,
+    /// Returns to older branches, oldest first.
+    #[prost(message, repeated, tag = "4")]
+    pub returns: Vec<ReturnRecord>,
+    /// The last rewind's: children that it meets later are rewound alike.
+    #[prost(message, optional, tag = "5")]
+    pub order: Option<RewindOrder>,
+}
+
+impl Rewinds {
+    /// Notes that nobody waits for a task any more that was handed out.
+    pub(crate) fn leave(&mut self, task: LeftTask) {
+        match self.left.iter_mut().find(|left| left.event == task.event) {
+            Some(left) => left.delivery = left.delivery.max(task.delivery),
+            None => self.left.push(task),
+        }
+    }
+}
+
+/// A piece of a history: events `from` to `until` are rows of this branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HistoryPart {
+    /// Whose rows.
+    pub branch: u32,
+    /// The first event.
+    pub from: u64,
+    /// The event after the last; `u64::MAX` if the piece has no end.
+    pub until: u64,
+}
+
+impl InstanceRecord {
+    /// The branches after the first.
+    #[must_use]
+    pub fn branches(&self) -> &[BranchRecord] {
+        self.rewinds.as_ref().map_or(&[], |rewinds| &rewinds.branches)
+    }
+
+    /// Events that had arrived when a branch was last left, but were in no turn of it yet.
+    pub(crate) fn untaken(&self, branch: u32) -> Result<Vec<Event>, Damaged> {
+        let left = self.branches().iter().rev().filter(|record| record.parent == branch);
+        let untaken = left.filter_map(|record| record.untaken.clone()).next();
+        untaken.map_or(Ok(Vec::new()), decode_events)
+    }
+
+    /// The pieces that make up the history of a branch, in order; `None` if there is no such branch.
+    #[must_use]
+    pub fn history_parts(&self, branch: u32) -> Option<Vec<HistoryPart>> {
+        let mut parts = Vec::new();
+        let (mut at, mut until) = (branch, u64::MAX);
+        while at != 0 {
+            let record = self.branches().iter().find(|record| record.branch == at && record.parent < at)?;
+            if record.cut < until {
+                parts.push(HistoryPart { branch: at, from: record.cut, until });
+            }
+            until = until.min(record.cut);
+            at = record.parent;
+        }
+        if until > 0 {
+            parts.push(HistoryPart { branch: 0, from: 0, until });
+        }
+        parts.reverse();
+        Some(parts)
+    }
+}
+
+/// The events of a history from the rows of its parts, checked to be without a gap. A part's rows begin with the one that
+/// holds its first event; what lies outside the part is left out.
+pub fn assemble(parts: &[(HistoryPart, Vec<HistoryRow>)]) -> Result<Vec<Event>, Damaged> {
+    let mut events: Vec<Event> = Vec::new();
+    for (part, rows) in parts {
+        let mut next: Option<u64> = None;
+        for row in rows.iter().take_while(|row| row.first < part.until) {
+            let expected = next.unwrap_or(part.from);
+            if row.first > expected || next.is_some_and(|next| row.first != next) {
+                return Err(Damaged::Contradiction(format!("event {} follows event {expected}", row.first)));
+            }
+            next = Some(row.first + u64::from(row.count));
+            let numbered = (row.first..).zip(row.open()?);
+            let inside = numbered.filter(|(number, _)| (part.from..part.until).contains(number));
+            events.extend(inside.map(|(_, event)| event));
+        }
+        if part.until != u64::MAX && events.len() as u64 != part.until {
+            return Err(Damaged::Contradiction(format!(
+                "branch {} has {} events where {} were kept",
+                part.branch,
+                events.len(),
+                part.until
+            )));
+        }
+    }
+    Ok(events)
+}
+
+/// How two branches differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Events that both begin with.
+    pub common: u64,
+    /// Events that only the first one has.
+    pub left: u64,
+    /// Events that only the second one has.
+    pub right: u64,
+}
+
+/// How two histories differ: they are equal up to a point, and apart from there.
+#[must_use]
+pub fn difference(left: &[Event], right: &[Event]) -> Difference {
+    let common = left.iter().zip(right).take_while(|(left, right)| left == right).count();
+    Difference {
+        common: common as u64,
+        left: (left.len() - common) as u64,
+        right: (right.len() - common) as u64,
+    }
+}

@@ -1,0 +1,72 @@
+//! What the present branch has that the branch does not which an operator goes back to: it must not be lost either.
+
+use super::plan::Subject;
+use super::reuse::{self, Entry, ReuseSource, Sort};
+use super::timeline::{Timeline, Work};
+use crate::history::{Event, EventKind};
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+
+/// The present branch, seen from another one.
+pub(super) struct Elsewhere<'a> {
+    timeline: Timeline<'a>,
+    events: Vec<&'a Event>,
+    /// How many events both begin with.
+    common: usize,
+}
+
+impl<'a> Elsewhere<'a> {
+    pub(super) fn of(subject: Subject<'a>) -> Elsewhere<'a> {
+        let both = subject.history.iter().zip(subject.present);
+        Elsewhere {
+            timeline: Timeline::of(subject.present, subject.pending),
+            events: subject.present.iter().chain(subject.pending).collect(),
+            common: both.take_while(|(other, present)| other == present).count(),
+        }
+    }
+
+    /// The result that work which both branches have scheduled has had here.
+    pub(super) fn result(&self, work: &Work) -> Option<Option<Bytes>> {
+        if work.scheduled >= self.common {
+            return None;
+        }
+        let (end, well) = self.timeline.work_at(work.scheduled)?.ended?;
+        well.then(|| reuse::output(self.timeline.event(end)))
+    }
+
+    /// External events that only this branch has.
+    pub(super) fn external_events(&self, known: &Timeline<'_>) -> Vec<Event> {
+        let is_external = |event: &&Event| matches!(event.kind, EventKind::EventRaised(_));
+        let mut known: Vec<&Event> = (0..known.len()).map(|at| known.event(at)).filter(is_external).collect();
+        let mut only_here = Vec::new();
+        for event in self.events.iter().copied().filter(is_external) {
+            match known.iter().position(|known| *known == event) {
+                Some(at) => drop(known.swap_remove(at)),
+                None => only_here.push(event.clone()),
+            }
+        }
+        only_here
+    }
+
+    /// What was done here and not on the other branch, as a source of results; and which entries the other one has too.
+    pub(super) fn source(&self, other: &Timeline<'_>, template: ReuseSource) -> (ReuseSource, Vec<usize>) {
+        let results = self.timeline.late_results(self.common).collect();
+        let mut source = ReuseSource { from: self.common as u64, results, ..template };
+        let entries = reuse::entries(&self.timeline, &source);
+        source.entries = entries.len() as u32;
+        let there =
+            reuse::entries(other, &ReuseSource { from: self.common as u64, ..ReuseSource::default() });
+        let mut counts: FxHashMap<Sort, usize> = FxHashMap::default();
+        for Entry { sort, .. } in there {
+            *counts.entry(sort).or_default() += 1;
+        }
+        let mut both = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            if let Some(count) = counts.get_mut(&entry.sort).filter(|count| **count > 0) {
+                *count -= 1;
+                both.push(index);
+            }
+        }
+        (source, both)
+    }
+}

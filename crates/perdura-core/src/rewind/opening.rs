@@ -1,0 +1,469 @@
+//! What a rewind makes of an instance: the plan, and the state in which the new branch begins.
+
+use super::branches::BranchRecord;
+use super::cut::{self, Because, Cut};
+use super::elsewhere::Elsewhere;
+use super::error::RewindError;
+use super::plan::{ChildPlan, RewindPlan, Subject, TimerPlan, WorkRef};
+use super::reuse::{self, Found, ReuseSource, ReuseState};
+use super::role::Role;
+use super::spec::{Head, Replaced, RewindSpec, RewindTo, Timers};
+use super::timeline::{Timeline, Work, WorkKind};
+use crate::history::{
+    Event, EventKind, ExecutionCompleted, ExecutionRewound, SubOrchestrationCompleted,
+    SubOrchestrationScheduled, TaskCompleted, TaskScheduled, encode_events,
+};
+use crate::limits::BRANCHES_MAX;
+use crate::partition::{ChildRecord, InstanceRecord, TaskRecord, TimerRecord};
+use crate::status::Status;
+use crate::time::Timestamp;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The state in which a branch begins.
+#[derive(Debug, Default)]
+pub(crate) struct Opening {
+    pub(crate) tasks: Vec<(TaskRecord, TaskScheduled)>,
+    pub(crate) timers: Vec<TimerRecord>,
+    pub(crate) children: Vec<(ChildRecord, SubOrchestrationScheduled)>,
+    pub(crate) inbox: Vec<Event>,
+    pub(crate) rewound: ExecutionRewound,
+    pub(crate) branch: BranchRecord,
+    pub(crate) reuse: Option<ReuseState>,
+    /// The code had been asked to cancel before the cut, and why.
+    pub(crate) cancel_requested: Option<String>,
+    /// The branch had ended, then: the instance is as it was, and no branch is opened.
+    pub(crate) ended: Option<(Timestamp, ExecutionCompleted)>,
+}
+
+pub(crate) fn draw_up(
+    subject: Subject<'_>,
+    spec: &RewindSpec,
+    now: Timestamp,
+) -> Result<(RewindPlan, Opening), RewindError> {
+    let record = subject.record;
+    let status = record.status()?;
+    let head = Head { generation: record.generation, branch: record.branch, events: record.tail };
+    if spec.head.is_some_and(|expected| expected != head) {
+        return Err(RewindError::HeadMoved { now: head });
+    }
+    if !status.is_terminal() && !spec.force {
+        return Err(RewindError::NotEnded { status });
+    }
+    let from_branch = spec.branch.unwrap_or(record.branch);
+    let is_present = from_branch == record.branch;
+    if record.history_parts(from_branch).is_none() {
+        let branches = record.branches().len() as u32 + 1;
+        return Err(RewindError::NoBranch { branch: from_branch, branches });
+    }
+    if is_present && spec.to == RewindTo::Head {
+        return Err(RewindError::AtHead { branch: from_branch });
+    }
+    if record.branches().len() >= BRANCHES_MAX {
+        return Err(RewindError::TooManyBranches { limit: BRANCHES_MAX });
+    }
+    let untaken = if is_present { Vec::new() } else { record.untaken(from_branch)? };
+    let timeline = Timeline::of(subject.history, if is_present { subject.pending } else { &untaken });
+    let end = timeline.last(Role::Ends).and_then(|at| match &timeline.event(at).kind {
+        EventKind::ExecutionCompleted(end) => Some((timeline.event(at).at, end)),
+        _ => None,
+    });
+    let then = end.map_or(Some(Status::Running), |(_, end)| end.final_status()).unwrap_or(status);
+    let failure = end.and_then(|(_, end)| end.failure.as_ref());
+    let mut cut = cut::find(&timeline, &spec.to, then, failure)?;
+    let has_ended = end.is_some() && cut.because == Because::Head;
+    if !has_ended {
+        cut = cut::out_of_entities(&timeline, cut);
+    }
+    if spec.input.is_some() && cut.at != 0 {
+        return Err(RewindError::NotFromBeginning);
+    }
+    let branch = record.branches().iter().map(|b| b.branch).max().unwrap_or(0) + 1;
+    let mut drawing = Drawing {
+        record,
+        spec,
+        now,
+        inputs: BTreeMap::new(),
+        results: BTreeMap::new(),
+        cut_at: cut_time(&timeline, &cut, now),
+        timeline: &timeline,
+        elsewhere: (!is_present).then(|| Elsewhere::of(subject)),
+        plan: RewindPlan {
+            head,
+            status,
+            from_branch,
+            branch,
+            cut: cut.at as u64,
+            because: cut.because.clone(),
+            turns_kept: timeline.turns().partition_point(|turn| *turn < cut.at) as u32,
+            carried: Vec::new(),
+            rerun: Vec::new(),
+            reused: Vec::new(),
+            dropped: Vec::new(),
+            timers: Vec::new(),
+            children: Vec::new(),
+            visible: Vec::new(),
+        },
+        opening: Opening::default(),
+        cut,
+    };
+    drawing.resolve()?;
+    if let Some((at, end)) = end.filter(|_| drawing.cut.because == Because::Head) {
+        drawing.opening.ended = Some((at, end.clone()));
+        drawing.plan.branch = from_branch;
+        drawing.opening.inbox = untaken.clone();
+        drawing.opening.cancel_requested = drawing.kept_cancel_reason();
+        drawing.events_of_elsewhere();
+        return Ok((drawing.plan, drawing.opening));
+    }
+    drawing.fill(subject.pending, is_present);
+    Ok((drawing.plan, drawing.opening))
+}
+
+/// When the kept part ended.
+fn cut_time(timeline: &Timeline<'_>, cut: &Cut, now: Timestamp) -> Timestamp {
+    if cut.at < timeline.recorded { timeline.event(cut.at).at } else { now }
+}
+
+/// What is to become of work that was scheduled before the cut and is open there.
+enum Open {
+    /// This result is delivered.
+    Given(Option<Bytes>),
+    /// Its recorded result is delivered.
+    Carried(usize),
+    /// It runs, with another input perhaps.
+    Runs(Option<Option<Bytes>>),
+}
+
+struct Drawing<'a> {
+    record: &'a InstanceRecord,
+    spec: &'a RewindSpec,
+    now: Timestamp,
+    timeline: &'a Timeline<'a>,
+    /// The present branch, if another one is rewound.
+    elsewhere: Option<Elsewhere<'a>>,
+    cut: Cut,
+    cut_at: Timestamp,
+    /// New inputs and results, by the event that scheduled the work.
+    inputs: BTreeMap<usize, Option<Bytes>>,
+    results: BTreeMap<usize, Option<Bytes>>,
+    plan: RewindPlan,
+    opening: Opening,
+}
+
+impl Drawing<'_> {
+    /// Finds the work that the operator gives new inputs and results.
+    fn resolve(&mut self) -> Result<(), RewindError> {
+        for Replaced { event, payload } in &self.spec.results {
+            let work = self.named(*event)?;
+            if work.ended.is_some_and(|(end, _)| end < self.cut.at) {
+                return Err(RewindError::ResultKept { event: *event });
+            }
+            self.results.insert(work.scheduled, payload.clone());
+        }
+        for Replaced { event, payload } in &self.spec.inputs {
+            let work = self.named(*event)?;
+            let fixed = |why| Err(RewindError::InputFixed { event: *event, why });
+            if work.kind == WorkKind::Child {
+                return fixed("a child has a history of its own");
+            }
+            if work.scheduled >= self.cut.at {
+                return fixed("the cut is before it, and the code gives it an input again");
+            }
+            if work.ended.is_some_and(|(end, _)| end < self.cut.at) {
+                return Err(RewindError::ResultKept { event: *event });
+            }
+            self.inputs.insert(work.scheduled, payload.clone());
+        }
+        Ok(())
+    }
+
+    fn named(&self, event: u64) -> Result<Work, RewindError> {
+        let last = self.timeline.len().saturating_sub(1) as u64;
+        let at = usize::try_from(event).ok().filter(|at| *at < self.timeline.len());
+        let at = at.ok_or(RewindError::NoEvent { event, last })?;
+        let takes = |work: &&Work| matches!(work.kind, WorkKind::Activity | WorkKind::Child);
+        let work = self.timeline.work_at(at).filter(takes);
+        work.copied().ok_or(RewindError::NotWork { event })
+    }
+
+    fn fill(&mut self, pending: &[Event], is_present: bool) {
+        let given = self.open_work();
+        self.deliver(given);
+        self.events_of_elsewhere();
+        self.opening.reuse = self.reuse();
+        let untaken = (is_present && !pending.is_empty()).then(|| encode_events(pending.to_vec()));
+        let replaced = |map: &BTreeMap<usize, Option<Bytes>>| {
+            let pairs = map.iter();
+            pairs.map(|(at, payload)| Replaced { event: *at as u64, payload: payload.clone() }).collect()
+        };
+        let order = &self.spec.order;
+        self.opening.rewound = ExecutionRewound {
+            by: order.by.clone(),
+            reason: order.reason.clone(),
+            from_branch: self.plan.from_branch,
+            inputs: replaced(&self.inputs),
+            results: replaced(&self.results),
+        };
+        self.opening.branch = BranchRecord {
+            branch: self.plan.branch,
+            parent: self.plan.from_branch,
+            cut: self.plan.cut,
+            at: self.now.0,
+            by: order.by.clone(),
+            reason: order.reason.clone(),
+            request_id: order.request_id.clone(),
+            status: u32::from(self.plan.status as u8),
+            untaken,
+        };
+        self.opening.cancel_requested = self.kept_cancel_reason();
+    }
+
+    fn kept_cancel_reason(&self) -> Option<String> {
+        match &self.timeline.event(self.kept_cancel()?).kind {
+            EventKind::CancelRequested(request) => Some(request.reason.clone()),
+            _ => None,
+        }
+    }
+
+    fn kept_cancel(&self) -> Option<usize> {
+        (0..self.cut.at).rev().find(|at| self.timeline.role(*at) == Role::Cancels)
+    }
+
+    /// Work that is open at the cut; gives the events of results that are delivered, new ones last.
+    fn open_work(&mut self) -> (BTreeSet<usize>, Vec<Event>) {
+        let canceled = self.kept_cancel();
+        let (mut carried, mut given) = (BTreeSet::new(), Vec::new());
+        for work in &self.timeline.work {
+            let is_over = work.ended.is_some_and(|(end, _)| end < self.cut.at);
+            // A request to cancel ends whatever is waited for.
+            let canceled = canceled.is_some_and(|at| work.scheduled < at);
+            if work.scheduled >= self.cut.at || is_over || canceled {
+                continue;
+            }
+            if work.kind == WorkKind::Timer {
+                self.timer(work);
+                continue;
+            }
+            match self.what_becomes_of(work) {
+                Open::Given(payload) => given.push(completion(self.now, work, payload)),
+                Open::Carried(end) => drop(carried.insert(end)),
+                Open::Runs(input) => self.run(work, input),
+            }
+        }
+        (carried, given)
+    }
+
+    fn what_becomes_of(&self, work: &Work) -> Open {
+        if let Some(payload) = self.results.get(&work.scheduled) {
+            return Open::Given(payload.clone());
+        }
+        let input = self.inputs.get(&work.scheduled).cloned();
+        let named = self.spec.order.rerun.iter().any(|name| name == self.timeline.name(work));
+        match work.ended {
+            Some((end, true)) if input.is_none() && !named && self.cut.rerun != Some(work.scheduled) => {
+                Open::Carried(end)
+            }
+            _ if input.is_some() || named || self.cut.rerun == Some(work.scheduled) => Open::Runs(input),
+            _ => match self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.result(work)) {
+                Some(output) => Open::Given(output),
+                None => Open::Runs(None),
+            },
+        }
+    }
+
+    fn run(&mut self, work: &Work, input: Option<Option<Bytes>>) {
+        self.plan.rerun.push(self.reference(work));
+        match &self.timeline.event(work.scheduled).kind {
+            EventKind::TaskScheduled(scheduled) => {
+                let mut scheduled = scheduled.clone();
+                if let Some(input) = input.or_else(|| self.input_given_before(work)) {
+                    scheduled.input = input;
+                }
+                let record = TaskRecord {
+                    id: work.id,
+                    event: work.scheduled as u64,
+                    attempt: 1,
+                    delivery: self.delivery(work),
+                    scheduled_at: self.now.0,
+                    ..TaskRecord::default()
+                };
+                self.opening.tasks.push((record, scheduled));
+            }
+            EventKind::SubOrchestrationScheduled(scheduled) => {
+                self.plan.children.push(ChildPlan {
+                    event: work.scheduled as u64,
+                    task: work.id,
+                    instance: scheduled.instance.clone(),
+                });
+                let record = ChildRecord {
+                    id: work.id,
+                    event: work.scheduled as u64,
+                    instance: scheduled.instance.clone(),
+                    attempt: 1,
+                    not_before: 0,
+                    retry: scheduled.retry.clone(),
+                    ..ChildRecord::default()
+                };
+                self.opening.children.push((record, scheduled.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    /// The input that an earlier rewind, which is kept, has given the work.
+    fn input_given_before(&self, work: &Work) -> Option<Option<Bytes>> {
+        let kept = (work.scheduled..self.cut.at).rev();
+        kept.filter_map(|at| match &self.timeline.event(at).kind {
+            EventKind::ExecutionRewound(rewound) => Some(&rewound.inputs),
+            _ => None,
+        })
+        .flatten()
+        .find(|replaced| replaced.event == work.scheduled as u64)
+        .map(|replaced| replaced.payload.clone())
+    }
+
+    /// How often the work was handed out: no attempt on the new branch has the number of an earlier one.
+    fn delivery(&self, work: &Work) -> u32 {
+        let event = work.scheduled as u64;
+        let present = self.record.tasks.iter().filter(|task| task.event == event).map(|task| task.delivery);
+        let left = self.record.rewinds.iter().flat_map(|rewinds| &rewinds.left);
+        let left = left.filter(|task| task.event == event).map(|task| task.delivery);
+        let ended = work.ended.map_or(0, |(end, _)| match &self.timeline.event(end).kind {
+            EventKind::TaskCompleted(done) => done.delivery,
+            EventKind::TaskFailed(failed) => failed.delivery,
+            _ => 0,
+        });
+        present.chain(left).chain([ended]).max().unwrap_or(0)
+    }
+
+    fn timer(&mut self, work: &Work) {
+        let created = self.timeline.event(work.scheduled);
+        let EventKind::TimerCreated(timer) = &created.kind else { return };
+        let (was, now) = (Timestamp(timer.fire_at), self.now.0);
+        let anew = Timestamp(now.saturating_add(was.0.saturating_sub(created.at.0)));
+        let left = was.0.saturating_sub(self.cut_at.0);
+        let due = match self.spec.order.timers() {
+            Timers::Keep => was,
+            Timers::Extend if left > 0 => Timestamp(now.saturating_add(left)),
+            Timers::Extend | Timers::Restart => anew,
+        };
+        self.opening.timers.push(TimerRecord { id: timer.id, fire_at: due.0 });
+        self.plan.timers.push(TimerPlan { event: work.scheduled as u64, timer: timer.id, was, due });
+    }
+
+    /// What the new branch finds in its inbox.
+    fn deliver(&mut self, (carried, given): (BTreeSet<usize>, Vec<Event>)) {
+        for at in self.cut.at..self.timeline.len() {
+            let role = self.timeline.role(at);
+            let is_carried = match role {
+                Role::Begins => true,
+                Role::External => !self.spec.order.drop_events,
+                Role::Succeeds(..) => carried.contains(&at),
+                _ => false,
+            };
+            if is_carried {
+                self.plan.carried.push(at as u64);
+                let mut event = self.timeline.event(at).clone();
+                if let (EventKind::ExecutionStarted(started), Some(input)) =
+                    (&mut event.kind, &self.spec.input)
+                {
+                    started.input = Some(input.clone());
+                }
+                self.opening.inbox.push(event);
+            } else if !matches!(role, Role::Turn | Role::Notes | Role::Ends) {
+                self.plan.dropped.push(at as u64);
+                let is_timer = matches!(role, Role::Schedules(WorkKind::Timer, _));
+                if role.is_decision() && !is_timer {
+                    self.plan.visible.push(at as u64);
+                }
+            }
+        }
+        self.opening.inbox.extend(given);
+    }
+
+    /// A rewind to another branch takes along the events from outside that only the present branch has.
+    fn events_of_elsewhere(&mut self) {
+        if let Some(elsewhere) = self.elsewhere.as_ref().filter(|_| !self.spec.order.drop_events) {
+            self.opening.inbox.extend(elsewhere.external_events(self.timeline));
+        }
+    }
+
+    /// The results that the new branch may use, and where they are.
+    fn reuse(&mut self) -> Option<ReuseState> {
+        let order = &self.spec.order;
+        let mut rerun = order.rerun.clone();
+        if let RewindTo::Call(name) = &self.spec.to {
+            rerun.push(name.clone());
+        }
+        let dropped = |at: &usize| *at >= self.cut.at;
+        // Results that came too late for the history count as well.
+        let late = self.timeline.late_results(self.cut.at);
+        let given = self.results.iter().filter(|(at, _)| dropped(at));
+        let given = given.map(|(at, payload)| Replaced { event: *at as u64, payload: payload.clone() });
+        let results = given.chain(late).collect();
+        let mut source = ReuseSource {
+            branch: self.plan.from_branch,
+            from: self.plan.cut,
+            no_results: order.no_reuse,
+            rerun: rerun.clone(),
+            rerun_events: self.cut.rerun.iter().filter(|at| dropped(at)).map(|at| *at as u64).collect(),
+            results,
+            entries: 0,
+        };
+        let entries = reuse::entries(self.timeline, &source);
+        source.entries = entries.len() as u32;
+        for entry in &entries {
+            if let (Some(Found::Result(_)), Some(work)) =
+                (&entry.found, self.timeline.work_at(entry.scheduled))
+            {
+                let reference = self.reference(work);
+                self.plan.reused.push(reference);
+            }
+        }
+        let template = ReuseSource { branch: self.record.branch, entries: 0, ..source.clone() };
+        let mut state = ReuseState { sources: vec![source], used: Vec::new() };
+        if let Some(elsewhere) = &self.elsewhere {
+            let template = ReuseSource { rerun_events: Vec::new(), results: Vec::new(), ..template };
+            let (source, both) = elsewhere.source(self.timeline, template);
+            both.into_iter().for_each(|entry| state.mark_used(entries.len() + entry));
+            state.sources.push(source);
+        }
+        let earlier = self.record.rewinds.as_ref().and_then(|rewinds| rewinds.reuse.as_ref());
+        let mut first = 0;
+        for source in earlier.iter().flat_map(|earlier| &earlier.sources) {
+            // What the branch itself has, it has.
+            if source.branch != self.plan.from_branch {
+                let at = state.entries();
+                for entry in 0..source.entries as usize {
+                    if earlier.is_some_and(|earlier| earlier.is_used(first + entry)) {
+                        state.mark_used(at + entry);
+                    }
+                }
+                let mut source = source.clone();
+                source.no_results |= order.no_reuse;
+                source.rerun.extend(rerun.iter().cloned());
+                state.sources.push(source);
+            }
+            first += source.entries as usize;
+        }
+        (state.entries() > 0).then_some(state)
+    }
+
+    fn reference(&self, work: &Work) -> WorkRef {
+        WorkRef {
+            event: work.scheduled as u64,
+            task: work.id,
+            kind: work.kind,
+            name: self.timeline.name(work).to_owned(),
+        }
+    }
+}
+
+/// The completion of work by somebody else than a worker: no attempt of it has a number.
+fn completion(at: Timestamp, work: &Work, output: Option<Bytes>) -> Event {
+    match work.kind {
+        WorkKind::Child => Event::new(at, SubOrchestrationCompleted { id: work.id, output }),
+        _ => Event::new(at, TaskCompleted { id: work.id, output, attempt: 0, delivery: 0 }),
+    }
+}

@@ -1,0 +1,224 @@
+//! Why an instance does not go on: what it waits for, since when, who should answer, and what is missing. A pure function
+//! of its record and of what the caller knows besides.
+
+use crate::partition::{ChildRecord, InstanceRecord, TaskRecord};
+use crate::status::Status;
+use crate::time::Timestamp;
+use std::fmt;
+
+/// What the caller knows besides the record. What it does not know it leaves out.
+pub trait Surroundings {
+    /// The name of the activity of a task, from the history.
+    fn activity(&self, task: u32) -> Option<String>;
+    /// The status of another instance; `Some(None)` if there is none.
+    fn instance(&self, id: &str) -> Option<Option<Status>>;
+    /// Whether some worker serves activities of this name.
+    fn is_served(&self, activity: &str) -> Option<bool>;
+}
+
+/// Nothing besides the record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unknown;
+
+impl Surroundings for Unknown {
+    fn activity(&self, _: u32) -> Option<String> {
+        None
+    }
+
+    fn instance(&self, _: &str) -> Option<Option<Status>> {
+        None
+    }
+
+    fn is_served(&self, _: &str) -> Option<bool> {
+        None
+    }
+}
+
+/// One thing that an instance waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// What.
+    pub what: String,
+    /// Since when, if it is known.
+    pub since: Option<Timestamp>,
+    /// Who is to answer.
+    pub who: String,
+    /// What is missing, or what to do; `None` if nothing but time.
+    pub missing: Option<String>,
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "waits for {}", self.what)?;
+        if let Some(since) = self.since {
+            write!(f, " since {since}")?;
+        }
+        write!(f, "; {}", self.who)?;
+        match &self.missing {
+            Some(missing) => write!(f, "; {missing}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What an instance waits for; nothing if it has ended.
+#[must_use]
+pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -> Vec<Wait> {
+    let status = record.status().unwrap_or_default();
+    if status.is_terminal() {
+        return Vec::new();
+    }
+    let mut waits = Vec::new();
+    if let Some(block) = &record.block {
+        let found = match (&block.event, &block.expected, &block.actual) {
+            (Some(event), Some(expected), Some(actual)) => {
+                format!("at event {event} its history has {expected}, its code did {actual}")
+            }
+            _ => block.reason.clone(),
+        };
+        waits.push(Wait {
+            what: "a repair".into(),
+            since: Some(Timestamp(block.since)),
+            who: "whoever deploys its code".into(),
+            missing: Some(format!("{found}; it goes on by itself with code that fits")),
+        });
+    }
+    if let Some(reason) = &record.suspended {
+        waits.push(Wait {
+            what: "being resumed".into(),
+            since: None,
+            who: format!("whoever suspended it: {reason:?}"),
+            missing: Some("resume it".into()),
+        });
+    }
+    if record.start_at > now.0 && record.tail == 0 {
+        waits.push(on_time("its start".into(), record.start_at, None));
+    }
+    waits.extend(record.tasks.iter().map(|task| for_task(task, now, around)));
+    for timer in &record.timers {
+        waits.push(on_time(format!("timer {}", timer.id), timer.fire_at, None));
+    }
+    waits.extend(record.children.iter().map(|child| for_child(child, now, around)));
+    let arrived = record.inbox_events().map_or(0, |events| events.len());
+    if arrived > 0 && record.suspended.is_none() && record.block.is_none() && record.start_at <= now.0 {
+        waits.push(Wait {
+            what: format!("a turn: {arrived} events have arrived that no turn has taken"),
+            since: Some(Timestamp(record.updated_at)),
+            who: "the engine that owns its partition".into(),
+            missing: Some("if this lasts, no engine serves the hub, or it is busy".into()),
+        });
+    }
+    if waits.is_empty() {
+        waits.push(Wait {
+            what: "an external event".into(),
+            since: Some(Timestamp(record.updated_at)),
+            who: "whoever raises it; its code knows the name".into(),
+            missing: Some("raise it".into()),
+        });
+    }
+    waits
+}
+
+fn on_time(what: String, at: i64, missing: Option<String>) -> Wait {
+    Wait { what: format!("{what} at {}", Timestamp(at)), since: None, who: "the clock".into(), missing }
+}
+
+fn for_task(task: &TaskRecord, now: Timestamp, around: &dyn Surroundings) -> Wait {
+    let name = around.activity(task.id);
+    let activity = match &name {
+        Some(name) => format!("activity {name:?} (task {})", task.id),
+        None => format!("the activity of task {}", task.id),
+    };
+    let failure = task.last_failure.as_ref().map(|failure| format!("the last attempt failed: {failure}"));
+    if task.not_before > now.0 {
+        return on_time(format!("attempt {} of {activity}", task.attempt), task.not_before, failure);
+    }
+    let unserved = name.as_deref().filter(|name| around.is_served(name) == Some(false));
+    Wait {
+        what: format!("{activity}, attempt {}, delivery {}", task.attempt, task.delivery),
+        since: Some(Timestamp(task.scheduled_at)),
+        who: "a worker".into(),
+        missing: match unserved {
+            Some(name) => Some(format!("no worker serves {name:?}: start one")),
+            None => failure,
+        },
+    }
+}
+
+fn for_child(child: &ChildRecord, now: Timestamp, around: &dyn Surroundings) -> Wait {
+    let what = format!("child {:?}", child.instance);
+    if child.not_before > now.0 {
+        return on_time(format!("attempt {} of {what}", child.attempt), child.not_before, None);
+    }
+    let missing = match around.instance(&child.instance) {
+        Some(None) => Some("it is not there: purged, or its start is on its way".into()),
+        Some(Some(status)) if status.is_terminal() => {
+            Some(format!("it is {status}; its answer is on its way"))
+        }
+        Some(Some(Status::Suspended)) => Some("it is suspended: resume it".into()),
+        _ => None,
+    };
+    Wait { what, since: None, who: format!("instance {:?}", child.instance), missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::{Block, TimerRecord};
+
+    struct Around;
+
+    impl Surroundings for Around {
+        fn activity(&self, _: u32) -> Option<String> {
+            Some("pay".into())
+        }
+
+        fn instance(&self, _: &str) -> Option<Option<Status>> {
+            Some(Some(Status::Suspended))
+        }
+
+        fn is_served(&self, _: &str) -> Option<bool> {
+            Some(false)
+        }
+    }
+
+    fn said(record: &InstanceRecord) -> Vec<String> {
+        why(record, Timestamp(1000), &Around).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn each_wait_says_who_is_to_answer_and_what_is_missing() {
+        let record = InstanceRecord {
+            tasks: vec![TaskRecord { id: 3, attempt: 2, delivery: 4, ..TaskRecord::default() }],
+            timers: vec![TimerRecord { id: 5, fire_at: 2000 }],
+            children: vec![ChildRecord { instance: "kid".into(), ..ChildRecord::default() }],
+            ..InstanceRecord::default()
+        };
+        let expected = [
+            "waits for activity \"pay\" (task 3), attempt 2, delivery 4 since 1970-01-01T00:00:00.000Z; a worker; no worker serves \"pay\": start one",
+            "waits for timer 5 at 1970-01-01T00:00:02.000Z; the clock",
+            "waits for child \"kid\"; instance \"kid\"; it is suspended: resume it",
+        ];
+        assert_eq!(said(&record), expected);
+    }
+
+    #[test]
+    fn a_blocked_instance_says_where_its_code_and_its_history_part() {
+        let block = Block {
+            reason: "r".into(),
+            since: 0,
+            event: Some(7),
+            expected: Some("activity \"a\"".into()),
+            actual: Some("timer".into()),
+        };
+        let record = InstanceRecord { block: Some(Box::new(block)), ..InstanceRecord::default() };
+        assert!(said(&record)[0].contains("at event 7 its history has activity \"a\", its code did timer"));
+    }
+
+    #[test]
+    fn an_instance_that_waits_for_nothing_known_waits_for_an_event_and_one_that_has_ended_for_nothing() {
+        assert!(said(&InstanceRecord::default())[0].starts_with("waits for an external event"));
+        let ended = InstanceRecord { status: Status::Failed as u32, ..InstanceRecord::default() };
+        assert!(said(&ended).is_empty());
+    }
+}

@@ -1,0 +1,177 @@
+//! Plans of rewinds, as values; and what the processor does with the events that come at the wrong moment.
+
+use crate::bed::*;
+use bytes::Bytes;
+use perdura_core::history::*;
+use perdura_core::partition::{InstanceRecord, Request, Response};
+use perdura_core::rewind::{
+    Because, RewindError, RewindOrder, RewindPlan, RewindSpec, RewindTo, Subject, Timers, plan,
+};
+use perdura_core::{Failure, Status, Timestamp};
+
+fn event(at: i64, kind: impl Into<EventKind>) -> Event {
+    Event::new(Timestamp(at), kind)
+}
+
+fn scheduled(id: u32, name: &str) -> TaskScheduled {
+    TaskScheduled { id, name: name.into(), ..TaskScheduled::default() }
+}
+
+fn failed(id: u32, message: &str) -> TaskFailed {
+    TaskFailed { id, failure: Some(Failure::new("E", message)), attempt: 1, delivery: 1 }
+}
+
+fn done(id: u32) -> TaskCompleted {
+    TaskCompleted { id, output: None, attempt: 1, delivery: 1 }
+}
+
+fn ended(message: &str) -> ExecutionCompleted {
+    ExecutionCompleted::new(Status::Failed, None, Some(Failure::new("E", message)))
+}
+
+fn record(status: Status, events: &[Event]) -> InstanceRecord {
+    InstanceRecord {
+        id: "x".into(),
+        status: u32::from(status as u8),
+        generation: 1,
+        tail: events.len() as u64,
+        ..InstanceRecord::default()
+    }
+}
+
+fn planned(events: &[Event], spec: &RewindSpec, now: i64) -> Result<RewindPlan, RewindError> {
+    let record = record(Status::Failed, events);
+    plan(Subject { record: &record, history: events, pending: &[], present: &[] }, spec, Timestamp(now))
+}
+
+fn timers(timers: Timers) -> RewindSpec {
+    let order = RewindOrder { timers: timers.into(), ..RewindOrder::default() };
+    RewindSpec { order, ..RewindSpec::default() }
+}
+
+#[test]
+fn ext2350_the_time_that_a_timer_had_left_is_counted_from_the_cut() {
+    let events = [
+        event(1000, TurnStarted::default()),
+        event(1000, ExecutionStarted::default()),
+        event(1000, TimerCreated { id: 0, fire_at: 61_000 }),
+        event(1000, scheduled(1, "a")),
+        event(11_000, TurnStarted::default()),
+        event(11_000, failed(1, "boom")),
+        event(11_000, ended("boom")),
+    ];
+    let due = |timers_kept| planned(&events, &timers(timers_kept), 500_000).unwrap().timers[0].due.0;
+    assert_eq!(due(Timers::Extend), 550_000);
+    assert_eq!(due(Timers::Keep), 61_000);
+    assert_eq!(due(Timers::Restart), 560_000);
+}
+
+/// Two calls fail with the same text; the first was caught, and the code went on from it.
+#[test]
+fn dotnet802_equal_failures_are_told_apart_by_what_the_code_did_between_them() {
+    let events = [
+        event(1, TurnStarted::default()),
+        event(1, ExecutionStarted::default()),
+        event(1, scheduled(0, "a")),
+        event(2, TurnStarted::default()),
+        event(2, failed(0, "boom")),
+        event(2, scheduled(1, "b")),
+        event(3, TurnStarted::default()),
+        event(3, failed(1, "boom")),
+        event(3, ended("boom")),
+    ];
+    let plan = planned(&events, &RewindSpec::default(), 10).unwrap();
+    assert_eq!((plan.cut, plan.because), (6, Because::Failure { event: 7 }));
+    assert_eq!(plan.rerun.iter().map(|work| work.event).collect::<Vec<_>>(), [5]);
+}
+
+#[test]
+fn js299_a_sibling_that_failed_while_the_code_waited_for_the_rest_runs_again_too() {
+    let events = [
+        event(1, TurnStarted::default()),
+        event(1, ExecutionStarted::default()),
+        event(1, scheduled(0, "a")),
+        event(1, scheduled(1, "b")),
+        event(1, scheduled(2, "c")),
+        event(2, TurnStarted::default()),
+        event(2, failed(0, "first")),
+        event(3, TurnStarted::default()),
+        event(3, done(2)),
+        event(4, TurnStarted::default()),
+        event(4, failed(1, "second")),
+        event(4, ended("second")),
+    ];
+    let plan = planned(&events, &RewindSpec::default(), 10).unwrap();
+    assert_eq!((plan.cut, plan.carried), (5, vec![8]));
+    assert_eq!(plan.rerun.iter().map(|work| work.task).collect::<Vec<_>>(), [0, 1]);
+}
+
+/// Some SDKs schedule every try of a call under the same number.
+#[test]
+fn dt811_tries_under_one_number_are_one_row_of_tries() {
+    let mut events = vec![event(1, TurnStarted::default()), event(1, ExecutionStarted::default())];
+    for (try_, timer) in [(1, 10), (2, 11)] {
+        events.extend([
+            event(try_, scheduled(0, "a")),
+            event(try_, TurnStarted::default()),
+            event(try_, failed(0, "boom")),
+            event(try_, TimerCreated { id: timer, fire_at: try_ + 1 }),
+            event(try_ + 1, TurnStarted::default()),
+            event(try_ + 1, TimerFired { id: timer }),
+        ]);
+    }
+    events.extend([
+        event(9, scheduled(0, "a")),
+        event(9, TurnStarted::default()),
+        event(9, failed(0, "boom")),
+        event(9, ended("boom")),
+    ]);
+    let plan = planned(&events, &RewindSpec::default(), 10).unwrap();
+    assert_eq!((plan.cut, plan.because), (3, Because::Failure { event: 4 }));
+    assert_eq!((plan.rerun.len(), plan.timers.len()), (1, 0));
+}
+
+#[test]
+fn a_plan_that_goes_back_far_keeps_its_order_and_counts_what_it_drops() {
+    let mut events = vec![event(1, TurnStarted::default()), event(1, ExecutionStarted::default())];
+    for id in 0..2500 {
+        events.extend([
+            event(2, scheduled(id, "a")),
+            event(2, TurnStarted::default()),
+            event(2, EventRaised { name: "e".into(), input: None }),
+            event(2, done(id)),
+        ]);
+    }
+    events.push(event(3, ended("a bug")));
+    let spec = RewindSpec { to: RewindTo::Beginning, ..RewindSpec::default() };
+    let plan = planned(&events, &spec, 10).unwrap();
+    assert_eq!((plan.carried.len(), plan.reused.len(), plan.visible.len()), (2501, 2500, 2500));
+    assert!(plan.carried.is_sorted());
+    let last = planned(&events, &RewindSpec::default(), 10).unwrap();
+    assert_eq!((last.because, last.turns_kept), (Because::LastTurn, 2500));
+}
+
+/// An event that is acknowledged while the last turn is away is delivered by a rewind.
+#[test]
+fn an_event_that_came_during_the_last_turn_is_not_lost_to_a_rewind() {
+    let mut bed = Bed::new();
+    bed.script("x", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![task(0, "a")],
+        ["TaskCompleted"] => vec![complete()],
+        ["TaskCompleted", "EventRaised"] => vec![complete()],
+        ref other => panic!("{other:?}"),
+    });
+    bed.start("x", "x");
+    let task = bed.last_started().task;
+    bed.partition.task_done(task, Ok(Some(Bytes::from("1"))), bed.now());
+    let turn = bed.partition.next_turn().expect("a turn");
+    bed.partition.park_turn(turn);
+    bed.call(raise("x", "late")).unwrap();
+    bed.settle();
+    assert_eq!((bed.status("x"), bed.record("x").inbox_events().unwrap().len()), (Status::Completed, 1));
+    let spec = Box::new(RewindSpec::default());
+    let answer = bed.call(Request::Rewind { id: id("x"), spec });
+    assert_eq!(answer, Ok(Response::Rewound { branch: 1, cut: 3 }));
+    assert_eq!((bed.status("x"), bed.record("x").inbox_events().unwrap().len()), (Status::Completed, 0));
+    assert_eq!(bed.events("x")[3..6], ["ExecutionRewound", "TurnStarted", "TaskCompleted"]);
+}

@@ -1,0 +1,130 @@
+//! Rewinds, as callers ask for them.
+
+use crate::at_rest::ask_at_rest;
+use crate::client::{Client, unexpected};
+use crate::error::EngineError;
+use crate::lookups;
+use crate::processor::random;
+use perdura_core::InstanceId;
+use perdura_core::history::Event;
+use perdura_core::partition::{InstanceRecord, Request, RequestError, Response};
+use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec, RewindTo, Subject, plan};
+use perdura_store::Store;
+
+/// What a rewind did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewound {
+    /// The branch that counts now.
+    pub branch: u32,
+    /// How many events were kept.
+    pub cut: u64,
+}
+
+impl Client {
+    /// What a rewind would do to an instance, as it is stored now. Nothing is changed.
+    pub async fn plan_rewind(&self, id: &InstanceId, spec: &RewindSpec) -> Result<RewindPlan, EngineError> {
+        plan_rewind(&**self.store(), id, spec).await
+    }
+
+    /// Takes an instance back to an earlier point of its history, on a new branch, and lets it go on from there. Durable
+    /// when this returns. A rewind without a request id gets a random one, so that the engine itself can ask again.
+    pub async fn rewind(&self, id: InstanceId, mut spec: RewindSpec) -> Result<Rewound, EngineError> {
+        if spec.order.request_id.is_empty() {
+            spec.order.request_id = format!("{:032x}", random()?);
+        }
+        check(&**self.store(), &id, &spec).await?;
+        rewound(&self.ask(Request::Rewind { id, spec: Box::new(spec) }).await?)
+    }
+
+    /// The history of a branch of an instance's present execution; `None` if there is no such instance or branch.
+    pub async fn branch_history(
+        &self,
+        id: &InstanceId,
+        branch: u32,
+    ) -> Result<Option<Vec<Event>>, EngineError> {
+        let Some((row, record)) = lookups::row(&**self.store(), id).await? else { return Ok(None) };
+        lookups::history(&**self.store(), &row, &record, branch).await
+    }
+}
+
+/// What a rewind would do to an instance of a hub, which an engine may serve or not. Nothing is changed.
+pub async fn plan_rewind(
+    store: &dyn Store,
+    id: &InstanceId,
+    spec: &RewindSpec,
+) -> Result<RewindPlan, EngineError> {
+    let (row, record) = lookups::row(store, id).await?.ok_or_else(|| not_found(id))?;
+    let refuse = |error| refused(id, error);
+    let present = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
+    let other = match spec.branch.filter(|branch| *branch != record.branch) {
+        Some(branch) => lookups::history(store, &row, &record, branch).await?,
+        None => None,
+    };
+    let pending = record.inbox_events().map_err(|damage| refuse(damage.into()))?;
+    let (history, present): (&[Event], &[Event]) = match &other {
+        Some(other) => (other, &present),
+        None => (&present, &[]),
+    };
+    let subject = Subject { record: &record, history, pending: &pending, present };
+    let plan = plan(subject, spec, store.now()).map_err(refuse)?;
+    check_parents(store, id, &record, spec).await?;
+    Ok(plan)
+}
+
+/// A rewind in a hub that no engine serves: the instance goes on when one is started.
+pub async fn rewind_at_rest(
+    store: &dyn Store,
+    id: InstanceId,
+    spec: RewindSpec,
+) -> Result<Rewound, EngineError> {
+    check(store, &id, &spec).await?;
+    rewound(&ask_at_rest(store, Request::Rewind { id, spec: Box::new(spec) }).await?)
+}
+
+fn rewound(answer: &Response) -> Result<Rewound, EngineError> {
+    match answer {
+        Response::Rewound { branch, cut } => Ok(Rewound { branch: *branch, cut: *cut }),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// What the instance's processor cannot see.
+async fn check(store: &dyn Store, id: &InstanceId, spec: &RewindSpec) -> Result<(), EngineError> {
+    let (_, record) = lookups::row(store, id).await?.ok_or_else(|| not_found(id))?;
+    if made_before(&record, spec) { Ok(()) } else { check_parents(store, id, &record, spec).await }
+}
+
+/// A child whose parent failed with it goes on for nobody: that is refused, unless the parent comes along.
+async fn check_parents(
+    store: &dyn Store,
+    id: &InstanceId,
+    record: &InstanceRecord,
+    spec: &RewindSpec,
+) -> Result<(), EngineError> {
+    if spec.order.with_parents || spec.to == RewindTo::Head {
+        return Ok(());
+    }
+    for link in record.parents.iter().filter(|link| !link.attached) {
+        let Ok(parent) = InstanceId::new(&link.instance) else { continue };
+        let Some((row, parent)) = lookups::row(store, &parent).await? else { continue };
+        let same_run = (parent.generation, &parent.execution) == (link.generation, &link.execution);
+        if same_run && row.status.is_terminal() {
+            let (parent, status) = (link.instance.clone(), row.status);
+            return Err(refused(id, RewindError::ParentEnded { parent, status }));
+        }
+    }
+    Ok(())
+}
+
+fn made_before(record: &InstanceRecord, spec: &RewindSpec) -> bool {
+    let id = &spec.order.request_id;
+    !id.is_empty() && record.branches().iter().any(|branch| branch.request_id == *id)
+}
+
+fn not_found(id: &InstanceId) -> EngineError {
+    RequestError::NotFound { id: id.clone() }.into()
+}
+
+fn refused(id: &InstanceId, error: RewindError) -> EngineError {
+    RequestError::Rewind { id: id.clone(), error: Box::new(error) }.into()
+}

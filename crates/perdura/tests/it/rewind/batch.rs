@@ -1,0 +1,141 @@
+//! Many at once, and the questions that come before.
+
+use super::bed::*;
+use perdura::prelude::*;
+use perdura::{BatchItem, BatchReport, InstanceQuery, Replay, RewindBatch, Status};
+
+on_every_store![
+    tctl240_cli717_a_batch_rewinds_what_matches_and_says_what_it_did,
+    dbos_java305_a_batch_has_a_rate_and_a_limit,
+    a_canary_that_fails_again_stops_the_batch,
+    a_dry_run_changes_nothing,
+    a_filter_that_matches_everything_must_be_meant,
+    children_go_with_their_parents,
+    check_replay_says_who_would_be_blocked_and_where,
+    why_says_what_an_instance_waits_for,
+];
+
+#[orchestration]
+async fn order(ctx: Orchestration, number: u32) -> Result<String> {
+    ctx.call(step, format!("reserve {number}")).await?;
+    ctx.call(pay, format!("charge {number}")).await
+}
+
+async fn failed_orders(kind: Kind, name: &str) -> Bed {
+    let bed = Bed::new(kind, name, |r| r.register(order).register(parent)).await;
+    for number in 0..5 {
+        bed.workshop.breaks(&format!("charge {number}"), 1);
+        bed.fails(order, number, &format!("order-{number}")).await;
+    }
+    bed.start(order, 5, "order-5").await;
+    bed.output("order-5").await;
+    bed
+}
+
+fn orders() -> RewindBatch {
+    because().batch(InstanceQuery { name: Some("order".into()), ..Default::default() }).unwrap()
+}
+
+async fn run(bed: &Bed, batch: &RewindBatch) -> BatchReport {
+    let mut seen = 0;
+    let report = bed.engine.client().rewind_batch(batch, |_, _| seen += 1).await.unwrap();
+    assert_eq!(seen, report.items.len());
+    report
+}
+
+async fn tctl240_cli717_a_batch_rewinds_what_matches_and_says_what_it_did(kind: Kind) {
+    let bed = failed_orders(kind, "batch").await;
+    let other = RewindBatch { failure: Some("no such text".into()), ..orders() };
+    assert_eq!(run(&bed, &other).await, BatchReport::default());
+    let batch = RewindBatch { failure: Some("is broken".into()), ..orders() };
+    assert_eq!(run(&bed, &batch).await.rewound(), 5);
+    for number in 0..5 {
+        assert_eq!(bed.output(&format!("order-{number}")).await, format!("charge {number} done"));
+        assert_eq!(bed.workshop.ran(&format!("reserve {number}")), (1, 1));
+    }
+    // Once more: there is nothing left.
+    assert_eq!(run(&bed, &batch).await, BatchReport::default());
+}
+
+async fn dbos_java305_a_batch_has_a_rate_and_a_limit(kind: Kind) {
+    let bed = failed_orders(kind, "rate").await;
+    let report = run(&bed, &RewindBatch { limit: 3, per_second: Some(50), ..orders() }).await;
+    assert_eq!(report.rewound(), 3);
+}
+
+async fn a_canary_that_fails_again_stops_the_batch(kind: Kind) {
+    let bed = failed_orders(kind, "canary").await;
+    for number in 0..5 {
+        bed.workshop.breaks(&format!("charge {number}"), 1);
+    }
+    let batch = RewindBatch { canaries: 1, ..orders() };
+    let report = run(&bed, &batch).await;
+    assert_eq!(report.rewound(), 1);
+    assert!(report.stopped.unwrap().contains("is Failed again"));
+    let good = RewindBatch { limit: 1, ..orders() };
+    assert_eq!(run(&bed, &good).await.rewound(), 1);
+}
+
+async fn a_dry_run_changes_nothing(kind: Kind) {
+    let bed = failed_orders(kind, "dry").await;
+    let report = run(&bed, &RewindBatch { dry_run: true, ..orders() }).await;
+    let planned = |item: &BatchItem| matches!(item, BatchItem::Planned(plan) if plan.rerun[0].name == "pay");
+    assert!(report.items.len() == 5 && report.items.iter().all(|(_, item)| planned(item)));
+    assert_eq!(bed.engine.instance("order-1").get().await.unwrap().unwrap().status(), Status::Failed);
+}
+
+async fn a_filter_that_matches_everything_must_be_meant(kind: Kind) {
+    let bed = failed_orders(kind, "all").await;
+    let all = because().batch(InstanceQuery::default()).unwrap();
+    let refusal = bed.engine.client().rewind_batch(&all, |_, _| ()).await.unwrap_err().to_string();
+    assert!(refusal.contains("matches every instance"), "{refusal}");
+    assert_eq!(run(&bed, &RewindBatch { all: true, ..all }).await.rewound(), 5);
+}
+
+#[orchestration]
+async fn parent(ctx: Orchestration) -> Result<String> {
+    ctx.sub_orchestration(order, 9).id("order-9").await
+}
+
+async fn children_go_with_their_parents(kind: Kind) {
+    let bed = Bed::new(kind, "parents-batch", |r| r.register(order).register(parent)).await;
+    bed.workshop.breaks("charge 9", 1);
+    bed.fails(parent, (), "p").await;
+    let report =
+        run(&bed, &RewindBatch { all: true, ..because().batch(InstanceQuery::default()).unwrap() }).await;
+    assert_eq!(bed.output("p").await, "charge 9 done");
+    assert_eq!((report.items.len(), bed.workshop.ran("charge 9")), (2, (2, 1)));
+}
+
+#[orchestration]
+async fn changes(ctx: Orchestration) -> Result<String> {
+    if is_mended(&ctx) {
+        ctx.timer(std::time::Duration::ZERO).await?;
+    }
+    ctx.call(step, "one".into()).await?;
+    ctx.wait_event("go").await
+}
+
+async fn check_replay_says_who_would_be_blocked_and_where(kind: Kind) {
+    let bed = Bed::new(kind, "replay", |r| r.register(changes)).await;
+    bed.start(changes, (), "x").await;
+    bed.until("x", |_| bed.workshop.ran("one").1 == 1).await;
+    let check = || async { bed.engine.check_replay(InstanceQuery::default(), 10).await.unwrap() };
+    assert_eq!(check().await[0].replay, Replay::Agrees);
+    bed.workshop.deploys();
+    let checked = check().await;
+    let Replay::Diverges(mismatch) = &checked[0].replay else { panic!("{checked:?}") };
+    assert_eq!((mismatch.event, checked[0].id.as_str()), (2, "x"));
+    assert!(mismatch.expected.contains("\"step\"") && mismatch.actual.contains("timer"));
+    // Nothing came of it.
+    assert_eq!(bed.workshop.ran("one"), (1, 1));
+}
+
+async fn why_says_what_an_instance_waits_for(kind: Kind) {
+    let bed = Bed::new(kind, "why", |r| r.register(changes)).await;
+    bed.start(changes, (), "x").await;
+    bed.engine.instance("x").suspend("a look").await.unwrap();
+    let waits = bed.engine.instance("x").why().await.unwrap().unwrap();
+    assert!(waits.iter().any(|wait| wait.to_string().contains("suspended it: \"a look\"; resume it")));
+    assert_eq!(bed.engine.instance("y").why().await.unwrap(), None);
+}

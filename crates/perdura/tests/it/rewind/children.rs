@@ -1,0 +1,194 @@
+//! Children and parents.
+
+use super::bed::*;
+use perdura::prelude::*;
+use perdura::{ReusePolicy, Status};
+
+on_every_store![
+    temporal705_cadence3914_failed_children_are_rewound_to_the_leaves,
+    temporal3258_temporal3624_a_child_that_still_runs_is_waited_for_again,
+    temporal10639_the_result_of_a_child_that_outlived_its_parent_is_not_lost,
+    a_child_that_was_purged_is_created_again,
+    a_detached_child_is_left_alone,
+    a_child_takes_its_parents_along,
+    temporal725_a_parent_does_not_notice_that_its_child_was_rewound,
+    a_child_of_the_part_that_was_dropped_is_rewound_when_it_is_asked_for_again,
+    a_terminated_family_goes_on_together,
+    a_failed_child_that_was_retried_is_rewound_not_started_anew,
+];
+
+#[orchestration]
+async fn leaf(ctx: Orchestration, name: String) -> Result<String> {
+    ctx.call(step, format!("{name} begins")).await?;
+    ctx.call(pay, format!("{name} ends")).await
+}
+
+#[orchestration]
+async fn branch(ctx: Orchestration, name: String) -> Result<String> {
+    let left = ctx.sub_orchestration(leaf, format!("{name} left")).id(format!("{name}-left"));
+    let right = ctx.sub_orchestration(leaf, format!("{name} right")).id(format!("{name}-right"));
+    let done: Vec<String> = join_all([left, right]).await.into_iter().collect::<Result<_>>()?;
+    Ok(done.join(", "))
+}
+
+#[orchestration]
+async fn root(ctx: Orchestration) -> Result<String> {
+    ctx.call(step, "root begins".into()).await?;
+    ctx.sub_orchestration(branch, "b".into()).id("b").await
+}
+
+async fn family(kind: Kind, name: &str) -> Bed {
+    let register = |r: Registry| r.register(leaf).register(branch).register(root).register(patient);
+    let bed = Bed::new(kind, name, register).await;
+    bed.workshop.breaks("b left ends", 1);
+    bed.fails(root, (), "r").await;
+    // Its sibling had nothing to do with it.
+    bed.output("b-right").await;
+    bed
+}
+
+fn only_the_leaf_ran_again(bed: &Bed) {
+    let ran = |name| bed.workshop.ran(name);
+    assert_eq!((ran("root begins"), ran("b left begins"), ran("b right ends")), ((1, 1), (1, 1), (1, 1)));
+    assert_eq!(ran("b left ends"), (2, 1));
+}
+
+const DONE: &str = "b left ends done, b right ends done";
+
+async fn temporal705_cadence3914_failed_children_are_rewound_to_the_leaves(kind: Kind) {
+    let bed = family(kind, "leaves").await;
+    let plan = bed.engine.instance("r").plan_rewind(&because()).await.unwrap();
+    assert_eq!(plan.children[0].instance, "b");
+    bed.rewind("r").await;
+    assert_eq!(bed.output("r").await, DONE);
+    only_the_leaf_ran_again(&bed);
+    for id in ["r", "b", "b-left"] {
+        assert_eq!(bed.engine.instance(id).branches().await.unwrap().unwrap().len(), 1, "{id}");
+    }
+    assert!(bed.engine.instance("b-right").branches().await.unwrap().unwrap().is_empty());
+}
+
+#[orchestration]
+async fn patient(ctx: Orchestration) -> Result<String> {
+    ctx.wait_event("go").await
+}
+
+#[orchestration]
+async fn hasty(ctx: Orchestration) -> Result<String> {
+    let child = ctx.sub_orchestration(patient, ()).id("p").start();
+    ctx.call(step, "hasty".into()).await?;
+    child.await
+}
+
+async fn hasty_fails(kind: Kind, name: &str) -> Bed {
+    let bed = Bed::new(kind, name, |r| r.register(patient).register(hasty)).await;
+    bed.workshop.breaks("hasty", 1);
+    bed.fails(hasty, (), "h").await;
+    bed.until("p", |state| state.status() == Status::Running).await;
+    bed
+}
+
+async fn temporal3258_temporal3624_a_child_that_still_runs_is_waited_for_again(kind: Kind) {
+    let bed = hasty_fails(kind, "pending").await;
+    bed.rewind("h").await;
+    bed.until("h", |_| bed.workshop.ran("hasty").1 == 1).await;
+    bed.engine.instance("p").raise("go", "gone").await.unwrap();
+    assert_eq!(bed.output("h").await, "gone");
+    assert!(bed.engine.instance("p").branches().await.unwrap().unwrap().is_empty());
+}
+
+async fn temporal10639_the_result_of_a_child_that_outlived_its_parent_is_not_lost(kind: Kind) {
+    let bed = hasty_fails(kind, "outlived").await;
+    bed.engine.instance("p").raise("go", "gone").await.unwrap();
+    assert_eq!(bed.output("p").await, "gone");
+    bed.rewind("h").await;
+    assert_eq!(bed.output("h").await, "gone");
+}
+
+async fn a_child_that_was_purged_is_created_again(kind: Kind) {
+    let bed = family(kind, "purged-child").await;
+    bed.engine.instance("b-left").purge().await.unwrap();
+    bed.rewind("r").await;
+    assert_eq!(bed.output("r").await, DONE);
+    assert_eq!(bed.workshop.ran("b left begins"), (2, 2));
+    assert_eq!(bed.workshop.ran("b right ends"), (1, 1));
+}
+
+#[orchestration]
+async fn lets_go(ctx: Orchestration) -> Result<String> {
+    ctx.sub_orchestration(leaf, "free".into()).id("free").detached().start()?;
+    ctx.call(step, "alone".into()).await
+}
+
+async fn a_detached_child_is_left_alone(kind: Kind) {
+    let bed = Bed::new(kind, "detached", |r| r.register(leaf).register(lets_go)).await;
+    bed.workshop.breaks("alone", 1);
+    bed.workshop.breaks("free ends", 1);
+    bed.fails(lets_go, (), "l").await;
+    bed.failure("free").await;
+    bed.engine.instance("l").rewind(because().to_beginning()).await.unwrap();
+    bed.output("l").await;
+    assert_eq!(bed.failure("free").await, "free ends is broken");
+    assert_eq!(bed.workshop.ran("free begins"), (1, 1));
+}
+
+async fn a_child_takes_its_parents_along(kind: Kind) {
+    let bed = family(kind, "parents").await;
+    let leaf = bed.engine.instance("b-left");
+    let refusal = leaf.rewind(because()).await.unwrap_err().to_string();
+    assert!(refusal.contains("its parent \"b\" is Failed") && refusal.contains("with parents"), "{refusal}");
+    leaf.rewind(because().with_parents()).await.unwrap();
+    bed.until("r", |state| state.status() == Status::Completed).await;
+    assert_eq!(bed.output("r").await, DONE);
+    only_the_leaf_ran_again(&bed);
+}
+
+async fn temporal725_a_parent_does_not_notice_that_its_child_was_rewound(kind: Kind) {
+    let bed = Bed::new(kind, "unnoticed", |r| r.register(patient).register(waits_for_it)).await;
+    bed.start(waits_for_it, (), "w").await;
+    bed.until("p", |state| state.status() == Status::Running).await;
+    bed.engine.instance("p").rewind(because().to_beginning().force()).await.unwrap();
+    bed.engine.instance("p").raise("go", "gone").await.unwrap();
+    assert_eq!(bed.output("w").await, "gone");
+    assert!(bed.engine.instance("w").branches().await.unwrap().unwrap().is_empty());
+}
+
+#[orchestration]
+async fn waits_for_it(ctx: Orchestration) -> Result<String> {
+    ctx.sub_orchestration(patient, ()).id("p").await
+}
+
+async fn a_child_of_the_part_that_was_dropped_is_rewound_when_it_is_asked_for_again(kind: Kind) {
+    let bed = family(kind, "dropped-child").await;
+    bed.engine.instance("r").rewind(because().to_beginning()).await.unwrap();
+    assert_eq!(bed.output("r").await, DONE);
+    only_the_leaf_ran_again(&bed);
+}
+
+async fn a_terminated_family_goes_on_together(kind: Kind) {
+    let bed = Bed::new(kind, "terminated-family", |r| r.register(patient).register(waits_for_it)).await;
+    bed.start(waits_for_it, (), "w").await;
+    bed.until("p", |state| state.status() == Status::Running).await;
+    bed.engine.instance("w").terminate("by mistake", true).await.unwrap();
+    bed.until("p", |state| state.status() == Status::Terminated).await;
+    bed.rewind("w").await;
+    bed.until("p", |state| state.status() == Status::Running).await;
+    bed.engine.instance("p").raise("go", "gone").await.unwrap();
+    assert_eq!(bed.output("w").await, "gone");
+}
+
+#[orchestration]
+async fn insists(ctx: Orchestration) -> Result<String> {
+    let again = Retry::attempts(2).backoff(std::time::Duration::from_millis(1));
+    let reuse = ReusePolicy::FAIL;
+    ctx.sub_orchestration(leaf, "i".into()).id("i").retry(again).reuse(reuse).await
+}
+
+async fn a_failed_child_that_was_retried_is_rewound_not_started_anew(kind: Kind) {
+    let bed = Bed::new(kind, "insists", |r| r.register(leaf).register(insists)).await;
+    bed.workshop.breaks("i ends", 2);
+    bed.fails(insists, (), "x").await;
+    bed.rewind("x").await;
+    assert_eq!(bed.output("x").await, "i ends done");
+    assert_eq!((bed.workshop.ran("i begins"), bed.workshop.ran("i ends")), ((2, 2), (3, 1)));
+}

@@ -1,0 +1,64 @@
+//! What cannot be done is refused, says what to do, and changes nothing.
+
+use super::bed::*;
+use perdura::Rewind;
+use perdura::prelude::*;
+
+on_every_store![every_refusal_says_what_to_do_and_changes_nothing, an_instance_that_runs_is_left_alone,];
+
+#[orchestration]
+async fn one_step(ctx: Orchestration) -> Result<String> {
+    ctx.timer(std::time::Duration::ZERO).await?;
+    ctx.call(step, "kept".into()).await?;
+    ctx.call(step, "one".into()).await
+}
+
+async fn every_refusal_says_what_to_do_and_changes_nothing(kind: Kind) {
+    let bed = Bed::new(kind, "refusals", |r| r.register(one_step)).await;
+    bed.workshop.breaks("one", 1);
+    bed.fails(one_step, (), "x").await;
+    let before = bed.events("x", None).await;
+    let at = |name: &str| before.iter().position(|event| *event == name).unwrap() as u64;
+    let timer = at("TimerCreated");
+    let kept = at("TaskCompleted");
+    let cases: Vec<(Rewind, &str)> = vec![
+        (because().to_event(999), "event 999 is outside its history"),
+        (because().to_turn(0), "it has no turn 0; its turns are 1 to"),
+        (because().to_turn(99), "it has no turn 99"),
+        (because().to_time(perdura::Timestamp(i64::MAX)), "nothing would be undone"),
+        (because().before_call("nothing"), "it never called \"nothing\""),
+        (because().to_branch(7), "it has no branch 7; it has 1, numbered from 0"),
+        (because().to_branch(0), "branch 0 is the present one"),
+        (because().replace_result(timer, "x"), "belongs to no activity or sub-orchestration"),
+        (because().replace_result(kept, "x"), "was delivered before the cut; rewind to an earlier point"),
+        (because().replace_input(kept, "x"), "was delivered before the cut"),
+        (because().to_beginning().replace_input(kept, "x"), "the code gives it an input again"),
+        (because().replace_result(999, "x"), "event 999 is outside"),
+        (because().input("x"), "only in a rewind to the beginning"),
+        (Rewind::by("ada\n", ""), "control"),
+    ];
+    let instance = bed.engine.instance("x");
+    for (rewind, expected) in cases {
+        let refusal = instance.rewind(rewind.clone()).await.unwrap_err().to_string();
+        assert!(refusal.contains(expected), "{refusal:?} instead of {expected:?}");
+    }
+    assert_eq!(bed.events("x", None).await, before);
+    assert!(instance.branches().await.unwrap().unwrap().is_empty());
+    let nobody = bed.engine.instance("nobody").rewind(because()).await.unwrap_err().to_string();
+    assert_eq!(nobody, "there is no instance \"nobody\"");
+}
+
+#[orchestration]
+async fn waits(ctx: Orchestration) -> Result<String> {
+    ctx.wait_event("go").await
+}
+
+async fn an_instance_that_runs_is_left_alone(kind: Kind) {
+    let bed = Bed::new(kind, "runs", |r| r.register(waits)).await;
+    bed.start(waits, (), "x").await;
+    let instance = bed.engine.instance("x");
+    let refusal = instance.rewind(because()).await.unwrap_err().to_string();
+    assert!(refusal.contains("terminate it first, or rewind it by force"), "{refusal}");
+    instance.raise("go", "gone").await.unwrap();
+    assert_eq!(bed.output("x").await, "gone");
+}
