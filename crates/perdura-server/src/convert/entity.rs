@@ -156,7 +156,10 @@ pub(crate) enum BadBatch {
 }
 
 /// What became of a batch of so many operations.
-pub(crate) fn done_in(result: wire::EntityBatchResult, operations: usize) -> Result<OperationsDone, BadBatch> {
+pub(crate) fn done_in(
+    result: wire::EntityBatchResult,
+    operations: usize,
+) -> Result<OperationsDone, BadBatch> {
     let count = result.results.len();
     if count > operations {
         return Err(BadBatch::TooMany { results: count, operations });
@@ -223,7 +226,8 @@ mod tests {
             request: String::new(),
             delivery: 1,
         };
-        let caller = ParentLink { instance: "c".into(), execution: vec![7; 16].into(), ..ParentLink::default() };
+        let caller =
+            ParentLink { instance: "c".into(), execution: vec![7; 16].into(), ..ParentLink::default() };
         OperationBatch {
             ticket: BatchTicket { key: InstanceKey(1), number: 1 },
             id: EntityId::parse("@counter@a").unwrap(),
@@ -235,7 +239,10 @@ mod tests {
     #[test]
     fn a_batch_goes_out_as_events_with_guids() {
         let request = batch_out(&batch(), Timestamp(1000));
-        assert_eq!((request.instance_id.as_str(), request.entity_state.as_deref()), ("@counter@a", Some("5")));
+        assert_eq!(
+            (request.instance_id.as_str(), request.entity_state.as_deref()),
+            ("@counter@a", Some("5"))
+        );
         let [signal, call] = &request.operation_requests[..] else { panic!("two operations") };
         let Some(EventType::EntityOperationSignaled(signal)) = &signal.event_type else { panic!("a signal") };
         assert_eq!((signal.operation.as_str(), signal.request_id.len()), ("add", 36));
@@ -276,7 +283,10 @@ mod tests {
         assert_eq!(done.state, Some("6".into()));
         let bad = |result, operations| done_in(result, operations).unwrap_err().to_string();
         assert_eq!(bad(result(&[&success, &success], vec![]), 1), "2 results for 1 operations");
-        assert_eq!(bad(result(&[&wire::OperationResult::default()], vec![]), 1), "result 0 is neither a success nor a failure");
+        assert_eq!(
+            bad(result(&[&wire::OperationResult::default()], vec![]), 1),
+            "result 0 is neither a success nor a failure"
+        );
         assert_eq!(
             bad(result(&[&success], vec![signal("counter")]), 1),
             "action 0: entity id must have the form @name@key"

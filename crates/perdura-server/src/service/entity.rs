@@ -1,8 +1,7 @@
 //! Entities: what clients ask of them, and what workers bring back.
 
 use super::client::invalid;
-use super::listing::{page_size, time};
-use super::refusal::Refusal;
+use super::listing::{PAGE_BYTES, page_size, refusal, time};
 use super::worker::stale;
 use crate::convert::entity::done_in;
 use crate::convert::payload_in;
@@ -10,21 +9,22 @@ use crate::convert::time::{time_in, time_out};
 use crate::hub::Hub;
 use crate::work_items::Kind;
 use perdura_core::partition::{EntityRecord, InstanceRecord, SignalRequest};
-use perdura_core::{EntityId, Timestamp};
+use perdura_core::{EntityId, Tags, Timestamp};
 use perdura_engine::BatchEnd;
 use perdura_proto::*;
 use perdura_store::{InstanceKind, InstanceQuery as StoreQuery};
+use prost::Message;
 use tonic::Status;
+
+/// Rows that one call looks at when few of them match.
+const SCANNED_MAX: usize = 5000;
 
 /// The entity of an id of the wire.
 pub(super) fn entity_id(id: &str) -> Result<EntityId, Status> {
     EntityId::parse(id).map_err(invalid)
 }
 
-pub(super) async fn signal(
-    hub: &Hub,
-    request: SignalEntityRequest,
-) -> Result<SignalEntityResponse, Status> {
+pub(super) async fn signal(hub: &Hub, request: SignalEntityRequest) -> Result<SignalEntityResponse, Status> {
     let at = request.scheduled_time.as_ref().map(|at| time_in("scheduledTime", at)).transpose();
     let signal = SignalRequest {
         to: entity_id(&request.instance_id)?,
@@ -34,13 +34,13 @@ pub(super) async fn signal(
         request_id: request.request_id,
         stamp: None,
     };
-    hub.client.signal(signal).await.map_err(|error| Status::refusal(&error))?;
+    hub.client.signal(signal).await.map_err(refusal)?;
     Ok(SignalEntityResponse {})
 }
 
 pub(super) async fn get(hub: &Hub, request: GetEntityRequest) -> Result<GetEntityResponse, Status> {
     let id = entity_id(&request.instance_id)?;
-    let record = hub.client.entity(&id).await.map_err(|error| Status::refusal(&error))?;
+    let record = hub.client.entity(&id).await.map_err(refusal)?;
     // One that has only work or a lock does not exist for those who ask for its state.
     let entity = record.and_then(|record| metadata(&record, request.include_state, false));
     Ok(GetEntityResponse { exists: entity.is_some(), entity })
@@ -67,41 +67,38 @@ fn has_something(entity: &EntityRecord) -> bool {
     !entity.queue.is_empty() || entity.lock.is_some() || !entity.delayed.is_empty()
 }
 
-pub(super) async fn query(
-    hub: &Hub,
-    request: QueryEntitiesRequest,
-) -> Result<QueryEntitiesResponse, Status> {
+pub(super) async fn query(hub: &Hub, request: QueryEntitiesRequest) -> Result<QueryEntitiesResponse, Status> {
     let query = request.query.unwrap_or_default();
     let limit = page_size("pageSize", query.page_size.unwrap_or(0))?;
     let from = time("lastModifiedFrom", query.last_modified_from.as_ref())?;
     let to = time("lastModifiedTo", query.last_modified_to.as_ref())?;
-    let prefix = query.instance_id_starts_with.filter(|prefix| !prefix.is_empty());
-    let mut filter = StoreQuery { kind: InstanceKind::Entity, id_prefix: prefix, ..StoreQuery::default() };
-    let mut page = super::listing::Place::parse(hub, query.continuation_token)?;
-    let mut entities = Vec::new();
+    let filter = StoreQuery {
+        kind: InstanceKind::Entity,
+        id_prefix: query.instance_id_starts_with.filter(|prefix| !prefix.is_empty()),
+        ..StoreQuery::default()
+    };
+    let mut place = query.continuation_token.filter(|token| !token.is_empty());
+    let (mut entities, mut bytes, mut scanned) = (Vec::new(), 0, 0);
     loop {
-        filter.after = page;
-        let found = super::listing::entity_rows(hub, filter.clone()).await?;
-        let Some(last) = found.last() else { break };
-        let end = super::listing::place_of(last);
-        for row in &found {
-            let record = row.open().map_err(|what| super::listing::damaged(row, what))?;
-            let at = Timestamp(record.updated_at);
-            if from.is_some_and(|from| at < from) || to.is_some_and(|to| at >= to) {
-                continue;
-            }
-            if let Some(entity) = metadata(&record, query.include_state, query.include_transient) {
-                if entities.len() == limit {
-                    let continuation_token = page.map(|page| super::listing::Place::text(hub, page));
-                    return Ok(QueryEntitiesResponse { entities, continuation_token });
-                }
+        // States one by one, so that the page can end anywhere.
+        let step = if query.include_state { 1 } else { limit - entities.len() };
+        let page =
+            hub.client.page(filter.clone(), &Tags::new(), step, place.as_deref()).await.map_err(refusal)?;
+        scanned += page.instances.len().max(1);
+        for perdura_engine::Listed { record, .. } in page.instances {
+            let modified = Timestamp(record.updated_at);
+            let within = from.is_none_or(|from| modified >= from) && to.is_none_or(|to| modified < to);
+            let entity = metadata(&record, query.include_state, query.include_transient);
+            if let Some(entity) = entity.filter(|_| within) {
+                bytes += entity.encoded_len();
                 entities.push(entity);
             }
-            page = Some(super::listing::place_of(row));
         }
-        page = Some(end);
+        place = page.next;
+        if place.is_none() || entities.len() >= limit || bytes >= PAGE_BYTES || scanned >= SCANNED_MAX {
+            return Ok(QueryEntitiesResponse { entities, continuation_token: place });
+        }
     }
-    Ok(QueryEntitiesResponse { entities, continuation_token: None })
 }
 
 /// An entity without state, work and lock is gone by itself, and a lock goes with its holder: nothing is ever left to be

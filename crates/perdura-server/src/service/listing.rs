@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use perdura_core::partition::RequestError;
 use perdura_core::{InstanceId, Status as InstanceStatus, Tags, Timestamp};
-use perdura_engine::{Bulk, EngineError};
+use perdura_engine::{Bulk, EngineError, Listed};
 use perdura_proto::*;
 use perdura_store::{EndedQuery, InstanceQuery as StoreQuery};
 use prost::Message;
@@ -22,12 +22,12 @@ const PAGE_DEFAULT: usize = 100;
 /// Most entries of a page.
 const PAGE_MAX: usize = 1000;
 /// A page with payloads ends when it has this many bytes: clients receive 4 MiB at most unless they are told otherwise.
-const PAGE_BYTES: usize = 1 << 20;
+pub(super) const PAGE_BYTES: usize = 1 << 20;
 /// Purges under way at once: they share commits.
 const PURGES_AT_ONCE: usize = 64;
 
 /// The size of a page: 0 is the default; more than the most is cut down to it.
-fn page_size(field: &str, asked: i32) -> Result<usize, Status> {
+pub(super) fn page_size(field: &str, asked: i32) -> Result<usize, Status> {
     match usize::try_from(asked) {
         Ok(0) => Ok(PAGE_DEFAULT),
         Ok(size) => Ok(size.min(PAGE_MAX)),
@@ -35,7 +35,10 @@ fn page_size(field: &str, asked: i32) -> Result<usize, Status> {
     }
 }
 
-fn time(field: &'static str, at: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, Status> {
+pub(super) fn time(
+    field: &'static str,
+    at: Option<&prost_types::Timestamp>,
+) -> Result<Option<Timestamp>, Status> {
     at.map(|at| time_in(field, at)).transpose().map_err(invalid)
 }
 
@@ -49,7 +52,7 @@ fn statuses(numbers: &[i32]) -> Result<Option<Vec<InstanceStatus>>, Status> {
     Ok((!impossible).then_some(statuses))
 }
 
-fn refusal(error: EngineError) -> Status {
+pub(super) fn refusal(error: EngineError) -> Status {
     Status::refusal(&error)
 }
 
@@ -76,7 +79,7 @@ pub(super) async fn query(
     loop {
         let page = hub.client.page(filter.clone(), &Tags::new(), step, place.as_deref()).await;
         let page = page.map_err(refusal)?;
-        for (key, record) in page.instances {
+        for Listed { key, record, .. } in page.instances {
             let payloads = match query.fetch_inputs_and_outputs {
                 true => Some(Payloads { input: hub.client.input(key, &record).await.map_err(refusal)? }),
                 false => None,
@@ -141,7 +144,6 @@ pub(super) async fn purge(
         Some(Request::InstanceBatch(batch)) => batch.instance_ids,
         Some(Request::PurgeInstanceFilter(filter)) => return purge_matching(hub, filter, recursive).await,
     };
-    let ids = ids.iter().map(|id| instance_id(id)).collect::<Result<Vec<_>, _>>()?;
     let mut purges = stream::iter(ids.into_iter().map(|id| purge_one(hub, id, recursive)))
         .buffer_unordered(PURGES_AT_ONCE);
     let mut deleted = 0;
@@ -178,7 +180,16 @@ async fn purge_matching(
 }
 
 /// How many were purged: none if there is no such instance or it has not ended.
-async fn purge_one(hub: &Hub, id: InstanceId, recursive: bool) -> Result<u64, Status> {
+async fn purge_one(hub: &Hub, id: String, recursive: bool) -> Result<u64, Status> {
+    if id.starts_with('@') {
+        let entity = super::entity::entity_id(&id)?;
+        let purged = hub.client.delete_entity(entity).await;
+        return match purged.map(|()| 1) {
+            Err(EngineError::Refused(RequestError::NotFound { .. })) => Ok(0),
+            purged => purged.map_err(refusal),
+        };
+    }
+    let id = instance_id(&id)?;
     let purged = match recursive {
         true => hub.client.purge_family(id).await,
         false => hub.client.purge(id).await.map(|()| 1),

@@ -22,13 +22,15 @@ impl Refusal for Status {
                 }
                 RequestError::RequestIdReused { .. } => Status::already_exists(text),
                 RequestError::Invalid(_) | RequestError::TooFarAhead { .. } => Status::invalid_argument(text),
-                RequestError::Ended { .. }
+                RequestError::SetAside { .. }
+                | RequestError::Ended { .. }
                 | RequestError::NotEnded { .. }
                 | RequestError::Replaced { .. } => Status::failed_precondition(text),
                 RequestError::EntityLocked { .. } | RequestError::EntityBusy { .. } => {
                     Status::failed_precondition(text)
                 }
                 RequestError::TooLarge { .. }
+                | RequestError::InboxTooLarge { .. }
                 | RequestError::InboxFull { .. }
                 | RequestError::HistoryFull { .. } => Status::resource_exhausted(text),
                 RequestError::Damaged { .. } => Status::data_loss(text),
