@@ -144,6 +144,14 @@ pub(super) async fn purge(
         Some(Request::InstanceBatch(batch)) => batch.instance_ids,
         Some(Request::PurgeInstanceFilter(filter)) => return purge_matching(hub, filter, recursive).await,
     };
+    // All are looked at before the first is removed.
+    for id in &ids {
+        if id.starts_with('@') {
+            super::entity::entity_id(id).map(drop)?
+        } else {
+            instance_id(id).map(drop)?
+        }
+    }
     let mut purges = stream::iter(ids.into_iter().map(|id| purge_one(hub, id, recursive)))
         .buffer_unordered(PURGES_AT_ONCE);
     let mut deleted = 0;
