@@ -73,8 +73,17 @@ impl Failure {
     /// The same as the parent of the instance that failed sees it: of the same kind, and it names the instance.
     #[must_use]
     pub fn of_child(mut self, id: &InstanceId) -> Failure {
-        self.message = format!("sub-orchestration {id:?}: {}", self.message);
+        self.message = format!("{}{}", child_prefix(id.as_str()), self.message);
         self.within_limits()
+    }
+
+    /// The reverse of [`of_child`](Self::of_child), for those who pass on what the child itself said.
+    #[must_use]
+    pub fn as_child_said(mut self, id: &str) -> Failure {
+        if let Some(message) = self.message.strip_prefix(&child_prefix(id)) {
+            self.message = message.to_owned();
+        }
+        self
     }
 
     /// Cuts texts and causes down to the limits, so that a failure can always be recorded.
@@ -101,6 +110,10 @@ impl Failure {
         }
         self
     }
+}
+
+fn child_prefix(id: &str) -> String {
+    format!("sub-orchestration {id:?}: ")
 }
 
 fn truncate(text: &mut String, limit: usize) {

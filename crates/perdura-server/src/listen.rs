@@ -14,8 +14,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -172,7 +172,8 @@ impl Server {
                 builder = builder.tls_config(config).map_err(ServerError::Tls)?;
             }
             let router = builder.layer(Gate(options.credentials.clone())).add_routes(routes.clone());
-            let incoming = TcpListenerStream::new(listener);
+            // Without it small messages wait 40 ms for one another. The builder sets it only on sockets of its own.
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let mut stopped = stopped.clone();
             listeners.push(tokio::spawn(router.serve_with_incoming_shutdown(incoming, async move {
                 // An error means that the server was dropped.
@@ -206,7 +207,6 @@ impl Server {
 
 fn builder() -> tonic::transport::Server {
     tonic::transport::Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)

@@ -27,7 +27,7 @@ macro_rules! python_programs {
     };
 }
 
-python_programs!(chaining, waiting, children, retries, eternal, control, many, versions);
+python_programs!(chaining, waiting, children, retries, eternal, control, entities, many, versions);
 
 macro_rules! javascript_programs {
     ($($name:ident),*) => {

@@ -28,11 +28,18 @@ pub(crate) struct HistoryWriter {
     reader: Reader,
     /// When each timer is due: SDKs expect it once more when the timer has fired.
     timers: FxHashMap<u32, i64>,
+    /// The ids of the children: a failure of one is passed on in its own words, which handlers of retries look at.
+    children: FxHashMap<u32, String>,
 }
 
 impl HistoryWriter {
     pub(crate) fn new(instance: &str, reader: Reader) -> HistoryWriter {
-        HistoryWriter { instance: instance.to_owned(), reader, timers: FxHashMap::default() }
+        HistoryWriter {
+            instance: instance.to_owned(),
+            reader,
+            timers: FxHashMap::default(),
+            children: FxHashMap::default(),
+        }
     }
 
     /// The event for the wire; `None` if it is not for this reader.
@@ -92,6 +99,7 @@ impl HistoryWriter {
                 (None, EventType::TaskFailed(failed))
             }
             EventKind::SubOrchestrationScheduled(child) => {
+                self.children.insert(child.id, child.instance.clone());
                 let created = wire::SubOrchestrationInstanceCreatedEvent {
                     instance_id: child.instance.clone(),
                     name: child.name.clone(),
@@ -110,9 +118,14 @@ impl HistoryWriter {
                 (None, EventType::SubOrchestrationInstanceCompleted(completed))
             }
             EventKind::SubOrchestrationFailed(child) => {
+                let failure = child.failure.clone().unwrap_or_default();
+                let failure = match self.children.get(&child.id) {
+                    Some(id) => failure.as_child_said(id),
+                    None => failure,
+                };
                 let failed = wire::SubOrchestrationInstanceFailedEvent {
                     task_scheduled_id: id_out(child.id),
-                    failure_details: Some(child.failure.as_ref().map(failure_out).unwrap_or_default()),
+                    failure_details: Some(failure_out(&failure)),
                 };
                 (None, EventType::SubOrchestrationInstanceFailed(failed))
             }
@@ -203,7 +216,7 @@ impl HistoryWriter {
                 (None, EventType::GenericEvent(wire::GenericEvent { data }))
             }
             EventKind::EventRefused(refused) if self.reader == Reader::Operator => {
-                let why = refused.failure.as_ref().map_or("", |failure| failure.message.as_str());
+                let why = refused.failure.as_ref().map(ToString::to_string).unwrap_or_default();
                 let data = Some(format!("event {} was refused: {why}", refused.id));
                 (None, EventType::GenericEvent(wire::GenericEvent { data }))
             }

@@ -16,7 +16,10 @@ impl EntityHost for RemoteEntities {
     fn run(&self, batch: OperationBatch) -> BoxFuture<'static, BatchEnd> {
         let board = self.board.clone();
         Box::pin(async move {
-            let (id, end) = board.submit_batch(batch);
+            let (id, end) = match board.submit_batch(batch) {
+                Ok(submitted) => submitted,
+                Err(end) => return end,
+            };
             let _pinned = Pinned { board, id };
             end.await.unwrap_or_else(|_| BatchEnd::Lost { why: "the server is shutting down".to_owned() })
         })

@@ -1,8 +1,7 @@
 //! Entities: what clients ask of them, and what workers bring back.
 
 use super::client::invalid;
-use super::listing::{page_size, time};
-use super::refusal::Refusal;
+use super::listing::{PAGE_BYTES, page_size, refusal, time};
 use super::worker::stale;
 use crate::convert::entity::done_in;
 use crate::convert::payload_in;
@@ -14,7 +13,11 @@ use perdura_core::{EntityId, Tags, Timestamp};
 use perdura_engine::BatchEnd;
 use perdura_proto::*;
 use perdura_store::{InstanceKind, InstanceQuery as StoreQuery};
+use prost::Message;
 use tonic::Status;
+
+/// Rows that one call looks at when few of them match.
+const SCANNED_MAX: usize = 5000;
 
 /// The entity of an id of the wire.
 pub(super) fn entity_id(id: &str) -> Result<EntityId, Status> {
@@ -31,13 +34,13 @@ pub(super) async fn signal(hub: &Hub, request: SignalEntityRequest) -> Result<Si
         request_id: request.request_id,
         stamp: None,
     };
-    hub.client.signal(signal).await.map_err(|error| Status::refusal(&error))?;
+    hub.client.signal(signal).await.map_err(refusal)?;
     Ok(SignalEntityResponse {})
 }
 
 pub(super) async fn get(hub: &Hub, request: GetEntityRequest) -> Result<GetEntityResponse, Status> {
     let id = entity_id(&request.instance_id)?;
-    let record = hub.client.entity(&id).await.map_err(|error| Status::refusal(&error))?;
+    let record = hub.client.entity(&id).await.map_err(refusal)?;
     // One that has only work or a lock does not exist for those who ask for its state.
     let entity = record.and_then(|record| metadata(&record, request.include_state, false));
     Ok(GetEntityResponse { exists: entity.is_some(), entity })
@@ -69,39 +72,33 @@ pub(super) async fn query(hub: &Hub, request: QueryEntitiesRequest) -> Result<Qu
     let limit = page_size("pageSize", query.page_size.unwrap_or(0))?;
     let from = time("lastModifiedFrom", query.last_modified_from.as_ref())?;
     let to = time("lastModifiedTo", query.last_modified_to.as_ref())?;
-    let prefix = query.instance_id_starts_with.filter(|prefix| !prefix.is_empty());
-    let filter = StoreQuery { kind: InstanceKind::Entity, id_prefix: prefix, ..StoreQuery::default() };
+    let filter = StoreQuery {
+        kind: InstanceKind::Entity,
+        id_prefix: query.instance_id_starts_with.filter(|prefix| !prefix.is_empty()),
+        ..StoreQuery::default()
+    };
     let mut place = query.continuation_token.filter(|token| !token.is_empty());
-    let mut entities = Vec::new();
+    let (mut entities, mut bytes, mut scanned) = (Vec::new(), 0, 0);
     loop {
-        let wanted = limit - entities.len();
-        let page = hub.client.page(filter.clone(), &Tags::new(), wanted, place.as_deref()).await;
-        let page = page.map_err(|error| Status::refusal(&error))?;
-        let is_within = |record: &InstanceRecord| {
-            let at = Timestamp(record.updated_at);
-            from.is_none_or(|from| at >= from) && to.is_none_or(|to| at < to)
-        };
-        let found = page.instances.iter().map(|listed| &listed.record).filter(|record| is_within(record));
-        entities.extend(found.filter_map(|it| metadata(it, query.include_state, query.include_transient)));
+        // States one by one, so that the page can end anywhere.
+        let step = if query.include_state { 1 } else { limit - entities.len() };
+        let page =
+            hub.client.page(filter.clone(), &Tags::new(), step, place.as_deref()).await.map_err(refusal)?;
+        scanned += page.instances.len().max(1);
+        for perdura_engine::Listed { record, .. } in page.instances {
+            let modified = Timestamp(record.updated_at);
+            let within = from.is_none_or(|from| modified >= from) && to.is_none_or(|to| modified < to);
+            let entity = metadata(&record, query.include_state, query.include_transient);
+            if let Some(entity) = entity.filter(|_| within) {
+                bytes += entity.encoded_len();
+                entities.push(entity);
+            }
+        }
         place = page.next;
-        if place.is_none() || entities.len() >= limit {
+        if place.is_none() || entities.len() >= limit || bytes >= PAGE_BYTES || scanned >= SCANNED_MAX {
             return Ok(QueryEntitiesResponse { entities, continuation_token: place });
         }
     }
-}
-
-/// Takes the states of entities away; gives how many had one.
-pub(super) async fn delete(hub: &Hub, ids: &[String]) -> Result<u64, Status> {
-    let mut deleted = 0;
-    for id in ids {
-        let id = entity_id(id)?;
-        let record = hub.client.entity(&id).await.map_err(|error| Status::refusal(&error))?;
-        if record.is_some_and(|record| record.entity.is_some_and(|entity| entity.state.is_some())) {
-            hub.client.delete_entity(id).await.map_err(|error| Status::refusal(&error))?;
-            deleted += 1;
-        }
-    }
-    Ok(deleted)
 }
 
 /// An entity without state, work and lock is gone by itself, and a lock goes with its holder: nothing is ever left to be

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use perdura_core::partition::RequestError;
 use perdura_core::{InstanceId, Status as InstanceStatus, Tags, Timestamp};
-use perdura_engine::{Bulk, EngineError};
+use perdura_engine::{Bulk, EngineError, Listed};
 use perdura_proto::*;
 use perdura_store::{EndedQuery, InstanceQuery as StoreQuery};
 use prost::Message;
@@ -22,7 +22,7 @@ const PAGE_DEFAULT: usize = 100;
 /// Most entries of a page.
 const PAGE_MAX: usize = 1000;
 /// A page with payloads ends when it has this many bytes: clients receive 4 MiB at most unless they are told otherwise.
-const PAGE_BYTES: usize = 1 << 20;
+pub(super) const PAGE_BYTES: usize = 1 << 20;
 /// Purges under way at once: they share commits.
 const PURGES_AT_ONCE: usize = 64;
 
@@ -52,7 +52,7 @@ fn statuses(numbers: &[i32]) -> Result<Option<Vec<InstanceStatus>>, Status> {
     Ok((!impossible).then_some(statuses))
 }
 
-fn refusal(error: EngineError) -> Status {
+pub(super) fn refusal(error: EngineError) -> Status {
     Status::refusal(&error)
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn query(
     loop {
         let page = hub.client.page(filter.clone(), &Tags::new(), step, place.as_deref()).await;
         let page = page.map_err(refusal)?;
-        for perdura_engine::Listed { key, record, .. } in page.instances {
+        for Listed { key, record, .. } in page.instances {
             let payloads = match query.fetch_inputs_and_outputs {
                 true => Some(Payloads { input: hub.client.input(key, &record).await.map_err(refusal)? }),
                 false => None,
@@ -144,11 +144,17 @@ pub(super) async fn purge(
         Some(Request::InstanceBatch(batch)) => batch.instance_ids,
         Some(Request::PurgeInstanceFilter(filter)) => return purge_matching(hub, filter, recursive).await,
     };
-    let (entities, ids): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| id.starts_with('@'));
-    let mut deleted = super::entity::delete(hub, &entities).await?;
-    let ids = ids.iter().map(|id| instance_id(id)).collect::<Result<Vec<_>, _>>()?;
+    // All are looked at before the first is removed.
+    for id in &ids {
+        if id.starts_with('@') {
+            super::entity::entity_id(id).map(drop)?
+        } else {
+            instance_id(id).map(drop)?
+        }
+    }
     let mut purges = stream::iter(ids.into_iter().map(|id| purge_one(hub, id, recursive)))
         .buffer_unordered(PURGES_AT_ONCE);
+    let mut deleted = 0;
     while let Some(purged) = purges.next().await {
         deleted += purged?;
     }
@@ -182,7 +188,16 @@ async fn purge_matching(
 }
 
 /// How many were purged: none if there is no such instance or it has not ended.
-async fn purge_one(hub: &Hub, id: InstanceId, recursive: bool) -> Result<u64, Status> {
+async fn purge_one(hub: &Hub, id: String, recursive: bool) -> Result<u64, Status> {
+    if id.starts_with('@') {
+        let entity = super::entity::entity_id(&id)?;
+        let purged = hub.client.delete_entity(entity).await;
+        return match purged.map(|()| 1) {
+            Err(EngineError::Refused(RequestError::NotFound { .. })) => Ok(0),
+            purged => purged.map_err(refusal),
+        };
+    }
+    let id = instance_id(&id)?;
     let purged = match recursive {
         true => hub.client.purge_family(id).await,
         false => hub.client.purge(id).await.map(|()| 1),

@@ -137,14 +137,20 @@ impl Board {
         Ok((id, end))
     }
 
-    /// Pins up operations of an entity.
-    pub(crate) fn submit_batch(&self, batch: OperationBatch) -> (ItemId, oneshot::Receiver<BatchEnd>) {
+    /// Pins up operations of an entity. An end at once if no work is given out any more.
+    pub(crate) fn submit_batch(
+        &self,
+        batch: OperationBatch,
+    ) -> Result<(ItemId, oneshot::Receiver<BatchEnd>), BatchEnd> {
+        let mut state = self.state();
+        if state.draining {
+            return Err(closing());
+        }
         let route = Route::new(Kind::Entity, batch.id.name(), "");
         let (work, end) = EntityWork::new(batch);
-        let mut state = self.state();
         let id = state.dispatcher.submit(route, Work::Entity(Arc::new(work)));
         state.wake_called();
-        (id, end)
+        Ok((id, end))
     }
 
     /// The operations that were handed over with this token.

@@ -6,7 +6,7 @@ use crate::convert::entity::batch_out;
 use crate::convert::history::{HistoryWriter, Reader};
 use crate::convert::{instance_out, payload_out, tags_out, trace_out, transparent};
 use perdura_core::entity::OperationBatch;
-use perdura_core::history::{Event, EventKind};
+use perdura_core::history::Event;
 use perdura_core::orchestration::{TurnOutcome, TurnTicket};
 use perdura_core::{ExecutionId, InstanceId, Timestamp};
 use perdura_engine::{ActivityEnd, ActivityTask, BatchEnd, TurnReturns};
@@ -149,14 +149,10 @@ impl OrchestrationWork {
     /// How many of the turn's events after its beginning a worker took, of which it says that they were `processed`.
     pub(crate) fn taken(&self, processed: Option<i32>) -> Result<Option<usize>, BadAnswer> {
         let Some(count) = processed else { return Ok(None) };
-        let unseen = |event: &Event| {
-            matches!(
-                event.kind,
-                EventKind::CancelRequested(_) | EventKind::ExecutionCompleted(_) | EventKind::EventRefused(_)
-            )
-        };
+        let mut writer = HistoryWriter::new(self.instance.as_str(), Reader::Worker);
+        let mut is_seen = |event: &Event| writer.write(event).is_some();
         let seen: Vec<usize> =
-            self.new.iter().enumerate().filter(|(_, event)| !unseen(event)).map(|(index, _)| index).collect();
+            self.new.iter().enumerate().filter(|(_, event)| is_seen(event)).map(|(index, _)| index).collect();
         let processed = usize::try_from(count).ok().filter(|processed| *processed <= seen.len());
         let processed = processed.ok_or(BadAnswer::Processed { count, sent: seen.len() })?;
         Ok(seen.get(processed).map(|first_left| first_left.saturating_sub(1)))

@@ -254,7 +254,8 @@ async fn a_failure_reaches_the_parent_with_everything_that_was_said_of_it() {
         panic!("{:?}", turn.request)
     };
     assert_eq!((failed.task_scheduled_id, failed.failure_details.as_ref()), (5, Some(&details)));
-    assert_eq!(world.state("child").await.unwrap().failure_details, Some(details));
+    // Waited for: a turn may reach its worker before the batch that caused it is committed.
+    assert_eq!(world.end_of("child").await.failure_details, Some(details));
     assert_eq!(world.state("child").await.unwrap().parent_instance_id.as_deref(), Some("parent"));
 }
 
