@@ -74,27 +74,30 @@ impl Entity {
         self.running.as_ref().map_or(0, |(_, running)| running.len()) + self.queue.len() + self.delayed.len()
     }
 
-    /// Whether a client's signal was taken before; if not, it now is.
-    pub(super) fn is_repeated(&mut self, stamp: Option<Stamp>, request: &str) -> bool {
+    /// Whether a client's signal was taken before.
+    pub(super) fn has_taken(&self, stamp: Option<Stamp>, request: &str) -> bool {
+        let is_known = |stamp: Stamp| {
+            self.doors.iter().any(|door| door.door == stamp.door && door.number >= stamp.number)
+        };
+        stamp.is_some_and(is_known)
+            || (!request.is_empty() && self.requests.iter().any(|taken| taken == request))
+    }
+
+    /// Remembers that a client's signal was taken.
+    pub(super) fn remember(&mut self, stamp: Option<Stamp>, request: &str) {
         if let Some(stamp) = stamp {
-            match self.doors.iter().position(|door| door.door == stamp.door) {
-                Some(at) if self.doors[at].number >= stamp.number => return true,
-                Some(at) => drop(self.doors.remove(at)),
-                None if self.doors.len() == DOORS_REMEMBERED => drop(self.doors.remove(0)),
-                None => {}
+            self.doors.retain(|door| door.door != stamp.door);
+            if self.doors.len() == DOORS_REMEMBERED {
+                self.doors.remove(0);
             }
             self.doors.push(stamp);
         }
         if !request.is_empty() {
-            if self.requests.iter().any(|taken| taken == request) {
-                return true;
-            }
             if self.requests.len() == SIGNAL_REQUESTS_REMEMBERED {
                 self.requests.remove(0);
             }
             self.requests.push(request.to_owned());
         }
-        false
     }
 
     /// Puts a signal aside until its time; gives its number.
