@@ -10,6 +10,7 @@
 
 mod client;
 mod commit;
+pub mod entities;
 mod fault;
 mod interpreter;
 pub mod invariants;

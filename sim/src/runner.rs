@@ -55,6 +55,12 @@ impl Code {
         self.shared.execution.borrow_mut().end_of_history()
     }
 
+    /// The entities that the code holds.
+    #[must_use]
+    pub fn locked_entities(&self) -> Vec<String> {
+        self.shared.execution.borrow().locked_entities().to_vec()
+    }
+
     /// What the code decided since the last call.
     #[must_use]
     pub fn take_result(&self) -> TurnResult {
