@@ -1,14 +1,14 @@
 //! Clients: they make requests one after the other, try again when nobody knows what became of one, and use each other's
 //! ids.
 
-use crate::invariants::Asked;
+use crate::invariants::{Asked, Seen};
 use crate::life::Input;
 use crate::payload::{EventSalt, Input as ProgramInput, StartSalt};
 use crate::program::{EVENT_NAMES, reuse};
 use crate::report::Fault;
 use crate::world::{Event, World};
 use perdura_core::partition::{Request as Asking, RequestError, Response, StartRequest};
-use perdura_core::{EntityId, InstanceId, Status, Tags, Timestamp};
+use perdura_core::{EntityId, ExecutionId, InstanceId, Status, Tags, Timestamp};
 use perdura_store::InstanceQuery;
 
 /// The number of the operator, who looks after what is left when faults have ended.
@@ -26,6 +26,8 @@ pub(crate) struct Client {
     pub(crate) signals: (u32, u32),
     /// The request that it waits for.
     waits_for: Option<u64>,
+    /// The last run that a start answered: its end is what the next wait is for.
+    run: Option<(InstanceId, ExecutionId)>,
 }
 
 /// A request under way.
@@ -38,7 +40,7 @@ pub(crate) struct Request {
 
 impl Client {
     pub(crate) fn new(requests: u8) -> Client {
-        Client { left: requests, incarnation: 0, raised: 0, signals: (0, 0), waits_for: None }
+        Client { left: requests, incarnation: 0, raised: 0, signals: (0, 0), waits_for: None, run: None }
     }
 }
 
@@ -49,6 +51,9 @@ impl World {
             return;
         }
         me.left -= 1;
+        if self.plan.requests_mix.churn > 0 && self.random.clients.below(20) < self.plan.requests_mix.churn {
+            return self.churn(client);
+        }
         let request = self.draw_request(client);
         // An id that was drawn for a call is not used for another one.
         let is_fresh = matches!(&request, Asking::Start(start) if start.fresh);
@@ -86,11 +91,35 @@ impl World {
             Some(2) => Asking::Resume { id, reason },
             Some(3) => Asking::Cancel { id, reason },
             Some(4) => Asking::Terminate { id, reason, recurse: random.chance(700) },
-            Some(5) => Asking::Purge { id },
-            Some(6) => Asking::Wait { id, generation: None },
+            Some(5) => Asking::Purge { id, again: false },
+            Some(6) => match self.clients[usize::from(client)].run.take() {
+                Some((id, execution)) => Asking::Wait { id, execution: Some(execution) },
+                None => Asking::Wait { id, execution: None },
+            },
             Some(7) => self.draw_signal(client),
             Some(8) => self.draw_delete(),
             _ => self.draw_start(id),
+        }
+    }
+
+    /// Ends, removes and makes an instance anew, twice, all at once: several runs of one id come and go within one batch.
+    /// At best when a timer of it is due, and its row is being read.
+    fn churn(&mut self, client: u8) {
+        let (now, reason) = (self.store_now(), String::from("churn"));
+        let due = |seen: &Seen| seen.record.timers.iter().map(|timer| timer.fire_at).min();
+        let soon = |seen: &Seen| Some((due(seen).filter(|at| *at > now.0)?, seen.row.id.clone()));
+        let next = self.checker.mirror.instances().filter_map(soon).min();
+        let (at, id) = next.unwrap_or_else(|| (now.0, self.draw_id()));
+        let mut wait = (at - now.0).min(2_000) as u64 + self.random.clients.below(self.plan.read_ms + 1);
+        for step in 0..self.random.clients.between(2, 6) {
+            let (id, reason) = (id.clone(), reason.clone());
+            let request = match step % 3 {
+                0 => Asking::Terminate { id, reason, recurse: false },
+                1 => Asking::Purge { id, again: false },
+                _ => self.draw_start(id),
+            };
+            self.ask_later(client, request, 1, wait);
+            wait += self.random.clients.below(3);
         }
     }
 
@@ -143,6 +172,12 @@ impl World {
 
     /// Sends a request to the owner of its partition.
     fn ask(&mut self, client: u8, request: Asking, tries_left: u8) {
+        let ms = self.random.latency.below(self.plan.net_ms + 1);
+        self.ask_later(client, request, tries_left, ms);
+    }
+
+    /// Sends a request that is so many ms on its way.
+    fn ask_later(&mut self, client: u8, request: Asking, tries_left: u8, ms: u64) {
         self.tokens += 1;
         let token = self.tokens;
         self.stats.requests += 1;
@@ -152,7 +187,6 @@ impl World {
         let waits = matches!(request, Asking::Wait { .. });
         self.requests.insert(token, Request { asked, client, tries_left });
         let post = self.owner(request.id().partition(self.plan.partitions));
-        let ms = self.random.latency.below(self.plan.net_ms + 1);
         self.after(ms, Event::Input(post, Input::Request(token, request)));
         if client != OPERATOR {
             self.clients[usize::from(client)].waits_for = Some(token);
@@ -183,7 +217,12 @@ impl World {
             return;
         }
         match answer {
-            Some(_) => self.go_on(client),
+            Some(answer) => {
+                if let Ok(Response::Started(started)) = answer {
+                    self.clients[usize::from(client)].run = Some((started.id, started.execution));
+                }
+                self.go_on(client);
+            }
             None => self.in_doubt(client, token),
         }
     }
@@ -240,7 +279,6 @@ impl World {
         }
         let statuses = vec![Status::Pending, Status::Running, Status::Suspended];
         let rows = self.store.query_now(&InstanceQuery { statuses, ..InstanceQuery::default() }, 1000);
-        self.break_cycle();
         let waits_long = self.now > self.plan.heal_at + 5_000;
         let history_max = self.plan.limits.history_events_max;
         for row in rows.into_iter().filter(|row| EntityId::of_instance(&row.id).is_none()) {
@@ -264,16 +302,6 @@ impl World {
         }
         let pause = if waits_long { 1_000 } else { 250 };
         self.after(pause, Event::Operate);
-    }
-}
-
-impl World {
-    /// Instances that wait for each other never end: a program may wait for an ancestor by its id. One of them is ended.
-    fn break_cycle(&mut self) {
-        if let Some(id) = self.checker.waits_in_a_cycle() {
-            let reason = "it waits for itself".to_owned();
-            self.ask(OPERATOR, Asking::Terminate { id, reason, recurse: false }, 1);
-        }
     }
 }
 

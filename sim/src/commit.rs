@@ -44,7 +44,8 @@ impl World {
     }
 
     fn commit_refused(&mut self) -> Option<CommitOutcome> {
-        let failed = || CommitOutcome::Rejected(Rejection::Failed("the disk".into()));
+        let failed =
+            || CommitOutcome::Rejected(Rejection::Failed { instance: None, what: "the disk".into() });
         if self.store_full_until > self.now {
             return Some(CommitOutcome::Rejected(Rejection::Full));
         }
@@ -125,7 +126,10 @@ impl World {
             }
             // The planted bug: memory is kept, and the batch is written again.
             (CommitOutcome::Unknown(_), Some(Some(batch))) => self.commit(post, batch),
-            (outcome, _) => self.lost(post, &format!("{outcome:?}")),
+            (outcome, _) => {
+                let in_doubt = matches!(outcome, CommitOutcome::Unknown(_));
+                self.lost(post, &format!("{outcome:?}"), in_doubt);
+            }
         }
     }
 }

@@ -141,7 +141,7 @@ impl World {
         for node in 0..self.plan.nodes {
             let post = Post { node, partition };
             if self.holdings.get(&post).is_some_and(|holding| holding.life.is_some()) {
-                self.lost(post, "the store has failed over");
+                self.lost(post, "the store has failed over", false);
             }
         }
         // The next grant ends the commits that are on their way.

@@ -39,6 +39,19 @@ pub(crate) enum Input {
     },
 }
 
+/// A request that somebody waits for.
+pub(crate) struct Unanswered {
+    request: Request,
+    /// A life that had taken it was lost, and nobody knows what it had written.
+    in_doubt: bool,
+}
+
+impl Unanswered {
+    fn new(request: Request) -> Unanswered {
+        Unanswered { request, in_doubt: false }
+    }
+}
+
 /// The state that a lost grant takes with it.
 pub(crate) struct Life {
     pub(crate) number: u64,
@@ -82,10 +95,12 @@ impl World {
             return;
         }
         // A node that is to own a partition does not take an old grant for a good one.
-        holding.life = None;
+        if holding.life.is_some() {
+            self.settle_after_loss(post, false, false);
+        }
         let nonce = self.random.lives.wide();
         if self.store_down_until > self.now {
-            return self.lost(post, "the store is away");
+            return self.lost(post, "the store is away", false);
         }
         let id = PartitionId(post.partition);
         let Ok(grant) = self.store.acquire_now(id, nonce) else { return };
@@ -93,14 +108,14 @@ impl World {
         self.trace.mix(&[1, u64::from(post.node), u64::from(post.partition), grant.epoch]);
         self.trace.say(self.now, || format!("{post:?} takes epoch {}", grant.epoch));
         if self.fault(Fault::GrantReplyLost, self.plan.faults.grant_reply_lost) {
-            return self.lost(post, "the grant's answer was lost");
+            return self.lost(post, "the grant's answer was lost", false);
         }
         let life = self.new_life(post, grant);
         self.lives_begun += 1;
         let holding = self.holdings.entry(post).or_default();
         holding.life = Some(life);
         let mut asked: Vec<(u64, Request)> =
-            holding.unanswered.iter().map(|(token, request)| (*token, request.clone())).collect();
+            holding.unanswered.iter().map(|(token, asked)| (*token, asked.request.clone())).collect();
         asked.sort_by_key(|(token, request)| (stamp_number(request), *token));
         self.recover(post);
         let now = self.node_now(post.node);
@@ -108,7 +123,7 @@ impl World {
         // to end before it is told to begin.
         let messages = self.look(post, Wanted::Messages);
         if let Err(why) = self.take_read(post, messages) {
-            return self.lost(post, &why);
+            return self.lost(post, &why, false);
         }
         // The life before may have written messages without living to tell of them.
         for partition in (0..self.plan.partitions).filter(|partition| *partition != post.partition) {
@@ -194,10 +209,10 @@ impl World {
         match (input, &mut holding.life) {
             (Input::Request(token, request), Some(life)) => {
                 life.partition.request(ReplyToken(token), request.clone(), now);
-                holding.unanswered.insert(token, request.for_another_life());
+                holding.unanswered.insert(token, Unanswered::new(request.for_another_life()));
             }
             (Input::Request(token, request @ Request::Wait { .. }), None) => {
-                holding.unanswered.insert(token, request);
+                holding.unanswered.insert(token, Unanswered::new(request));
             }
             (Input::Request(token, _), None) => self.answer_later(token, None),
             (Input::StopWaiting(token, id), life) => {
@@ -226,13 +241,13 @@ impl World {
             life.partition.tick(now);
         }
         if let Err(why) = self.settle(post) {
-            return self.lost(post, &why);
+            return self.lost(post, &why, false);
         }
         let early = matches!(self.bug, Some(PlantedBug::Core(Bug::EffectsBeforeCommit)));
         let Some(life) = self.life(post) else { return };
         if life.committing.is_none() {
             match life.partition.seal() {
-                Err(damage) => return self.lost(post, &damage.to_string()),
+                Err(damage) => return self.lost(post, &damage.to_string(), false),
                 Ok((batch, effects)) => {
                     self.perform(post, effects);
                     if let Some(batch) = batch {
@@ -350,30 +365,36 @@ impl World {
         }
     }
 
-    /// A life is over. What may be asked twice is asked again in the next one.
-    pub(crate) fn lost(&mut self, post: Post, why: &str) {
+    /// A life is over. `in_doubt`: what its last commit did is not known.
+    pub(crate) fn lost(&mut self, post: Post, why: &str, in_doubt: bool) {
         self.trace.mix(&[3, u64::from(post.node), u64::from(post.partition)]);
         self.trace.say(self.now, || format!("{post:?} loses its life: {why}"));
+        let holding = self.holdings.entry(post).or_default();
+        holding.losses += 1;
+        let losses = holding.losses;
+        self.settle_after_loss(post, in_doubt, losses > 1);
+        if self.owners[usize::from(post.partition)] == post.node {
+            self.begin_at(post, (RETRY_WAIT << losses.min(7)).min(RETRY_WAIT_MAX) / 2);
+        }
+    }
+
+    /// What may be asked twice, or certainly had no effect, is asked again in the next life, as the engine does it.
+    fn settle_after_loss(&mut self, post: Post, in_doubt: bool, takes_long: bool) {
         let stays = self.owners[usize::from(post.partition)] == post.node;
         let holding = self.holdings.entry(post).or_default();
-        holding.life = None;
-        holding.losses += 1;
-        let takes_long = holding.losses > 1;
-        let keeps = |request: &Request| match request {
-            Request::Wait { .. } => stays,
-            other => stays && other.is_idempotent() && !takes_long,
+        let commits = holding.life.take().is_some_and(|life| life.committing.is_some());
+        for asked in holding.unanswered.values_mut() {
+            asked.in_doubt |= in_doubt || commits;
+        }
+        let given_up = |asked: &Unanswered| match &asked.request {
+            Request::Wait { .. } => !stays,
+            request => !stays || takes_long || (asked.in_doubt && !request.is_idempotent()),
         };
         let gone: Vec<u64> =
-            holding.unanswered.iter().filter(|(_, r)| !keeps(r)).map(|(token, _)| *token).collect();
-        for token in &gone {
-            holding.unanswered.remove(token);
-        }
-        let wait = (RETRY_WAIT << holding.losses.min(7)).min(RETRY_WAIT_MAX) / 2;
+            holding.unanswered.iter().filter(|(_, asked)| given_up(asked)).map(|(token, _)| *token).collect();
         for token in gone {
+            self.holdings.entry(post).or_default().unanswered.remove(&token);
             self.answer_later(token, None);
-        }
-        if stays {
-            self.begin_at(post, wait);
         }
     }
 }

@@ -110,6 +110,8 @@ pub struct RequestsMix {
     pub signal: u64,
     /// Deletions of entities.
     pub delete: u64,
+    /// Ends, purges and new starts of one id in quick succession, without waiting for answers.
+    pub churn: u64,
 }
 
 impl Plan {
@@ -123,6 +125,7 @@ impl Plan {
             history_events_max: if random.chance(80) { random.between(12, 40) } else { 50_000 },
             decisions_per_turn_max: if random.chance(30) { 2 } else { 1000 },
             inbox_events_max: if random.chance(100) { random.between(1, 4) as usize } else { 1000 },
+            inbox_bytes_max: if random.chance(100) { random.between(500, 3000) as usize } else { 64 << 20 },
             resident_instances_max: if tiny { random.below(3) as usize } else { 1000 },
         };
         let entities = if random.chance(550) { random.between(1, 4) as u8 } else { 0 };
@@ -201,6 +204,7 @@ impl RequestsMix {
             wait: weight(600, 6),
             signal: if has_entities { weight(800, 12) } else { 0 },
             delete: if has_entities { weight(300, 2) } else { 0 },
+            churn: weight(200, 4),
         }
     }
 }

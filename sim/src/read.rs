@@ -65,12 +65,12 @@ impl World {
         let Some(life) = self.life_numbered(post, number) else { return };
         life.reads -= 1;
         if self.store_down_until > self.now {
-            return self.lost(post, "a read failed: the store is away");
+            return self.lost(post, "a read failed: the store is away", false);
         }
         let found = self.look(post, wanted);
         match self.take_read(post, found) {
             Ok(()) => self.round(post),
-            Err(why) => self.lost(post, &why),
+            Err(why) => self.lost(post, &why, false),
         }
     }
 

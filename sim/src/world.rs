@@ -2,7 +2,7 @@
 
 use crate::client::{Client, Request as ClientRequest};
 use crate::invariants::Checker;
-use crate::life::{Input, Life};
+use crate::life::{Input, Life, Unanswered};
 use crate::options::PlantedBug;
 use crate::plan::Plan;
 use crate::program::Programs;
@@ -10,7 +10,7 @@ use crate::random::Random;
 use crate::read::Wanted;
 use crate::report::{Fault, Stats};
 use crate::trace::Trace;
-use perdura_core::partition::{Batch, Request, RequestError, Response, TaskStart};
+use perdura_core::partition::{Batch, RequestError, Response, TaskStart};
 use perdura_core::{PartitionId, Timestamp};
 use perdura_store::sim::SimStore;
 use perdura_store::{CommitLog, CommitOutcome, Grant};
@@ -121,7 +121,7 @@ pub(crate) struct Node {
 #[derive(Default)]
 pub(crate) struct Holding {
     pub(crate) life: Option<Life>,
-    pub(crate) unanswered: BTreeMap<u64, Request>,
+    pub(crate) unanswered: BTreeMap<u64, Unanswered>,
     pub(crate) losses: u32,
     /// An attempt to take the partition is scheduled.
     pub(crate) begins: bool,

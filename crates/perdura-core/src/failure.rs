@@ -1,5 +1,6 @@
 //! What is recorded of an error: of user code, or of the engine in its place.
 
+use crate::id::InstanceId;
 use crate::limits::{FAILURE_DEPTH_MAX, FAILURE_TEXT_BYTES_MAX};
 use std::fmt;
 
@@ -61,6 +62,13 @@ impl Failure {
     pub fn non_retryable(mut self) -> Failure {
         self.non_retryable = true;
         self
+    }
+
+    /// The same as the parent of the instance that failed sees it: of the same kind, and it names the instance.
+    #[must_use]
+    pub fn of_child(mut self, id: &InstanceId) -> Failure {
+        self.message = format!("sub-orchestration {id:?}: {}", self.message);
+        self.within_limits()
     }
 
     /// Cuts texts and causes down to the limits, so that a failure can always be recorded.

@@ -135,10 +135,12 @@ impl InstanceId {
         InstanceId(id.into())
     }
 
-    /// The id of a child that was given none: parent, generation and task. An id that would be too long keeps its
-    /// head and gets a checksum of the whole.
-    pub(crate) fn of_child(parent: &InstanceId, generation: u32, task: u32) -> InstanceId {
-        let id = format!("{parent}:{generation:x}:{task:04x}");
+    /// The id of a child that was given none: parent, execution and task. Generations would not do, for they begin at 1
+    /// again after a purge, and the child of the earlier run may still be there; half of the execution's random digits
+    /// tell them apart. An id that would be too long keeps its head and gets a checksum of the whole.
+    pub(crate) fn of_child(parent: &InstanceId, execution: ExecutionId, task: u32) -> InstanceId {
+        let execution = (execution.0 >> 64) as u64;
+        let id = format!("{parent}:{execution:016x}:{task:04x}");
         if id.len() <= INSTANCE_ID_BYTES_MAX {
             return InstanceId(id.into());
         }
@@ -147,7 +149,7 @@ impl InstanceId {
             head -= 1;
         }
         let hash = fnv1a_128(id.as_bytes());
-        InstanceId(format!("{}~{hash:032x}:{generation:x}:{task:04x}", &parent.as_str()[..head]).into())
+        InstanceId(format!("{}~{hash:032x}:{task:04x}", &parent.as_str()[..head]).into())
     }
 
     /// The id as text.
@@ -254,10 +256,11 @@ mod tests {
     #[test]
     fn a_child_id_never_outgrows_the_limit_and_stays_distinct() {
         let parent = InstanceId::new(&"ü".repeat(256)).unwrap();
-        let a = InstanceId::of_child(&parent, 1, 1);
-        let b = InstanceId::of_child(&parent, 1, 2);
+        let (first, second) = (ExecutionId(1 << 64), ExecutionId(2 << 64));
+        let a = InstanceId::of_child(&parent, first, 1);
         assert!(a.as_str().len() <= INSTANCE_ID_BYTES_MAX);
-        assert_ne!(a, b);
+        assert_ne!(a, InstanceId::of_child(&parent, first, 2));
+        assert_ne!(a, InstanceId::of_child(&parent, second, 1));
     }
 
     #[test]

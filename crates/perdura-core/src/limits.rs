@@ -40,6 +40,9 @@ pub struct Limits {
     pub turn_bytes_max: usize,
     /// Most events that wait for an instance that cannot take them now (suspended, not started, its worker busy).
     pub inbox_events_max: usize,
+    /// Most bytes that wait for an instance: they are written as one record. Events over it are refused; results of
+    /// activities and children wait until there is room.
+    pub inbox_bytes_max: usize,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
     pub resident_instances_max: usize,
 }
@@ -52,6 +55,7 @@ impl Default for Limits {
             decisions_per_turn_max: 100_000,
             turn_bytes_max: 64 * 1024 * 1024,
             inbox_events_max: 10_000,
+            inbox_bytes_max: 64 * 1024 * 1024,
             resident_instances_max: 50_000,
         }
     }

@@ -1,7 +1,9 @@
 //! Points and spans of time. The core never reads a clock: `now` is always an argument.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+const LAST_OF_9999: u64 = 253_402_300_799_999;
 
 /// Milliseconds since 1970-01-01 UTC, by the store's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +29,39 @@ impl Timestamp {
     #[must_use]
     pub fn until(self, later: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(later.0.saturating_sub(self.0)).unwrap_or(0))
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// Rounded up to a whole millisecond.
+    ///
+    /// ```
+    /// use perdura_core::Timestamp;
+    /// use std::time::{Duration, SystemTime};
+    /// let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_500);
+    /// assert_eq!(Timestamp::from(time), Timestamp(2));
+    /// assert_eq!(SystemTime::from(Timestamp(2)), SystemTime::UNIX_EPOCH + Duration::from_millis(2));
+    /// ```
+    fn from(time: SystemTime) -> Timestamp {
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => Timestamp(millis_rounded_up(after)),
+            Err(before) => {
+                let whole = before.duration().as_millis();
+                Timestamp(i64::try_from(whole).map_or(i64::MIN, |ms| -ms))
+            }
+        }
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    /// A time that the platform cannot hold becomes the last millisecond of the year 9999, or the first of 1970.
+    fn from(at: Timestamp) -> SystemTime {
+        let span = Duration::from_millis(at.0.unsigned_abs());
+        let (time, limit) = match at.0 >= 0 {
+            true => (SystemTime::UNIX_EPOCH.checked_add(span), Duration::from_millis(LAST_OF_9999)),
+            false => (SystemTime::UNIX_EPOCH.checked_sub(span), Duration::ZERO),
+        };
+        time.unwrap_or_else(|| SystemTime::UNIX_EPOCH + limit)
     }
 }
 
@@ -69,6 +104,16 @@ mod tests {
         assert_eq!(Timestamp(1_795_226_521_007).to_string(), "2026-11-21T02:02:01.007Z");
         assert_eq!(Timestamp(951_782_400_000).to_string(), "2000-02-29T00:00:00.000Z");
         assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn system_times_convert_both_ways_and_never_to_an_earlier_millisecond() {
+        for ms in [0, 1, -1, -62_135_596_800_000, 1_795_226_521_007] {
+            assert_eq!(Timestamp::from(SystemTime::from(Timestamp(ms))), Timestamp(ms));
+        }
+        let before = SystemTime::UNIX_EPOCH - Duration::from_micros(1_500);
+        assert_eq!(Timestamp::from(before), Timestamp(-1));
+        let _does_not_overflow = (SystemTime::from(Timestamp::MAX), SystemTime::from(Timestamp(i64::MIN)));
     }
 
     #[test]

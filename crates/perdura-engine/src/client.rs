@@ -6,9 +6,9 @@ use crate::reads::open_history;
 use bytes::Bytes;
 use perdura_core::history::{Damaged, Event};
 use perdura_core::partition::{
-    InstanceRecord, InstanceRow, ReplyToken, Request, Response, StartRequest, Started,
+    InstanceRecord, InstanceRow, ReplyToken, Request, Response, SignalRequest, StartRequest, Started,
 };
-use perdura_core::{InstanceId, InstanceKey};
+use perdura_core::{EntityId, ExecutionId, InstanceId, InstanceKey};
 use perdura_store::{InstanceQuery, Lookup, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -79,15 +79,35 @@ impl Client {
         self.ask(Request::Terminate { id, reason, recurse }).await.map(drop)
     }
 
-    /// Removes an instance that has ended, with its history.
+    /// Removes an instance that has ended, with its history. If nobody knows what became of a first attempt, the engine
+    /// asks again, and that nothing is there is then success.
     pub async fn purge(&self, id: InstanceId) -> Result<(), EngineError> {
-        self.ask(Request::Purge { id }).await.map(drop)
+        self.ask(Request::Purge { id, again: false }).await.map(drop)
     }
 
-    /// Waits until an instance has ended and gives its record. With the `generation` that a start answered, a later
-    /// start that replaces it is an error; without, the wait is for whatever has the id.
-    pub async fn wait(&self, id: InstanceId, generation: Option<u32>) -> Result<InstanceRecord, EngineError> {
-        match self.ask(Request::Wait { id, generation }).await? {
+    /// Sends an entity a signal. It is durable when this returns, and will run once.
+    pub async fn signal(&self, signal: SignalRequest) -> Result<(), EngineError> {
+        self.ask(Request::Signal(signal)).await.map(drop)
+    }
+
+    /// Takes an entity's state away. An error if somebody holds the entity.
+    pub async fn delete_entity(&self, entity: EntityId) -> Result<(), EngineError> {
+        self.ask(Request::DeleteEntity { entity }).await.map(drop)
+    }
+
+    /// What is known of an entity; `None` if it has neither state nor anything to do.
+    pub async fn entity(&self, id: &EntityId) -> Result<Option<InstanceRecord>, EngineError> {
+        self.get(id.instance()).await
+    }
+
+    /// Waits until an instance has ended and gives its record. With the `execution` that a start answered, a later
+    /// start of the id, by replacement or after a purge, is an error; without, the wait is for whatever has the id.
+    pub async fn wait(
+        &self,
+        id: InstanceId,
+        execution: Option<ExecutionId>,
+    ) -> Result<InstanceRecord, EngineError> {
+        match self.ask(Request::Wait { id, execution }).await? {
             Response::Ended(record) => Ok(*record),
             other => Err(unexpected(&other)),
         }
@@ -98,14 +118,11 @@ impl Client {
         Ok(self.row(id).await?.map(|(_, record)| record))
     }
 
-    /// Instances that match, in the order in which they were created within each partition, at most `limit`.
-    pub async fn list(
-        &self,
-        query: InstanceQuery,
-        limit: usize,
-    ) -> Result<Vec<(InstanceKey, InstanceRecord)>, EngineError> {
+    /// Instances that match, in the order in which they were created within each partition, at most `limit`. A damaged one
+    /// is listed as what is left of it.
+    pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<Listed>, EngineError> {
         let rows = self.store.query(query, limit).await?;
-        rows.iter().map(|row| Ok((row.key, open(row)?))).collect()
+        Ok(rows.iter().map(Listed::new).collect())
     }
 
     /// The history of an instance's present execution; `None` if there is no such instance.
@@ -144,6 +161,40 @@ impl Client {
             guard.token = None;
         }
         answer
+    }
+}
+
+/// An instance in a list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// Its place in the list.
+    pub key: InstanceKey,
+    /// What is known of it.
+    pub record: InstanceRecord,
+    /// What is damaged. Then the record has only what the columns of its row say, as far as they can be read.
+    pub damage: Option<Damaged>,
+}
+
+impl Listed {
+    fn new(row: &InstanceRow) -> Listed {
+        match row.open() {
+            Ok(record) => Listed { key: row.key, record, damage: None },
+            Err(damage) => {
+                let record = InstanceRecord {
+                    id: row.id.as_str().to_owned(),
+                    name: row.name.clone(),
+                    status: u32::from(row.status as u8),
+                    generation: row.generation,
+                    branch: row.branch,
+                    tail: row.tail,
+                    created_at: row.created_at.0,
+                    updated_at: row.updated_at.0,
+                    completed_at: row.completed_at.map_or(0, |at| at.0),
+                    ..InstanceRecord::default()
+                };
+                Listed { key: row.key, record, damage: Some(damage) }
+            }
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::client::Client;
 use crate::error::EngineError;
 use crate::options::EngineOptions;
-use crate::processor::{INPUTS_MAX, Input, Processor};
-use crate::worker::{ActivityHost, OrchestrationHost};
+use crate::processor::{INPUTS_MAX, Input, Processor, random};
+use crate::worker::Hosts;
 use perdura_core::PartitionId;
 use perdura_store::Store;
 use std::sync::Arc;
@@ -26,8 +26,7 @@ impl Engine {
     /// Starts a processor for each partition of the store's hub. Activities run on the tokio runtime of the caller.
     pub async fn start(
         store: Arc<dyn Store>,
-        orchestrations: Arc<dyn OrchestrationHost>,
-        activities: Arc<dyn ActivityHost>,
+        hosts: Hosts,
         options: EngineOptions,
     ) -> Result<Engine, EngineError> {
         let runtime = Handle::try_current()
@@ -44,13 +43,13 @@ impl Engine {
             let processor = Processor::new(
                 PartitionId(id),
                 store.clone(),
-                orchestrations.clone(),
-                activities.clone(),
+                hosts.clone(),
                 options.clone(),
                 channel,
                 bells.clone(),
                 runtime.clone(),
                 dropped.clone(),
+                random()? as u64,
             );
             let (ready, is_ready) = oneshot::channel();
             all_ready.push(is_ready);

@@ -5,18 +5,21 @@
 //! the memory is dropped, a new grant taken, and the state loaded again.
 
 use crate::activities::{Activities, panic_text};
+use crate::entities::Entities;
 use crate::error::EngineError;
+use crate::loss::{Loss, Refusals, Unanswered, after_commit};
 use crate::options::EngineOptions;
 use crate::reads::{Read, Reads};
-use crate::worker::{ActivityHost, OrchestrationHost};
+use crate::worker::{BatchEnd, Hosts, OrchestrationHost};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use perdura_core::entity::BatchTicket;
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
 use perdura_core::partition::{
-    Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, TaskRef,
+    Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
-use perdura_core::{Failure, InstanceId, PartitionId};
-use perdura_store::{BoxFuture, CommitOutcome, Grant, Rejection, Store, StoreError};
+use perdura_core::{Failure, InstanceId, PartitionId, Timestamp};
+use perdura_store::{BoxFuture, CommitOutcome, Grant, Store, StoreError};
 use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -50,6 +53,7 @@ pub(crate) enum Input {
     StopWaiting(ReplyToken, InstanceId),
     TaskDone(TaskRef, Result<Option<Bytes>, Failure>),
     Heartbeat(TaskRef, Option<Bytes>),
+    OperationsDone(BatchTicket, BatchEnd),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -63,26 +67,20 @@ pub(crate) struct Processor {
     /// Rings when messages from another partition wait. One bell for each partition.
     pub(crate) bells: Arc<[Notify]>,
     pub(crate) activities: Activities,
+    entities: Entities,
+    /// Requests that have come.
+    arrivals: u64,
+    /// Signals carry this number, drawn for this engine, and that of their arrival, so that one that is asked again after
+    /// a doubtful commit is not taken twice.
+    door: u64,
     /// The engine was dropped: nobody waits for anything any more.
     dropped: CancellationToken,
     /// Requests that are not answered. They outlive a lost grant.
     unanswered: FxHashMap<ReplyToken, Unanswered>,
+    /// Instances for whose writes the store has refused batches.
+    refusals: Refusals,
     shutdown: Vec<oneshot::Sender<()>>,
     drain_until: Option<tokio::time::Instant>,
-}
-
-/// A request that somebody waits for.
-struct Unanswered {
-    request: Request,
-    reply: Reply,
-    /// A life that had taken it was lost, and nobody knows what it had written.
-    in_doubt: bool,
-}
-
-impl Unanswered {
-    fn new(request: Request, reply: Reply) -> Unanswered {
-        Unanswered { request, reply, in_doubt: false }
-    }
 }
 
 /// Why a life of the processor ended.
@@ -91,37 +89,34 @@ enum End {
     Lost(Loss),
 }
 
-/// How a life was lost.
-struct Loss {
-    why: String,
-    /// A commit may have been written, or not.
-    in_doubt: bool,
-}
-
 impl Processor {
     #[allow(clippy::too_many_arguments)] // Called once, by the engine, with everything it has.
     pub(crate) fn new(
         id: PartitionId,
         store: Arc<dyn Store>,
-        orchestrations: Arc<dyn OrchestrationHost>,
-        host: Arc<dyn ActivityHost>,
+        hosts: Hosts,
         options: EngineOptions,
         (sender, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
         bells: Arc<[Notify]>,
         runtime: Handle,
         dropped: CancellationToken,
+        door: u64,
     ) -> Processor {
         let running_max = options.running_activities_max.div_ceil(bells.len().max(1)).max(1);
         Processor {
             id,
             store,
-            orchestrations,
+            orchestrations: hosts.orchestrations,
             inputs,
             bells,
-            activities: Activities::new(host, runtime, sender, running_max),
+            entities: Entities::new(hosts.entities, runtime.clone(), sender.clone()),
+            activities: Activities::new(hosts.activities, runtime, sender, running_max),
+            door,
+            arrivals: 0,
             options,
             dropped,
             unanswered: FxHashMap::default(),
+            refusals: Refusals::default(),
             shutdown: Vec::new(),
             drain_until: None,
         }
@@ -137,7 +132,7 @@ impl Processor {
                 Ok(end) => end,
                 Err(panic) => {
                     let why = format!("a bug in the engine: {}", panic_text(panic.as_ref()));
-                    End::Lost(Loss { why, in_doubt: true })
+                    End::Lost(Loss { why, in_doubt: true, due_to: None })
                 }
             };
             let loss = match end {
@@ -146,9 +141,12 @@ impl Processor {
             };
             tracing::warn!(partition = self.id.0, why = %loss.why, "the partition is loaded again");
             self.activities.let_go();
+            self.entities.let_go();
             if began.elapsed() > GOOD_LIFE {
                 wait = Duration::ZERO;
+                self.refusals.forgive();
             }
+            self.refusals.note(&loss);
             self.settle_after_loss(&loss, wait > PATIENCE);
             let dropped = self.dropped.clone();
             if dropped.run_until_cancelled(self.pause(wait, &loss.why)).await != Some(false) {
@@ -194,7 +192,8 @@ impl Processor {
         while let Ok(input) = tokio::time::timeout_at(until, self.inputs.recv()).await {
             match input {
                 Some(Input::Request(token, request @ Request::Wait { .. }, reply)) => {
-                    self.unanswered.insert(token, Unanswered::new(request, reply));
+                    let arrival = self.next_arrival();
+                    self.unanswered.insert(token, Unanswered::new(arrival, request, reply));
                 }
                 Some(Input::Request(_, _, reply)) => {
                     let _ = reply.send(Err(EngineError::Unavailable { why: why.to_owned() }));
@@ -208,7 +207,7 @@ impl Processor {
                 }
                 // Attempts of the lost life: they are handed out again.
                 Some(Input::TaskDone(task, _)) => self.activities.finished(task),
-                Some(Input::Heartbeat(..)) => {}
+                Some(Input::Heartbeat(..) | Input::OperationsDone(..)) => {}
                 None => return true,
             }
         }
@@ -225,7 +224,7 @@ impl Processor {
                     let _ = ready.send(Err(error));
                     return End::Shutdown;
                 }
-                return End::Lost(Loss { why, in_doubt: false });
+                return End::Lost(Loss { why, in_doubt: false, due_to: None });
             }
         };
         if let Some(ready) = ready.take() {
@@ -238,11 +237,13 @@ impl Processor {
         {
             return End::Lost(life.lost(why));
         }
-        let mut asked: Vec<_> =
-            self.unanswered.iter().map(|(token, asked)| (*token, asked.request.clone())).collect();
-        // In the order in which they came: events of one sender stay in order.
-        asked.sort_by_key(|(token, _)| *token);
-        for (token, request) in asked {
+        let mut asked: Vec<_> = self
+            .unanswered
+            .iter()
+            .map(|(token, asked)| (asked.arrival, *token, asked.request.clone()))
+            .collect();
+        asked.sort_unstable_by_key(|(arrival, ..)| *arrival);
+        for (_, token, request) in asked {
             life.partition.request(token, request, self.store.now());
         }
         loop {
@@ -266,6 +267,7 @@ impl Processor {
             limits: self.options.limits.clone(),
             bug: None,
         });
+        self.refusals.set_aside(&mut partition);
         let mut after = None;
         loop {
             let rows = self.store.unfinished(self.id, after, RECOVERY_PAGE).await?;
@@ -273,9 +275,11 @@ impl Processor {
             after = Some(last.key);
             partition.recover(rows, self.store.now());
         }
-        let runner = self.orchestrations.runner();
+        let (mut runner, disturbed) = (self.orchestrations.runner(), Arc::new(Notify::new()));
+        let bell = disturbed.clone();
+        runner.ring_at(Arc::new(move || bell.notify_one()));
         let reads = Reads::new(self.store.clone());
-        let mut life = Life { partition, runner, grant, reads, commit: None };
+        let mut life = Life { partition, runner, disturbed, grant, reads, commit: None };
         life.reads.messages(self.id);
         // The life before may have written messages without living to tell of them.
         for (partition, bell) in self.bells.iter().enumerate() {
@@ -332,6 +336,7 @@ impl Processor {
                 life.take_read(read, &*self.store).map_err(|why| life.lost(why))?;
             }
             () = self.dropped.cancelled() => {}
+            () = life.disturbed.notified(), if self.drain_until.is_none() => life.fail_disturbed(self.store.now()),
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
                 None => self.drain(),
@@ -349,9 +354,13 @@ impl Processor {
             Input::Request(_, _, reply) if self.drain_until.is_some() => {
                 let _ = reply.send(Err(EngineError::ShuttingDown));
             }
-            Input::Request(token, request, reply) => {
+            Input::Request(token, mut request, reply) => {
+                let arrival = self.next_arrival();
+                if let Request::Signal(signal) = &mut request {
+                    signal.stamp = Some(Stamp::new(self.door, arrival));
+                }
                 life.partition.request(token, request.clone(), now);
-                self.unanswered.insert(token, Unanswered::new(request.for_another_life(), reply));
+                self.unanswered.insert(token, Unanswered::new(arrival, request.for_another_life(), reply));
             }
             Input::StopWaiting(token, id) => {
                 self.unanswered.remove(&token);
@@ -363,11 +372,30 @@ impl Processor {
                 life.partition.task_done(task, result, now);
             }
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
+            Input::OperationsDone(batch, end) => {
+                self.entities.finished(batch);
+                match end {
+                    BatchEnd::Done(done) => life.partition.operations_done(batch, done, now),
+                    BatchEnd::Lost { why } => {
+                        tracing::warn!(?batch, why, "operations of an entity are handed out again");
+                        life.partition.operations_lost(batch, now);
+                    }
+                    BatchEnd::CannotRun { why } => {
+                        tracing::warn!(?batch, why, "the entity is blocked");
+                        life.partition.operations_cannot_run(batch, why, now);
+                    }
+                }
+            }
             Input::Shutdown(done) => {
                 self.shutdown.push(done);
                 self.drain();
             }
         }
+    }
+
+    fn next_arrival(&mut self) -> u64 {
+        self.arrivals += 1;
+        self.arrivals
     }
 
     /// The time of an attempt runs from when it began, not from when it was handed out and waited its turn.
@@ -383,6 +411,7 @@ impl Processor {
                 Effect::Reply(token, answer) => self.answer(token, answer),
                 Effect::StartTask(start) => self.activities.start(start),
                 Effect::CancelTask(task) => self.activities.cancel(task),
+                Effect::RunOperations(batch) => self.entities.start(batch),
                 Effect::Notify(partition) => {
                     if let Some(bell) = self.bells.get(usize::from(partition.0)) {
                         bell.notify_one();
@@ -394,6 +423,12 @@ impl Processor {
 
     fn answer(&mut self, token: ReplyToken, answer: Result<Response, RequestError>) {
         if let Some(asked) = self.unanswered.remove(&token) {
+            // It is ended: whoever has the id next begins with a clean sheet.
+            if let (Request::Terminate { id, .. } | Request::Purge { id, .. }, Ok(_)) =
+                (&asked.request, &answer)
+            {
+                self.refusals.forget(id);
+            }
             // An error means that the caller has gone.
             let _ = asked.reply.send(answer.map_err(EngineError::from));
         }
@@ -404,13 +439,15 @@ impl Processor {
         if self.drain_until.is_none() {
             self.drain_until = Some(tokio::time::Instant::now() + self.options.drain_time_max);
             self.activities.drain();
+            self.entities.drain();
         }
     }
 
     fn is_drained(&self, life: &Life) -> bool {
         let quiet = life.commit.is_none() && !life.partition.has_something_to_seal();
         self.drain_until.is_some_and(|until| {
-            quiet && (self.activities.running() == 0 || tokio::time::Instant::now() >= until)
+            let working = self.activities.running() + self.entities.running() > 0;
+            quiet && (!working || tokio::time::Instant::now() >= until)
         })
     }
 }
@@ -419,6 +456,8 @@ impl Processor {
 struct Life {
     partition: Partition,
     runner: Box<dyn Runner>,
+    /// Rings when the runner has executions to tell of that are to fail.
+    disturbed: Arc<Notify>,
     grant: Grant,
     reads: Reads,
     commit: Option<BoxFuture<'static, CommitOutcome>>,
@@ -427,27 +466,39 @@ struct Life {
 impl Life {
     /// The loss of this life; a commit that is under way may still be written.
     fn lost(&self, why: String) -> Loss {
-        Loss { why, in_doubt: self.commit.is_some() }
+        Loss { why, in_doubt: self.commit.is_some(), due_to: None }
     }
 
     /// Runs turns and reads what they need until nothing more can be done without waiting.
     /// In a shutdown no turn is begun any more: what came in is recorded, and its turn comes in the next life.
     fn settle(&mut self, store: &dyn Store, runs_turns: bool) -> Result<(), String> {
         loop {
-            for key in self.partition.forgotten() {
-                self.runner.forget(key);
+            for (key, id, what) in self.partition.damage_found() {
+                tracing::error!(instance = %id, key = key.0, what, "the instance is damaged and left alone");
             }
+            self.forget();
             while runs_turns && let Some(turn) = self.partition.next_turn() {
                 self.run_turn(turn);
-                for key in self.partition.forgotten() {
-                    self.runner.forget(key);
-                }
+                self.forget();
             }
             self.reads.begin(self.partition.needs());
             match self.reads.next().now_or_never() {
                 Some(Some(read)) => self.take_read(read, store)?,
                 _ => return Ok(()),
             }
+        }
+    }
+
+    fn forget(&mut self) {
+        for key in self.partition.forgotten() {
+            self.runner.forget(key);
+        }
+    }
+
+    fn fail_disturbed(&mut self, now: Timestamp) {
+        self.forget();
+        for (key, failure) in self.runner.disturbed() {
+            self.partition.fail(key, failure, now);
         }
     }
 
@@ -465,14 +516,13 @@ impl Life {
     }
 
     fn finish_turn(&mut self, turn: Turn, outcome: TurnOutcome) {
-        match &outcome {
-            TurnOutcome::Done(_) => {}
-            TurnOutcome::Diverged(why) => {
-                tracing::warn!(instance = %turn.id, name = turn.name, %why, "the instance is blocked");
-            }
-            TurnOutcome::CannotRun(why) => {
-                tracing::warn!(instance = %turn.id, name = turn.name, why, "the instance is blocked");
-            }
+        let why = match &outcome {
+            TurnOutcome::Done(_) => None,
+            TurnOutcome::Diverged(mismatch) => Some(mismatch.to_string()),
+            TurnOutcome::CannotRun(why) => Some(why.clone()),
+        };
+        if let Some(why) = why {
+            tracing::warn!(instance = %turn.id, name = turn.name, why, "the instance is blocked");
         }
         self.partition.finish_turn(turn, outcome);
     }
@@ -519,19 +569,6 @@ impl Life {
         };
         self.finish_turn(turn, outcome);
     }
-}
-
-/// The outcome of a commit, as the life of the processor sees it.
-fn after_commit(outcome: CommitOutcome) -> Result<(), Loss> {
-    let in_doubt = matches!(outcome, CommitOutcome::Unknown(_));
-    let why = match outcome {
-        CommitOutcome::Committed => return Ok(()),
-        CommitOutcome::Fenced => "another process has taken the partition over".into(),
-        CommitOutcome::Rejected(rejection @ Rejection::Full) => format!("{rejection}; free some space"),
-        CommitOutcome::Rejected(rejection) => format!("the store refused a batch: {rejection}"),
-        CommitOutcome::Unknown(why) => format!("the outcome of a commit is unknown: {why}"),
-    };
-    Err(Loss { why, in_doubt })
 }
 
 /// Waits for a future that may not be there.

@@ -1,6 +1,7 @@
 //! What the engine asks of those who run user code.
 
 use bytes::Bytes;
+use perdura_core::entity::{OperationBatch, OperationsDone};
 use perdura_core::orchestration::Runner;
 use perdura_core::{ExecutionId, Failure, InstanceId, Tags};
 use perdura_store::BoxFuture;
@@ -17,6 +18,41 @@ pub trait OrchestrationHost: Send + Sync + 'static {
 pub trait ActivityHost: Send + Sync + 'static {
     /// Runs one attempt of an activity. A panic inside is caught by the engine and counts as a failed attempt.
     fn run(&self, task: ActivityTask) -> BoxFuture<'static, Result<Option<Bytes>, Failure>>;
+}
+
+/// Everybody who runs user code for an engine.
+#[derive(Clone)]
+pub struct Hosts {
+    /// Runs turns.
+    pub orchestrations: Arc<dyn OrchestrationHost>,
+    /// Runs activities.
+    pub activities: Arc<dyn ActivityHost>,
+    /// Runs operations of entities.
+    pub entities: Arc<dyn EntityHost>,
+}
+
+/// Runs operations of entities.
+pub trait EntityHost: Send + Sync + 'static {
+    /// Runs operations of one entity, one after another. Never called for one entity while a batch of it runs, unless the
+    /// partition was taken over meanwhile; only one of the two outcomes will count.
+    fn run(&self, batch: OperationBatch) -> BoxFuture<'static, BatchEnd>;
+}
+
+/// How a batch of entity operations ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BatchEnd {
+    /// Some or all of it was run.
+    Done(OperationsDone),
+    /// Whoever ran it is gone, and nobody knows what it did: it is handed out again, with the next delivery counts.
+    Lost {
+        /// What happened.
+        why: String,
+    },
+    /// Nobody here runs this entity. Its operations wait until somebody does, after the next start.
+    CannotRun {
+        /// What to do.
+        why: String,
+    },
 }
 
 /// One attempt to run an activity.

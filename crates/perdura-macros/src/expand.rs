@@ -16,10 +16,7 @@ fn expand(kind: Kind, options: TokenStream, item: TokenStream) -> syn::Result<To
     let function: ItemFn = syn::parse2(item)?;
     let parameters = parameters(kind, &function)?;
     let structure = structure(&options, &function, &parameters);
-    let traits = match kind {
-        Kind::Orchestration => orchestration_traits(&function, &parameters),
-        Kind::Activity => activity_traits(&function, &parameters),
-    };
+    let traits = traits(kind, &function, &parameters);
     Ok(quote!(#structure #traits))
 }
 
@@ -87,56 +84,36 @@ fn call(ident: &syn::Ident, parameters: &Parameters<'_>) -> TokenStream {
     }
 }
 
-fn activity_traits(function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
+fn traits(kind: Kind, function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
     let (_, cfg, _) = sort(&function.attrs);
     let (ident, output, input) = (&function.sig.ident, parameters.output, input_type(parameters));
     let call = call(ident, parameters);
+    let (code, context, bounds, register) = match kind {
+        Kind::Activity => {
+            (quote!(ActivityFn), quote!(ActivityContext), quote!(Send + 'static), quote!(add_activity))
+        }
+        Kind::Orchestration => {
+            (quote!(OrchestrationFn), quote!(Orchestration), quote!('static), quote!(add_orchestration))
+        }
+    };
     quote! {
         #(#cfg)*
         const _: () = {
-            impl ::perdura::ActivityFn for #ident {
+            impl ::perdura::#code for #ident {
                 const NAME: &'static str = #ident::NAME;
                 const VERSION: &'static str = #ident::VERSION;
                 type Input = #input;
                 type Output = <#output as ::perdura::macro_support::Outcome>::Value;
                 fn run(
-                    ctx: ::perdura::ActivityContext,
+                    ctx: ::perdura::#context,
                     input: Self::Input,
-                ) -> impl ::core::future::Future<Output = ::perdura::Result<Self::Output>> + Send + 'static {
+                ) -> impl ::core::future::Future<Output = ::perdura::Result<Self::Output>> + #bounds {
                     #call
                 }
             }
             impl ::perdura::macro_support::Item for #ident {
                 fn register(registry: &mut ::perdura::Registry) {
-                    registry.add_activity::<#ident>();
-                }
-            }
-        };
-    }
-}
-
-fn orchestration_traits(function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
-    let (_, cfg, _) = sort(&function.attrs);
-    let (ident, output, input) = (&function.sig.ident, parameters.output, input_type(parameters));
-    let call = call(ident, parameters);
-    quote! {
-        #(#cfg)*
-        const _: () = {
-            impl ::perdura::OrchestrationFn for #ident {
-                const NAME: &'static str = #ident::NAME;
-                const VERSION: &'static str = #ident::VERSION;
-                type Input = #input;
-                type Output = <#output as ::perdura::macro_support::Outcome>::Value;
-                fn run(
-                    ctx: ::perdura::Orchestration,
-                    input: Self::Input,
-                ) -> impl ::core::future::Future<Output = ::perdura::Result<Self::Output>> + 'static {
-                    #call
-                }
-            }
-            impl ::perdura::macro_support::Item for #ident {
-                fn register(registry: &mut ::perdura::Registry) {
-                    registry.add_orchestration::<#ident>();
+                    registry.#register::<#ident>();
                 }
             }
         };

@@ -121,6 +121,7 @@ impl Load {
             branch: 0,
             tail: turns,
             record: self.record.clone(),
+            damage: None,
         }
     }
 

@@ -65,6 +65,7 @@ fn instance(number: u64) -> Result<InstanceWrite, Box<dyn Error>> {
         branch: 0,
         tail: 6,
         record: vec![3; 300].into(),
+        damage: None,
     };
     let history = HistoryRow { generation: 1, branch: 0, first: 0, count: 6, events: vec![5; 250].into() };
     Ok(InstanceWrite { expected: None, row, history: Some(history), drop_generations_before: None })

@@ -4,13 +4,33 @@
 use crate::row::to_column;
 use crate::sql;
 use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite, Tail};
-use perdura_core::{InstanceKey, PartitionId, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 use perdura_store::{CommitOutcome, Grant, Rejection};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension};
 
 /// The clock of a partition is written when it has gone on so far. After a crash the hub's time may lie so much behind
 /// what was committed, if the wall clock was set back meanwhile.
 const CLOCK_STEP_MS: i64 = 100;
+
+/// The columns of an instance row, in the order of the statements, and what a statement has beside them.
+macro_rules! columns {
+    ($row:expr $(, $more:expr)*) => {
+        (
+            to_column($row.key.0)?,
+            $row.id.as_str(),
+            &$row.name,
+            $row.status as u8,
+            $row.created_at.0,
+            $row.updated_at.0,
+            $row.completed_at.map(|at| at.0),
+            $row.generation,
+            $row.branch,
+            to_column($row.tail)?,
+            &$row.record[..],
+            $($more),*
+        )
+    };
+}
 
 /// Why a batch was given up before its commit.
 enum Stop {
@@ -26,7 +46,36 @@ impl From<Error> for Stop {
 }
 
 fn conflict(what: String) -> Stop {
-    Stop::Rejected(Rejection::Conflict(what))
+    Stop::Rejected(Rejection::Conflict { instance: None, what })
+}
+
+impl Stop {
+    /// What stopped the write of an instance is due to this instance, unless it would have stopped any other too.
+    fn of(self, id: &InstanceId) -> Stop {
+        let instance = Some(id.clone());
+        match self {
+            Stop::Rejected(Rejection::Conflict { what, .. }) => {
+                Stop::Rejected(Rejection::Conflict { instance, what })
+            }
+            Stop::Sqlite(error) if is_about_values(&error) => {
+                Stop::Rejected(Rejection::Failed { instance, what: error.to_string() })
+            }
+            other => other,
+        }
+    }
+}
+
+/// Too large a value, a number out of range, a damaged page: not the disk, not the memory, not a lock.
+fn is_about_values(error: &Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        None | Some(
+            ErrorCode::TooBig
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch
+        )
+    )
 }
 
 /// Commits a batch. `now` is the store's time.
@@ -43,7 +92,9 @@ pub(crate) fn commit(connection: &Connection, now: Timestamp, grant: &Grant, bat
         Stop::Fenced => CommitOutcome::Fenced,
         Stop::Rejected(rejection) => CommitOutcome::Rejected(rejection),
         Stop::Sqlite(error) if is_full(&error) => CommitOutcome::Rejected(Rejection::Full),
-        Stop::Sqlite(error) => CommitOutcome::Rejected(Rejection::Failed(error.to_string())),
+        Stop::Sqlite(error) => {
+            CommitOutcome::Rejected(Rejection::Failed { instance: None, what: error.to_string() })
+        }
     }
 }
 
@@ -79,7 +130,7 @@ fn write(connection: &Connection, now: Timestamp, grant: &Grant, batch: &Batch) 
         return Err(Stop::Rejected(Rejection::TooEarly { now, needed }));
     }
     batch.purge.iter().try_for_each(|key| writer.purge(*key))?;
-    batch.writes.iter().try_for_each(|write| writer.write(write))?;
+    batch.writes.iter().try_for_each(|write| writer.write(write).map_err(|stop| stop.of(&write.row.id)))?;
     batch.consumed.iter().try_for_each(|message| writer.consume(*message))?;
     batch.outgoing.iter().try_for_each(|envelope| writer.send(envelope))
 }
@@ -149,23 +200,7 @@ impl Writer<'_> {
 
     fn insert(&self, write: &InstanceWrite) -> Result<(), Stop> {
         let row = &write.row;
-        let inserted = self.run(
-            sql::INSTANCE_INSERT,
-            (
-                to_column(row.key.0)?,
-                row.id.as_str(),
-                &row.name,
-                row.status as u8,
-                row.created_at.0,
-                row.updated_at.0,
-                row.completed_at.map(|at| at.0),
-                row.generation,
-                row.branch,
-                to_column(row.tail)?,
-                &row.record[..],
-            ),
-        );
-        match inserted {
+        match self.run(sql::INSTANCE_INSERT, columns!(row)) {
             Ok(_) => Ok(()),
             Err(error) if is_taken(&error) => Err(conflict(format!(
                 "there is an instance {} or one with key {} already",
@@ -178,26 +213,8 @@ impl Writer<'_> {
     fn update(&self, write: &InstanceWrite, expected: Tail) -> Result<(), Stop> {
         let row = &write.row;
         for statement in [sql::INSTANCE_UPDATE_SAME_STATUS, sql::INSTANCE_UPDATE] {
-            let updated = self.run(
-                statement,
-                (
-                    to_column(row.key.0)?,
-                    row.id.as_str(),
-                    &row.name,
-                    row.status as u8,
-                    row.created_at.0,
-                    row.updated_at.0,
-                    row.completed_at.map(|at| at.0),
-                    row.generation,
-                    row.branch,
-                    to_column(row.tail)?,
-                    &row.record[..],
-                    expected.generation,
-                    expected.branch,
-                    to_column(expected.events)?,
-                ),
-            )?;
-            if updated == 1 {
+            let tail = to_column(expected.events)?;
+            if self.run(statement, columns!(row, expected.generation, expected.branch, tail))? == 1 {
                 return Ok(());
             }
         }

@@ -25,9 +25,26 @@ pub(crate) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connec
     Ok(connection)
 }
 
+/// How a file is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Others may write meanwhile.
+    Shared,
+    /// Nobody can: SQLite neither locks the file nor looks for a log.
+    Alone,
+}
+
 /// A connection that cannot write.
-pub(crate) fn open_reader(path: &Path, cache_bytes: u32) -> Result<Connection> {
-    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+pub(crate) fn open_reader(path: &Path, cache_bytes: u32, reading: Reading) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let connection = match (reading, path.to_str()) {
+        (Reading::Alone, Some(text)) => {
+            let escaped = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let uri = format!("file:{escaped}?immutable=1");
+            open(Path::new(&uri), flags | OpenFlags::SQLITE_OPEN_URI)?
+        }
+        _ => open(path, flags)?,
+    };
     set_cache(&connection, cache_bytes)?;
     Ok(connection)
 }

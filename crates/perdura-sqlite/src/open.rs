@@ -1,7 +1,8 @@
 //! From a path to a hub: is it one, is it ours, is it new.
 
-use crate::connection;
+use crate::connection::{self, Reading};
 use crate::error::store_error;
+use crate::files::{log_path, names};
 use crate::options::SqliteOptions;
 use crate::sql;
 use perdura_core::Timestamp;
@@ -27,6 +28,13 @@ pub(crate) fn open_or_create(path: &Path, options: &SqliteOptions) -> Result<(Co
     let store = path.display().to_string();
     let fail = |error: rusqlite::Error| store_error(&store, &error);
     let mut connection = connection::open_writer(path, options).map_err(fail)?;
+    if names(path) > 1 {
+        let why = format!(
+            "the file has {} names (hard links), and its log belongs to one of them: under another name a part of the hub is missing. Remove the other names, or copy the file",
+            names(path)
+        );
+        return Err(StoreError::Unavailable { store, why });
+    }
     if connection.is_readonly("main").map_err(fail)? {
         return Err(StoreError::Unavailable { store, why: "the file or its directory is read-only".into() });
     }
@@ -44,19 +52,37 @@ pub(crate) fn open_or_create(path: &Path, options: &SqliteOptions) -> Result<(Co
     Ok((connection, hub))
 }
 
-/// Opens a hub that exists, without the right to write.
-pub(crate) fn open_existing(path: &Path, cache_bytes: u32) -> Result<(Connection, Hub), StoreError> {
+/// Looks at a hub that exists, without the right to write; says how it can be read.
+pub(crate) fn open_existing(path: &Path, cache_bytes: u32) -> Result<(Reading, Hub), StoreError> {
     let store = path.display().to_string();
     check_place(path)?;
     if !path.exists() {
         return Err(StoreError::Unavailable { store, why: "there is no such file".into() });
     }
-    let connection = connection::open_reader(path, cache_bytes).map_err(|e| store_error(&store, &e))?;
+    let why = match look(path, cache_bytes, Reading::Shared) {
+        Ok(hub) => return Ok((Reading::Shared, hub)),
+        Err(StoreError::Unavailable { why, .. }) => why,
+        Err(error) => return Err(error),
+    };
+    // Where nothing can be written, SQLite cannot share a log. Without a log there is nothing to share.
+    if std::fs::metadata(log_path(path)).is_ok_and(|log| log.len() > 0) {
+        let why = format!(
+            "{why}. It has a log ({}), which cannot be read without the right to write to its directory: copy both files to another directory",
+            log_path(path).display()
+        );
+        return Err(StoreError::Unavailable { store, why });
+    }
+    look(path, cache_bytes, Reading::Alone).map(|hub| (Reading::Alone, hub))
+}
+
+fn look(path: &Path, cache_bytes: u32, reading: Reading) -> Result<Hub, StoreError> {
+    let store = path.display().to_string();
+    let connection =
+        connection::open_reader(path, cache_bytes, reading).map_err(|e| store_error(&store, &e))?;
     if identify(path, &connection)? == Found::Nothing {
         return Err(StoreError::Foreign { store, why: "the file is empty".into() });
     }
-    let hub = summary(path, &connection)?;
-    Ok((connection, hub))
+    summary(path, &connection)
 }
 
 /// The path without links, as far as it exists: a new file is in a folder that does.

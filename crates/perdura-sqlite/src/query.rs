@@ -4,8 +4,8 @@ use crate::row;
 use crate::sql;
 use perdura_core::partition::{Envelope, EnvelopeId, HistoryRow, InstanceRow};
 use perdura_core::{InstanceKey, PartitionId, Status};
-use perdura_store::{InstanceQuery, Lookup};
-use rusqlite::types::Value;
+use perdura_store::{InstanceKind, InstanceQuery, Lookup};
+use rusqlite::types::{Null, Value};
 use rusqlite::{Connection, OptionalExtension, Params, Result};
 
 /// Below every key and number.
@@ -45,10 +45,20 @@ pub(crate) fn messages(
     let (sender, number) =
         after.map_or((BEFORE_ALL, BEFORE_ALL), |after| (after.from.0.into(), saturate(after.number)));
     let mut statement = connection.prepare_cached(sql::MESSAGE_LIST)?;
-    let rows = statement.query_map((partition.0, sender, number, saturate(limit as u64)), |row| {
-        row::envelope(row, partition)
-    })?;
-    rows.collect()
+    let mut rows = statement.query((partition.0, sender, number))?;
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        match row::envelope(row, partition) {
+            Ok(envelope) => found.push(envelope),
+            // It stays where it is, and holds up no others.
+            Err(error) => {
+                tracing::error!(partition = partition.0, %error, "a message is damaged and left alone");
+            }
+        }
+    }
+    Ok(found)
 }
 
 pub(crate) fn history(
@@ -87,21 +97,23 @@ pub(crate) fn query(
     let limit_column = saturate(limit as u64);
     let from = query.created_from.map_or(i64::MIN, |from| from.0);
     let to = match query.created_before.map(|before| before.0.checked_sub(1)) {
-        None => i64::MAX,
-        Some(Some(last)) => last,
+        // A blob is after everything, also after a text that should be a number.
+        None => Value::Blob(Vec::new()),
+        Some(Some(last)) => Value::Integer(last),
         Some(None) => return Ok(Vec::new()),
     };
     let states = state_bits(&query.statuses);
     let name = query.name.as_deref();
+    let kind = query.kind == InstanceKind::Entity;
     if let Some(prefix) = query.id_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
         let end = end_of_prefix(prefix);
-        let params = (after, limit_column, from, to, states, name, prefix, end);
+        let params = (after, limit_column, from, &to, states, name, prefix, end, kind);
         return instances(connection, sql::QUERY_BY_ID, params);
     }
     if !query.statuses.is_empty() {
         let mut found = Vec::new();
         for status in Status::ALL.into_iter().filter(|status| query.statuses.contains(status)) {
-            let params = (after, limit_column, from, to, states, name, status as u8);
+            let params = (after, limit_column, from, &to, states, name, status as u8, Null, kind);
             found.extend(instances(connection, sql::QUERY_BY_STATUS, params)?);
         }
         found.sort_by_key(|row| row.key);
@@ -109,7 +121,7 @@ pub(crate) fn query(
         return Ok(found);
     }
     let statement = if query.created_from.is_some() { sql::QUERY_BY_CREATED } else { sql::QUERY_ALL };
-    instances(connection, statement, (after, limit_column, from, to, states, name))
+    instances(connection, statement, (after, limit_column, from, to, states, name, Null, Null, kind))
 }
 
 fn instances(connection: &Connection, statement: &str, params: impl Params) -> Result<Vec<InstanceRow>> {
@@ -122,9 +134,10 @@ fn saturate(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn state_bits(statuses: &[Status]) -> i64 {
-    let wanted = if statuses.is_empty() { &Status::ALL[..] } else { statuses };
-    wanted.iter().fold(0, |bits, status| bits | 1 << *status as u8)
+/// The wanted statuses as bits; none for any, those that are damaged too.
+fn state_bits(statuses: &[Status]) -> Option<i64> {
+    let bits = |statuses: &[Status]| statuses.iter().fold(0, |bits, status| bits | 1 << *status as u8);
+    (!statuses.is_empty()).then(|| bits(statuses))
 }
 
 /// The first text, byte by byte, that is after all that begin with `prefix`. If there is none: a blob, which SQLite

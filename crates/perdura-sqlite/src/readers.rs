@@ -1,6 +1,6 @@
 //! The connections that read. A read by key takes microseconds, so it happens in place.
 
-use crate::connection;
+use crate::connection::{self, Reading};
 use rusqlite::{Connection, Result};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,9 +16,9 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    pub(crate) fn open(path: &Path, cache_bytes: u32) -> Result<Readers> {
+    pub(crate) fn open(path: &Path, cache_bytes: u32, reading: Reading) -> Result<Readers> {
         let connections = (0..READERS)
-            .map(|_| connection::open_reader(path, cache_bytes).map(Mutex::new))
+            .map(|_| connection::open_reader(path, cache_bytes, reading).map(Mutex::new))
             .collect::<Result<Vec<_>>>()?;
         Ok(Readers { connections, next: AtomicUsize::new(0) })
     }

@@ -1,6 +1,6 @@
 //! Between rows and values. A value out of range is an error, never a wrong value.
 
-use perdura_core::partition::{Envelope, HistoryRow, InstanceRow, Message};
+use perdura_core::partition::{Envelope, HistoryRow, InstanceRecord, InstanceRow, Message};
 use perdura_core::{InstanceId, InstanceKey, PartitionId, Status, Timestamp};
 use rusqlite::{Error, Result, Row};
 
@@ -25,23 +25,48 @@ fn bytes(row: &Row<'_>, column: usize) -> Result<bytes::Bytes> {
 
 /// An id that was checked before it was stored; entity ids have a prefix that [`InstanceId::new`] keeps users from.
 fn stored_id(row: &Row<'_>, column: usize) -> Result<InstanceId> {
-    Ok(Message { to: row.get(column)?, body: None }.receiver())
+    Ok(recorded_id(row.get(column)?))
 }
 
-/// The columns of every statement that lists instances.
+fn recorded_id(id: String) -> InstanceId {
+    Message { to: id, body: None }.receiver()
+}
+
+/// The columns of every statement that lists instances. One that cannot be read damages its own row, not the list.
 pub(crate) fn instance(row: &Row<'_>) -> Result<InstanceRow> {
+    let key = InstanceKey(number(row, 0)?);
+    let mut damage = None;
+    let record = sound(&mut damage, "record", bytes(row, 10));
+    let id = match stored_id(row, 1) {
+        Ok(id) => id,
+        Err(error) => {
+            damage = Some(format!("column id: {error}"));
+            // Whoever looks for it shall find it by what is left.
+            let known = InstanceRecord::open(record.clone()).ok().map(|record| record.id);
+            recorded_id(known.unwrap_or_else(|| format!("(the instance with key {})", key.0)))
+        }
+    };
     Ok(InstanceRow {
-        key: InstanceKey(number(row, 0)?),
-        id: stored_id(row, 1)?,
-        name: row.get(2)?,
-        status: status(row, 3)?,
-        created_at: Timestamp(row.get(4)?),
-        updated_at: Timestamp(row.get(5)?),
-        completed_at: row.get::<_, Option<i64>>(6)?.map(Timestamp),
-        generation: row.get(7)?,
-        branch: row.get(8)?,
-        tail: number(row, 9)?,
-        record: bytes(row, 10)?,
+        key,
+        id,
+        name: sound(&mut damage, "name", row.get(2)),
+        status: sound(&mut damage, "status", status(row, 3)),
+        created_at: Timestamp(sound(&mut damage, "created_at", row.get(4))),
+        updated_at: Timestamp(sound(&mut damage, "updated_at", row.get(5))),
+        completed_at: sound(&mut damage, "completed_at", row.get::<_, Option<i64>>(6)).map(Timestamp),
+        generation: sound(&mut damage, "generation", row.get(7)),
+        branch: sound(&mut damage, "branch", row.get(8)),
+        tail: sound(&mut damage, "tail", number(row, 9)),
+        record,
+        damage,
+    })
+}
+
+/// A column, or nothing and a note of what is wrong with it.
+fn sound<T: Default>(damage: &mut Option<String>, column: &str, value: Result<T>) -> T {
+    value.unwrap_or_else(|error| {
+        *damage = Some(format!("column {column}: {error}"));
+        T::default()
     })
 }
 

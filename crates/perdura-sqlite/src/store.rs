@@ -3,6 +3,7 @@
 use crate::backup::backup;
 use crate::checkpoint::Checkpointer;
 use crate::clock::Clock;
+use crate::connection::Reading;
 use crate::error::store_error;
 use crate::lock::Lock;
 use crate::open::{self, Hub};
@@ -45,7 +46,7 @@ impl SqliteStore {
         let (mut connection, Hub { partitions, clock }) = open::open_or_create(path, &options)?;
         let fail = |error: rusqlite::Error| store_error(&path.display().to_string(), &error);
         let clock = Arc::new(Clock::new(clock));
-        let readers = Readers::open(path, options.cache_bytes / 4).map_err(fail)?;
+        let readers = Readers::open(path, options.cache_bytes / 4, Reading::Shared).map_err(fail)?;
         let checkpointer = Checkpointer::start(path, &options).map_err(fail)?;
         checkpointer.watch(&mut connection).map_err(fail)?;
         let seat =
@@ -68,8 +69,8 @@ impl SqliteStore {
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
         let path = path.as_ref();
         let cache_bytes = SqliteOptions::default().cache_bytes / 4;
-        let (_, Hub { partitions, clock }) = open::open_existing(path, cache_bytes)?;
-        let readers = Readers::open(path, cache_bytes)
+        let (reading, Hub { partitions, clock }) = open::open_existing(path, cache_bytes)?;
+        let readers = Readers::open(path, cache_bytes, reading)
             .map_err(|error| store_error(&path.display().to_string(), &error))?;
         let clock = Arc::new(Clock::new(clock));
         Ok(SqliteStore { readers, writer: None, _lock: None, path: path.to_owned(), partitions, clock })
@@ -114,7 +115,10 @@ impl CommitLog for SqliteStore {
 
     fn commit(&self, grant: &Grant, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
         let Some(writer) = &self.writer else {
-            return Box::pin(ready(CommitOutcome::Rejected(Rejection::Failed(READ_ONLY.to_owned()))));
+            return Box::pin(ready(CommitOutcome::Rejected(Rejection::Failed {
+                instance: None,
+                what: READ_ONLY.to_owned(),
+            })));
         };
         match writer.commit(grant, batch) {
             Commit::Over(outcome) => Box::pin(ready(outcome)),

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::commit::commit;
 use crate::connection;
 use crate::error::store_error;
+use crate::files::Files;
 use crate::options::SqliteOptions;
 use crate::sql;
 use futures_channel::oneshot;
@@ -43,7 +44,8 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn start(seat: Seat, connection: Connection) -> std::io::Result<Writer> {
         let (jobs, queue) = channel();
-        let desk = Arc::new(Mutex::new(Desk { seat, connection: Some(connection), full: false }));
+        let files = Files::of(&seat.path);
+        let desk = Arc::new(Mutex::new(Desk { seat, connection: Some(connection), full: false, files }));
         let waiting = Arc::new(AtomicUsize::new(0));
         let thread = std::thread::Builder::new().name("perdura-writer".to_owned()).spawn({
             let (desk, waiting) = (desk.clone(), waiting.clone());
@@ -119,6 +121,7 @@ struct Desk {
     connection: Option<Connection>,
     /// The last write found no room.
     full: bool,
+    files: Files,
 }
 
 fn work(desk: &Mutex<Desk>, waiting: &AtomicUsize, jobs: &Receiver<Job>) {
@@ -147,14 +150,20 @@ impl Desk {
     fn commit(&mut self, grant: &Grant, batch: &Batch) -> CommitOutcome {
         let outcome = match self.prepare() {
             Ok((seat, connection)) => seat.commit(connection, grant, batch),
-            Err(error) => CommitOutcome::Rejected(Rejection::Failed(error.to_string())),
+            Err(error) => {
+                CommitOutcome::Rejected(Rejection::Failed { instance: None, what: error.to_string() })
+            }
         };
         self.full = outcome == CommitOutcome::Rejected(Rejection::Full);
-        outcome
+        match self.files.check() {
+            Err(why) if outcome == CommitOutcome::Committed => CommitOutcome::Unknown(why),
+            _ => outcome,
+        }
     }
 
     fn acquire(&mut self, partition: PartitionId, nonce: u128) -> Result<Grant, StoreError> {
-        let grant = self.prepare().and_then(|(seat, connection)| {
+        let files = self.files.check_store();
+        let grant = files.and_then(|()| self.prepare()).and_then(|(seat, connection)| {
             let grant = acquire(connection, partition, nonce).map_err(|error| seat.error(&error))?;
             let (partitions, asked) = (seat.partitions, partition.0);
             grant.ok_or(StoreError::NoSuchPartition { partitions, asked })
@@ -165,7 +174,10 @@ impl Desk {
 
     /// A connection that can be written to, with what the checkpointer left to do done.
     fn prepare(&mut self) -> Result<(&Seat, &Connection), StoreError> {
-        let Desk { seat, connection, full } = self;
+        let Desk { seat, connection, full, files } = self;
+        if connection.is_none() {
+            files.check_store()?;
+        }
         let connection = seat.usable(connection)?;
         seat.checkpointer.finish(connection);
         if *full {

@@ -2,7 +2,7 @@
 
 use crate::{BoxFuture, StoreError};
 use perdura_core::partition::{Batch, Envelope, EnvelopeId, InstanceRow};
-use perdura_core::{InstanceKey, PartitionId, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 
 /// The right to write one partition. Taking a grant ends every earlier one of that partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +36,13 @@ pub enum CommitOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
     /// What is stored is not what the writer believed.
-    #[error("the store holds something else: {0}")]
-    Conflict(String),
+    #[error("the store holds something else: {what}")]
+    Conflict {
+        /// Whose write it is due to, if it is due to one: without that write the batch could go in.
+        instance: Option<InstanceId>,
+        /// What differs.
+        what: String,
+    },
     /// A deadline that the batch treats as past is not.
     #[error("the store's clock says {now}, the batch needs {needed}")]
     TooEarly {
@@ -50,8 +55,24 @@ pub enum Rejection {
     #[error("storage is full")]
     Full,
     /// Anything else that certainly wrote nothing.
-    #[error("{0}")]
-    Failed(String),
+    #[error("{what}")]
+    Failed {
+        /// Whose write it is due to, if it is due to one: without that write the batch could go in.
+        instance: Option<InstanceId>,
+        /// What failed.
+        what: String,
+    },
+}
+
+impl Rejection {
+    /// The instance whose write the batch was rejected for, if it is due to one.
+    #[must_use]
+    pub fn instance(&self) -> Option<&InstanceId> {
+        match self {
+            Rejection::Conflict { instance, .. } | Rejection::Failed { instance, .. } => instance.as_ref(),
+            Rejection::TooEarly { .. } | Rejection::Full => None,
+        }
+    }
 }
 
 /// The durable state of partitions, written by their owners.
@@ -65,6 +86,7 @@ pub enum Rejection {
 ///   branch 0, and anywhere on another branch, which is that of a rewind and begins at its cut. Keys, senders of
 ///   outgoing messages and receivers of consumed ones are of the grant's partition; receivers of outgoing ones exist. A
 ///   violation rejects the whole batch as a conflict. Purging what does not exist is none.
+/// - A rejection that is due to the write of one instance, so that the batch could go in without it, names the instance.
 /// - The grant is checked first, then `not_before` against the store's clock (not the batch's), then the rest.
 /// - The future of a commit may be dropped by its caller: the commit goes on.
 pub trait CommitLog: Send + Sync + 'static {

@@ -13,9 +13,21 @@ pub enum Lookup {
     Key(InstanceKey),
 }
 
-/// Which instances to list. The default lists all.
+/// What an instance is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InstanceKind {
+    /// An orchestration.
+    #[default]
+    Orchestration,
+    /// An entity: its id begins with `@`.
+    Entity,
+}
+
+/// Which instances to list. The default lists all orchestrations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstanceQuery {
+    /// Of this kind.
+    pub kind: InstanceKind,
     /// In one of these states; empty means any.
     pub statuses: Vec<Status>,
     /// Of this orchestration.

@@ -38,7 +38,7 @@ fn turn(name: &str, from: u64, event: impl Into<EventKind>) -> Turn {
         branch: 0,
         from,
         number: from,
-        events: vec![Event::new(at, TurnStarted {}), Event::new(at, event)],
+        events: vec![Event::new(at, TurnStarted::default()), Event::new(at, event)],
     }
 }
 

@@ -33,6 +33,7 @@
 
 mod activity;
 mod engine;
+mod entity;
 mod error;
 #[doc(hidden)]
 pub mod macro_support;
@@ -43,10 +44,14 @@ mod registry;
 mod retry;
 mod runner;
 pub mod testing;
+mod typed_name;
 
 pub use activity::{ActivityContext, ActivityFn, ActivityName, ActivityRef};
 pub use bytes::Bytes;
 pub use engine::{Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, Start, Started};
+pub use entity::{
+    CriticalSection, Door, Entity, EntityCall, EntityContext, EntityHandle, EntityState, Lock, Signal,
+};
 pub use error::{Error, Result};
 pub use orchestration::{
     Call, Canceled, Detached, Durable, Either, JoinAll, Orchestration, OrchestrationFn, OrchestrationName,
@@ -56,8 +61,8 @@ pub use orchestration::{
 pub use payload::{FromPayload, Payload, Raw, ToPayload};
 pub use perdura_core::partition::{RequestError, StartOutcome};
 pub use perdura_core::{
-    ExecutionId, Failure, InstanceId, InvalidText, Limits, OnExisting, ReusePolicy, Status, Tags, Timestamp,
-    failure,
+    EntityId, ExecutionId, Failure, InstanceId, InvalidText, Limits, OnExisting, ReusePolicy, Status, Tags,
+    Timestamp, failure,
 };
 pub use perdura_engine::EngineError;
 /// Makes an activity of an async function.
@@ -111,6 +116,43 @@ pub use perdura_engine::EngineError;
 /// }
 /// ```
 pub use perdura_macros::activity;
+/// Makes an entity of a type: its public methods become operations.
+///
+/// The attribute stands on an `impl` block. A public method with `&mut self` is an operation, one with `&self` an
+/// operation that only reads; other functions are left alone. An operation takes at most one input, after an optional
+/// [`EntityContext`], and returns a `Result`; it may be `async`. The type is the entity's state: `Default` is how it
+/// begins, serde how it is kept.
+///
+/// ```
+/// use perdura::prelude::*;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Default, Serialize, Deserialize)]
+/// struct Counter {
+///     value: i64,
+/// }
+///
+/// #[entity]
+/// impl Counter {
+///     pub fn add(&mut self, amount: i64) -> Result<i64> {
+///         self.value += amount;
+///         Ok(self.value)
+///     }
+///
+///     pub fn get(&self) -> Result<i64> {
+///         Ok(self.value)
+///     }
+/// }
+///
+/// #[orchestration]
+/// async fn visit(ctx: Orchestration, page: String) -> Result<i64> {
+///     ctx.signal::<Counter>("all pages").add(1)?;
+///     ctx.entity::<Counter>(&page).add(1).await
+/// }
+/// ```
+///
+/// Option: `name = ".."` pins the durable name, which is otherwise the type's.
+pub use perdura_macros::entity;
 /// Makes an orchestration of an async function.
 ///
 /// The function takes the context [`Orchestration`] and at most one input, and returns a `Result`. In its place comes a
@@ -128,6 +170,6 @@ pub use perdura_macros::activity;
 /// }
 /// ```
 pub use perdura_macros::orchestration;
-pub use perdura_store::{InstanceQuery, Store, StoreError};
+pub use perdura_store::{InstanceKind, InstanceQuery, Store, StoreError};
 pub use registry::{Register, Registry};
 pub use retry::Retry;

@@ -1,7 +1,9 @@
 //! For the code that the attributes generate. Not part of the API.
 
 use crate::error::{Error, Result};
+use crate::payload::{FromPayload, read};
 use crate::registry::Registry;
+use bytes::Bytes;
 
 /// What an activity or an orchestration may return: a `Result` whose error becomes an [`Error`].
 #[diagnostic::on_unimplemented(
@@ -33,3 +35,8 @@ pub trait Item {
 /// does not have it, and the compiler's complaint names this type.
 #[derive(Clone, Copy, Debug)]
 pub struct MadeByAttribute;
+
+/// The input of an operation.
+pub fn read_input<T: FromPayload>(operation: &str, input: Option<Bytes>) -> Result<T> {
+    read(input, || format!("input of operation {operation:?}"))
+}

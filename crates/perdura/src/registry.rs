@@ -1,16 +1,18 @@
 //! What can be run here: orchestrations and activities by name and version, and the state that activities share.
 
 use crate::activity::{ActivityContext, ActivityFn, ActivityRef, Data};
+use crate::entity::{Entity, EntityCode, run_batch};
 use crate::error::Result;
 use crate::macro_support::{Item, MadeByAttribute};
 use crate::orchestration::{Orchestration, OrchestrationFn, OrchestrationRef};
 use crate::payload::{FromPayload, ToPayload, read};
 use crate::runner::RegistryRunner;
 use bytes::Bytes;
+use perdura_core::entity::OperationBatch;
 use perdura_core::failure::kind;
 use perdura_core::orchestration::Runner;
 use perdura_core::{Failure, Limits, check_name, check_text};
-use perdura_engine::{ActivityHost, ActivityTask, OrchestrationHost};
+use perdura_engine::{ActivityHost, ActivityTask, BatchEnd, EntityHost, OrchestrationHost};
 use perdura_store::BoxFuture;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn, ready};
@@ -58,6 +60,7 @@ where
 pub struct Registry {
     orchestrations: Arc<Catalog<StartCode>>,
     activities: Arc<Catalog<RunActivity>>,
+    entities: Arc<Catalog<EntityCode>>,
     data: Arc<Data>,
     limits: Limits,
 }
@@ -77,6 +80,18 @@ impl Registry {
     #[track_caller]
     pub fn register(mut self, item: impl Register) -> Self {
         item.register(&mut self);
+        self
+    }
+
+    /// Adds an entity.
+    ///
+    /// # Panics
+    /// If there is one of the same name, or the name breaks the rules.
+    #[must_use]
+    #[track_caller]
+    pub fn entity<E: Entity>(mut self) -> Self {
+        let code: EntityCode = Arc::new(|batch, limit| Box::pin(run_batch::<E>(batch, limit)));
+        Arc::make_mut(&mut self.entities).insert("entity", E::NAME, "", code);
         self
     }
 
@@ -186,14 +201,10 @@ impl Registry {
         Arc::make_mut(&mut self.orchestrations).insert("orchestration", name, version, start);
     }
 
-    /// The orchestration of exactly this name and version; otherwise what to do.
+    /// The orchestration of exactly this name and version; otherwise a text that says what is missing.
     pub(crate) fn orchestration(&self, name: &str, version: &str) -> Result<&StartCode, String> {
-        self.orchestrations.get(name, version).ok_or_else(|| {
-            format!(
-                "{}; register it, and the instance goes on",
-                self.orchestrations.missing("orchestration", name, version)
-            )
-        })
+        let missing = || self.orchestrations.missing("orchestration", name, version);
+        self.orchestrations.get(name, version).ok_or_else(missing)
     }
 
     /// One attempt of an activity.
@@ -226,11 +237,25 @@ impl ActivityHost for Registry {
     }
 }
 
+impl EntityHost for Registry {
+    fn run(&self, batch: OperationBatch) -> BoxFuture<'static, BatchEnd> {
+        match self.entities.get(batch.id.name(), "") {
+            Some(run) => run(batch, self.limits.payload_bytes_max),
+            None => {
+                let missing = self.entities.missing("entity", batch.id.name(), "");
+                let why = format!("{missing}; register it, and the operations of {} run", batch.id);
+                Box::pin(std::future::ready(BatchEnd::CannotRun { why }))
+            }
+        }
+    }
+}
+
 impl std::fmt::Debug for Registry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Registry")
             .field("orchestrations", &self.orchestrations.names())
             .field("activities", &self.activities.names())
+            .field("entities", &self.entities.names())
             .finish_non_exhaustive()
     }
 }

@@ -75,16 +75,11 @@ impl Checker {
                 Some(Body::Terminate(terminate)) => {
                     message.to == child.instance && is_same_task(terminate.parent.as_ref(), &link)
                 }
-                // One that was asked to cancel has let go of its children, and has told them so.
-                Some(Body::Cancel(cancel)) => {
-                    message.to == child.instance && is_same_task(cancel.parent.as_ref(), &link)
-                }
                 _ => false,
             });
             let runs = self.mirror.instances().any(|seen| {
                 seen.row.id.as_str() == child.instance
                     && !seen.row.status.is_terminal()
-                    && seen.record.cancel_requested.is_none()
                     && seen.record.parents.contains(&link)
             });
             // A child that has answered in the same batch is not outstanding any more.

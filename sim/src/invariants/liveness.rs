@@ -1,7 +1,6 @@
 //! The end (I21, I37): once faults have ended everything comes to its end, and nothing is left over.
 
-use super::{Checker, Group, Seen};
-use perdura_core::InstanceId;
+use super::{Checker, Group};
 use perdura_store::sim::SimStore;
 
 impl Checker {
@@ -9,30 +8,6 @@ impl Checker {
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         self.mirror.has_no_envelopes() && self.mirror.instances().all(|seen| seen.row.status.is_terminal())
-    }
-
-    /// An instance that waits, through its children, for itself.
-    #[must_use]
-    pub fn waits_in_a_cycle(&self) -> Option<InstanceId> {
-        self.mirror.instances().find(|seen| self.waits_for_itself(seen)).map(|seen| seen.row.id.clone())
-    }
-
-    fn waits_for_itself(&self, seen: &Seen) -> bool {
-        let mut waited_for: Vec<&str> = vec![];
-        let mut at = vec![seen];
-        while let Some(waiting) = at.pop() {
-            for child in &waiting.record.children {
-                let child = child.instance.as_str();
-                if child == seen.row.id.as_str() {
-                    return true;
-                }
-                if !waited_for.contains(&child) {
-                    waited_for.push(child);
-                    at.extend(self.mirror.instances().find(|other| other.row.id.as_str() == child));
-                }
-            }
-        }
-        false
     }
 
     /// The time is over. `owned` says whether each partition has an owner that has nothing left to write.

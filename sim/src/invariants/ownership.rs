@@ -38,7 +38,7 @@ impl Checker {
             CommitOutcome::Fenced if latest => {
                 Err(format!("partition {}: the latest grant was fenced", grant.partition.0))
             }
-            CommitOutcome::Rejected(Rejection::Conflict(what))
+            CommitOutcome::Rejected(Rejection::Conflict { what, .. })
                 if self.judged == Judged::Everything && self.damaged.is_empty() =>
             {
                 Err(format!("partition {}: the owner contradicts the store: {what}", grant.partition.0))

@@ -17,7 +17,7 @@ pub struct Asked {
 impl Checker {
     /// A client makes a request.
     pub fn asked(&mut self, request: &Request) -> Asked {
-        if let Request::Purge { id } = request {
+        if let Request::Purge { id, .. } = request {
             self.purge_asked(id);
         }
         self.entity_asked(request);
@@ -44,7 +44,7 @@ impl Checker {
             }
             (Request::Raise { id, input, .. }, Ok(_)) => self.raised(id, EventSalt::decode(input)),
             (Request::Terminate { id, .. }, Ok(_)) => self.ended_or_new(asked, id, "terminated"),
-            (Request::Purge { id }, Ok(_)) => match asked.before {
+            (Request::Purge { id, .. }, Ok(_)) => match asked.before {
                 Some((key, _)) if self.mirror.instances.contains_key(&key) => {
                     Err(format!("{id:?} was purged, but it is there"))
                 }
@@ -59,6 +59,11 @@ impl Checker {
                 }
                 _ => Ok(()),
             },
+            (Request::Wait { id, execution: Some(execution) }, Ok(Response::Ended(record)))
+                if record.run != execution.0.to_be_bytes()[..] =>
+            {
+                Err(format!("{id:?}: who waited for {execution} was told the end of another run, {record:?}"))
+            }
             (Request::Wait { id, .. }, Ok(Response::Ended(record))) => {
                 let later = self.has_moved_on(id, record.generation);
                 match self.ended.get(&record.execution) {

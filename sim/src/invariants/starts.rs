@@ -56,6 +56,7 @@ impl Checker {
 
     pub(super) fn note_executions(&mut self, after: &Seen) {
         self.starts.executions.insert(after.record.execution.clone());
+        self.starts.executions.insert(after.record.run.clone());
         for start in &after.record.starts {
             self.starts.executions.insert(start.execution.clone());
         }
@@ -90,10 +91,17 @@ impl Checker {
                 old == *new
             })
         });
+        // A second attempt replaces a failed instance that the first one would have used.
+        let is_retry = after.record.parents.iter().any(|parent| parent.attempt > 1);
+        let replaces = |status: Status| match policy.on(status) {
+            OnExisting::Replace => true,
+            OnExisting::UseExisting => is_retry && status.is_terminal() && status != Status::Completed,
+            OnExisting::Fail => false,
+        };
         let may_replace = match before.row.status {
-            ended if ended.is_terminal() => policy.on(ended) == OnExisting::Replace,
+            ended if ended.is_terminal() => replaces(ended),
             // It may have ended within the batch.
-            _ => Status::ALL.iter().any(|status| policy.on(*status) == OnExisting::Replace),
+            _ => Status::ALL.into_iter().any(replaces),
         };
         if !own_attempt && !several && !may_replace {
             return Err(format!("{after:?}: {:?} replaced {before:?} against its policy", input.start));

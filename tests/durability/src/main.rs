@@ -75,7 +75,16 @@ async fn start(options: LoadOptions) -> Result<Engine, EngineError> {
         limits,
         ..EngineOptions::default()
     };
-    Engine::start(Arc::new(store), registry.clone(), registry, options).await
+    Engine::start(
+        Arc::new(store),
+        perdura_engine::Hosts {
+            orchestrations: registry.clone(),
+            activities: registry.clone(),
+            entities: registry,
+        },
+        options,
+    )
+    .await
 }
 
 /// The lines of the standard input. When it ends, whoever started this process is gone.

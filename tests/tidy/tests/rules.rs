@@ -58,7 +58,7 @@ fn the_core_has_no_clock_no_io_no_async_and_no_randomness() {
         "std::io",
         "std::thread",
         "Instant",
-        "SystemTime",
+        "SystemTime::now",
         "getrandom",
         "rand::",
         "std::collections::HashMap",

@@ -37,7 +37,7 @@ pub fn event(number: usize, event: &Event) -> Value {
 }
 
 /// The text of a payload; bytes that are not text as `{"hex": ".."}`.
-fn payload(bytes: &[u8]) -> Value {
+pub fn payload(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
         Err(_) => json!({ "hex": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),

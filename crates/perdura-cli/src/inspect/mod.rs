@@ -1,14 +1,15 @@
 //! `perdura inspect`: what a hub file holds, read without the engine.
 
+mod entities;
 mod json;
 mod words;
 
 use crate::escape::escape;
 use anyhow::Context;
 use clap::Args;
+use perdura_core::Status;
 use perdura_core::history::{Event, EventKind};
 use perdura_core::partition::{InstanceRecord, InstanceRow};
-use perdura_core::{InstanceId, Status};
 use perdura_sqlite::SqliteStore;
 use perdura_store::{InstanceQuery, Instances, Lookup};
 use serde_json::json;
@@ -28,12 +29,15 @@ const WAITS_SHOWN: usize = 10;
 pub struct Options {
     /// The hub file
     file: PathBuf,
-    /// Only this instance, with its history
-    #[arg(value_name = "INSTANCE", conflicts_with_all = ["status", "limit"])]
+    /// Only this instance, with its history, or this entity (@name@key)
+    #[arg(value_name = "INSTANCE", conflicts_with_all = ["status", "limit", "entities"])]
     instance: Option<String>,
     /// Only instances in this status (pending, running, suspended, completed, failed, canceled, terminated)
     #[arg(long, value_parser = parse_status)]
     status: Option<Status>,
+    /// Print entities instead of instances
+    #[arg(long, conflicts_with = "status")]
+    entities: bool,
     /// Print at most so many instances
     #[arg(long, default_value_t = 100)]
     limit: usize,
@@ -54,6 +58,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut out = BufWriter::new(io::stdout());
     let printed = match &options.instance {
         Some(id) => one(&store, id, options.json, &mut out).await,
+        None if options.entities => entities::all(&store, options.limit, options.json, &mut out).await,
         None => all(&store, &options, &mut out).await,
     };
     match printed.and_then(|()| Ok(out.flush()?)) {
@@ -78,8 +83,9 @@ async fn all(store: &SqliteStore, options: &Options, out: &mut impl Write) -> an
         let Some(last) = rows.last() else { break };
         query.after = Some(last.key);
         for row in rows {
-            *counts.entry(row.status.name()).or_default() += 1;
-            if options.status.is_none_or(|status| status == row.status) {
+            let status = if row.damage.is_some() { "damaged" } else { row.status.name() };
+            *counts.entry(status).or_default() += 1;
+            if options.status.is_none_or(|wanted| status == wanted.name()) {
                 if shown.len() < options.limit { shown.push(row) } else { left += 1 }
             }
         }
@@ -123,10 +129,13 @@ async fn all(store: &SqliteStore, options: &Options, out: &mut impl Write) -> an
 }
 
 async fn one(store: &SqliteStore, id: &str, as_json: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    let id = InstanceId::new(id)?;
+    let id = entities::parse_id(id)?;
     let row = store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
     let row = row.with_context(|| format!("there is no instance {id:?}"))?;
     let record = row.open()?;
+    if record.entity.is_some() {
+        return Ok(entities::print(&record, as_json, out)?);
+    }
     let events = history(store, &row).await?;
     let names = events.iter().filter_map(scheduled_name).collect();
     if as_json {

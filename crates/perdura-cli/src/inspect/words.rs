@@ -67,9 +67,15 @@ pub fn waits_for(record: &InstanceRecord, names: &TaskNames) -> Vec<String> {
     waits.extend(
         record.timers.iter().map(|timer| format!("timer {} at {}", timer.id, Timestamp(timer.fire_at))),
     );
+    waits.extend(record.calls.iter().map(|call| format!("a result of entity \"{}\"", escape(&call.entity))));
+    if let Some(section) = record.section.as_ref().filter(|section| !section.granted) {
+        let set = escape(&section.set.join(", "));
+        waits.push(format!("the lock of {set}, since {}", Timestamp(section.since)));
+    }
     waits.extend(record.children.iter().map(|child| {
         let id = escape(&child.instance);
         match child.not_before {
+            _ if child.canceled => format!("nothing of child \"{id}\", which was asked to cancel"),
             0 => format!("child \"{id}\", attempt {}", child.attempt),
             at => format!("child \"{id}\", attempt {} at {}", child.attempt, Timestamp(at)),
         }
@@ -117,10 +123,22 @@ pub fn describe(event: &EventKind) -> String {
         EventKind::EventSent(e) => {
             with(format!("{} {} to \"{}\"", e.id, escape(&e.name), escape(&e.instance)), &e.input)
         }
+        EventKind::EntityOperationCalled(e) => {
+            with(format!("{} {} of {}", e.id, escape(&e.operation), escape(&e.entity)), &e.input)
+        }
+        EventKind::EntityOperationSignaled(e) => {
+            with(format!("{} {} to {}", e.id, escape(&e.operation), escape(&e.entity)), &e.input)
+        }
+        EventKind::EntityOperationCompleted(e) => with(e.id.to_string(), &e.output),
+        EventKind::EntityOperationFailed(e) => format!("{} {}", e.id, failed(&e.failure)),
+        EventKind::EntityLockRequested(e) => format!("{} {}", e.id, escape(&e.set.join(", "))),
+        EventKind::EntityLockGranted(e) => e.id.to_string(),
+        EventKind::EntityUnlockSent(e) => format!("{} {}", e.id, escape(&e.entities.join(", "))),
         EventKind::EventRaised(e) => with(escape(&e.name), &e.input),
         EventKind::ExecutionSuspended(e) => escape(&e.reason),
         EventKind::ExecutionResumed(e) => escape(&e.reason),
         EventKind::CancelRequested(e) => escape(&e.reason),
+        EventKind::EventRefused(e) => format!("{} {}", e.id, failed(&e.failure)),
     }
 }
 

@@ -32,7 +32,7 @@ pub struct OperationBatch {
 pub struct BatchTicket {
     /// The entity.
     pub key: InstanceKey,
-    /// Distinguishes the batch from every other one of the processor's life.
+    /// Distinguishes the batch from every other one, of other lives too.
     pub number: u64,
 }
 

@@ -84,7 +84,7 @@ struct StoredEvent {
     at: i64,
     #[prost(
         oneof = "EventKind",
-        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 30, 31, 32, 33, 34, 35, 36"
+        tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30, 31, 32, 33, 34, 35, 36"
     )]
     kind: Option<EventKind>,
 }
@@ -120,7 +120,7 @@ mod tests {
     fn events() -> Vec<Event> {
         let payload = Bytes::from_static(b"\0\xff\xed\xa0\x80");
         vec![
-            Event::new(Timestamp(7), TurnStarted {}),
+            Event::new(Timestamp(7), TurnStarted::default()),
             Event::new(Timestamp(7), EventRaised { name: "go".into(), input: Some(payload.clone()) }),
             Event::new(
                 Timestamp(8),

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::id::Tags;
+use crate::limits::Limits;
 use crate::retry::RetryPolicy;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -79,6 +80,8 @@ event_kinds! {
     ExecutionResumed = "17",
     /// It was asked to end by its own code.
     CancelRequested = "18",
+    /// An event that was sent to another instance was refused by it.
+    EventRefused = "19",
     /// An operation of an entity was called.
     EntityOperationCalled = "30",
     /// A signal was sent to an entity.
@@ -123,7 +126,55 @@ pub struct ParentLink {
 
 /// See [`EventKind::TurnStarted`].
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub struct TurnStarted {}
+pub struct TurnStarted {
+    /// The limits under which the code ran, if it met one of them in this turn: a replay refuses what was refused, and
+    /// nothing else, whatever the limits are by then.
+    #[prost(message, optional, tag = "1")]
+    pub limits: Option<TurnLimits>,
+}
+
+/// Limits that code can meet.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct TurnLimits {
+    /// See [`Limits::payload_bytes_max`](crate::Limits::payload_bytes_max).
+    #[prost(uint64, tag = "1")]
+    pub payload_bytes: u64,
+    /// See [`Limits::history_events_max`](crate::Limits::history_events_max).
+    #[prost(uint64, tag = "2")]
+    pub history_events: u64,
+    /// See [`Limits::decisions_per_turn_max`](crate::Limits::decisions_per_turn_max).
+    #[prost(uint64, tag = "3")]
+    pub decisions_per_turn: u64,
+    /// See [`Limits::turn_bytes_max`](crate::Limits::turn_bytes_max).
+    #[prost(uint64, tag = "4")]
+    pub turn_bytes: u64,
+    /// See [`Limits::inbox_bytes_max`](crate::Limits::inbox_bytes_max).
+    #[prost(uint64, tag = "5")]
+    pub inbox_bytes: u64,
+}
+
+impl TurnLimits {
+    /// None at all.
+    pub const NONE: TurnLimits = TurnLimits {
+        payload_bytes: u64::MAX,
+        history_events: u64::MAX,
+        decisions_per_turn: u64::MAX,
+        turn_bytes: u64::MAX,
+        inbox_bytes: u64::MAX,
+    };
+
+    /// Those of the configuration.
+    #[must_use]
+    pub fn of(limits: &Limits) -> TurnLimits {
+        TurnLimits {
+            payload_bytes: limits.payload_bytes_max as u64,
+            history_events: limits.history_events_max,
+            decisions_per_turn: limits.decisions_per_turn_max as u64,
+            turn_bytes: limits.turn_bytes_max as u64,
+            inbox_bytes: limits.inbox_bytes_max as u64,
+        }
+    }
+}
 
 /// See [`EventKind::ExecutionStarted`].
 #[derive(Clone, PartialEq, prost::Message)]
@@ -352,6 +403,17 @@ pub struct EventSent {
     /// What it carries.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub input: Option<Bytes>,
+}
+
+/// See [`EventKind::EventRefused`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct EventRefused {
+    /// The number of the sending in this execution.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// Why.
+    #[prost(message, optional, tag = "2")]
+    pub failure: Option<Failure>,
 }
 
 /// See [`EventKind::EventRaised`].

@@ -3,6 +3,7 @@
 use crate::history::{
     EntityLockRequested, EntityOperationCalled, EntityOperationSignaled, EntityUnlockSent, Event, EventKind,
     EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled, TimerCreated,
+    TurnLimits,
 };
 use crate::id::{InstanceId, InstanceKey};
 use crate::orchestration::Mismatch;
@@ -42,6 +43,16 @@ pub struct ContinueAsNew {
     pub version: Option<String>,
     /// External events that were not consumed, in order of arrival.
     pub carry_over: Vec<EventRaised>,
+}
+
+impl ContinueAsNew {
+    /// How much the events weigh that it carries over.
+    #[must_use]
+    pub fn carried_bytes(&self) -> u64 {
+        let bytes =
+            |event: &EventRaised| (event.name.len() + event.input.as_ref().map_or(0, Bytes::len)) as u64;
+        self.carry_over.iter().map(bytes).sum()
+    }
 }
 
 impl Decision {
@@ -169,6 +180,17 @@ pub struct Turn {
     pub events: Vec<Event>,
 }
 
+impl Turn {
+    /// The events as they are to be recorded after the turn had this result.
+    #[must_use]
+    pub fn recorded(mut self, result: &TurnResult) -> Vec<Event> {
+        if let Some(Event { kind: EventKind::TurnStarted(started), .. }) = self.events.first_mut() {
+            started.limits = result.limits_met;
+        }
+        self.events
+    }
+}
+
 /// How a turn ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TurnOutcome {
@@ -187,4 +209,6 @@ pub struct TurnResult {
     pub decisions: Vec<Decision>,
     /// What it says of itself now; `None` if it said nothing new.
     pub custom_status: Option<Option<Bytes>>,
+    /// The limits under which it ran, if it met one of them.
+    pub limits_met: Option<TurnLimits>,
 }

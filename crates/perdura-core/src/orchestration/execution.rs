@@ -11,13 +11,14 @@ use super::section::Section;
 use crate::failure::{Failure, kind};
 use crate::history::{
     Event, EventKind, EventSent, ExecutionCompleted, ParentLink, SubOrchestrationScheduled, TaskScheduled,
-    TimerCreated,
+    TimerCreated, TurnLimits,
 };
 use crate::id::{ExecutionId, InstanceId, Tags};
 use crate::limits::{DELAY_MS_MAX, Limits};
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
+use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Something that the code can wait for.
@@ -50,7 +51,12 @@ pub struct Info {
 #[derive(Debug)]
 pub struct Execution {
     info: Info,
-    limits: Limits,
+    /// Those of the present turn.
+    limits: TurnLimits,
+    /// Those of turns that are not history yet.
+    limits_now: TurnLimits,
+    /// The code met one of them in the present turn.
+    limit_met: bool,
     now: Timestamp,
     /// Events of the history so far, those included that the decisions just made will become.
     events: u64,
@@ -113,7 +119,9 @@ impl Execution {
         };
         Execution {
             info,
-            limits,
+            limits: TurnLimits::of(&limits),
+            limits_now: TurnLimits::of(&limits),
+            limit_met: false,
             now: Timestamp(0),
             events: 0,
             turn_bytes: 0,
@@ -184,8 +192,12 @@ impl Execution {
     pub fn accept(&mut self, event: &Event) -> Result<(), Mismatch> {
         let number = self.events;
         match &event.kind {
-            EventKind::TurnStarted(_) => {
+            EventKind::TurnStarted(turn) => {
                 self.expect_nothing_made("the next turn")?;
+                // A turn of the past without limits met none.
+                let past = || turn.limits.unwrap_or(TurnLimits::NONE);
+                self.limits = if self.replaying { past() } else { self.limits_now };
+                self.limit_met = false;
                 self.now = self.now.max(event.at);
                 self.turn_bytes = 0;
                 self.events += 1;
@@ -312,9 +324,22 @@ impl Execution {
         let mut decisions = Vec::from(std::mem::take(&mut self.made));
         if let Some(Decision::ContinueAsNew(next)) = decisions.last_mut() {
             next.carry_over = self.mailboxes.take_events();
+            let (bytes, limit) = (next.carried_bytes(), self.limits.inbox_bytes);
+            if bytes > limit {
+                let message =
+                    format!("events that nobody took, to be carried over: {bytes} bytes, limit {limit}");
+                let failure = Failure::new(kind::LIMIT, message).non_retryable();
+                decisions.pop();
+                let end = ExecutionCompleted::new(Status::Failed, None, Some(failure));
+                decisions.push(Decision::Complete(end));
+            }
         }
         let changed = std::mem::take(&mut self.custom_status_changed);
-        TurnResult { decisions, custom_status: changed.then(|| self.custom_status.clone()) }
+        TurnResult {
+            decisions,
+            custom_status: changed.then(|| self.custom_status.clone()),
+            limits_met: self.limit_met.then_some(self.limits),
+        }
     }
 
     // ---- for the code ----
@@ -370,16 +395,16 @@ impl Execution {
 
     /// Schedules an activity.
     pub fn schedule_task(&mut self, task: TaskScheduled) -> Ticket {
-        let checked = self.check_payload("input", &task.input);
+        let checked = self.check_payload("input", &task.input).map(|()| task.encoded_len());
         self.decide(checked, |id| Decision::ScheduleTask(TaskScheduled { id, ..task }))
     }
 
     /// Schedules a child.
     pub fn schedule_sub_orchestration(&mut self, child: SubOrchestrationScheduled) -> Ticket {
         let own = child.instance == self.info.id.as_str();
-        let checked = self.check_payload("input", &child.input).and_then(|bytes| match own {
+        let checked = self.check_payload("input", &child.input).and_then(|()| match own {
             true => Err(Failure::new(kind::INVALID, "a child cannot have the instance id of its parent")),
-            false => Ok(bytes),
+            false => Ok(child.encoded_len()),
         });
         self.decide(checked, |id| {
             Decision::ScheduleSubOrchestration(SubOrchestrationScheduled { id, ..child })
@@ -397,7 +422,7 @@ impl Execution {
 
     /// Sends an event to another instance. There is nothing to wait for, but the ticket tells of a refusal.
     pub fn send_event(&mut self, event: EventSent) -> Ticket {
-        let checked = self.check_payload("event", &event.input);
+        let checked = self.check_payload("event", &event.input).map(|()| event.encoded_len());
         let ticket = self.decide(checked, |id| Decision::SendEvent(EventSent { id, ..event }));
         self.nothing_to_wait_for(ticket);
         ticket
@@ -465,7 +490,7 @@ impl Execution {
     /// Ends the execution.
     pub fn complete(&mut self, status: Status, output: Option<Bytes>, failure: Option<Failure>) {
         let end = match self.check_payload("output", &output) {
-            Ok(_) => ExecutionCompleted::new(status, output, failure.map(Failure::within_limits)),
+            Ok(()) => ExecutionCompleted::new(status, output, failure.map(Failure::within_limits)),
             Err(limit) => ExecutionCompleted::new(Status::Failed, None, Some(limit)),
         };
         self.end(Decision::Complete(end));
@@ -474,7 +499,7 @@ impl Execution {
     /// Begins again with a new input.
     pub fn continue_as_new(&mut self, input: Option<Bytes>, version: Option<String>) {
         match self.check_payload("input", &input) {
-            Ok(_) => {
+            Ok(()) => {
                 self.end(Decision::ContinueAsNew(ContinueAsNew { input, version, carry_over: Vec::new() }));
             }
             Err(limit) => {
@@ -497,24 +522,24 @@ impl Execution {
         checked: Result<usize, Failure>,
         decision: impl FnOnce(u32) -> Decision,
     ) -> Ticket {
-        let bytes_max = self.limits.turn_bytes_max;
+        let bytes_max = self.limits.turn_bytes;
         let failure = match checked {
             Err(failure) => failure,
-            Ok(bytes) if self.turn_bytes.saturating_add(bytes) > bytes_max => Failure::new(
+            Ok(bytes) if self.turn_bytes.saturating_add(bytes) as u64 > bytes_max => Failure::new(
                 kind::LIMIT,
                 format!(
                     "inputs and events of one turn: limit {bytes_max} bytes; wait for some of them first"
                 ),
             ),
             Ok(_) if self.ended => Failure::new(kind::CANCELED, "the execution has ended"),
-            Ok(_) if self.events >= self.limits.history_events_max => Failure::new(
+            Ok(_) if self.events >= self.limits.history_events => Failure::new(
                 kind::LIMIT,
                 format!(
                     "history: {} events, limit {}; continue as new",
-                    self.events, self.limits.history_events_max
+                    self.events, self.limits.history_events
                 ),
             ),
-            Ok(_) if self.made.len() >= self.limits.decisions_per_turn_max => Failure::new(
+            Ok(_) if self.made.len() as u64 >= self.limits.decisions_per_turn => Failure::new(
                 kind::LIMIT,
                 format!("decisions in one turn: limit {}; wait for some of them first", self.made.len()),
             ),
@@ -523,6 +548,7 @@ impl Execution {
                 return self.decide_always(decision);
             }
         };
+        self.limit_met |= failure.kind == kind::LIMIT;
         let ticket = self.local_ticket();
         self.put_result(ticket, 0, Err(failure.non_retryable()));
         ticket
@@ -543,11 +569,12 @@ impl Execution {
         Ticket(self.next_local)
     }
 
-    pub(super) fn check_payload(&self, field: &str, payload: &Option<Bytes>) -> Result<usize, Failure> {
-        let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.limits.payload_bytes_max);
-        if bytes <= limit {
-            return Ok(bytes);
+    pub(super) fn check_payload(&mut self, field: &str, payload: &Option<Bytes>) -> Result<(), Failure> {
+        let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.limits.payload_bytes);
+        if bytes as u64 <= limit {
+            return Ok(());
         }
+        self.limit_met = true;
         let message = format!("{field} of {:?}: {bytes} bytes, limit {limit}", self.info.id);
         Err(Failure::new(kind::LIMIT, message).non_retryable())
     }

@@ -1,8 +1,10 @@
 //! The seam between a processor and the code of orchestrations.
 
 use super::decision::{Turn, TurnOutcome};
+use crate::failure::Failure;
 use crate::history::Event;
 use crate::id::InstanceKey;
+use std::sync::Arc;
 
 /// Runs orchestration code for one partition, on the processor's own thread: turns must be short and never block.
 ///
@@ -14,6 +16,17 @@ pub trait Runner {
 
     /// The execution has ended or leaves memory: drop what is kept of it. Unknown keys are ignored.
     fn forget(&mut self, key: InstanceKey);
+
+    /// Whom to ring, from any thread, when [`disturbed`](Self::disturbed) has something to tell.
+    fn ring_at(&mut self, bell: Arc<dyn Fn() + Send + Sync>) {
+        drop(bell);
+    }
+
+    /// Executions that were woken between their turns by something that is not durable, each told once, and what they
+    /// are to fail with: news are all that may wake an execution.
+    fn disturbed(&mut self) -> Vec<(InstanceKey, Failure)> {
+        Vec::new()
+    }
 }
 
 /// The answer of a [`Runner`].

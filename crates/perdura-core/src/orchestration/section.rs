@@ -126,9 +126,10 @@ impl Execution {
         self.section.as_ref().filter(|section| section.granted).map_or(&[], |section| &section.set)
     }
 
-    fn check_operation(&self, operation: &str, input: &Option<Bytes>) -> Result<usize, Failure> {
+    fn check_operation(&mut self, operation: &str, input: &Option<Bytes>) -> Result<usize, Failure> {
         crate::check_name("operation name", operation).map_err(|error| invalid(error.to_string()))?;
-        self.check_payload("input", input)
+        self.check_payload("input", input)?;
+        Ok(operation.len() + input.as_ref().map_or(0, Bytes::len))
     }
 }
 

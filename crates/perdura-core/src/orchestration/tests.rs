@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 fn execution_with(limits: Limits) -> Execution {
     let mut execution = Execution::new(InstanceId::new("i").unwrap(), limits);
-    take(&mut execution, TurnStarted {});
+    take(&mut execution, TurnStarted::default());
     take(&mut execution, ExecutionStarted { execution: vec![1; 16].into(), ..Default::default() });
     execution.running();
     execution
@@ -49,14 +49,14 @@ fn ok(value: &str) -> Option<Result<String, String>> {
 fn history() -> Vec<Event> {
     let scheduled = |id, name: &str| TaskScheduled { id, ..task(name) };
     let kinds: [EventKind; 8] = [
-        TurnStarted {}.into(),
+        TurnStarted::default().into(),
         ExecutionStarted::default().into(),
         scheduled(0, "reserve").into(),
         scheduled(1, "charge").into(),
-        TurnStarted {}.into(),
+        TurnStarted::default().into(),
         TaskCompleted { id: 0, ..Default::default() }.into(),
         TimerCreated { id: 2, fire_at: 2000 }.into(),
-        TurnStarted {}.into(),
+        TurnStarted::default().into(),
     ];
     kinds.into_iter().map(|kind| Event { at: Timestamp(1000), kind }).collect()
 }
@@ -305,18 +305,62 @@ fn unique_numbers_differ_within_and_between_executions_and_repeat_in_replay() {
 
 #[test]
 fn what_one_turn_carries_together_has_a_limit_that_the_next_turn_does_not_feel() {
-    let limits = Limits { turn_bytes_max: 10, ..Limits::default() };
+    let limits = Limits { turn_bytes_max: 20, ..Limits::default() };
     let mut e = Execution::new(InstanceId::new("x").unwrap(), limits);
     let task = |input: &'static str| TaskScheduled {
         name: "a".into(),
         input: Some(input.into()),
         ..Default::default()
     };
-    e.accept(&Event::new(Timestamp(1), crate::history::TurnStarted {})).unwrap();
+    e.accept(&Event::new(Timestamp(1), crate::history::TurnStarted::default())).unwrap();
     let (first, second) = (e.schedule_task(task("123456")), e.schedule_task(task("123456")));
     assert_eq!((e.take(first), e.take(second).unwrap().unwrap_err().kind.as_str()), (None, kind::LIMIT));
     assert_eq!(e.take_result().decisions.len(), 1);
-    e.accept(&Event::new(Timestamp(2), crate::history::TurnStarted {})).unwrap();
+    e.accept(&Event::new(Timestamp(2), crate::history::TurnStarted::default())).unwrap();
     let third = e.schedule_task(task("123456"));
     assert_eq!(e.take(third), None);
+}
+
+/// Code that asks for an activity with `bytes` of input and says what it heard at once.
+fn asks(execution: &mut Execution, bytes: usize) -> Option<Result<String, String>> {
+    execution.running();
+    let input = Some(Bytes::from(vec![0; bytes]));
+    let ticket = execution.schedule_task(TaskScheduled { input, ..task("a") });
+    text(execution, ticket)
+}
+
+#[test]
+fn a_replay_refuses_what_was_refused_and_nothing_else_whatever_the_limits_are_by_then() {
+    let limited = |payload_bytes_max| Limits { payload_bytes_max, ..Limits::default() };
+    for (then, now) in [(10, 100), (100, 10)] {
+        let mut live = execution_with(limited(then));
+        let heard = asks(&mut live, 50);
+        assert_eq!(heard.is_some(), then < 50);
+        let result = live.take_result();
+        let turn = TurnStarted { limits: result.limits_met };
+        let mut replay = Execution::new(InstanceId::new("i").unwrap(), limited(now));
+        replay.set_replaying(true);
+        take(&mut replay, turn);
+        take(&mut replay, ExecutionStarted { execution: vec![1; 16].into(), ..Default::default() });
+        assert_eq!(asks(&mut replay, 50), heard);
+        for decision in result.decisions {
+            let Decision::ScheduleTask(task) = decision else { panic!("{decision:?}") };
+            take(&mut replay, task);
+        }
+        replay.end_of_history().unwrap();
+        // What is new meets the limits of now.
+        replay.set_replaying(false);
+        take(&mut replay, TurnStarted::default());
+        assert_eq!(asks(&mut replay, 50).is_some(), now < 50);
+    }
+}
+
+#[test]
+fn events_that_nobody_took_and_that_are_too_many_to_carry_over_end_the_execution_with_an_error() {
+    let mut e = execution_with(Limits { inbox_bytes_max: 10, ..Limits::default() });
+    take(&mut e, raised("e", "0123456789"));
+    e.continue_as_new(None, None);
+    let Some(Decision::Complete(end)) = e.take_result().decisions.pop() else { panic!("no end") };
+    assert_eq!(end.final_status(), Some(Status::Failed));
+    assert_eq!(end.failure.unwrap().kind, kind::LIMIT);
 }

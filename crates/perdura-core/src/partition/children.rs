@@ -2,7 +2,7 @@
 
 use super::control::Ended;
 use super::instance::Child;
-use super::message::{Body, Cancel, ChildEnded, Raise, StartChild, Terminate};
+use super::message::{Awaited, Body, Cancel, ChildEnded, FindCycle, Raise, StartChild, Terminate};
 use super::record::ChildRecord;
 use super::request::StartOutcome;
 use super::start::Start;
@@ -14,16 +14,19 @@ use crate::history::{
     SubOrchestrationScheduled,
 };
 use crate::id::{InstanceId, InstanceKey};
-use crate::status::{OnExisting, ReusePolicy};
+use crate::status::{OnExisting, ReusePolicy, Status};
 use crate::time::Timestamp;
 use std::sync::Arc;
+
+/// How far up a cycle of waiting parents is looked for.
+const CYCLE_STEPS_MAX: u32 = 100;
 
 impl Partition {
     pub(super) fn schedule_child(&mut self, key: InstanceKey, mut scheduled: SubOrchestrationScheduled) {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if scheduled.instance.is_empty() {
-            let id = InstanceId::of_child(&instance.id, instance.record.generation, scheduled.id);
+            let id = InstanceId::of_child(&instance.id, instance.execution(), scheduled.id);
             scheduled.instance = id.as_str().to_owned();
         }
         let event = instance.append(Event::new(now, scheduled.clone()));
@@ -44,6 +47,7 @@ impl Partition {
                 attempt: 1,
                 not_before: 0,
                 retry: scheduled.retry.clone(),
+                canceled: false,
             };
             let kept = scheduled.retry.is_some().then(|| Arc::new(scheduled.clone()));
             instance.children.insert(scheduled.id, Child { record, scheduled: kept });
@@ -69,8 +73,7 @@ impl Partition {
     pub(super) fn start_child(&mut self, id: &InstanceId, start: StartChild, existing: Option<InstanceKey>) {
         let parent = start.parent.clone();
         let mut reuse = ReusePolicy::from_bits(start.reuse);
-        // The failed attempt has the id: it may be replaced, whatever the policy says of others.
-        if parent.as_ref().is_some_and(|parent| self.is_earlier_attempt(existing, parent)) {
+        if parent.as_ref().is_some_and(|parent| self.is_to_be_tried_again(existing, parent, reuse)) {
             reuse = reuse.when_terminal(OnExisting::Replace);
         }
         let request = Start {
@@ -86,8 +89,8 @@ impl Partition {
         };
         let refusal = match self.start(request, existing) {
             Ok(started) if started.outcome == StartOutcome::Existing => {
-                if let (Some(key), Some(parent)) = (existing, &parent) {
-                    self.attach_parent(key, parent.clone());
+                if let (Some(key), Some(parent)) = (existing, parent) {
+                    self.attach_parent(key, parent);
                 }
                 return;
             }
@@ -110,6 +113,23 @@ impl Partition {
         }
     }
 
+    /// Whether an instance is in the way of another attempt: an earlier attempt of the same task, whatever the policy
+    /// says of others; or one that failed, which the policy would use, and which would only fail the attempt again.
+    fn is_to_be_tried_again(
+        &self,
+        existing: Option<InstanceKey>,
+        parent: &ParentLink,
+        reuse: ReusePolicy,
+    ) -> bool {
+        let used = |status: Status| {
+            let failed = status.is_terminal() && status != Status::Completed;
+            parent.attempt > 1 && failed && reuse.on(status) == OnExisting::UseExisting
+        };
+        let existing_used =
+            || existing.and_then(|key| self.instances.get(&key)).is_some_and(|i| used(i.status));
+        self.is_earlier_attempt(existing, parent) || existing_used()
+    }
+
     /// Whether an instance was started by the same task of the same parent, as an earlier attempt.
     fn is_earlier_attempt(&self, existing: Option<InstanceKey>, parent: &ParentLink) -> bool {
         let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else { return false };
@@ -124,13 +144,47 @@ impl Partition {
     fn attach_parent(&mut self, key: InstanceKey, parent: ParentLink) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_active() {
-            instance.record.parents.push(ParentLink { attached: true, ..parent });
+            let link = ParentLink { attached: true, ..parent };
+            instance.record.parents.push(link.clone());
+            let waits_for = Awaited {
+                instance: instance.id.as_str().to_owned(),
+                execution: instance.record.execution.clone(),
+            };
             self.mark_dirty(key);
+            let to = InstanceId::recorded(&link.instance);
+            self.send(
+                &to,
+                Body::FindCycle(FindCycle { link: Some(link), awaited: Some(waits_for), steps: 0 }),
+            );
         } else {
-            let failure = instance.record.failure.clone();
-            let failure = Ended::failure_for_parent(instance.status, failure.map(|failure| *failure));
+            let failure = instance.record.failure.clone().map(|failure| *failure);
+            let failure = Ended::failure_for_parent(&instance.id, instance.status, failure);
             let output = instance.record.output.clone();
             self.answer_parent(parent, output, failure);
+        }
+    }
+
+    /// Somebody waits for `awaited` by `link`, and this instance is that one or waited for by it, over any number of
+    /// parents. If `awaited` waits for this instance, all of them would wait for ever: the link is answered by an error.
+    pub(super) fn find_cycle(&mut self, key: InstanceKey, find: FindCycle) {
+        let (Some(link), Some(awaited)) = (find.link, find.awaited) else { return };
+        let Some(instance) = self.instances.get(&key).filter(|instance| instance.is_active()) else { return };
+        let parents = instance.record.parents.clone();
+        if parents.iter().any(|p| p.instance == awaited.instance && p.execution == awaited.execution) {
+            let text = format!(
+                "{:?} cannot wait for {:?}, which waits for it: they would wait for ever. Start it detached, or send an event",
+                link.instance, awaited.instance
+            );
+            let failure = Failure::new(kind::INVALID, text).non_retryable();
+            return self.answer_parent(link, None, Some(failure));
+        }
+        if find.steps == CYCLE_STEPS_MAX {
+            return;
+        }
+        for parent in parents {
+            let (link, awaited) = (Some(link.clone()), Some(awaited.clone()));
+            let find = FindCycle { link, awaited, steps: find.steps + 1 };
+            self.send(&InstanceId::recorded(&parent.instance), Body::FindCycle(find));
         }
     }
 
@@ -159,6 +213,10 @@ impl Partition {
         let Some(child) = instance.children.get_mut(&link.task) else { return };
         if child.record.attempt != link.attempt || child.record.not_before != 0 {
             return;
+        }
+        if child.record.canceled {
+            instance.children.remove(&link.task);
+            return self.mark_dirty(key);
         }
         let event = match ended.failure {
             None => Event::new(now, SubOrchestrationCompleted { id: link.task, output: ended.output }),
@@ -215,13 +273,21 @@ impl Partition {
         }
     }
 
-    /// Another instance sends an event. One that comes too late is dropped, as the field does.
+    /// Another instance sends an event. One that comes too late is dropped, as the field does; one for which there is no
+    /// room is refused, and its sender's history says so.
     pub(super) fn raised_by_instance(&mut self, key: InstanceKey, raise: Raise) {
-        let now = self.now;
+        let (now, limits) = (self.now, self.config.limits.clone());
         if let Some(instance) = self.instances.get_mut(&key).filter(|instance| instance.is_active()) {
-            instance.inbox.push(Event::new(now, EventRaised { name: raise.name, input: raise.input }));
-            self.mark_dirty(key);
-            self.enqueue(key);
+            match instance.check_room(&raise.name, &raise.input, &limits) {
+                Ok(()) => {
+                    instance
+                        .inbox
+                        .push(Event::new(now, EventRaised { name: raise.name, input: raise.input }));
+                    self.mark_dirty(key);
+                    self.enqueue(key);
+                }
+                Err(refusal) => self.refuse_raise(raise.from, &refusal),
+            }
         }
     }
 

@@ -40,7 +40,12 @@ impl Partition {
         }
         self.hand_out_all_operations();
         self.store_parked_messages();
-        let open = std::mem::take(&mut self.open);
+        let mut open = std::mem::take(&mut self.open);
+        // An attempt that was called off before its number was durable never begins.
+        open.effects.retain(|effect| match effect {
+            Effect::StartTask(start) => self.is_running(start.task),
+            _ => true,
+        });
         let mut batch = Batch {
             now: self.now,
             not_before: open.not_before,
@@ -78,7 +83,8 @@ impl Partition {
             self.handling.remove(&envelope);
             self.handled.insert(envelope);
         }
-        self.purged.retain(|_, (_, batch)| *batch > self.batches_committed);
+        self.purged_keys.retain(|_, batch| *batch > self.batches_committed);
+        self.purged_ids.retain(|_, batch| *batch > self.batches_committed);
         for key in in_flight.keys {
             let ended = self
                 .instances
@@ -151,7 +157,7 @@ impl Partition {
         }
     }
 
-    fn put_in_envelope(&mut self, to: PartitionId, message: &Message) -> EnvelopeId {
+    pub(super) fn put_in_envelope(&mut self, to: PartitionId, message: &Message) -> EnvelopeId {
         let number = self.config.next_envelope;
         self.config.next_envelope += 1;
         self.open.outgoing.push(Envelope { from: self.config.id, to, number, message: message.seal() });
@@ -160,9 +166,16 @@ impl Partition {
 
     /// A message to an instance that cannot be read stays in the store until somebody restores or purges the instance.
     pub(super) fn keep_for_damaged(&mut self, message: Message, envelope: Option<EnvelopeId>) {
-        if envelope.is_none() {
-            let id = self.put_in_envelope(self.config.id, &message);
-            self.handling.insert(id);
+        let id = envelope.unwrap_or_else(|| self.put_in_envelope(self.config.id, &message));
+        self.handling.insert(id);
+        self.kept.entry(message.receiver()).or_default().push(id);
+    }
+
+    /// An instance that could not be read is purged: what was kept for it is read again, and may begin another.
+    pub(super) fn release_kept(&mut self, id: &InstanceId) {
+        for envelope in self.kept.remove(id).unwrap_or_default() {
+            self.handling.remove(&envelope);
+            self.open.notify.insert(self.config.id);
         }
     }
 
@@ -178,5 +191,6 @@ impl Partition {
             }
         }
         self.id_lookups = lookups;
+        self.store_held_messages();
     }
 }

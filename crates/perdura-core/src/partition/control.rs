@@ -4,15 +4,17 @@ use super::effect::Effect;
 use super::instance::{TurnState, Waiter};
 use super::message::{Body, Cancel, Terminate};
 use super::request::{ReplyToken, Request, RequestError, Response, StartRequest};
-use super::{Bug, Partition};
+use super::wakes::Wake;
+use super::{Bug, Parked, Partition};
 use crate::failure::{Failure, kind};
 use crate::history::{
     CancelRequested, Event, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionSuspended,
     ExecutionTerminated, ParentLink,
 };
-use crate::id::{InstanceId, InstanceKey, check_name, check_tags, check_text};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, check_name, check_tags, check_text};
 use crate::limits::DELAY_MS_MAX;
 use crate::status::Status;
+use crate::time::Timestamp;
 use bytes::Bytes;
 
 /// How an execution ended.
@@ -23,15 +25,20 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// What a parent is told went wrong; `None` if the child ended well.
-    pub(super) fn failure_for_parent(status: Status, failure: Option<Failure>) -> Option<Failure> {
+    /// What a parent is told went wrong with child `id`; `None` if it ended well.
+    pub(super) fn failure_for_parent(
+        id: &InstanceId,
+        status: Status,
+        failure: Option<Failure>,
+    ) -> Option<Failure> {
         let default = |kind: &str, message: &str| Some(Failure::new(kind, message).non_retryable());
-        match status {
+        let failure = match status {
             Status::Failed => Some(failure.unwrap_or_default()),
-            Status::Canceled => failure.or_else(|| default(kind::CANCELED, "the child was canceled")),
-            Status::Terminated => failure.or_else(|| default(kind::TERMINATED, "the child was terminated")),
+            Status::Canceled => failure.or_else(|| default(kind::CANCELED, "it was canceled")),
+            Status::Terminated => failure.or_else(|| default(kind::TERMINATED, "it was terminated")),
             _ => None,
-        }
+        };
+        failure.map(|failure| failure.of_child(id))
     }
 }
 
@@ -91,8 +98,10 @@ impl Partition {
             (Request::Signal(signal), existing) => self.signal_by_client(signal, existing),
             (Request::DeleteEntity { .. }, None) => Ok(()),
             (Request::DeleteEntity { .. }, Some(key)) => self.delete_entity(key),
+            // Nothing is there, which is what a purge is for: perhaps the first time did it.
+            (Request::Purge { again: true, .. }, None) => Ok(()),
             (_, None) => Err(RequestError::NotFound { id }),
-            (Request::Wait { generation, .. }, Some(key)) => return self.wait(token, key, generation),
+            (Request::Wait { execution, .. }, Some(key)) => return self.wait(token, key, execution),
             (Request::Raise { name, input, .. }, Some(key)) => self.raise(key, name, input),
             (Request::Suspend { reason, .. }, Some(key)) => self.suspend(key, reason),
             (Request::Resume { reason, .. }, Some(key)) => self.resume(key, reason),
@@ -110,23 +119,14 @@ impl Partition {
     }
 
     fn raise(&mut self, key: InstanceKey, name: String, input: Option<Bytes>) -> Result<(), RequestError> {
-        let (now, limit) = (self.now, self.config.limits.inbox_events_max);
-        let history_max = self.config.limits.history_events_max;
+        let (now, limits) = (self.now, self.config.limits.clone());
         let drops = self.planted(Bug::SuspendedDropsEvents);
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         let (id, status) = (instance.id.clone(), instance.status);
         if status.is_terminal() {
             return Err(RequestError::Ended { id, status });
         }
-        let waiting = instance.inbox.len() + instance.away.len();
-        if waiting >= limit {
-            return Err(RequestError::InboxFull { id, limit });
-        }
-        // The last tenth is for its own code.
-        let events = instance.record.tail + waiting as u64;
-        if events >= history_max - history_max / 10 {
-            return Err(RequestError::HistoryFull { id, events, limit: history_max });
-        }
+        instance.check_room(&name, &input, &limits)?;
         if !(drops && instance.is_suspended()) {
             instance.inbox.push(Event::new(now, EventRaised { name, input }));
         }
@@ -205,13 +205,25 @@ impl Partition {
         }
     }
 
+    /// Ends an instance whose code cannot go on, as a failure, without a turn. One that is suspended, or has a turn under
+    /// way, is left alone: the failure comes out in its next turn.
+    pub fn fail(&mut self, key: InstanceKey, failure: Failure, now: Timestamp) {
+        self.advance(now);
+        let Some(instance) = self.instances.get(&key) else { return };
+        let rests = matches!(instance.turn, TurnState::Idle | TurnState::Queued);
+        if instance.is_active() && rests && !instance.is_suspended() {
+            self.record_inbox(key);
+            self.end(key, Ended { status: Status::Failed, output: None, failure: Some(failure) });
+        }
+        self.settle();
+    }
+
     /// What arrived and was never taken by a turn is recorded before an end by force: nothing that was acknowledged
     /// is lost to a later rewind.
     fn record_inbox(&mut self, key: InstanceKey) {
         self.parked_turns.remove(&key);
         if let Some(instance) = self.instances.get_mut(&key) {
-            let away = std::mem::take(&mut instance.away);
-            let inbox = std::mem::take(&mut instance.inbox);
+            let (away, inbox) = (instance.away.take(), instance.inbox.take());
             for event in away.into_iter().chain(inbox) {
                 instance.append(event);
             }
@@ -233,14 +245,31 @@ impl Partition {
     }
 
     /// A cancel request is about to reach the code: everything it waits for ends. Running activities and children
-    /// are told.
+    /// are told. Children are remembered until they end: a termination shall reach them.
     pub(super) fn cancel_outstanding(&mut self, key: InstanceKey) {
         let reason =
             self.instances.get(&key).and_then(|i| i.record.cancel_requested.clone()).unwrap_or_default();
-        let children = self.children_of(key);
         self.withdraw_lock_request(key);
+        let told = self.children_of(key);
+        let mut children =
+            self.instances.get_mut(&key).map(|i| std::mem::take(&mut i.children)).unwrap_or_default();
         self.drop_outstanding(key);
-        for (id, link) in children {
+        // One that waits for its next attempt does not run.
+        children.retain(|id, child| match std::mem::take(&mut child.record.not_before) {
+            0 => true,
+            not_before => {
+                self.wakes.remove(Timestamp(not_before), key, Wake::ChildRetry(*id));
+                false
+            }
+        });
+        for child in children.values_mut() {
+            child.record.canceled = true;
+            child.record.retry = None;
+        }
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.children = children;
+        }
+        for (id, link) in told {
             self.send(&id, Body::Cancel(Cancel { reason: reason.clone(), parent: Some(link) }));
         }
         self.mark_dirty(key);
@@ -248,15 +277,25 @@ impl Partition {
 
     /// Nobody waits any more for what is outstanding. Running activities are told.
     pub(super) fn drop_outstanding(&mut self, key: InstanceKey) {
+        self.drop_held(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let tasks = std::mem::take(&mut instance.tasks);
-        instance.timers.clear();
-        instance.children.clear();
         instance.calls.clear();
+        let timers = std::mem::take(&mut instance.timers);
+        let children = std::mem::take(&mut instance.children);
         let running: Vec<_> =
             tasks.values().filter(|task| task.running).map(|task| Self::task_ref(instance, task)).collect();
         for task in running {
             self.effect(Effect::CancelTask(task));
+        }
+        for task in tasks.values() {
+            self.unwatch(key, task);
+        }
+        for (id, at) in timers {
+            self.wakes.remove(at, key, Wake::Timer(id));
+        }
+        for child in children.values().filter(|child| child.record.not_before != 0) {
+            self.wakes.remove(Timestamp(child.record.not_before), key, Wake::ChildRetry(child.record.id));
         }
     }
 
@@ -276,7 +315,7 @@ impl Partition {
         let record = &mut instance.record;
         record.suspended = None;
         record.block = None;
-        record.start_at = 0;
+        let start_at = Timestamp(std::mem::take(&mut record.start_at));
         record.completed_at = now.0;
         record.updated_at = now.0;
         record.output = output.clone();
@@ -284,7 +323,11 @@ impl Partition {
         let parents = std::mem::take(&mut record.parents);
         record.parents = parents.clone();
         let waiters = std::mem::take(&mut instance.waiters);
+        let id = instance.id.clone();
         let final_record = (!waiters.is_empty()).then(|| instance.final_record());
+        if start_at != Timestamp(0) {
+            self.wakes.remove(start_at, key, Wake::Start);
+        }
         self.mark_dirty(key);
         self.forgotten.push(key);
         for Waiter { token, .. } in waiters {
@@ -292,20 +335,20 @@ impl Partition {
                 self.reply(token, Ok(Response::Ended(Box::new(record.clone()))));
             }
         }
-        let failure = Ended::failure_for_parent(status, failure);
+        let failure = Ended::failure_for_parent(&id, status, failure);
         for parent in parents.into_iter().filter(|_| tells_parent) {
             self.answer_parent(parent, output.clone(), failure.clone());
         }
     }
 
-    fn wait(&mut self, token: ReplyToken, key: InstanceKey, generation: Option<u32>) {
+    fn wait(&mut self, token: ReplyToken, key: InstanceKey, execution: Option<ExecutionId>) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        if generation.is_some_and(|generation| generation < instance.record.start_generation) {
+        if execution.is_some_and(|execution| !instance.record.is_of_run(execution)) {
             let id = instance.id.clone();
             return self.reply(token, Err(RequestError::Replaced { id }));
         }
         if instance.is_active() {
-            instance.waiters.push(Waiter { token, generation });
+            instance.waiters.push(Waiter { token, execution });
         } else {
             let record = instance.final_record();
             self.reply(token, Ok(Response::Ended(Box::new(record))));
@@ -314,6 +357,9 @@ impl Partition {
 
     /// A caller does not wait any more.
     pub fn stop_waiting(&mut self, token: ReplyToken, id: &InstanceId) {
+        if let Some(lookup) = self.id_lookups.get_mut(id) {
+            lookup.waiting.retain(|parked| !matches!(parked, Parked::Request(waits, _) if *waits == token));
+        }
         let key = self.ids.get(id).copied();
         if let Some(instance) = key.and_then(|key| self.instances.get_mut(&key)) {
             instance.waiters.retain(|waiter| waiter.token != token);
@@ -332,7 +378,9 @@ impl Partition {
     }
 
     pub(super) fn purge_row(&mut self, id: InstanceId, key: InstanceKey) {
+        self.overtake(key, &id);
         self.open.purge.push(key);
-        self.purged.insert(id, (key, self.open_batch()));
+        self.purged_keys.insert(key, self.open_batch());
+        self.purged_ids.insert(id, self.open_batch());
     }
 }

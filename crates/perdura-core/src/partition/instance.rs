@@ -2,14 +2,20 @@
 
 use super::batch::{HistoryRow, InstanceWrite, Tail};
 use super::entities::{CallRecord, Entity, SectionRecord};
+use super::events::Events;
+use super::held::Held;
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
-use crate::history::{Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, encode_events};
+use super::tasks::plus;
+use crate::failure::Failure;
+use crate::history::{
+    Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, TimeLimits, encode_events,
+};
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Where the instance is with its next turn.
@@ -35,6 +41,27 @@ pub(super) struct Task {
     pub(super) running: bool,
     /// When that attempt began and when it was last heard of; `None` while it waits for a worker.
     pub(super) began: Option<(Timestamp, Timestamp)>,
+    /// When the limits of that attempt are looked at.
+    pub(super) attempt_limit_at: Option<Timestamp>,
+    /// How that attempt ended, while the inbox has no room for it.
+    pub(super) ended: Option<Result<Option<Bytes>, Failure>>,
+}
+
+impl Task {
+    pub(super) fn new(record: TaskRecord, scheduled: Option<Arc<TaskScheduled>>) -> Task {
+        Task { record, scheduled, running: false, began: None, attempt_limit_at: None, ended: None }
+    }
+
+    /// Its time limits; `None` while it is not known what it is.
+    pub(super) fn limits(&self) -> Option<TimeLimits> {
+        self.scheduled.as_ref().map(|scheduled| scheduled.limits.unwrap_or_default())
+    }
+
+    /// When it has taken too long as a whole.
+    pub(super) fn total_limit_at(&self) -> Option<Timestamp> {
+        let limits = self.limits().filter(|limits| limits.total_ms > 0)?;
+        Some(plus(Timestamp(self.record.scheduled_at), limits.total_ms))
+    }
 }
 
 /// A child that has not answered.
@@ -49,7 +76,7 @@ pub(super) struct Child {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) token: ReplyToken,
-    pub(super) generation: Option<u32>,
+    pub(super) execution: Option<ExecutionId>,
 }
 
 /// See the [module](self).
@@ -68,11 +95,13 @@ pub(super) struct Instance {
     /// What it has as an entity; `None`: an orchestration.
     pub(super) entity: Option<Box<Entity>>,
     /// Events that no turn has taken.
-    pub(super) inbox: Vec<Event>,
+    pub(super) inbox: Events,
     /// Events of a turn that is away while batches are committed.
-    pub(super) away: Vec<Event>,
+    pub(super) away: Events,
+    /// What came and waits until the inbox has room.
+    pub(super) held: VecDeque<Held>,
     /// Events to be written by the open batch; the last of `record.tail`.
-    pub(super) unwritten: Vec<Event>,
+    pub(super) unwritten: Events,
     /// Where the history ends in the store, as the last sealed batch will have left it; `None`: no row.
     pub(super) stored: Option<Tail>,
     /// Generations before this one are to be deleted with the next write.
@@ -85,6 +114,8 @@ pub(super) struct Instance {
     pub(super) last_batch: u64,
     /// Turns taken in that open batch.
     pub(super) turns_in_batch: (u64, u32),
+    /// The store refuses to write it: nothing is done with it but to end it.
+    pub(super) set_aside: bool,
     /// Used since the eviction hand last passed.
     pub(super) touched: bool,
     /// A history is being read for it.
@@ -108,9 +139,10 @@ impl Instance {
             calls: BTreeMap::new(),
             section: None,
             entity: None,
-            inbox: Vec::new(),
-            away: Vec::new(),
-            unwritten: Vec::new(),
+            inbox: Events::default(),
+            away: Events::default(),
+            held: VecDeque::new(),
+            unwritten: Events::default(),
             stored: None,
             drop_before: None,
             turn: TurnState::Idle,
@@ -118,6 +150,7 @@ impl Instance {
             dirty: false,
             last_batch: 0,
             turns_in_batch: (0, 0),
+            set_aside: false,
             touched: true,
             reading: false,
             history_asked: 0,
@@ -141,11 +174,9 @@ impl Instance {
         instance.entity = entity.map(|entity| Box::new(Entity::load(*entity)));
         instance.calls = calls.into_iter().map(|call| (call.id, call)).collect();
         instance.section = section.map(|section| *section);
-        instance.inbox = inbox;
+        instance.inbox = Events::from(inbox);
         instance.stored = Some(Tail { generation: row.generation, branch: row.branch, events: row.tail });
-        let task =
-            |record: TaskRecord| (record.id, Task { record, scheduled: None, running: false, began: None });
-        instance.tasks = tasks.into_iter().map(task).collect();
+        instance.tasks = tasks.into_iter().map(|record| (record.id, Task::new(record, None))).collect();
         instance.timers = timers.into_iter().map(|timer| (timer.id, Timestamp(timer.fire_at))).collect();
         instance.children =
             children.into_iter().map(|record| (record.id, Child { record, scheduled: None })).collect();
@@ -166,7 +197,12 @@ impl Instance {
     }
 
     pub(super) fn execution(&self) -> ExecutionId {
-        ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(&self.record.execution[..]).unwrap_or_default()))
+        execution_id(&self.record.execution)
+    }
+
+    /// The execution that the last start began.
+    pub(super) fn run(&self) -> ExecutionId {
+        if self.record.run.is_empty() { self.execution() } else { execution_id(&self.record.run) }
     }
 
     /// Appends to the history; gives the event's number.
@@ -183,6 +219,8 @@ impl Instance {
             && self.last_batch <= committed
             && matches!(self.turn, TurnState::Idle | TurnState::Blocked)
             && !self.reading
+            && !self.set_aside
+            && self.held.is_empty()
             && self.tasks.is_empty()
             && (self.inbox.is_empty()
                 || self.is_suspended()
@@ -201,7 +239,7 @@ impl Instance {
             branch: record.branch,
             first: record.tail - u64::from(count),
             count,
-            events: encode_events(std::mem::take(&mut self.unwritten)),
+            events: encode_events(self.unwritten.take()),
         });
         let tail = Tail { generation: record.generation, branch: record.branch, events: record.tail };
         self.record = record;
@@ -226,7 +264,7 @@ impl Instance {
         record.entity = self.entity.as_ref().map(|entity| Box::new(entity.record()));
         record.calls = self.calls.values().cloned().collect();
         record.section = self.section.clone().map(Box::new);
-        record.set_inbox_events(self.away.iter().chain(&self.inbox).cloned().collect());
+        record.set_inbox_events(self.away.iter().chain(self.inbox.iter()).cloned().collect());
         record
     }
 
@@ -241,6 +279,11 @@ impl Instance {
             .into_iter()
             .filter(|event| matches!(event.kind, EventKind::EventRaised(_) | EventKind::CancelRequested(_)))
     }
+}
+
+/// A stored execution id.
+pub(super) fn execution_id(bytes: &[u8]) -> ExecutionId {
+    ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(bytes).unwrap_or_default()))
 }
 
 /// An execution id as it is stored.

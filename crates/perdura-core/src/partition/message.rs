@@ -14,7 +14,7 @@ pub struct Message {
     #[prost(string, tag = "1")]
     pub to: String,
     /// What it says.
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 30, 31, 32, 33, 34")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 30, 31, 32, 33, 34")]
     pub body: Option<Body>,
 }
 
@@ -36,6 +36,9 @@ pub enum Body {
     /// End by your own code.
     #[prost(message, tag = "6")]
     Cancel(Cancel),
+    /// An event that you sent was refused.
+    #[prost(message, tag = "8")]
+    RaiseRefused(RaiseRefused),
     /// To an entity: an operation.
     #[prost(message, tag = "30")]
     Operation(Operation),
@@ -51,6 +54,9 @@ pub enum Body {
     /// To an entity: a critical section is over.
     #[prost(message, tag = "34")]
     Unlock(Unlock),
+    /// Somebody has begun to wait for an instance that was there: find out whether it waits for itself.
+    #[prost(message, tag = "7")]
+    FindCycle(FindCycle),
 }
 
 /// See [`Body::StartChild`].
@@ -105,6 +111,20 @@ pub struct Raise {
     /// What it carries.
     #[prost(bytes = "bytes", optional, tag = "2")]
     pub input: Option<Bytes>,
+    /// Which sending of which run this is.
+    #[prost(message, optional, tag = "3")]
+    pub from: Option<ParentLink>,
+}
+
+/// See [`Body::RaiseRefused`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct RaiseRefused {
+    /// Which sending of the receiver this answers.
+    #[prost(message, optional, tag = "1")]
+    pub from: Option<ParentLink>,
+    /// Why.
+    #[prost(message, optional, tag = "2")]
+    pub failure: Option<Failure>,
 }
 
 /// See [`Body::Terminate`].
@@ -130,6 +150,31 @@ pub struct Cancel {
     /// Only if it is (still) the child of this task.
     #[prost(message, optional, tag = "2")]
     pub parent: Option<ParentLink>,
+}
+
+/// See [`Body::FindCycle`]. It goes from child to parent.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct FindCycle {
+    /// The wait that began.
+    #[prost(message, optional, tag = "1")]
+    pub link: Option<ParentLink>,
+    /// What it is for.
+    #[prost(message, optional, tag = "2")]
+    pub awaited: Option<Awaited>,
+    /// How many parents it has passed.
+    #[prost(uint32, tag = "3")]
+    pub steps: u32,
+}
+
+/// A run that somebody waits for.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Awaited {
+    /// Its instance id.
+    #[prost(string, tag = "1")]
+    pub instance: String,
+    /// The run, 16 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub execution: Bytes,
 }
 
 impl Message {

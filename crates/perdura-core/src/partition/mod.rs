@@ -13,11 +13,14 @@ mod commit;
 mod control;
 mod effect;
 mod entities;
+mod events;
+mod held;
 mod instance;
 mod message;
 mod record;
 mod request;
 mod residency;
+mod set_aside;
 mod start;
 mod tasks;
 mod turns;
@@ -30,7 +33,9 @@ pub use entities::{
     CallRecord, DelayedSignal, EntityRecord, LockGranted, LockRecord, LockRequest, Operation, OperationEnded,
     Queued, SectionRecord, Stamp, Unlock, Wanted,
 };
-pub use message::{Body, Cancel, ChildEnded, Message, Raise, StartChild, Terminate};
+pub use message::{
+    Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, RaiseRefused, StartChild, Terminate,
+};
 pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
@@ -45,6 +50,7 @@ use crate::orchestration::Turn;
 use crate::time::Timestamp;
 use instance::Instance;
 use rustc_hash::FxHashMap;
+use set_aside::Unwritable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use wakes::{Wake, Wakes};
 
@@ -94,14 +100,23 @@ pub struct Partition {
     handling: BTreeSet<EnvelopeId>,
     /// Messages that were dealt with since messages were last read: a read that was under way may bring them again.
     handled: BTreeSet<EnvelopeId>,
-    /// Ids that were purged by a batch that is not committed.
-    purged: BTreeMap<InstanceId, (InstanceKey, u64)>,
+    /// What was purged by batches that are not committed, and by which one. One id may be purged several times.
+    purged_keys: BTreeMap<InstanceKey, u64>,
+    purged_ids: BTreeMap<InstanceId, u64>,
     /// Rows that cannot be read, by id.
     damaged: BTreeMap<InstanceId, DamagedRow>,
+    /// Damage that was found and not told yet.
+    damage_found: Vec<(InstanceKey, InstanceId, String)>,
+    /// Instances that the store refuses to write, by id.
+    unwritable: BTreeMap<InstanceId, Unwritable>,
+    /// Instances for which messages wait until their inbox has room.
+    holding: BTreeSet<InstanceKey>,
     /// Entities that may have operations to hand out.
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
     vanishing: Vec<InstanceKey>,
+    /// Messages in the store for instances that cannot be read.
+    kept: BTreeMap<InstanceId, Vec<EnvelopeId>>,
     /// Executions that the runner may drop.
     forgotten: Vec<InstanceKey>,
     open: commit::Open,
@@ -170,10 +185,15 @@ impl Partition {
             local: VecDeque::new(),
             handling: BTreeSet::new(),
             handled: BTreeSet::new(),
-            purged: BTreeMap::new(),
+            purged_keys: BTreeMap::new(),
+            purged_ids: BTreeMap::new(),
             damaged: BTreeMap::new(),
+            damage_found: Vec::new(),
+            unwritable: BTreeMap::new(),
+            holding: BTreeSet::new(),
             operable: Vec::new(),
             vanishing: Vec::new(),
+            kept: BTreeMap::new(),
             forgotten: Vec::new(),
             open: commit::Open::default(),
             in_flight: None,
@@ -229,7 +249,7 @@ impl Partition {
             }
             if self.instances.contains_key(&key) {
                 self.wake(key, wake);
-            } else if !self.is_purged(key) {
+            } else if !self.purged_keys.contains_key(&key) {
                 let waiting = &mut self.key_lookups.entry(key).or_default().waiting;
                 if waiting.is_empty() {
                     self.needs.push(Need::FindKey(key));
@@ -254,6 +274,12 @@ impl Partition {
     /// Executions of which the runner may drop what it keeps.
     pub fn forgotten(&mut self) -> Vec<InstanceKey> {
         std::mem::take(&mut self.forgotten)
+    }
+
+    /// Damaged instances that were met since the last call, with what is wrong: they are left alone, and somebody should
+    /// hear of it.
+    pub fn damage_found(&mut self) -> Vec<(InstanceKey, InstanceId, String)> {
+        std::mem::take(&mut self.damage_found)
     }
 
     /// Instances in memory.
@@ -289,6 +315,9 @@ impl Partition {
         envelope: Option<EnvelopeId>,
         receiver: Option<InstanceKey>,
     ) {
+        if let Some(key) = receiver.filter(|key| self.must_wait_for_room(*key, &message)) {
+            return self.hold_message(key, message, envelope);
+        }
         if let Some(envelope) = envelope.filter(|_| !self.planted(Bug::MessageNotConsumed)) {
             self.open.consumed.push(envelope);
         }
@@ -306,19 +335,24 @@ impl Partition {
             (Some(Body::StartChild(start)), existing) => self.start_child(&id, start, existing),
             (Some(Body::ChildEnded(ended)), Some(key)) => self.child_ended(key, ended),
             (Some(Body::Raise(raise)), Some(key)) => self.raised_by_instance(key, raise),
+            (Some(Body::RaiseRefused(refused)), Some(key)) => self.raise_refused(key, refused),
             (Some(Body::Terminate(terminate)), Some(key)) => self.terminate_child(key, terminate),
             (Some(Body::Cancel(cancel)), Some(key)) => self.cancel_child(key, cancel),
+            (Some(Body::FindCycle(find)), Some(key)) => self.find_cycle(key, find),
             // The receiver is gone: nobody is left to be told.
             (_, None) | (None, _) => {}
         }
     }
 
     fn wake(&mut self, key: InstanceKey, wake: Wake) {
+        if self.is_set_aside(key) {
+            return;
+        }
         match wake {
             Wake::Start => self.enqueue(key),
             Wake::Timer(id) => self.timer_due(key, id),
             Wake::Retry(task) => self.retry_due(key, task),
-            Wake::TaskLimit(task) => self.task_limit_due(key, task),
+            Wake::TaskLimit(task) | Wake::AttemptLimit(task) => self.task_limit_due(key, task),
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
             Wake::Signal(number) => self.signal_due(key, number),
         }

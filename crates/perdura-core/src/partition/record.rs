@@ -4,7 +4,7 @@
 use super::entities::{CallRecord, EntityRecord, SectionRecord};
 use crate::failure::Failure;
 use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
-use crate::id::{InstanceId, InstanceKey, Tags};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
 use crate::retry::RetryPolicy;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -91,6 +91,9 @@ pub struct ChildRecord {
     /// How it is retried.
     #[prost(message, optional, tag = "6")]
     pub retry: Option<RetryPolicy>,
+    /// It was asked to cancel with its parent, which does not wait for its answer any more.
+    #[prost(bool, tag = "7")]
+    pub canceled: bool,
 }
 
 /// Why an instance cannot go on by itself, although it has work.
@@ -194,6 +197,10 @@ pub struct InstanceRecord {
     /// The generation that the last start (not continue-as-new) began.
     #[prost(uint32, tag = "26")]
     pub start_generation: u32,
+    /// The execution that the last start began, 16 bytes: what it started, however often that has continued as new
+    /// since. Empty in rows of older versions.
+    #[prost(bytes = "bytes", tag = "27")]
+    pub run: Bytes,
     /// What an entity has; absent in an orchestration.
     #[prost(message, optional, boxed, tag = "30")]
     pub entity: Option<Box<EntityRecord>>,
@@ -233,6 +240,13 @@ impl InstanceRecord {
         InstanceId::recorded(&self.id)
     }
 
+    /// Whether an execution belongs to the present run: it is the one that the last start began, or the present one.
+    #[must_use]
+    pub fn is_of_run(&self, execution: ExecutionId) -> bool {
+        let execution = execution.0.to_be_bytes();
+        self.run.is_empty() || self.run == execution[..] || self.execution == execution[..]
+    }
+
     /// Events that no turn has taken yet.
     pub fn inbox_events(&self) -> Result<Vec<Event>, Damaged> {
         self.inbox.clone().map_or(Ok(Vec::new()), decode_events)
@@ -268,6 +282,8 @@ pub struct InstanceRow {
     pub tail: u64,
     /// A sealed [`InstanceRecord`].
     pub record: Bytes,
+    /// What is wrong with the columns, if some of them cannot be read: then they are empty here, and the row is damaged.
+    pub damage: Option<String>,
 }
 
 impl InstanceRow {
@@ -285,11 +301,15 @@ impl InstanceRow {
             branch: record.branch,
             tail: record.tail,
             record: record.seal(),
+            damage: None,
         })
     }
 
     /// Checks the row and gives its record. A column that contradicts the record is damage.
     pub fn open(&self) -> Result<InstanceRecord, Damaged> {
+        if let Some(damage) = &self.damage {
+            return Err(Damaged::Contradiction(damage.clone()));
+        }
         let record = InstanceRecord::open(self.record.clone())?;
         let expected = InstanceRow::new(self.key, &record)?;
         let same = (

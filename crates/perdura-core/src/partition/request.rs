@@ -60,6 +60,9 @@ pub enum Request {
     Purge {
         /// Whom.
         id: InstanceId,
+        /// It is asked once more, since nobody knows what became of the first time: that nothing is there is then as
+        /// good as having removed it.
+        again: bool,
     },
     /// Send an entity a signal.
     Signal(SignalRequest),
@@ -72,9 +75,9 @@ pub enum Request {
     Wait {
         /// For whom.
         id: InstanceId,
-        /// The generation that a start answered: if that start's run is replaced, the answer is an error. `None`
-        /// waits for whatever has this id.
-        generation: Option<u32>,
+        /// The execution that a start answered. It may continue as new; but if it was replaced, or purged and started
+        /// anew, the answer is an error. `None` waits for whatever has this id.
+        execution: Option<ExecutionId>,
     },
 }
 
@@ -91,16 +94,19 @@ impl Request {
             | Request::Resume { id, .. }
             | Request::Cancel { id, .. }
             | Request::Terminate { id, .. }
-            | Request::Purge { id }
+            | Request::Purge { id, .. }
             | Request::Wait { id, .. } => id,
         }
     }
 
-    /// The request as it is asked again when nobody knows what became of it: what was new need not be new any more.
+    /// The request as it is asked again when nobody knows what became of it: what was new need not be new any more, and
+    /// what was to be removed need not be there.
     #[must_use]
     pub fn for_another_life(mut self) -> Request {
-        if let Request::Start(start) = &mut self {
-            start.fresh = false;
+        match &mut self {
+            Request::Start(start) => start.fresh = false,
+            Request::Purge { again, .. } => *again = true,
+            _ => {}
         }
         self
     }
@@ -187,7 +193,7 @@ pub struct Started {
     pub outcome: StartOutcome,
     /// The instance.
     pub id: InstanceId,
-    /// The run that now has the id.
+    /// The run that now has the id, named by its first execution: it keeps this name when it continues as new.
     pub execution: ExecutionId,
     /// Its generation.
     pub generation: u32,
@@ -251,8 +257,10 @@ pub enum RequestError {
         /// Its status.
         status: Status,
     },
-    /// Somebody replaced the run that was waited for.
-    #[error("instance {id:?} was replaced by a new start; wait for the id to see how the new one ends")]
+    /// The run that was waited for is gone: somebody replaced it, or purged it and started the id anew.
+    #[error(
+        "the run of instance {id:?} that was waited for was replaced by a new start; wait for the id to see how the new one ends"
+    )]
     Replaced {
         /// Which.
         id: InstanceId,
@@ -288,6 +296,18 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
+    /// Too much waits for it already.
+    #[error(
+        "instance {id:?}: {bytes} bytes wait for it with this event, limit {limit}; let it take some first"
+    )]
+    InboxTooLarge {
+        /// Which.
+        id: InstanceId,
+        /// How much would wait.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// Its history has little room left, which its own code needs to end or to continue as new.
     #[error(
         "instance {id:?}: its history has {events} events of {limit}; it takes no more from outside until it continues as new"
@@ -299,6 +319,16 @@ pub enum RequestError {
         events: u64,
         /// The limit.
         limit: u64,
+    },
+    /// The store refuses to write it; it is left alone.
+    #[error(
+        "instance {id:?} is set aside, the store refuses to write it: {why}; terminate it, or restart the engine to try again"
+    )]
+    SetAside {
+        /// Which.
+        id: InstanceId,
+        /// Why.
+        why: String,
     },
     /// Somebody holds the entity.
     #[error("entity {id:?} is held by {holder:?}; wait for its critical section to end")]

@@ -41,8 +41,9 @@ impl Partition {
     pub fn found_id(&mut self, id: &InstanceId, row: Option<InstanceRow>, now: Timestamp) {
         self.advance(now);
         let is_resident = self.ids.contains_key(id);
-        let is_purged = self.purged.contains_key(id);
-        let overtaken = self.id_lookups.get_mut(id).is_some_and(|l| std::mem::take(&mut l.overtaken));
+        let is_purged = self.purged_ids.contains_key(id);
+        let Some(lookup) = self.id_lookups.get_mut(id) else { return };
+        let overtaken = std::mem::take(&mut lookup.overtaken);
         if overtaken && !is_resident && !is_purged {
             return self.needs.push(Need::FindId(id.clone()));
         }
@@ -68,8 +69,9 @@ impl Partition {
     pub fn found_key(&mut self, key: InstanceKey, row: Option<InstanceRow>, now: Timestamp) {
         self.advance(now);
         let is_resident = self.instances.contains_key(&key);
-        let is_purged = self.is_purged(key);
-        let overtaken = self.key_lookups.get_mut(&key).is_some_and(|l| std::mem::take(&mut l.overtaken));
+        let is_purged = self.purged_keys.contains_key(&key);
+        let Some(lookup) = self.key_lookups.get_mut(&key) else { return };
+        let overtaken = std::mem::take(&mut lookup.overtaken);
         if overtaken && !is_resident && !is_purged {
             return self.needs.push(Need::FindKey(key));
         }
@@ -137,7 +139,7 @@ impl Partition {
             return None;
         }
         for task in tasks {
-            self.register_total_limit(key, task);
+            self.watch_limits(key, task);
         }
         self.hand_out_tasks(key);
         self.start_due_children(key);
@@ -168,6 +170,7 @@ impl Partition {
         let id = instance.id.clone();
         let waiters = std::mem::take(&mut instance.waiters);
         let what = format!("its history cannot be read ({what})");
+        self.damage_found.push((key, id.clone(), what.clone()));
         self.damaged.insert(id.clone(), DamagedRow { key, what: what.clone() });
         for waiter in waiters {
             self.reply(waiter.token, Err(RequestError::Damaged { id: id.clone(), what: what.clone() }));
@@ -182,8 +185,15 @@ impl Partition {
     /// Nothing can be done with an instance that cannot be read, but to remove it.
     pub(super) fn request_of_damaged(&mut self, token: ReplyToken, request: &Request, row: DamagedRow) {
         let id = request.id().clone();
-        let answer = if let Request::Purge { .. } = request {
+        let answer = if let Request::Terminate { reason, recurse, .. } = request
+            && self.is_set_aside(row.key)
+        {
+            self.take_back_in(&id, row.key);
+            self.terminate(row.key, reason.clone(), *recurse);
+            Ok(Response::Done)
+        } else if let Request::Purge { .. } = request {
             self.damaged.remove(&id);
+            self.unwritable.remove(&id);
             self.release_section(row.key);
             self.drop_outstanding(row.key);
             let instance = self.instances.get_mut(&row.key);
@@ -193,9 +203,12 @@ impl Partition {
                 let failure = Failure::new(kind::DAMAGED, what).non_retryable();
                 self.answer_parent(parent, None, Some(failure));
             }
+            self.release_kept(&id);
             self.purge_row(id, row.key);
             self.remove(row.key);
             Ok(Response::Done)
+        } else if self.is_set_aside(row.key) {
+            Err(RequestError::SetAside { id, why: row.what })
         } else {
             Err(RequestError::Damaged { id, what: row.what })
         };
@@ -219,6 +232,11 @@ impl Partition {
 
     /// How `id` stands. If it is not known, whoever asks has to park what waits for it.
     pub(super) fn presence(&mut self, id: &InstanceId, fresh: bool) -> Presence {
+        // Who waits for the row is not overtaken by who comes later, even if the instance has come into memory by its
+        // key meanwhile.
+        if self.id_lookups.contains_key(id) {
+            return Presence::Unknown;
+        }
         if let Some(row) = self.damaged.get(id) {
             return Presence::Damaged(row.clone());
         }
@@ -228,18 +246,17 @@ impl Partition {
             }
             return Presence::Resident(*key);
         }
-        if fresh || self.purged.contains_key(id) || self.planted(Bug::StartWithoutLook) {
+        if fresh || self.purged_ids.contains_key(id) || self.planted(Bug::StartWithoutLook) {
             return Presence::Absent;
         }
         Presence::Unknown
     }
 
     pub(super) fn park(&mut self, id: InstanceId, parked: Parked) {
-        let waiting = &mut self.id_lookups.entry(id.clone()).or_default().waiting;
-        if waiting.is_empty() {
-            self.needs.push(Need::FindId(id));
+        if !self.id_lookups.contains_key(&id) {
+            self.needs.push(Need::FindId(id.clone()));
         }
-        waiting.push(parked);
+        self.id_lookups.entry(id).or_default().waiting.push(parked);
     }
 
     /// Puts an instance in memory.
@@ -251,7 +268,7 @@ impl Partition {
     }
 
     /// What is being read of an instance may be older than what becomes of it in memory.
-    fn overtake(&mut self, key: InstanceKey, id: &InstanceId) {
+    pub(super) fn overtake(&mut self, key: InstanceKey, id: &InstanceId) {
         if let Some(lookup) = self.id_lookups.get_mut(id) {
             lookup.overtaken = true;
         }
@@ -260,19 +277,20 @@ impl Partition {
         }
     }
 
-    /// Whether a batch that is not committed removes this instance.
-    pub(super) fn is_purged(&self, key: InstanceKey) -> bool {
-        self.purged.values().any(|(purged, _)| *purged == key)
-    }
-
     /// Loads a row; one that cannot be read is set aside and never run.
     fn load(&mut self, row: InstanceRow) -> bool {
         match Instance::load(&row) {
             Ok(instance) => {
+                if self.is_never_written(&row.id) {
+                    let what = self.why_unwritable(&row.id);
+                    self.damaged.insert(row.id, DamagedRow { key: row.key, what });
+                    return false;
+                }
                 self.admit(instance);
-                true
+                !self.keep_aside(&row.id, row.key)
             }
             Err(damage) => {
+                self.damage_found.push((row.key, row.id.clone(), damage.to_string()));
                 self.damaged.insert(row.id, DamagedRow { key: row.key, what: damage.to_string() });
                 false
             }

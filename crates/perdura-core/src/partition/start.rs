@@ -1,12 +1,12 @@
 //! The atomic start: one call looks, decides and says what happened.
 
-use super::instance::{Instance, execution_bytes};
+use super::instance::{Instance, execution_bytes, execution_id};
 use super::record::{AnsweredStart, InstanceRecord};
 use super::request::{ReplyToken, RequestError, Response, StartOutcome, StartRequest, Started};
 use super::wakes::Wake;
 use super::{Bug, Partition};
 use crate::history::{Event, ExecutionStarted, ParentLink};
-use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
+use crate::id::{InstanceId, InstanceKey, Tags};
 use crate::limits::START_REQUESTS_REMEMBERED;
 use crate::status::{OnExisting, ReusePolicy, Status};
 use crate::time::Timestamp;
@@ -57,6 +57,10 @@ impl Partition {
         existing: Option<InstanceKey>,
     ) -> Result<Started, RequestError> {
         let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else {
+            if self.is_never_written(&start.id) {
+                let what = self.why_unwritable(&start.id);
+                return Err(RequestError::Damaged { id: start.id, what });
+            }
             return Ok(self.create(start));
         };
         let (key, status) = (instance.key, instance.status);
@@ -77,7 +81,7 @@ impl Partition {
             OnExisting::UseExisting => Ok(Started {
                 outcome: StartOutcome::Existing,
                 id: start.id,
-                execution: instance.execution(),
+                execution: instance.run(),
                 generation: instance.record.generation,
             }),
             OnExisting::Replace => Ok(self.replace(key, start)),
@@ -90,8 +94,11 @@ impl Partition {
         let id = start.id.clone();
         let mut instance = Instance::new(key, InstanceRecord::default(), Status::Pending);
         instance.id = id;
+        let id = instance.id.clone();
         self.admit(instance);
-        self.begin(key, start, StartOutcome::Created)
+        let started = self.begin(key, start, StartOutcome::Created);
+        self.keep_aside(&id, key);
+        started
     }
 
     /// The execution that has the id ends, its children too, and a new one begins in its place.
@@ -143,6 +150,7 @@ impl Partition {
             generation,
             start_generation: generation,
             execution: execution_bytes(execution),
+            run: execution_bytes(execution),
             created_at: now.0,
             start_at: start_at.map_or(0, |at| at.0),
             parents: start.parent.into_iter().collect(),
@@ -153,7 +161,7 @@ impl Partition {
         instance.status = Status::Pending;
         instance.unwritten.clear();
         instance.drop_before = instance.stored.map(|_| generation);
-        instance.inbox = vec![Event::new(now, event)];
+        instance.inbox = vec![Event::new(now, event)].into();
         self.forget_history(key);
         self.answer_waiters_of_replaced(key);
         self.mark_dirty(key);
@@ -167,10 +175,10 @@ impl Partition {
     /// Whoever waited for the run that was replaced learns it; who waits for the id goes on waiting.
     fn answer_waiters_of_replaced(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        let current = instance.record.start_generation;
-        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut instance.waiters)
-            .into_iter()
-            .partition(|w| w.generation.is_none_or(|g| g >= current));
+        let (stay, go): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut instance.waiters).into_iter().partition(|waiter| {
+                waiter.execution.is_none_or(|execution| instance.record.is_of_run(execution))
+            });
         instance.waiters = stay;
         let id = instance.id.clone();
         for waiter in go {
@@ -180,7 +188,6 @@ impl Partition {
 }
 
 fn repeat(id: &InstanceId, answered: &AnsweredStart) -> Started {
-    let execution = <[u8; 16]>::try_from(&answered.execution[..]).unwrap_or_default();
     Started {
         outcome: if answered.outcome == StartOutcome::Replaced as u32 {
             StartOutcome::Replaced
@@ -188,7 +195,7 @@ fn repeat(id: &InstanceId, answered: &AnsweredStart) -> Started {
             StartOutcome::Created
         },
         id: id.clone(),
-        execution: ExecutionId(u128::from_be_bytes(execution)),
+        execution: execution_id(&answered.execution),
         generation: answered.generation,
     }
 }

@@ -18,14 +18,13 @@ impl Partition {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let id = scheduled.id;
-        let limits = scheduled.limits.unwrap_or_default();
+        let has_limits = scheduled.limits.is_some();
         let shared = Arc::new(scheduled.clone());
         let event = instance.append(Event::new(now, scheduled));
         let record = TaskRecord { id, event, attempt: 1, scheduled_at: now.0, ..TaskRecord::default() };
-        let task = Task { record, scheduled: Some(shared), running: false, began: None };
-        instance.tasks.insert(id, task);
-        if limits.total_ms > 0 {
-            self.wakes.add(plus(now, limits.total_ms), key, Wake::TaskLimit(id));
+        instance.tasks.insert(id, Task::new(record, Some(shared)));
+        if has_limits {
+            self.watch_limits(key, id);
         }
         self.hand_out(key, id);
     }
@@ -82,53 +81,91 @@ impl Partition {
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         if state.running && state.record.delivery == task.delivery {
             state.began = Some((now, now));
-            let limits = state.scheduled.as_ref().and_then(|scheduled| scheduled.limits).unwrap_or_default();
-            if let Some(next) = next_limit(state, limits, false) {
-                self.wakes.add(next, task.key, Wake::TaskLimit(task.task));
-            }
+            self.watch_limits(task.key, task.task);
         }
     }
 
-    /// The time limit of a task as a whole, once it is known again what the task is.
-    pub(super) fn register_total_limit(&mut self, key: InstanceKey, id: u32) {
-        let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
-        let Some(task) = task.filter(|task| !task.running) else { return };
-        let limits = task.scheduled.as_ref().and_then(|scheduled| scheduled.limits).unwrap_or_default();
-        if let Some(at) = next_limit(task, limits, true) {
+    /// Looks at a task again when its next limits may have passed: that of the whole, and the sooner ones of a running
+    /// attempt. Heartbeats move the latter only when it is looked at again.
+    pub(super) fn watch_limits(&mut self, key: InstanceKey, id: u32) {
+        let instance = self.instances.get_mut(&key);
+        let Some(task) = instance.and_then(|instance| instance.tasks.get_mut(&id)) else { return };
+        let Some(limits) = task.limits() else { return };
+        if let Some(at) = task.total_limit_at() {
             self.wakes.add(at, key, Wake::TaskLimit(id));
+        }
+        let next = attempt_limit(task, limits);
+        if let Some(old) = std::mem::replace(&mut task.attempt_limit_at, next) {
+            self.wakes.remove(old, key, Wake::AttemptLimit(id));
+        }
+        if let Some(at) = next {
+            self.wakes.add(at, key, Wake::AttemptLimit(id));
+        }
+    }
+
+    /// A task is over: nothing is due for it any more.
+    pub(super) fn unwatch(&mut self, key: InstanceKey, task: &Task) {
+        let id = task.record.id;
+        if let Some(at) = task.total_limit_at() {
+            self.wakes.remove(at, key, Wake::TaskLimit(id));
+        }
+        if let Some(at) = task.attempt_limit_at {
+            self.wakes.remove(at, key, Wake::AttemptLimit(id));
+        }
+        if task.record.not_before != 0 {
+            self.wakes.remove(Timestamp(task.record.not_before), key, Wake::Retry(id));
         }
     }
 
     /// Takes the result of an attempt. A result of anything but the present delivery is dropped.
     pub fn task_done(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, now: Timestamp) {
         self.advance(now);
-        let limit = self.config.limits.payload_bytes_max;
+        let room = self.config.limits.inbox_bytes_max;
         let late_accepted = self.planted(Bug::LateResultAccepted);
         let Some(instance) = self.awaiting(task) else { return };
-        let id = instance.id.clone();
+        let has_room = instance.has_room(room);
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         if !state.running || (state.record.delivery != task.delivery && !late_accepted) {
             return;
         }
+        if has_room {
+            self.attempt_ended(task.key, task.task, result);
+        } else {
+            self.hold_result(task.key, task.task, result);
+        }
+        self.settle();
+    }
+
+    /// The present attempt has ended.
+    pub(super) fn attempt_ended(
+        &mut self,
+        key: InstanceKey,
+        task: u32,
+        result: Result<Option<Bytes>, Failure>,
+    ) {
+        let limit = self.config.limits.payload_bytes_max;
+        let late_accepted = self.planted(Bug::LateResultAccepted);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Some(state) = instance.tasks.get(&task) else { return };
         match result {
             Ok(Some(output)) if output.len() > limit => {
-                let message =
-                    format!("result of task {} of {id:?}: {} bytes, limit {limit}", task.task, output.len());
-                self.attempt_failed(task.key, task.task, Failure::new(kind::LIMIT, message).non_retryable());
+                let (id, bytes) = (&instance.id, output.len());
+                let message = format!("result of task {task} of {id:?}: {bytes} bytes, limit {limit}");
+                self.attempt_failed(key, task, Failure::new(kind::LIMIT, message).non_retryable());
             }
             Ok(output) => {
                 let (attempt, delivery) = (state.record.attempt, state.record.delivery);
-                if !late_accepted {
-                    instance.tasks.remove(&task.task);
+                let over = if late_accepted { None } else { instance.tasks.remove(&task) };
+                let done = TaskCompleted { id: task, output, attempt, delivery };
+                instance.inbox.push(Event::new(self.now, done));
+                if let Some(over) = over {
+                    self.unwatch(key, &over);
                 }
-                let done = TaskCompleted { id: task.task, output, attempt, delivery };
-                instance.inbox.push(Event::new(now, done));
-                self.mark_dirty(task.key);
-                self.enqueue(task.key);
+                self.mark_dirty(key);
+                self.enqueue(key);
             }
-            Err(failure) => self.attempt_failed(task.key, task.task, failure.within_limits()),
+            Err(failure) => self.attempt_failed(key, task, failure.within_limits()),
         }
-        self.settle();
     }
 
     /// Takes a sign of life from an attempt, with what it says of its progress.
@@ -158,6 +195,15 @@ impl Partition {
             || any_generation;
         let waits = same_run && instance.record.branch == task.branch && instance.is_active();
         waits.then_some(&mut **instance)
+    }
+
+    /// Whether this is the present attempt of its task.
+    pub(super) fn is_running(&self, task: TaskRef) -> bool {
+        self.instances.get(&task.key).is_some_and(|instance| {
+            let state = instance.tasks.get(&task.task);
+            instance.execution() == task.execution
+                && state.is_some_and(|state| state.running && state.record.delivery == task.delivery)
+        })
     }
 
     /// The present attempt has failed: another follows, or the task has failed.
@@ -190,6 +236,7 @@ impl Partition {
         let Some(task) = instance.tasks.remove(&id) else { return };
         let (attempt, delivery) = (task.record.attempt, task.record.delivery);
         instance.inbox.push(Event::new(now, TaskFailed { id, failure: Some(failure), attempt, delivery }));
+        self.unwatch(key, &task);
         self.mark_dirty(key);
         self.enqueue(key);
     }
@@ -207,8 +254,9 @@ impl Partition {
     pub(super) fn task_limit_due(&mut self, key: InstanceKey, id: u32) {
         let now = self.now;
         let Some(instance) = self.instances.get(&key) else { return };
-        let Some(task) = instance.tasks.get(&id) else { return };
-        let Some(limits) = task.scheduled.as_ref().map(|s| s.limits.unwrap_or_default()) else { return };
+        // One that has ended in time cannot be late.
+        let Some(task) = instance.tasks.get(&id).filter(|task| task.ended.is_none()) else { return };
+        let Some(limits) = task.limits() else { return };
         let passed = |from: Timestamp, ms: u64| ms > 0 && plus(from, ms) <= now;
         let timeout = |what: &str, ms: u64| Failure::new(kind::TIMEOUT, format!("{what}: limit {ms} ms"));
         let running = task.running.then(|| Self::task_ref(instance, task));
@@ -222,8 +270,8 @@ impl Partition {
         {
             self.cancel_attempt(running);
             self.attempt_failed(key, id, timeout("no heartbeat", limits.heartbeat_ms));
-        } else if let Some(next) = next_limit(task, limits, true) {
-            self.wakes.add(next, key, Wake::TaskLimit(id));
+        } else {
+            self.watch_limits(key, id);
         }
     }
 
@@ -257,14 +305,13 @@ fn next_attempt(
     policy.check().is_ok().then(|| policy.next_attempt(attempt, failure, now, give_up_at, dice)).flatten()
 }
 
-/// The soonest limit of a running attempt that has not passed; heartbeats only move it when it is looked at again.
-fn next_limit(task: &Task, limits: TimeLimits, with_total: bool) -> Option<Timestamp> {
+/// The soonest limit of a running attempt.
+fn attempt_limit(task: &Task, limits: TimeLimits) -> Option<Timestamp> {
+    let (began, heard) = task.began.filter(|_| task.running)?;
     let at = |from: Timestamp, ms: u64| (ms > 0).then(|| plus(from, ms));
-    let total = at(Timestamp(task.record.scheduled_at), limits.total_ms).filter(|_| with_total);
-    let Some((began, heard)) = task.began.filter(|_| task.running) else { return total };
-    [at(began, limits.attempt_ms), at(heard, limits.heartbeat_ms), total].into_iter().flatten().min()
+    at(began, limits.attempt_ms).into_iter().chain(at(heard, limits.heartbeat_ms)).min()
 }
 
-fn plus(from: Timestamp, ms: u64) -> Timestamp {
+pub(super) fn plus(from: Timestamp, ms: u64) -> Timestamp {
     Timestamp(from.0.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)))
 }

@@ -60,7 +60,8 @@ impl Partition {
             if instance.turns_in_batch.0 != batch {
                 instance.turns_in_batch = (batch, 0);
             }
-            if instance.turns_in_batch.1 >= TURNS_PER_BATCH_MAX {
+            let much = instance.unwritten.bytes() >= self.config.limits.turn_bytes_max;
+            if instance.turns_in_batch.1 >= TURNS_PER_BATCH_MAX || much {
                 self.queue.push_back(key);
                 continue;
             }
@@ -73,13 +74,13 @@ impl Partition {
     }
 
     fn make_turn(&mut self, key: InstanceKey) -> Option<Turn> {
-        let now = self.now;
+        let (now, bytes_max) = (self.now, self.config.limits.turn_bytes_max);
         let instance = self.instances.get_mut(&key)?;
         let TurnState::Running(number) = instance.turn else { return None };
         let mut events = Vec::with_capacity(instance.inbox.len() + 1);
-        events.push(Event::new(now, TurnStarted {}));
-        // Taken, not drained: an instance that waits shall not keep the room.
-        events.extend(std::mem::take(&mut instance.inbox));
+        events.push(Event::new(now, TurnStarted::default()));
+        // What does not fit is for the next turn: a turn is written as one record.
+        events.extend(instance.inbox.take_first(bytes_max));
         let turn = Turn {
             key,
             id: instance.id.clone(),
@@ -106,7 +107,7 @@ impl Partition {
         if instance.turn != TurnState::Running(turn.number) {
             return;
         }
-        instance.away = turn.events[1..].to_vec();
+        instance.away = turn.events[1..].to_vec().into();
         let key = turn.key;
         self.parked_turns.insert(key, turn);
         self.want_history(key);
@@ -147,8 +148,8 @@ impl Partition {
     /// The events of a turn that could not be run go back to the front of the inbox.
     fn put_back(&mut self, mut turn: Turn) {
         if let Some(instance) = self.instances.get_mut(&turn.key) {
-            let arrived = std::mem::take(&mut instance.inbox);
-            instance.inbox = turn.events.split_off(1);
+            let arrived = instance.inbox.take();
+            instance.inbox = turn.events.split_off(1).into();
             instance.inbox.extend(arrived);
         }
     }
@@ -180,7 +181,7 @@ impl Partition {
         }
         let is_cancel = |event: &&Event| matches!(event.kind, EventKind::CancelRequested(_));
         let canceled = turn.events.iter().find(is_cancel).cloned();
-        for event in turn.events {
+        for event in turn.recorded(&result) {
             instance.append(event);
         }
         if let Some(status) = result.custom_status {
@@ -190,6 +191,7 @@ impl Partition {
         for decision in result.decisions {
             self.apply_decision(key, decision);
         }
+        self.take_held(key);
         let goes_on = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);
         if goes_on {
             self.enqueue(key);
@@ -206,7 +208,7 @@ impl Partition {
         };
         if let EventKind::CancelRequested(request) = &cancel.kind {
             instance.record.cancel_requested = Some(request.reason.clone());
-            instance.inbox.insert(instance.inbox.len().min(1), cancel);
+            instance.inbox.insert(1, cancel);
         }
     }
 
@@ -254,8 +256,9 @@ impl Partition {
     fn send_event(&mut self, key: InstanceKey, sent: EventSent) {
         let now = self.now;
         let to = InstanceId::recorded(&sent.instance);
-        let body = Body::Raise(Raise { name: sent.name.clone(), input: sent.input.clone() });
         if let Some(instance) = self.instances.get_mut(&key) {
+            let from = Some(instance.link(sent.id, 1));
+            let body = Body::Raise(Raise { name: sent.name.clone(), input: sent.input.clone(), from });
             instance.append(Event::new(now, sent));
             self.send(&to, body);
         }
@@ -280,7 +283,7 @@ impl Partition {
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        let arrived = std::mem::take(&mut instance.inbox);
+        let arrived = instance.inbox.take();
         let record = &mut instance.record;
         record.generation += 1;
         record.tail = 0;

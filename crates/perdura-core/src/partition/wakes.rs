@@ -1,9 +1,9 @@
-//! Deadlines, soonest first. An entry is a hint: whoever it wakes looks at its own state to see what is due.
+//! Deadlines, soonest first. An entry is a hint: whoever it wakes looks at its own state to see what is due. What is not
+//! waited for any more is taken out, or an instance that ends early would leave its time limits behind for days.
 
 use crate::id::InstanceKey;
 use crate::time::Timestamp;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 
 /// Why an instance is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +14,10 @@ pub(super) enum Wake {
     Timer(u32),
     /// The next attempt of an activity.
     Retry(u32),
-    /// A time limit of an activity.
+    /// The time limit of an activity as a whole.
     TaskLimit(u32),
+    /// A time limit of the present attempt of an activity.
+    AttemptLimit(u32),
     /// The next attempt of a child.
     ChildRetry(u32),
     /// A signal to an entity whose time has come.
@@ -23,20 +25,24 @@ pub(super) enum Wake {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Wakes(BinaryHeap<Reverse<(Timestamp, InstanceKey, Wake)>>);
+pub(super) struct Wakes(BTreeSet<(Timestamp, InstanceKey, Wake)>);
 
 impl Wakes {
     pub(super) fn add(&mut self, at: Timestamp, key: InstanceKey, wake: Wake) {
-        self.0.push(Reverse((at, key, wake)));
+        self.0.insert((at, key, wake));
+    }
+
+    pub(super) fn remove(&mut self, at: Timestamp, key: InstanceKey, wake: Wake) {
+        self.0.remove(&(at, key, wake));
     }
 
     /// The soonest deadline.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        self.0.peek().map(|Reverse((at, ..))| *at)
+        self.0.first().map(|(at, ..)| *at)
     }
 
     /// The next entry that is due.
     pub(super) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, InstanceKey, Wake)> {
-        (self.next()? <= now).then(|| self.0.pop().map(|Reverse(entry)| entry)).flatten()
+        (self.next()? <= now).then(|| self.0.pop_first()).flatten()
     }
 }

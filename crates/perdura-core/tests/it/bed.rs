@@ -157,7 +157,9 @@ impl Bed {
 
     fn run_turn(&mut self, turn: Turn) {
         let outcome = match self.scripts.get_mut(&turn.name) {
-            Some(script) => TurnOutcome::Done(TurnResult { decisions: script(&turn), custom_status: None }),
+            Some(script) => {
+                TurnOutcome::Done(TurnResult { decisions: script(&turn), ..TurnResult::default() })
+            }
             None => TurnOutcome::CannotRun(format!("nobody runs {:?}", turn.name)),
         };
         self.partition.finish_turn(turn, outcome);
@@ -220,6 +222,16 @@ impl Bed {
     pub fn events(&self, id: &str) -> Vec<&'static str> {
         let row = self.rows.values().find(|row| row.id.as_str() == id).expect("a row");
         self.history[&(row.key, row.generation)].iter().map(|event| event.kind.name()).collect()
+    }
+
+    /// The ids of the children that the history of an instance has scheduled.
+    pub fn children_of(&self, id: &str) -> Vec<String> {
+        let row = self.rows.values().find(|row| row.id.as_str() == id).expect("a row");
+        let child = |event: &Event| match &event.kind {
+            EventKind::SubOrchestrationScheduled(child) => Some(child.instance.clone()),
+            _ => None,
+        };
+        self.history[&(row.key, row.generation)].iter().filter_map(child).collect()
     }
 
     pub fn last_started(&self) -> TaskStart {
@@ -295,6 +307,10 @@ pub fn start(text: &str, name: &str) -> StartRequest {
 
 pub fn raise(text: &str, name: &str) -> Request {
     Request::Raise { id: id(text), name: name.into(), input: None }
+}
+
+pub fn purge(text: &str) -> Request {
+    Request::Purge { id: id(text), again: false }
 }
 
 pub fn task(number: u32, name: &str) -> Decision {

@@ -4,7 +4,7 @@ use crate::bed::*;
 use perdura_core::history::{EventKind, SubOrchestrationScheduled};
 use perdura_core::orchestration::{Decision, Turn};
 use perdura_core::partition::{Request, StartRequest};
-use perdura_core::{OnExisting, RetryPolicy, ReusePolicy, Status};
+use perdura_core::{OnExisting, RetryPolicy, ReusePolicy, Status, failure::kind};
 
 /// Starts `first`, then ends as its child did.
 fn parent(first: Decision) -> impl FnMut(&Turn) -> Vec<Decision> + 'static {
@@ -33,7 +33,8 @@ fn a_child_runs_and_answers_in_the_same_commit_when_nothing_is_slow() {
     bed.script("p", parent(child(0, "c", "")));
     bed.script("c", |_| vec![complete()]);
     bed.start("x", "p");
-    assert_eq!((bed.status("x"), bed.status("x:1:0000")), (Status::Completed, Status::Completed));
+    let kid = bed.children_of("x").remove(0);
+    assert_eq!((bed.status("x"), bed.status(&kid)), (Status::Completed, Status::Completed));
     assert_eq!(bed.batches.len(), 1);
 }
 
@@ -158,11 +159,13 @@ fn the_children_of_a_replaced_instance_end_and_never_answer_the_new_run() {
     bed.script("c", |turn| if turn.from == 0 { vec![task(0, "a")] } else { vec![complete()] });
     bed.start("x", "p");
     let old = bed.last_started().task;
+    let old_kid = bed.children_of("x").remove(0);
     let replace =
         StartRequest { reuse: ReusePolicy::FAIL.when_active(OnExisting::Replace), ..start("x", "p") };
     bed.call(Request::Start(replace)).unwrap();
-    assert_eq!(bed.status("x:1:0000"), Status::Terminated);
-    assert_eq!((bed.status("x"), bed.status("x:2:0000")), (Status::Running, Status::Running));
+    let new_kid = bed.children_of("x").remove(0);
+    assert_eq!(bed.status(&old_kid), Status::Terminated);
+    assert_eq!((bed.status("x"), bed.status(&new_kid)), (Status::Running, Status::Running));
     bed.task_done(old, Ok("late"));
     assert_eq!(bed.status("x"), Status::Running);
     let new = bed.last_started().task;
@@ -206,7 +209,7 @@ fn a_recreated_parent_does_not_take_the_answer_of_its_predecessors_child() {
     bed.script("c", |turn| if turn.from == 0 { vec![] } else { vec![complete()] });
     bed.start("x", "p");
     bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false }).unwrap();
-    bed.call(Request::Purge { id: id("x") }).unwrap();
+    bed.call(purge("x")).unwrap();
     bed.start("x", "p");
     bed.call(raise("kid-1", "end")).unwrap();
     assert_eq!((bed.status("kid-1"), bed.status("x")), (Status::Completed, Status::Running));
@@ -232,4 +235,135 @@ fn a_parent_that_only_attached_does_not_end_what_it_did_not_start() {
     bed.start("x", "p");
     bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse: true }).unwrap();
     assert_eq!((bed.status("x"), bed.status("single")), (Status::Terminated, Status::Running));
+}
+
+/// A child under a fixed id that is used if it is there.
+fn shared_child(name: &str, instance: &str, retry: Option<RetryPolicy>) -> Decision {
+    Decision::ScheduleSubOrchestration(SubOrchestrationScheduled {
+        id: 0,
+        name: name.into(),
+        instance: instance.into(),
+        reuse: ReusePolicy::USE_EXISTING.to_bits(),
+        retry,
+        ..Default::default()
+    })
+}
+
+#[test]
+fn a_parent_is_told_which_child_failed() {
+    let mut bed = Bed::new();
+    let pass_on = |name: &'static str, instance: &'static str| {
+        let mut first = Some(child(0, name, instance));
+        move |turn: &Turn| {
+            let failure = turn.events.iter().find_map(|event| match &event.kind {
+                EventKind::SubOrchestrationFailed(failed) => failed.failure.clone(),
+                _ => None,
+            });
+            match failure {
+                Some(failure) => vec![fail(&failure.message)],
+                None => first.take().into_iter().collect(),
+            }
+        }
+    };
+    bed.script("p", pass_on("m", "mid"));
+    bed.script("m", pass_on("c", "leaf"));
+    bed.script("c", |_| vec![fail("boom")]);
+    bed.start("x", "p");
+    let message = bed.record("x").failure.unwrap().message;
+    assert_eq!(message, "sub-orchestration \"mid\": sub-orchestration \"leaf\": boom");
+    assert_eq!(bed.record("leaf").failure.unwrap().message, "boom");
+}
+
+#[test]
+fn a_retry_replaces_the_failed_child_that_the_first_attempt_had_found() {
+    for ends_before in [true, false] {
+        let mut bed = Bed::new();
+        let retry =
+            RetryPolicy { attempts_max: 2, backoff_ms: 100, backoff_factor: 1.0, ..Default::default() };
+        let mut runs = 0;
+        bed.script("c", move |turn| {
+            runs += u32::from(turn.from == 0);
+            match (runs, news(turn).contains(&"EventRaised")) {
+                (1, false) => vec![],
+                (1, true) => vec![fail("the first time")],
+                _ => vec![complete()],
+            }
+        });
+        bed.script("p", parent(shared_child("c", "kid", Some(retry))));
+        bed.start("kid", "c");
+        if ends_before {
+            bed.call(raise("kid", "go")).unwrap();
+            bed.start("x", "p");
+        } else {
+            bed.start("x", "p");
+            bed.call(raise("kid", "go")).unwrap();
+        }
+        assert_eq!((bed.status("kid"), bed.status("x")), (Status::Failed, Status::Running));
+        bed.crash();
+        bed.pass(100);
+        assert_eq!((bed.status("kid"), bed.status("x")), (Status::Completed, Status::Completed));
+    }
+}
+
+#[test]
+fn instances_that_would_wait_for_each_other_for_ever_are_told_so() {
+    for of_three in [false, true] {
+        let mut bed = Bed::new();
+        bed.script("a", parent(child(0, "b", "b")));
+        if of_three {
+            bed.script("b", parent(child(0, "c", "c")));
+            bed.script("c", parent(shared_child("a", "a", None)));
+        } else {
+            bed.script("b", parent(shared_child("a", "a", None)));
+        }
+        bed.start("a", "a");
+        assert_eq!((bed.status("a"), bed.status("b")), (Status::Failed, Status::Failed));
+        assert_eq!(failure_kind(&bed, if of_three { "c" } else { "b" }), kind::INVALID);
+    }
+}
+
+#[test]
+fn instances_that_wait_for_the_same_one_are_no_cycle() {
+    let mut bed = Bed::new();
+    bed.script("c", |turn| if turn.from == 0 { vec![] } else { vec![complete()] });
+    bed.script("p", |turn| match news(turn).contains(&"SubOrchestrationCompleted") {
+        true => vec![complete()],
+        false => vec![shared_child("c", "kid", None)],
+    });
+    bed.start("x", "p");
+    bed.start("y", "p");
+    bed.call(raise("kid", "go")).unwrap();
+    assert_eq!((bed.status("x"), bed.status("y")), (Status::Completed, Status::Completed));
+}
+
+#[test]
+fn a_recursive_termination_reaches_children_that_were_asked_to_cancel() {
+    let mut bed = Bed::new();
+    bed.script("p", |turn| if turn.from == 0 { vec![child(0, "c", "kid")] } else { vec![] });
+    bed.script("c", |_| vec![]);
+    bed.start("x", "p");
+    bed.call(Request::Cancel { id: id("x"), reason: "r".into() }).unwrap();
+    assert_eq!((bed.status("x"), bed.status("kid")), (Status::Running, Status::Running));
+    bed.crash();
+    bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse: true }).unwrap();
+    assert_eq!((bed.status("x"), bed.status("kid")), (Status::Terminated, Status::Terminated));
+}
+
+#[test]
+fn the_answer_of_a_child_that_was_asked_to_cancel_is_not_told_again() {
+    let mut bed = Bed::new();
+    bed.script("p", |turn| match news(turn).as_slice() {
+        ["ExecutionStarted"] => vec![child(0, "c", "kid")],
+        ["CancelRequested"] => vec![],
+        other => panic!("{other:?}"),
+    });
+    bed.script("c", |turn| match news(turn).contains(&"EventRaised") {
+        true => vec![complete()],
+        false => vec![],
+    });
+    bed.start("x", "p");
+    bed.call(Request::Cancel { id: id("x"), reason: "r".into() }).unwrap();
+    bed.call(raise("kid", "end")).unwrap();
+    assert_eq!((bed.status("x"), bed.status("kid")), (Status::Running, Status::Completed));
+    assert!(bed.record("x").children.is_empty());
 }

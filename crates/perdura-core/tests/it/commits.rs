@@ -151,7 +151,7 @@ fn a_message_that_was_dealt_with_is_not_dealt_with_again() {
     let mut bed = Bed::new();
     bed.script("w", |_| vec![]);
     bed.start("x", "w");
-    let message = Message::new(&id("x"), Body::Raise(Raise { name: "go".into(), input: None }));
+    let message = Message::new(&id("x"), Body::Raise(Raise { name: "go".into(), ..Raise::default() }));
     let envelope = Envelope { from: PartitionId(0), to: PartitionId(0), number: 7, message: message.seal() };
     let now = bed.now();
     assert!(bed.partition.deliver(vec![envelope.clone()], now).is_empty());
@@ -183,7 +183,7 @@ fn an_instance_that_was_purged_does_not_come_back_by_a_row_that_was_read_before(
     assert_eq!(bed.partition.needs(), [Need::FindKey(key)]);
     // Meanwhile the instance is loaded for a client, terminated and purged.
     bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false }).unwrap();
-    bed.call(Request::Purge { id: id("x") }).unwrap();
+    bed.call(purge("x")).unwrap();
     assert!(!bed.rows.contains_key(&key));
     bed.partition.found_key(key, Some(stale), now);
     bed.settle();
@@ -196,8 +196,9 @@ fn a_message_that_cannot_be_read_is_named_and_holds_up_no_other() {
     let mut bed = Bed::new();
     bed.script("w", |_| vec![]);
     bed.start("x", "w");
-    let message =
-        |name: &str| Message::new(&id("x"), Body::Raise(Raise { name: name.into(), input: None })).seal();
+    let message = |name: &str| {
+        Message::new(&id("x"), Body::Raise(Raise { name: name.into(), ..Raise::default() })).seal()
+    };
     let envelope = |number, message| Envelope { from: PartitionId(0), to: PartitionId(0), number, message };
     let mut bad = message("bad").to_vec();
     bad[3] ^= 1;

@@ -76,6 +76,28 @@ fn terminate_ends_without_running_code_and_tells_running_activities() {
 }
 
 #[test]
+fn an_instance_whose_code_cannot_go_on_fails_without_a_turn_but_not_while_it_is_suspended() {
+    let mut bed = Bed::new();
+    bed.script("x", steps(vec![vec![task(0, "a")], vec![]]));
+    bed.start("x", "x");
+    let task = bed.last_started().task;
+    let key = task.key;
+    bed.call(suspend("x")).unwrap();
+    bed.partition.fail(key, perdura_core::Failure::new("E", "stray"), bed.now());
+    bed.settle();
+    assert_eq!(bed.status("x"), Status::Suspended);
+    bed.call(resume("x")).unwrap();
+    bed.ask(raise("x", "kept"));
+    bed.partition.fail(key, perdura_core::Failure::new("E", "stray"), bed.now());
+    bed.settle();
+    assert_eq!((bed.status("x"), bed.canceled.as_slice()), (Status::Failed, &[task][..]));
+    assert_eq!(bed.events("x")[6..], ["EventRaised", "ExecutionCompleted"]);
+    bed.partition.fail(key, perdura_core::Failure::new("E", "again"), bed.now());
+    bed.settle();
+    assert_eq!(bed.record("x").failure.unwrap().message, "stray");
+}
+
+#[test]
 fn a_cancel_request_reaches_the_code_and_what_it_waits_for() {
     let mut bed = Bed::new();
     bed.script("x", |turn| match turn.from {
@@ -111,9 +133,7 @@ fn an_instance_that_has_not_begun_is_cancelled_at_once() {
 #[test]
 fn requests_for_an_unknown_instance_are_refused() {
     let mut bed = Bed::new();
-    for request in
-        [raise("x", "e"), suspend("x"), resume("x"), terminate("x"), Request::Purge { id: id("x") }]
-    {
+    for request in [raise("x", "e"), suspend("x"), resume("x"), terminate("x"), purge("x")] {
         assert_eq!(bed.call(request).unwrap_err().to_string(), "there is no instance \"x\"");
     }
     assert!(bed.batches.is_empty());
@@ -125,10 +145,10 @@ fn only_an_ended_instance_is_purged_and_nothing_of_it_stays() {
     bed.script("x", |turn| if turn.from == 0 { vec![task(0, "a")] } else { vec![complete()] });
     bed.start("x", "x");
     let task = bed.last_started().task;
-    let refusal = bed.call(Request::Purge { id: id("x") }).unwrap_err();
+    let refusal = bed.call(purge("x")).unwrap_err();
     assert_eq!(refusal.to_string(), "instance \"x\" is Running; terminate it first");
     bed.call(terminate("x")).unwrap();
-    bed.call(Request::Purge { id: id("x") }).unwrap();
+    bed.call(purge("x")).unwrap();
     assert!(bed.rows.is_empty() && bed.history.is_empty());
     bed.task_done(task, Ok("late"));
     assert!(bed.rows.is_empty());

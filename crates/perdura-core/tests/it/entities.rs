@@ -374,7 +374,7 @@ fn however_a_holder_ends_its_locks_are_released() {
         }),
         ("purged", |bed| {
             bed.call(Request::Terminate { id: id("h"), reason: String::new(), recurse: true }).unwrap();
-            drop(bed.call(Request::Purge { id: id("h") }).unwrap());
+            drop(bed.call(Request::Purge { id: id("h"), again: false }).unwrap());
         }),
         ("replaced", |bed| bed.start_replacing("h", "Idle")),
     ];

@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
 mod bed;
+mod bytes;
 mod children;
 mod commits;
 mod control;
+mod deadlines;
 mod entities;
+mod purge;
+mod residency;
 mod starts;
 mod tasks;
 mod turns;

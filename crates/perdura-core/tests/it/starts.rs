@@ -81,8 +81,8 @@ fn replacing_a_running_instance_ends_it_and_drops_its_late_results() {
     bed.script("seq", |turn| if turn.from == 0 { vec![task(0, "a")] } else { vec![complete()] });
     let old = bed.start("x", "seq");
     let late = bed.last_started().task;
-    let waiting = bed.ask(Request::Wait { id: id("x"), generation: Some(old.generation) });
-    let waiting_for_id = bed.ask(Request::Wait { id: id("x"), generation: None });
+    let waiting = bed.ask(Request::Wait { id: id("x"), execution: Some(old.execution) });
+    let waiting_for_id = bed.ask(Request::Wait { id: id("x"), execution: None });
     let replace =
         StartRequest { reuse: ReusePolicy::FAIL.when_active(OnExisting::Replace), ..start("x", "seq") };
     assert_eq!(outcome(&mut bed, replace).unwrap(), StartOutcome::Replaced);
@@ -121,7 +121,7 @@ fn a_purged_id_can_be_started_again_even_before_the_purge_is_committed() {
     let mut bed = Bed::new();
     bed.script("seq", |_| vec![complete()]);
     bed.start("x", "seq");
-    let purge = bed.ask(Request::Purge { id: id("x") });
+    let purge = bed.ask(purge("x"));
     let again = bed.ask(Request::Start(start("x", "seq")));
     bed.settle();
     assert_eq!(bed.replies[&purge], Ok(Response::Done));

@@ -4,6 +4,7 @@ use crate::bed::*;
 use perdura_core::failure::kind;
 use perdura_core::history::{EventKind, TaskScheduled, TimeLimits};
 use perdura_core::orchestration::{Decision, Turn};
+use perdura_core::partition::Request;
 use perdura_core::{Failure, RetryPolicy, Status};
 
 fn retrying(attempts: u32, limits: TimeLimits) -> impl FnMut(&Turn) -> Vec<Decision> + 'static {
@@ -35,6 +36,19 @@ fn retrying(attempts: u32, limits: TimeLimits) -> impl FnMut(&Turn) -> Vec<Decis
 
 fn failure_of(bed: &Bed, id: &str) -> String {
     bed.record(id).failure.expect("a failure").message
+}
+
+#[test]
+fn an_attempt_that_is_called_off_within_its_batch_never_begins() {
+    let mut bed = Bed::new();
+    bed.script("seq", |_| vec![task(0, "a")]);
+    bed.ask(Request::Start(start("x", "seq")));
+    bed.run();
+    bed.ask(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false });
+    bed.ask(purge("x"));
+    bed.settle();
+    // Neither the instance is stored nor its delivery count: the next life may give the same numbers again.
+    assert_eq!((bed.rows.len(), bed.started.len()), (0, 0));
 }
 
 #[test]

@@ -44,7 +44,8 @@ fn continue_as_new_begins_a_generation_with_what_was_not_consumed() {
     assert_eq!((record.generation, bed.history.len()), (2, 1));
     assert_ne!(record.execution[..], first.execution.0.to_be_bytes());
     // A waiter of the first generation sees the end of the last.
-    let waited = bed.call(perdura_core::partition::Request::Wait { id: id("x"), generation: Some(1) });
+    let execution = Some(first.execution);
+    let waited = bed.call(perdura_core::partition::Request::Wait { id: id("x"), execution });
     assert!(waited.is_ok());
 }
 
@@ -93,7 +94,7 @@ fn a_history_that_lacks_events_is_damage_and_is_not_run() {
         // Its history does not end where the instance says, so the store would refuse whatever is appended.
         let terminate = Request::Terminate { id: id("x"), reason: String::new(), recurse: true };
         assert!(matches!(bed.call(terminate), Err(RequestError::Damaged { .. })));
-        bed.call(Request::Purge { id: id("x") }).unwrap();
+        bed.call(purge("x")).unwrap();
         assert!(bed.rows.is_empty());
     }
 }
@@ -107,7 +108,7 @@ fn a_damaged_instance_can_be_purged_and_its_id_is_free_again() {
     row.record = row.record.slice(..10);
     bed.crash();
     assert!(matches!(bed.call(raise("x", "e")), Err(RequestError::Damaged { .. })));
-    bed.call(Request::Purge { id: id("x") }).unwrap();
+    bed.call(purge("x")).unwrap();
     bed.start("x", "seq");
     assert_eq!((bed.rows.len(), bed.status("x")), (1, Status::Completed));
 }

@@ -1,6 +1,7 @@
 -- What is new: a range of the index by time, to be sorted.
 SELECT key, id, name, status, created_at, updated_at, completed_at, generation, branch, tail, record
 FROM instance INDEXED BY instance_created
-WHERE created_at BETWEEN ?3 AND ?4 AND key > ?1 AND (?5 >> status) & 1
+WHERE created_at BETWEEN ?3 AND ?4 AND key > ?1 AND coalesce((?5 >> status) & 1, 1)
   AND (?6 IS NULL OR name = ?6)
+  AND (id >= '@' AND id < 'A') = ?9
 ORDER BY key LIMIT ?2

@@ -50,3 +50,26 @@ fn a_backup_to_nowhere_is_an_error_that_leaves_nothing() {
     let error = block_on(store.backup(&place.path().join("no/such/copy"))).unwrap_err();
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
 }
+
+#[test]
+fn of_two_backups_to_one_place_one_is_made_and_the_other_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(&place.path().join("hub"));
+    let grant = acquire(&store);
+    commit(&store, &grant, inserts(1..=2000, 1000));
+    let target = place.path().join("copy");
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let backups: Vec<_> = (0..4).map(|_| scope.spawn(|| block_on(store.backup(&target)))).collect();
+        backups.into_iter().map(|backup| backup.join().unwrap()).collect()
+    });
+    let refused: Vec<_> = outcomes.into_iter().filter_map(Result::err).collect();
+    assert_eq!(refused.len(), 3);
+    for error in refused {
+        let error = error.to_string();
+        assert!(error.contains("exists already") || error.contains("another backup"), "{error}");
+    }
+    assert_eq!(all(&open(&target)).len(), 2000);
+    let left = std::fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().contains("partial")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -2,7 +2,7 @@
 
 use crate::fixture::{ZERO, acquire, commit, insert, open};
 use perdura_core::history::{Event, TurnStarted, encode_events};
-use perdura_core::partition::{Batch, InstanceRow};
+use perdura_core::partition::{Batch, Envelope, InstanceRow};
 use perdura_core::{InstanceKey, Timestamp};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
 use perdura_store::conformance::block_on;
@@ -17,7 +17,7 @@ fn hub(path: &Path) -> Vec<InstanceRow> {
     let writes = (1..=INSTANCES).map(|number| {
         let mut write = insert(number, 0);
         if let Some(history) = &mut write.history {
-            history.events = encode_events(vec![Event::new(Timestamp(7), TurnStarted {}); 1]);
+            history.events = encode_events(vec![Event::new(Timestamp(7), TurnStarted::default()); 1]);
         }
         write
     });
@@ -85,4 +85,83 @@ fn a_file_that_was_cut_off_is_an_error() {
         std::fs::write(&path, &bytes[..length]).unwrap();
         let _ = read_all(&path, &stored);
     }
+}
+
+/// Puts `value`, an SQL expression, where only values of the right type can be put.
+fn spoil(path: &Path, table: &str, column: &str, value: &str, which: &str) {
+    let schema = |change: &str| {
+        let connection = rusqlite::Connection::open(path).unwrap();
+        connection
+            .execute_batch(&format!(
+                "PRAGMA writable_schema = ON;
+                 UPDATE sqlite_schema SET sql = {change} WHERE type = 'table' AND name = '{table}'"
+            ))
+            .unwrap();
+    };
+    schema("replace(sql, 'STRICT', '/*STRICT*/')");
+    schema("replace(sql, '/*STRICT*/, WITHOUT', 'WITHOUT')");
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let changed = connection.execute(&format!("UPDATE {table} SET {column} = {value} WHERE {which}"), ());
+    assert_eq!(changed.unwrap(), 1, "{column}");
+    drop(connection);
+    schema("replace(replace(sql, '/*STRICT*/', 'STRICT'), ') WITHOUT', ') STRICT, WITHOUT')");
+}
+
+#[test]
+fn a_damaged_column_damages_its_own_row_and_no_other() {
+    for (column, value) in [
+        ("status", "99"),
+        ("status", "-1"),
+        ("status", "2"),
+        ("generation", "'x'"),
+        ("branch", "-1"),
+        ("tail", "x'00'"),
+        ("created_at", "'x'"),
+        ("updated_at", "1.5"),
+        ("completed_at", "'x'"),
+        ("name", "CAST(x'ff' AS TEXT)"),
+        ("id", "CAST(x'ff' AS TEXT)"),
+        ("record", "'x'"),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("hub");
+        let stored = hub(&path);
+        let key = stored[6].key;
+        spoil(&path, "instance", column, value, &format!("key = {}", key.0));
+        let store = open(&path);
+        let listed = block_on(store.query(InstanceQuery::default(), usize::MAX)).unwrap();
+        let unfinished = block_on(store.unfinished(ZERO, None, usize::MAX)).unwrap();
+        let wanted = stored.iter().map(|row| Lookup::Key(row.key)).collect();
+        let found: Vec<_> = block_on(store.find(wanted)).unwrap().into_iter().flatten().collect();
+        for rows in [listed, unfinished, found] {
+            assert_eq!(rows.len(), stored.len(), "{column} = {value}");
+            for (row, original) in rows.iter().zip(&stored) {
+                match row.open() {
+                    Ok(record) => assert_eq!(Ok(record), original.open()),
+                    Err(damage) => {
+                        assert_eq!((row.key, &row.id), (key, &original.id), "{column} = {value}");
+                        assert!(damage.to_string().contains(column), "{damage}");
+                    }
+                }
+            }
+            assert_eq!(rows.iter().filter(|row| row.open().is_err()).count(), 1, "{column} = {value}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_message_holds_up_no_other() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("hub");
+    let store = open(&path);
+    let grant = acquire(&store);
+    let envelope = |number| Envelope { from: ZERO, to: ZERO, number, message: vec![7].into() };
+    commit(&store, &grant, Batch { outgoing: (1..=3).map(envelope).collect(), ..Batch::default() });
+    drop(store);
+    spoil(&path, "message", "body", "'x'", "number = 2");
+    let store = open(&path);
+    let numbers = |limit| -> Vec<u64> {
+        block_on(store.messages(ZERO, None, limit)).unwrap().iter().map(|message| message.number).collect()
+    };
+    assert_eq!((numbers(2), numbers(1)), (vec![1, 3], vec![1]));
 }

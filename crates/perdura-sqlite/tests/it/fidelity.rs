@@ -175,6 +175,7 @@ impl Twins {
         let mut maybe = |n: u64| self.random.one_in(n);
         let (name, prefix, from, before, after) = (maybe(3), maybe(3), maybe(3), maybe(3), maybe(3));
         InstanceQuery {
+            kind: perdura_store::InstanceKind::Orchestration,
             statuses,
             name: name.then(|| "order".to_owned()),
             id_prefix: prefix.then(|| format!("{}-", partition.0)),
@@ -190,7 +191,7 @@ fn kind(outcome: CommitOutcome) -> &'static str {
     match outcome {
         CommitOutcome::Committed => "committed",
         CommitOutcome::Fenced => "fenced",
-        CommitOutcome::Rejected(Rejection::Conflict(_)) => "conflict",
+        CommitOutcome::Rejected(Rejection::Conflict { .. }) => "conflict",
         CommitOutcome::Rejected(Rejection::TooEarly { .. }) => "too early",
         CommitOutcome::Rejected(_) => "rejected",
         CommitOutcome::Unknown(_) => "unknown",

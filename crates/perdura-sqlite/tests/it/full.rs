@@ -1,12 +1,11 @@
 //! A full disk rejects the batch, whole, and the hub goes on when there is room again.
 
 use crate::fixture::{ZERO, acquire, all, commit, insert, inserts, open};
+use crate::small_disk::SmallDisk;
 use perdura_core::InstanceKey;
 use perdura_core::partition::Batch;
 use perdura_sqlite::{SqliteOptions, SqliteStore};
 use perdura_store::{CommitOutcome, Grant, Rejection};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const BATCH: u64 = 20;
 
@@ -56,46 +55,33 @@ fn a_file_at_its_limit_tears_no_batch_and_takes_more_after_a_purge() {
     assert_eq!(store.check().unwrap(), Vec::<String>::new());
 }
 
-/// A small file system in memory, unmounted at the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path) -> Result<SmallDisk, String> {
-        std::fs::create_dir(at).map_err(|error| error.to_string())?;
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at).output();
-        match mount {
-            Ok(output) if output.status.success() => Ok(SmallDisk(at.to_owned())),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_file_system_tears_no_batch_and_the_hub_goes_on_when_there_is_room() {
     let place = tempfile::tempdir().unwrap();
-    let disk = match SmallDisk::mount(&place.path().join("disk")) {
-        Ok(disk) => disk,
-        Err(why) => {
-            eprintln!("skipped: no small file system could be mounted: {why}");
-            return;
-        }
-    };
-    let ballast = disk.0.join("ballast");
-    std::fs::write(&ballast, vec![0; 300 << 10]).unwrap();
-    let path = disk.0.join("hub");
+    let test = "full::a_full_file_system_tears_no_batch_and_the_hub_goes_on_when_there_is_room";
+    let Some(disk) = SmallDisk::mount(place.path().join("disk"), 1 << 20, test) else { return };
+    disk.take(300 << 10);
+    let path = disk.place.join("hub");
     let store = open(&path);
     let (grant, batches) = a_full_disk_tears_nothing(&store);
-    std::fs::remove_file(&ballast).unwrap();
+    disk.free();
     assert_eq!(commit(&store, &grant, inserts(800_000..800_010, 3000)), CommitOutcome::Committed);
     drop(store);
     let store = open(&path);
     assert_eq!(all(&store).len() as u64, batches * BATCH + 10);
     assert_eq!(store.check().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_value_that_sqlite_does_not_take_is_said_to_be_its_instances() {
+    let place = tempfile::tempdir().unwrap();
+    let store = open(&place.path().join("hub"));
+    let grant = acquire(&store);
+    let mut large = insert(2, 0);
+    if let Some(history) = &mut large.history {
+        history.events = vec![0; 1_000_000_001].into();
+    }
+    let batch = Batch { writes: vec![insert(1, 10), large], ..Batch::default() };
+    let CommitOutcome::Rejected(rejection) = commit(&store, &grant, batch) else { panic!("it was taken") };
+    assert_eq!(rejection.instance().map(|id| id.as_str()), Some("instance-2"), "{rejection}");
 }

@@ -10,3 +10,4 @@ mod fidelity;
 mod fixture;
 mod full;
 mod opening;
+mod small_disk;

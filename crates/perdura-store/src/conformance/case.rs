@@ -133,6 +133,7 @@ cases! {
     }
     query {
         no_condition_lists_all_by_key
+        entities_are_listed_apart
         each_condition_narrows
         conditions_combine
         prefixes_are_compared_byte_by_byte

@@ -104,10 +104,19 @@ impl Owner {
         assert_eq!(self.commit(batch).await, CommitOutcome::Committed);
     }
 
-    /// The batch is rejected because what is stored is something else.
+    /// The batch is rejected because what is stored is something else, and the rejection names the instance.
     pub(super) async fn conflicts(&self, batch: Batch) {
-        let outcome = self.commit(batch).await;
-        assert!(matches!(outcome, CommitOutcome::Rejected(Rejection::Conflict(_))), "{outcome:?}");
+        let only_writes = batch.purge.is_empty() && batch.consumed.is_empty() && batch.outgoing.is_empty();
+        let written: Vec<_> = batch.writes.iter().map(|write| write.row.id.clone()).collect();
+        match self.commit(batch).await {
+            CommitOutcome::Rejected(Rejection::Conflict { instance: Some(id), .. }) => {
+                assert!(written.contains(&id), "{id:?} is not written");
+            }
+            CommitOutcome::Rejected(Rejection::Conflict { instance: None, what }) => {
+                assert!(!only_writes, "whose write it is due to is not said: {what}");
+            }
+            outcome => panic!("{outcome:?}"),
+        }
     }
 
     pub(super) async fn find(&self, number: u64) -> Option<InstanceRow> {

@@ -2,7 +2,7 @@
 
 use super::Place;
 use super::fixture::{Owner, insert, row, tail, with_status, writes};
-use crate::InstanceQuery;
+use crate::{InstanceKind, InstanceQuery};
 use perdura_core::partition::InstanceWrite;
 use perdura_core::{Status, Timestamp};
 
@@ -48,6 +48,22 @@ pub(super) async fn no_condition_lists_all_by_key(place: &dyn Place) {
     assert_eq!(numbers(&hub(place).await, all()).await, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
+pub(super) async fn entities_are_listed_apart(place: &dyn Place) {
+    let owner = Owner::of(place).await;
+    let ids = ["?", "@cart@1", "A", "@counter@1", "order@1"];
+    owner.commits(writes((1..).zip(ids).map(|(number, id)| insert(number, id, 1)))).await;
+    assert_eq!(numbers(&owner, all()).await, [1, 3, 5]);
+    let entities = InstanceQuery { kind: InstanceKind::Entity, ..all() };
+    assert_eq!(numbers(&owner, entities.clone()).await, [2, 4]);
+    let carts = InstanceQuery { id_prefix: Some("@cart@".to_owned()), ..entities.clone() };
+    assert_eq!(numbers(&owner, carts).await, [2]);
+    let running = InstanceQuery { statuses: vec![Status::Running], ..entities.clone() };
+    assert_eq!(numbers(&owner, running).await, [2, 4]);
+    let new = InstanceQuery { created_from: Some(Timestamp(1003)), ..entities };
+    assert_eq!(numbers(&owner, new).await, [4]);
+    assert_eq!(numbers(&owner, prefix("@")).await, [0; 0]);
+}
+
 pub(super) async fn each_condition_narrows(place: &dyn Place) {
     let owner = hub(place).await;
     let failed = InstanceQuery { statuses: vec![Status::Failed], ..all() };
@@ -68,6 +84,7 @@ pub(super) async fn each_condition_narrows(place: &dyn Place) {
 pub(super) async fn conditions_combine(place: &dyn Place) {
     let owner = hub(place).await;
     let query = InstanceQuery {
+        kind: InstanceKind::Orchestration,
         statuses: vec![Status::Running, Status::Completed, Status::Pending],
         name: Some("order".to_owned()),
         id_prefix: Some("order-".to_owned()),

@@ -5,7 +5,7 @@ use super::contents::{Contents, HistoryKey};
 use super::undo::Undo;
 use crate::{CommitOutcome, Grant, Rejection};
 use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite};
-use perdura_core::{InstanceKey, PartitionId, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 
 pub(super) fn commit(
     contents: &mut Contents,
@@ -29,10 +29,10 @@ pub(super) fn commit(
             contents.clock = contents.clock.max(batch_now);
             CommitOutcome::Committed
         }
-        Err(conflict) => {
+        Err((instance, what)) => {
             let torn = if planted.has(StoreBug::TornBatch) { writer.changes_of_first_write } else { 0 };
             writer.undo.roll_back(torn);
-            CommitOutcome::Rejected(Rejection::Conflict(conflict))
+            CommitOutcome::Rejected(Rejection::Conflict { instance, what })
         }
     }
 }
@@ -55,20 +55,22 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn apply(&mut self, batch: Batch) -> Result<(), String> {
+    fn apply(&mut self, batch: Batch) -> Result<(), (Option<InstanceId>, String)> {
+        let of_nobody = |what| (None, what);
         for key in batch.purge {
-            self.purge(key)?;
+            self.purge(key).map_err(of_nobody)?;
         }
         for write in batch.writes {
-            self.write(write)?;
+            let id = write.row.id.clone();
+            self.write(write).map_err(|what| (Some(id), what))?;
             if self.changes_of_first_write == 0 {
                 self.changes_of_first_write = self.undo.changes();
             }
         }
         for message in batch.consumed {
-            self.consume(message)?;
+            self.consume(message).map_err(of_nobody)?;
         }
-        batch.outgoing.into_iter().try_for_each(|envelope| self.send(envelope))
+        batch.outgoing.into_iter().try_for_each(|envelope| self.send(envelope)).map_err(of_nobody)
     }
 
     fn check_owner(&self, key: InstanceKey) -> Result<(), String> {

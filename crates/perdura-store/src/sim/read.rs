@@ -1,7 +1,7 @@
 //! Reads of the simulated store.
 
 use super::contents::{Contents, HistoryKey};
-use crate::{InstanceQuery, Lookup};
+use crate::{InstanceKind, InstanceQuery, Lookup};
 use perdura_core::partition::{Envelope, EnvelopeId, HistoryRow, InstanceRow};
 use perdura_core::{InstanceKey, PartitionId};
 use std::ops::Bound;
@@ -58,7 +58,8 @@ impl Contents {
 
     pub(super) fn query(&self, query: &InstanceQuery, limit: usize) -> Vec<InstanceRow> {
         let matches = |row: &&InstanceRow| {
-            (query.statuses.is_empty() || query.statuses.contains(&row.status))
+            (row.id.as_str().starts_with('@') == (query.kind == InstanceKind::Entity))
+                && (query.statuses.is_empty() || query.statuses.contains(&row.status))
                 && query.name.as_ref().is_none_or(|name| row.name == *name)
                 && query.id_prefix.as_ref().is_none_or(|prefix| row.id.as_str().starts_with(prefix))
                 && query.created_from.is_none_or(|from| row.created_at >= from)

@@ -1,9 +1,10 @@
 //! What is said before an engine starts.
 
 use super::{Client, ClientError, Engine};
+use crate::entity::Entity;
 use crate::registry::{Register, Registry};
 use perdura_core::Limits;
-use perdura_engine::{EngineError, EngineOptions};
+use perdura_engine::{EngineError, EngineOptions, Hosts};
 use perdura_store::{Store, StoreError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,16 @@ impl EngineBuilder {
     #[track_caller]
     pub fn register(mut self, item: impl Register) -> Self {
         self.registry = self.registry.register(item);
+        self
+    }
+
+    /// Adds an entity.
+    ///
+    /// # Panics
+    /// If there is one of the same name.
+    #[track_caller]
+    pub fn entity<E: Entity>(mut self) -> Self {
+        self.registry = self.registry.entity::<E>();
         self
     }
 
@@ -70,8 +81,13 @@ impl EngineBuilder {
             .map_err(|error| EngineError::System(format!("the store could not be opened: {error}")))?
             .map_err(EngineError::from)?;
         let registry = Arc::new(self.registry.limits(self.options.limits.clone()));
-        let engine = perdura_engine::Engine::start(store, registry.clone(), registry, self.options).await?;
-        let client = Client::new(engine.client());
+        let hosts = Hosts {
+            orchestrations: registry.clone(),
+            activities: registry.clone(),
+            entities: registry.clone(),
+        };
+        let engine = perdura_engine::Engine::start(store, hosts, self.options).await?;
+        let client = Client::new(engine.client(), registry);
         Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine })
     }
 }

@@ -2,11 +2,14 @@
 
 use super::access::Access;
 use super::{ClientError, Instance, InstanceState, Start};
+use crate::entity::{ClientDoor, Entity, EntityHandle, EntityState};
 use crate::orchestration::OrchestrationRef;
 use crate::payload::ToPayload;
-use perdura_core::InstanceId;
-use perdura_store::InstanceQuery;
+use crate::registry::Registry;
+use perdura_core::{InstanceId, InstanceKey};
+use perdura_store::{InstanceKind, InstanceQuery};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A client of an engine. Cheap to clone. What it was told is durable.
 #[derive(Clone)]
@@ -15,8 +18,8 @@ pub struct Client {
 }
 
 impl Client {
-    pub(super) fn new(client: perdura_engine::Client) -> Client {
-        Client { access: Access::new(client) }
+    pub(super) fn new(client: perdura_engine::Client, registry: Arc<Registry>) -> Client {
+        Client { access: Access::new(client, registry) }
     }
 
     pub(super) fn close(&self) {
@@ -33,7 +36,9 @@ impl Client {
         self.start(orchestration, input).await?.wait().await
     }
 
-    /// Starts an instance. Await it, after setting options:
+    /// Starts an instance. An item that is not registered with the engine is an
+    /// [error](ClientError::NotRegistered); an [`OrchestrationName`](crate::OrchestrationName) that is not makes an instance
+    /// that waits until somebody runs it. Await it, after setting options:
     ///
     /// ```no_run
     /// # use perdura::prelude::*;
@@ -48,7 +53,7 @@ impl Client {
     /// # }
     /// ```
     pub fn start<O: OrchestrationRef>(&self, orchestration: O, input: O::Input) -> Start<O::Output> {
-        Start::new(self.access.clone(), orchestration.name(), orchestration.version(), input.to_payload())
+        Start::new(self.access.clone(), &orchestration, input.to_payload())
     }
 
     /// A handle to the instance with this id, whether there is one or not.
@@ -57,11 +62,39 @@ impl Client {
         Instance::new(self.access.clone(), InstanceId::new(id))
     }
 
-    /// Instances that match, at most `limit`. For the next page, set the query's `after` to the last one's
-    /// [`key`](InstanceState::key).
+    /// The operations of an entity, to be signaled: `client.signal::<Counter>("a").add(3).await?`. When that returns, the
+    /// signal is durable, and will be run once. Signals of one caller, each sent when the one before was durable, are run
+    /// in their order.
+    pub fn signal<E: Entity>(&self, key: &str) -> E::Operations<ClientDoor> {
+        E::operations(ClientDoor { access: self.access.clone(), to: E::at(key) })
+    }
+
+    /// A handle to the entity of a key, whether it exists or not.
+    #[must_use]
+    pub fn entity<E: Entity>(&self, key: &str) -> EntityHandle<E> {
+        EntityHandle::new(self.access.clone(), key)
+    }
+
+    /// Entities of a name that match, at most `limit`; of all names without one. For the next page, set the query's
+    /// `after` to the key that comes with the last one.
+    pub async fn entities(
+        &self,
+        query: InstanceQuery,
+        limit: usize,
+    ) -> Result<Vec<(InstanceKey, EntityState)>, ClientError> {
+        let query = InstanceQuery { kind: InstanceKind::Entity, ..query };
+        let found = self.access.open()?.list(query, limit).await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|listed| Some((listed.key, EntityState::new(listed.record)?)))
+            .collect())
+    }
+
+    /// Instances that match, at most `limit`. One that is damaged is listed too, see [`InstanceState::damaged`]. For the
+    /// next page, set the query's `after` to the last one's [`key`](InstanceState::key).
     pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<InstanceState>, ClientError> {
         let found = self.access.open()?.list(query, limit).await?;
-        Ok(found.into_iter().map(|(key, record)| InstanceState::new(Some(key), record)).collect())
+        Ok(found.into_iter().map(InstanceState::listed).collect())
     }
 
     /// Writes a consistent copy of the hub to a new file while the engine runs. A file that exists is an error. The copy

@@ -20,6 +20,11 @@ pub enum ClientError {
         /// Why.
         failure: Box<Failure>,
     },
+    /// An orchestration of this program was to be started on an engine that does not have it. Nothing was started.
+    #[error(
+        "{0}; give it to the engine's builder by .register(..), or start it by an OrchestrationName if another engine runs it"
+    )]
+    NotRegistered(String),
     /// A value could not be written as a payload, or read from one.
     #[error("{0}")]
     Payload(String),
@@ -35,7 +40,7 @@ impl ClientError {
         }
     }
 
-    pub(super) fn payload(error: &Error) -> ClientError {
+    pub(crate) fn payload(error: &Error) -> ClientError {
         ClientError::Payload(error.to_string())
     }
 }

@@ -8,6 +8,7 @@ mod instance;
 mod start;
 mod state;
 
+pub(crate) use access::Access;
 pub use builder::EngineBuilder;
 pub use client::Client;
 pub use error::ClientError;
@@ -15,6 +16,7 @@ pub use instance::Instance;
 pub use start::{Start, Started};
 pub use state::InstanceState;
 
+use crate::entity::{ClientDoor, Entity, EntityHandle};
 use crate::orchestration::OrchestrationRef;
 use perdura_store::{InstanceQuery, Store};
 use std::sync::Arc;
@@ -101,6 +103,17 @@ impl Engine {
     #[must_use]
     pub fn instance(&self, id: &str) -> Instance {
         self.client.instance(id)
+    }
+
+    /// See [`Client::signal`].
+    pub fn signal<E: Entity>(&self, key: &str) -> E::Operations<ClientDoor> {
+        self.client.signal::<E>(key)
+    }
+
+    /// See [`Client::entity`].
+    #[must_use]
+    pub fn entity<E: Entity>(&self, key: &str) -> EntityHandle<E> {
+        self.client.entity(key)
     }
 
     /// See [`Client::list`].

@@ -4,10 +4,11 @@ use super::access::Access;
 use super::instance::output;
 use super::{ClientError, Instance};
 use crate::error::Result;
+use crate::orchestration::OrchestrationRef;
 use crate::payload::FromPayload;
 use bytes::Bytes;
 use perdura_core::partition::{StartOutcome, StartRequest};
-use perdura_core::{ExecutionId, InstanceId, ReusePolicy, Tags, Timestamp};
+use perdura_core::{ExecutionId, InstanceId, ReusePolicy, Tags, Timestamp, check_text};
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use std::pin::Pin;
 #[must_use = "nothing is started before this is awaited"]
 pub struct Start<O> {
     access: Access,
+    is_item: bool,
     id: Option<String>,
     name: String,
     version: String,
@@ -28,12 +30,13 @@ pub struct Start<O> {
 }
 
 impl<O> Start<O> {
-    pub(super) fn new(access: Access, name: &str, version: &str, input: Result<Option<Bytes>>) -> Self {
+    pub(super) fn new(access: Access, of: &impl OrchestrationRef, input: Result<Option<Bytes>>) -> Self {
         Start {
             access,
+            is_item: of.is_item(),
             id: None,
-            name: name.to_owned(),
-            version: version.to_owned(),
+            name: of.name().to_owned(),
+            version: of.version().to_owned(),
             input,
             tags: Tags::new(),
             start_at: None,
@@ -61,9 +64,9 @@ impl<O> Start<O> {
         self
     }
 
-    /// Not to begin before this time.
-    pub fn at(mut self, time: Timestamp) -> Self {
-        self.start_at = Some(time);
+    /// Not to begin before this time, a [`Timestamp`] or a [`SystemTime`](std::time::SystemTime).
+    pub fn at(mut self, time: impl Into<Timestamp>) -> Self {
+        self.start_at = Some(time.into());
         self
     }
 
@@ -80,6 +83,11 @@ impl<O> Start<O> {
     }
 
     async fn start(self) -> Result<Started<O>, ClientError> {
+        check_text("version", &self.version)?;
+        if self.is_item {
+            let registry = self.access.registry()?;
+            registry.orchestration(&self.name, &self.version).map_err(ClientError::NotRegistered)?;
+        }
         let fresh = self.id.is_none();
         let id = match self.id {
             Some(id) => InstanceId::new(&id)?,
@@ -130,7 +138,7 @@ impl<O> Started<O> {
         &self.started.id
     }
 
-    /// The run that now has the id.
+    /// The run that now has the id. It keeps this name when it continues as new.
     #[must_use]
     pub fn execution_id(&self) -> ExecutionId {
         self.started.execution
@@ -142,13 +150,13 @@ impl<O> Started<O> {
         Instance::new(self.access.clone(), Ok(self.started.id.clone()))
     }
 
-    /// Waits until this run has ended and gives its output. That somebody replaced it is an error.
+    /// Waits until this run has ended and gives its output. That somebody replaced it, or purged it, is an error.
     pub async fn wait(&self) -> Result<O, ClientError>
     where
         O: FromPayload,
     {
         let id = self.started.id.clone();
-        output(self.access.open()?.wait(id, Some(self.started.generation)).await?)
+        output(self.access.open()?.wait(id, Some(self.started.execution)).await?)
     }
 }
 

@@ -4,17 +4,24 @@ use super::ClientError;
 use crate::payload::{FromPayload, read};
 use perdura_core::partition::InstanceRecord;
 use perdura_core::{ExecutionId, Failure, InstanceId, InstanceKey, Status, Tags, Timestamp};
+use perdura_engine::Listed;
 
 /// What is known of an instance, as it was when asked.
 #[derive(Clone, Debug)]
 pub struct InstanceState {
     key: Option<InstanceKey>,
     record: InstanceRecord,
+    damage: Option<String>,
 }
 
 impl InstanceState {
     pub(super) fn new(key: Option<InstanceKey>, record: InstanceRecord) -> InstanceState {
-        InstanceState { key, record }
+        InstanceState { key, record, damage: None }
+    }
+
+    pub(super) fn listed(listed: Listed) -> InstanceState {
+        let Listed { key, record, damage } = listed;
+        InstanceState { key: Some(key), record, damage: damage.map(|damage| damage.to_string()) }
     }
 
     /// Its place in a list; `None` if it does not come from one.
@@ -95,6 +102,13 @@ impl InstanceState {
     #[must_use]
     pub fn blocked(&self) -> Option<&str> {
         self.record.block.as_ref().map(|block| block.reason.as_str())
+    }
+
+    /// What is damaged of what is stored of it, if anything is. Then the rest of what is said here is what can still be
+    /// read; the instance is not run. Purge it, or restore the hub from a backup.
+    #[must_use]
+    pub fn damaged(&self) -> Option<&str> {
+        self.damage.as_deref()
     }
 
     /// What it returned.

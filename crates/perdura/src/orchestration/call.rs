@@ -1,12 +1,14 @@
 //! The call of an activity.
 
-use super::shared::{Shared, Wait};
+use super::shared::Shared;
+use super::work::{Description, Work};
 use crate::error::{Error, Result};
-use crate::payload::{FromPayload, read};
+use crate::payload::FromPayload;
 use crate::retry::{Retry, millis};
 use bytes::Bytes;
 use perdura_core::history::{TaskScheduled, TimeLimits};
-use perdura_core::{Failure, check_name, check_tags, check_text};
+use perdura_core::orchestration::{Execution, Ticket};
+use perdura_core::{check_name, check_tags, check_text};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -20,37 +22,23 @@ use std::time::Duration;
 /// that runs on, but nobody sees its result.
 #[must_use = "a call does nothing until it is awaited or started"]
 pub struct Call<O> {
-    shared: Rc<Shared>,
-    state: State,
+    work: Work<TaskScheduled>,
     output: PhantomData<fn() -> O>,
-}
-
-enum State {
-    New(TaskScheduled),
-    Refused(Error),
-    Waiting(Wait, String),
-    Over,
 }
 
 impl<O> Call<O> {
     pub(crate) fn new(shared: &Rc<Shared>, name: &str, version: &str, input: Result<Option<Bytes>>) -> Self {
-        let state = match input {
-            Ok(input) => State::New(TaskScheduled {
-                name: name.to_owned(),
-                version: version.to_owned(),
-                input,
-                ..TaskScheduled::default()
-            }),
-            Err(error) => State::Refused(error),
+        let describe = |input| TaskScheduled {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            input,
+            ..TaskScheduled::default()
         };
-        Call { shared: shared.clone(), state, output: PhantomData }
+        Call { work: Work::new(shared, input, describe), output: PhantomData }
     }
 
-    fn edit(mut self, edit: impl FnOnce(&mut TaskScheduled)) -> Self {
-        if let State::New(task) = &mut self.state {
-            edit(task);
-        }
-        self
+    fn edit(self, edit: impl FnOnce(&mut TaskScheduled)) -> Self {
+        Call { work: self.work.edit(edit), ..self }
     }
 
     fn limit(self, edit: impl FnOnce(&mut TimeLimits)) -> Self {
@@ -98,61 +86,37 @@ impl<O> Call<O> {
     }
 
     pub(super) fn begin(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::Over) {
-            State::New(task) => match check(&task) {
-                Ok(()) => {
-                    let name = task.name.clone();
-                    State::Waiting(Wait::new(&self.shared, |execution| execution.schedule_task(task)), name)
-                }
-                Err(error) => State::Refused(error),
-            },
-            other => other,
-        }
+        self.work.begin();
     }
 
     pub(super) fn arrival(&self) -> Option<u64> {
-        match &self.state {
-            State::Waiting(wait, _) => wait.arrival(),
-            State::New(_) | State::Over => None,
-            State::Refused(_) => Some(0),
-        }
+        self.work.arrival()
     }
 }
 
-fn check(task: &TaskScheduled) -> Result<()> {
-    check_name("activity name", &task.name).map_err(Error::invalid)?;
-    check_text("activity version", &task.version).map_err(Error::invalid)?;
-    check_tags(&task.tags).map_err(Error::invalid)?;
-    task.retry.as_ref().map_or(Ok(()), |policy| policy.check().map_err(Error::invalid))
+impl Description for TaskScheduled {
+    const WHAT: &'static str = "activity";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn check(&self) -> Result<()> {
+        check_name("activity name", &self.name).map_err(Error::invalid)?;
+        check_text("activity version", &self.version).map_err(Error::invalid)?;
+        check_tags(&self.tags).map_err(Error::invalid)?;
+        self.retry.as_ref().map_or(Ok(()), |policy| policy.check().map_err(Error::invalid))
+    }
+
+    fn schedule(self, execution: &mut Execution) -> Ticket {
+        execution.schedule_task(self)
+    }
 }
 
 impl<O: FromPayload> Future for Call<O> {
     type Output = Result<O>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<O>> {
-        if let State::New(_) = self.state {
-            self.begin();
-        }
-        let outcome = match &mut self.state {
-            State::Waiting(wait, _) => match wait.poll(cx) {
-                Poll::Ready(outcome) => outcome,
-                Poll::Pending => return Poll::Pending,
-            },
-            State::Refused(_) => Ok(None),
-            State::New(_) | State::Over => panic!("a call was polled after it had given its result"),
-        };
-        Poll::Ready(match std::mem::replace(&mut self.state, State::Over) {
-            State::Refused(error) => Err(error),
-            State::Waiting(_, name) => finish(outcome, || format!("result of activity {name:?}")),
-            State::New(_) | State::Over => unreachable!("handled above"),
-        })
+        self.work.poll(cx)
     }
-}
-
-/// The value of an outcome.
-pub(super) fn finish<O: FromPayload>(
-    outcome: Result<Option<Bytes>, Failure>,
-    what: impl FnOnce() -> String,
-) -> Result<O> {
-    read(outcome.map_err(Error::from_failure)?, what)
 }

@@ -3,10 +3,11 @@
 use super::shared::Shared;
 use super::{Call, Canceled, OrchestrationRef, SubOrchestration, Timer, WaitEvent};
 use crate::activity::ActivityRef;
+use crate::entity::{CallDoor, Entity, Lock, OrchestrationSignalDoor};
 use crate::error::{Error, Next, Result};
 use crate::payload::{FromPayload, Payload, ToPayload};
 use perdura_core::history::EventSent;
-use perdura_core::{ExecutionId, InstanceId, Tags, Timestamp, check_name};
+use perdura_core::{EntityId, ExecutionId, InstanceId, InvalidText, Tags, Timestamp, check_name};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -95,7 +96,9 @@ impl Orchestration {
         WaitEvent::new(&self.shared, name.into())
     }
 
-    /// Sends an event to another instance. An instance that does not exist, or has ended, does not get it.
+    /// Sends an event to another instance. An instance that does not exist, or has ended, does not get it. One whose
+    /// inbox is full refuses it, which is recorded in this instance's history as `EventRefused`; this code does not learn
+    /// of it.
     pub fn send_event(&self, to: &InstanceId, name: &str, value: &(impl ToPayload + ?Sized)) -> Result<()> {
         check_name("event name", name).map_err(Error::invalid)?;
         let event = EventSent {
@@ -112,6 +115,52 @@ impl Orchestration {
             Some(Err(refusal)) => Err(Error::from_failure(refusal)),
             _ => Ok(()),
         }
+    }
+
+    /// The operations of an entity, to be called: `ctx.entity::<Counter>("a").add(3).await?`. Inside a critical section
+    /// only the entities that it holds can be called.
+    pub fn entity<E: Entity>(&self, key: &str) -> E::Operations<CallDoor> {
+        E::operations(CallDoor { shared: self.shared.clone(), to: E::at(key) })
+    }
+
+    /// The operations of an entity, to be signaled: `ctx.signal::<Counter>("a").add(3)?`. There is no result; the signal
+    /// is run once.
+    pub fn signal<E: Entity>(&self, key: &str) -> E::Operations<OrchestrationSignalDoor> {
+        E::operations(OrchestrationSignalDoor { shared: self.shared.clone(), to: E::at(key), at: None })
+    }
+
+    /// Like [`signal`](Self::signal), to be run not before a time.
+    pub fn signal_at<E: Entity>(&self, key: &str, at: Timestamp) -> E::Operations<OrchestrationSignalDoor> {
+        E::operations(OrchestrationSignalDoor { shared: self.shared.clone(), to: E::at(key), at: Some(at) })
+    }
+
+    /// Holds entities together: until the section is dropped, or the orchestration ends however it does, nobody else's
+    /// operations run on them. They are taken in one order everywhere, so sections never wait for each other in a circle.
+    /// A section inside a section is an error, and so are an empty set, an entity twice, and more than 100.
+    ///
+    /// ```
+    /// # use perdura::prelude::*;
+    /// # #[derive(Default, serde::Serialize, serde::Deserialize)]
+    /// # struct Account { balance: i64 }
+    /// # #[entity]
+    /// # impl Account {
+    /// #     pub fn balance(&self) -> Result<i64> { Ok(self.balance) }
+    /// #     pub fn add(&mut self, cents: i64) -> Result<i64> { self.balance += cents; Ok(self.balance) }
+    /// # }
+    /// #[orchestration]
+    /// async fn transfer(ctx: Orchestration, cents: i64) -> Result<bool> {
+    ///     let held = ctx.lock([Account::at("from"), Account::at("to")]).await?;
+    ///     let enough = ctx.entity::<Account>("from").balance().await? >= cents;
+    ///     if enough {
+    ///         ctx.entity::<Account>("from").add(-cents).await?;
+    ///         ctx.entity::<Account>("to").add(cents).await?;
+    ///     }
+    ///     held.unlock();
+    ///     Ok(enough)
+    /// }
+    /// ```
+    pub fn lock(&self, entities: impl IntoIterator<Item = Result<EntityId, InvalidText>>) -> Lock {
+        Lock::new(&self.shared, entities)
     }
 
     /// Ends this execution and begins the instance again with a new input and an empty history: for loops without end.

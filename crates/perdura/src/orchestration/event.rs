@@ -1,7 +1,7 @@
 //! Waits for external events.
 
 use super::shared::{EventWait, Shared};
-use super::{Timer, call::finish};
+use super::{Timer, work::finish};
 use crate::error::{Error, Result};
 use crate::payload::FromPayload;
 use perdura_core::check_name;

@@ -10,6 +10,7 @@ mod select;
 pub(crate) mod shared;
 mod sub_orchestration;
 mod timer;
+pub(crate) mod work;
 
 pub use call::Call;
 pub use cancel::Canceled;
@@ -45,6 +46,11 @@ pub trait OrchestrationRef {
     fn version(&self) -> &str {
         ""
     }
+
+    /// Whether its code is part of this program, so that to start it where it is not registered is a mistake.
+    fn is_item(&self) -> bool {
+        false
+    }
 }
 
 /// An orchestration that can be run here. Made by [`#[orchestration]`](crate::orchestration).
@@ -79,5 +85,9 @@ where
 
     fn version(&self) -> &str {
         A::VERSION
+    }
+
+    fn is_item(&self) -> bool {
+        true
     }
 }

@@ -1,6 +1,7 @@
 //! The first of several waits.
 
 use super::{Call, Canceled, SubOrchestration, Timer, WaitEvent};
+use crate::entity::{EntityCall, Lock};
 use crate::payload::FromPayload;
 use std::future::Future;
 use std::pin::Pin;
@@ -40,6 +41,8 @@ durable!(Call<T>);
 durable!(SubOrchestration<T>);
 durable!(WaitEvent<T>);
 durable!(Timer);
+durable!(EntityCall<T>);
+durable!(Lock);
 
 impl Durable for Canceled {}
 impl sealed::Sealed for Canceled {

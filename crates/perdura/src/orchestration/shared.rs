@@ -117,6 +117,10 @@ impl Wait {
     pub(crate) fn arrival(&self) -> Option<u64> {
         self.shared.with(|execution| execution.arrival(self.ticket))
     }
+
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
 }
 
 impl Drop for Wait {

@@ -1,12 +1,13 @@
 //! The start of a child.
 
-use super::call::finish;
-use super::shared::{Shared, Wait};
+use super::shared::Shared;
+use super::work::{Description, Work};
 use crate::error::{Error, Result};
 use crate::payload::FromPayload;
 use crate::retry::Retry;
 use bytes::Bytes;
 use perdura_core::history::SubOrchestrationScheduled;
+use perdura_core::orchestration::{Execution, Ticket};
 use perdura_core::{InstanceId, OnExisting, ReusePolicy, check_name, check_tags, check_text};
 use std::future::Future;
 use std::marker::PhantomData;
@@ -21,38 +22,24 @@ use std::task::{Context, Poll};
 /// start fails if that instance is active and replaces it if it has ended; [`reuse`](Self::reuse) chooses otherwise.
 #[must_use = "a sub-orchestration does nothing until it is awaited or started"]
 pub struct SubOrchestration<O> {
-    shared: Rc<Shared>,
-    state: State,
+    work: Work<SubOrchestrationScheduled>,
     output: PhantomData<fn() -> O>,
-}
-
-enum State {
-    New(SubOrchestrationScheduled),
-    Refused(Error),
-    Waiting(Wait, String),
-    Over,
 }
 
 impl<O> SubOrchestration<O> {
     pub(crate) fn new(shared: &Rc<Shared>, name: &str, version: &str, input: Result<Option<Bytes>>) -> Self {
-        let state = match input {
-            Ok(input) => State::New(SubOrchestrationScheduled {
-                name: name.to_owned(),
-                version: version.to_owned(),
-                input,
-                reuse: ReusePolicy::FAIL.when_terminal(OnExisting::Replace).to_bits(),
-                ..SubOrchestrationScheduled::default()
-            }),
-            Err(error) => State::Refused(error),
+        let describe = |input| SubOrchestrationScheduled {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            input,
+            reuse: ReusePolicy::FAIL.when_terminal(OnExisting::Replace).to_bits(),
+            ..SubOrchestrationScheduled::default()
         };
-        SubOrchestration { shared: shared.clone(), state, output: PhantomData }
+        SubOrchestration { work: Work::new(shared, input, describe), output: PhantomData }
     }
 
-    fn edit(mut self, edit: impl FnOnce(&mut SubOrchestrationScheduled)) -> Self {
-        if let State::New(child) = &mut self.state {
-            edit(child);
-        }
-        self
+    fn edit(self, edit: impl FnOnce(&mut SubOrchestrationScheduled)) -> Self {
+        SubOrchestration { work: self.work.edit(edit), ..self }
     }
 
     /// The child's instance id. Without it the engine makes one of the parent's id and the task's number.
@@ -84,7 +71,7 @@ impl<O> SubOrchestration<O> {
 
     /// A child that nobody waits for: awaiting it only starts it, and the end of its parent does not reach it.
     pub fn detached(self) -> Detached {
-        Detached(self.edit(|child| child.detached = true).retype())
+        Detached(self.edit(|child| child.detached = true).work)
     }
 
     /// Schedules the child now; await this later for its result.
@@ -93,92 +80,54 @@ impl<O> SubOrchestration<O> {
         self
     }
 
-    fn retype<T>(self) -> SubOrchestration<T> {
-        SubOrchestration { shared: self.shared, state: self.state, output: PhantomData }
-    }
-
     pub(super) fn begin(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::Over) {
-            State::New(child) => match check(&child) {
-                Ok(()) => {
-                    let name = child.name.clone();
-                    let begin = |execution: &mut perdura_core::orchestration::Execution| {
-                        execution.schedule_sub_orchestration(child)
-                    };
-                    State::Waiting(Wait::new(&self.shared, begin), name)
-                }
-                Err(error) => State::Refused(error),
-            },
-            other => other,
-        }
+        self.work.begin();
     }
 
     pub(super) fn arrival(&self) -> Option<u64> {
-        match &self.state {
-            State::Waiting(wait, _) => wait.arrival(),
-            State::New(_) | State::Over => None,
-            State::Refused(_) => Some(0),
-        }
+        self.work.arrival()
     }
 }
 
-fn check(child: &SubOrchestrationScheduled) -> Result<()> {
-    check_name("orchestration name", &child.name).map_err(Error::invalid)?;
-    check_text("orchestration version", &child.version).map_err(Error::invalid)?;
-    check_tags(&child.tags).map_err(Error::invalid)?;
-    if !child.instance.is_empty() {
-        InstanceId::new(&child.instance).map_err(Error::invalid)?;
+impl Description for SubOrchestrationScheduled {
+    const WHAT: &'static str = "sub-orchestration";
+
+    fn name(&self) -> &str {
+        &self.name
     }
-    child.retry.as_ref().map_or(Ok(()), |policy| policy.check().map_err(Error::invalid))
+
+    fn check(&self) -> Result<()> {
+        check_name("orchestration name", &self.name).map_err(Error::invalid)?;
+        check_text("orchestration version", &self.version).map_err(Error::invalid)?;
+        check_tags(&self.tags).map_err(Error::invalid)?;
+        if !self.instance.is_empty() {
+            InstanceId::new(&self.instance).map_err(Error::invalid)?;
+        }
+        self.retry.as_ref().map_or(Ok(()), |policy| policy.check().map_err(Error::invalid))
+    }
+
+    fn schedule(self, execution: &mut Execution) -> Ticket {
+        execution.schedule_sub_orchestration(self)
+    }
 }
 
 impl<O: FromPayload> Future for SubOrchestration<O> {
     type Output = Result<O>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<O>> {
-        if let State::New(_) = self.state {
-            self.begin();
-        }
-        let outcome = match &mut self.state {
-            State::Waiting(wait, _) => match wait.poll(cx) {
-                Poll::Ready(outcome) => outcome,
-                Poll::Pending => return Poll::Pending,
-            },
-            State::Refused(_) => Ok(None),
-            State::New(_) | State::Over => {
-                panic!("a sub-orchestration was polled after it had given its result")
-            }
-        };
-        Poll::Ready(match std::mem::replace(&mut self.state, State::Over) {
-            State::Refused(error) => Err(error),
-            State::Waiting(_, name) => finish(outcome, || format!("result of sub-orchestration {name:?}")),
-            State::New(_) | State::Over => unreachable!("handled above"),
-        })
+        self.work.poll(cx)
     }
 }
 
 /// A child that nobody waits for, from [`SubOrchestration::detached`]. Await it, or [`start`](Self::start) it, to start
 /// the child; it is ready at once.
 #[must_use = "a sub-orchestration does nothing until it is awaited or started"]
-pub struct Detached(SubOrchestration<()>);
+pub struct Detached(Work<SubOrchestrationScheduled>);
 
 impl Detached {
     /// Schedules the child now.
     pub fn start(mut self) -> Result<()> {
-        self.begin()
-    }
-
-    fn begin(&mut self) -> Result<()> {
-        self.0.begin();
-        // A refusal is known at once, and nothing else ever comes.
-        match (std::mem::replace(&mut self.0.state, State::Over), std::task::Waker::noop()) {
-            (State::Refused(error), _) => Err(error),
-            (State::Waiting(mut wait, _), waker) => match wait.poll(&Context::from_waker(waker)) {
-                Poll::Ready(Err(refusal)) => Err(Error::from_failure(refusal)),
-                _ => Ok(()),
-            },
-            _ => Ok(()),
-        }
+        self.0.detach()
     }
 }
 
@@ -186,6 +135,6 @@ impl Future for Detached {
     type Output = Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
-        Poll::Ready(self.begin())
+        Poll::Ready(self.0.detach())
     }
 }

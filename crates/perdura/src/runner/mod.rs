@@ -1,19 +1,26 @@
 //! Runs orchestration code for the engine: keeps executions warm, replays cold ones.
 
 mod code;
+mod no_runtime;
 mod root_waker;
 
 use crate::registry::Registry;
 use code::Code;
+use no_runtime::NoRuntime;
 use perdura_core::orchestration::{Mismatch, Run, Runner, Turn, TurnOutcome};
-use perdura_core::{InstanceKey, Limits, history::Event};
+use perdura_core::{Failure, InstanceKey, Limits, history::Event};
+use root_waker::{Disturbed, RootWaker};
 use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// The [`Runner`] of a [`Registry`].
 pub(crate) struct RegistryRunner {
     registry: Registry,
     limits: Limits,
     warm: HashMap<InstanceKey, Warm>,
+    disturbed: Arc<Disturbed>,
+    place: Rc<NoRuntime>,
 }
 
 struct Warm {
@@ -24,13 +31,22 @@ struct Warm {
 
 impl RegistryRunner {
     pub(crate) fn new(registry: Registry, limits: Limits) -> RegistryRunner {
-        RegistryRunner { registry, limits, warm: HashMap::new() }
+        RegistryRunner {
+            registry,
+            limits,
+            warm: HashMap::new(),
+            disturbed: Arc::default(),
+            place: Rc::default(),
+        }
     }
 
     /// A fresh execution; the text says why there cannot be one.
     fn fresh(&self, turn: &Turn) -> Result<Warm, String> {
-        let orchestration = self.registry.orchestration(&turn.name, &turn.version)?;
-        let code = Code::new(orchestration.clone(), turn.id.clone(), self.limits.clone());
+        let what_to_do = |missing| format!("{missing}; register it, and the instance goes on");
+        let orchestration = self.registry.orchestration(&turn.name, &turn.version).map_err(what_to_do)?;
+        let root = RootWaker::new(turn.key, self.disturbed.clone());
+        let (start, id, limits) = (orchestration.clone(), turn.id.clone(), self.limits.clone());
+        let code = Code::new(start, id, limits, root, self.place.clone());
         Ok(Warm { generation: turn.generation, branch: turn.branch, code })
     }
 }
@@ -66,6 +82,15 @@ impl Runner for RegistryRunner {
 
     fn forget(&mut self, key: InstanceKey) {
         self.warm.remove(&key);
+    }
+
+    fn ring_at(&mut self, bell: Arc<dyn Fn() + Send + Sync>) {
+        self.disturbed.ring_at(bell);
+    }
+
+    fn disturbed(&mut self) -> Vec<(InstanceKey, Failure)> {
+        let failure = |key| Some((key, self.warm.get(&key)?.code.disturbance()?));
+        self.disturbed.take().into_iter().filter_map(failure).collect()
     }
 }
 

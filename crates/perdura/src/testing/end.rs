@@ -2,11 +2,14 @@
 
 use super::world::Instance;
 use crate::activity::ActivityRef;
+use crate::entity::Entity;
 use crate::error::{Error, Result};
 use crate::orchestration::OrchestrationRef;
 use crate::payload::{FromPayload, read};
+use bytes::Bytes;
 use perdura_core::history::{Event, EventKind};
-use perdura_core::{Failure, Status};
+use perdura_core::{EntityId, Failure, Status};
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -14,12 +17,13 @@ use std::time::Duration;
 pub struct TestEnd<O: OrchestrationRef> {
     instance: Instance,
     elapsed: Duration,
+    entities: BTreeMap<EntityId, Bytes>,
     orchestration: PhantomData<O>,
 }
 
 impl<O: OrchestrationRef> TestEnd<O> {
-    pub(super) fn new(instance: Instance, elapsed: Duration) -> Self {
-        TestEnd { instance, elapsed, orchestration: PhantomData }
+    pub(super) fn new(instance: Instance, elapsed: Duration, entities: BTreeMap<EntityId, Bytes>) -> Self {
+        TestEnd { instance, elapsed, entities, orchestration: PhantomData }
     }
 
     /// The status. `Running` if it waits for something that did not come.
@@ -64,6 +68,17 @@ impl<O: OrchestrationRef> TestEnd<O> {
                 .then(|| A::Input::from_payload(input.clone()).expect("the input of a call"))
         };
         self.instance.calls.iter().filter_map(input).collect()
+    }
+
+    /// The state of an entity; `None` if it has none.
+    ///
+    /// # Panics
+    /// If the key breaks the rules, or the state cannot be read.
+    #[must_use]
+    pub fn entity<E: Entity>(&self, key: &str) -> Option<E> {
+        let id = E::at(key).expect("the key of the entity");
+        let state = self.entities.get(&id)?;
+        Some(serde_json::from_slice(state).expect("the state of the entity"))
     }
 
     /// The history of the last generation.

@@ -39,6 +39,7 @@
 //! ```
 
 mod end;
+mod entities;
 mod test_run;
 mod world;
 

@@ -3,6 +3,7 @@
 use super::end::TestEnd;
 use super::world::{Mock, World};
 use crate::activity::ActivityRef;
+use crate::entity::Entity;
 use crate::error::Result;
 use crate::orchestration::OrchestrationRef;
 use crate::payload::{FromPayload, ToPayload, read};
@@ -62,6 +63,12 @@ impl<O: OrchestrationRef> TestRun<O> {
     /// Runs the real code of an activity or a sub-orchestration when it is called.
     pub fn register(mut self, item: impl Register) -> Self {
         self.registry = self.registry.register(item);
+        self
+    }
+
+    /// Runs the real operations of an entity.
+    pub fn entity<E: Entity>(mut self) -> Self {
+        self.registry = self.registry.entity::<E>();
         self
     }
 
@@ -147,7 +154,8 @@ impl<O: OrchestrationRef> TestRun<O> {
             world.send_later(&root, after, event);
         }
         let last_turn = world.run_until(&root, self.until).await;
-        TestEnd::new(world.into_instance(&root), last_turn)
+        let entities = world.take_entity_states();
+        TestEnd::new(world.into_instance(&root), last_turn, entities)
     }
 }
 

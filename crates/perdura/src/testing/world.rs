@@ -1,5 +1,6 @@
 //! The virtual engine behind a test: instances, a queue of what is due, and a clock that jumps.
 
+use super::entities::{Entities, Operation};
 use super::first_attempt;
 use super::test_run::Mocks;
 use crate::registry::Registry;
@@ -13,7 +14,8 @@ use perdura_core::history::{
 };
 use perdura_core::orchestration::{Decision, Run, Runner, Turn, TurnOutcome, TurnResult};
 use perdura_core::{
-    ExecutionId, Failure, InstanceId, InstanceKey, Limits, OnExisting, ReusePolicy, Status, Timestamp,
+    EntityId, ExecutionId, Failure, InstanceId, InstanceKey, Limits, OnExisting, ReusePolicy, Status,
+    Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -40,9 +42,11 @@ pub(super) struct Instance {
 }
 
 #[expect(clippy::large_enum_variant, reason = "a test queues a handful of them")]
-enum Due {
+pub(super) enum Due {
     /// An event for an instance, if it is still in that generation.
     Event { to: InstanceId, generation: Option<u32>, event: EventKind },
+    /// An operation of an entity.
+    Operation(Box<Operation>),
     /// An attempt of an activity.
     Attempt {
         of: InstanceId,
@@ -54,7 +58,8 @@ enum Due {
 }
 
 pub(super) struct World {
-    registry: Registry,
+    pub(super) registry: Registry,
+    pub(super) entities: Entities,
     warm: RegistryRunner,
     mocks: Mocks,
     now: Timestamp,
@@ -71,6 +76,7 @@ impl World {
         World {
             warm: RegistryRunner::new(registry.clone(), Limits::default()),
             registry,
+            entities: Entities::default(),
             mocks,
             now: START,
             turns: 0,
@@ -109,6 +115,10 @@ impl World {
                             touched.insert(to);
                         }
                     }
+                    Due::Operation(operation) => {
+                        self.operate(*operation).await;
+                        break;
+                    }
                     Due::Attempt { of, generation, task, attempt, scheduled_at } => {
                         self.attempt(of, generation, task, attempt, scheduled_at).await;
                         break;
@@ -116,6 +126,7 @@ impl World {
                 }
             }
             touched.into_iter().for_each(|id| self.turn(&id));
+            self.fail_disturbed();
         }
         START.until(self.now)
     }
@@ -124,7 +135,15 @@ impl World {
         self.instances.remove(id).expect("the instance was started")
     }
 
-    fn queue(&mut self, at: Timestamp, due: Due) {
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub(super) fn has(&self, id: &InstanceId) -> bool {
+        self.instances.contains_key(id)
+    }
+
+    pub(super) fn queue(&mut self, at: Timestamp, due: Due) {
         self.queued += 1;
         self.queue.insert((at, self.queued), due);
     }
@@ -228,7 +247,7 @@ impl World {
             "{TURNS_MAX} turns: if it never ends, give the test a time with `until`"
         );
         let instance = self.instances.get_mut(id).expect("an event was delivered to it");
-        let mut events = vec![Event::new(self.now, TurnStarted {})];
+        let mut events = vec![Event::new(self.now, TurnStarted::default())];
         events.extend(instance.incoming.drain(..).map(|event| Event::new(self.now, event)));
         let turn = Turn {
             key: instance.key,
@@ -251,11 +270,24 @@ impl World {
             difference(&warm, &cold)
         );
         instance.status = Status::Running;
-        instance.history.extend(turn.events);
+        instance.history.extend(turn.recorded(&warm));
         if let Some(status) = warm.custom_status {
             instance.custom_status = status;
         }
         warm.decisions.into_iter().for_each(|decision| self.apply(id, decision));
+    }
+
+    /// Ends what something that is not durable has woken.
+    fn fail_disturbed(&mut self) {
+        for (key, failure) in self.warm.disturbed() {
+            let of_key = |instance: &&Instance| instance.key == key && instance.end.is_none();
+            if let Some(id) = self.instances.values().find(of_key).map(|instance| instance.id.clone()) {
+                self.apply(
+                    &id,
+                    Decision::Complete(ExecutionCompleted::new(Status::Failed, None, Some(failure))),
+                );
+            }
+        }
     }
 
     fn apply(&mut self, id: &InstanceId, decision: Decision) {
@@ -290,11 +322,35 @@ impl World {
                     self.queue(now, Due::Event { to, generation: None, event });
                 }
             }
+            Decision::CallEntity(called) => {
+                record(called.clone().into());
+                let (caller, to) = (link(id, generation, called.id), entity(&called.entity));
+                let operation =
+                    Operation { to, name: called.operation, input: called.input, caller: Some(caller) };
+                self.operation_later(now, operation);
+            }
+            Decision::SignalEntity(signaled) => {
+                record(signaled.clone().into());
+                let (to, at) = (entity(&signaled.entity), Timestamp(signaled.at).max(now));
+                let operation =
+                    Operation { to, name: signaled.operation, input: signaled.input, caller: None };
+                self.operation_later(at, operation);
+            }
+            Decision::RequestLock(requested) => {
+                record(requested.clone().into());
+                let set = requested.set.iter().map(|id| entity(id)).collect();
+                self.lock(link(id, generation, requested.id), set);
+            }
+            Decision::Unlock(sent) => {
+                record(sent.into());
+                self.unlock(id);
+            }
             Decision::Complete(end) => {
                 record(end.clone().into());
                 self.complete(id, end);
             }
             Decision::ContinueAsNew(next) => {
+                self.unlock(id);
                 let instance = self.instances.remove(id).expect("it has just run");
                 let version = next.version.unwrap_or(instance.started.version);
                 let started = ExecutionStarted { input: next.input, version, ..instance.started };
@@ -332,8 +388,20 @@ impl World {
                 return self.answer(&link, Err(Failure::new(kind::ALREADY_EXISTS, text)));
             }
             Some((OnExisting::UseExisting, existing)) => match existing.end.clone() {
-                Some(end) => return self.answer(&link, end),
-                None => return existing.parents.push(link),
+                Some(end) => return self.answer(&link, end.map_err(|failure| failure.of_child(&id))),
+                None if self.waits_for(&id, parent, 0) => {
+                    let text = format!(
+                        "{parent:?} cannot wait for {id:?}, which waits for it: they would wait for ever"
+                    );
+                    return self.answer(&link, Err(Failure::new(kind::INVALID, text).non_retryable()));
+                }
+                None => {
+                    return self
+                        .instances
+                        .get_mut(&id)
+                        .into_iter()
+                        .for_each(|i| i.parents.push(link.clone()));
+                }
             },
             Some((OnExisting::Replace, _)) | None => {}
         }
@@ -341,6 +409,16 @@ impl World {
         let (name, version, input, tags) = (child.name, child.version, child.input, child.tags);
         let started = ExecutionStarted { name, version, input, tags, parent, ..ExecutionStarted::default() };
         self.start(id.as_str(), started);
+    }
+
+    /// Whether one instance waits for another, over any number of children.
+    fn waits_for(&self, one: &InstanceId, other: &InstanceId, steps: u32) -> bool {
+        let parents = self.instances.get(other).map_or(&[][..], |instance| &instance.parents[..]);
+        steps < 100
+            && parents.iter().any(|parent| {
+                let id = InstanceId::new(&parent.instance).expect("it is an instance of this world");
+                id == *one || self.waits_for(one, &id, steps + 1)
+            })
     }
 
     fn complete(&mut self, id: &InstanceId, end: ExecutionCompleted) {
@@ -351,7 +429,10 @@ impl World {
             _ => Err(end.failure.unwrap_or_default()),
         };
         instance.end = Some(outcome.clone());
-        for parent in std::mem::take(&mut instance.parents) {
+        let parents = std::mem::take(&mut instance.parents);
+        self.unlock(id);
+        let outcome = outcome.map_err(|failure| failure.of_child(id));
+        for parent in parents {
             self.answer(&parent, outcome.clone());
         }
     }
@@ -362,9 +443,22 @@ impl World {
             Ok(output) => SubOrchestrationCompleted { id, output }.into(),
             Err(failure) => SubOrchestrationFailed { id, failure: Some(failure) }.into(),
         };
-        let to = InstanceId::new(&parent.instance).expect("it is an instance of this world");
-        self.queue(self.now, Due::Event { to, generation: Some(parent.generation), event });
+        self.tell(parent, event);
     }
+
+    /// Sends an answer to a task of an instance.
+    pub(super) fn tell(&mut self, link: &ParentLink, event: EventKind) {
+        let to = InstanceId::new(&link.instance).expect("it is an instance of this world");
+        self.queue(self.now, Due::Event { to, generation: Some(link.generation), event });
+    }
+}
+
+fn link(id: &InstanceId, generation: u32, task: u32) -> ParentLink {
+    ParentLink { instance: id.as_str().to_owned(), generation, task, attempt: 1, ..ParentLink::default() }
+}
+
+fn entity(id: &str) -> EntityId {
+    EntityId::parse(id).expect("checked by the context")
 }
 
 fn finished(id: &InstanceId, run: Run) -> TurnResult {

@@ -193,3 +193,23 @@ async fn a_call_that_was_dropped_is_harmless() {
     assert_eq!(end.output().unwrap(), "Hello, b!");
     assert_eq!(end.calls(greet), ["a", "b"]);
 }
+
+#[orchestration]
+async fn waits_for_its_parent(ctx: Orchestration) -> Result<()> {
+    let parent = ctx.parent().map(|id| id.to_string()).unwrap_or_default();
+    ctx.sub_orchestration(begins_a_cycle, ()).id(parent).reuse(ReusePolicy::USE_EXISTING).await
+}
+
+#[orchestration]
+async fn begins_a_cycle(ctx: Orchestration) -> Result<()> {
+    ctx.sub_orchestration(waits_for_its_parent, ()).id("kid").await
+}
+
+#[tokio::test]
+async fn a_child_that_waits_for_its_parent_is_an_error_that_names_both() {
+    let error = TestRun::new(begins_a_cycle, ()).register(waits_for_its_parent).run().await;
+    let error = error.output().unwrap_err();
+    assert_eq!(error.kind(), kind::INVALID);
+    let text = error.to_string();
+    assert!(text.starts_with("sub-orchestration \"kid\": \"kid\" cannot wait for \"test\""), "{text}");
+}

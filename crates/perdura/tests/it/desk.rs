@@ -23,7 +23,7 @@ impl Desk {
     /// Makes a turn of some events, with the history so far before it.
     pub fn turn(&self, events: impl IntoIterator<Item = EventKind>) -> Turn {
         let at = Timestamp(self.now);
-        let mut all = vec![Event::new(at, TurnStarted {})];
+        let mut all = vec![Event::new(at, TurnStarted::default())];
         all.extend(events.into_iter().map(|kind| Event { at, kind }));
         Turn {
             key: InstanceKey(7),
@@ -54,7 +54,7 @@ impl Desk {
         };
         let Run::Finished(outcome) = run else { panic!("history was given") };
         if let TurnOutcome::Done(result) = &outcome {
-            self.history.extend(turn.events);
+            self.history.extend(turn.recorded(result));
             for decision in &result.decisions {
                 self.history.extend(recorded(decision).map(|kind| Event { at: Timestamp(self.now), kind }));
             }
@@ -78,6 +78,10 @@ fn recorded(decision: &Decision) -> Option<EventKind> {
         Decision::ScheduleTask(event) => Some(event.into()),
         Decision::CreateTimer(event) => Some(event.into()),
         Decision::ScheduleSubOrchestration(event) => Some(event.into()),
+        Decision::CallEntity(called) => Some(called.into()),
+        Decision::SignalEntity(signaled) => Some(signaled.into()),
+        Decision::RequestLock(requested) => Some(requested.into()),
+        Decision::Unlock(sent) => Some(sent.into()),
         Decision::SendEvent(event) => Some(event.into()),
         Decision::Complete(event) => Some(event.into()),
         Decision::ContinueAsNew(_) => None,

@@ -1,8 +1,8 @@
 //! Commits that fail, and commits of which nobody knows whether they failed.
 
 use perdura::prelude::*;
-use perdura::{ClientError, EngineError, StartOutcome, Status};
-use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceRow};
+use perdura::{ClientError, EngineError, RequestError, StartOutcome, Status};
+use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceRow, InstanceWrite};
 use perdura_core::{InstanceKey, PartitionId, Timestamp};
 use perdura_store::sim::SimStore;
 use perdura_store::{
@@ -36,7 +36,11 @@ struct Doubtful {
     fates: Arc<Mutex<VecDeque<Fate>>>,
     unavailable: Arc<AtomicBool>,
     grants: Arc<AtomicU32>,
+    /// Writes that the store does not take.
+    refuses: Arc<Mutex<Option<Refuses>>>,
 }
+
+type Refuses = fn(&InstanceWrite) -> bool;
 
 impl Doubtful {
     fn new(fates: &[Fate]) -> Doubtful {
@@ -45,6 +49,7 @@ impl Doubtful {
             fates: Arc::new(Mutex::new(fates.iter().copied().collect())),
             unavailable: Arc::default(),
             grants: Arc::default(),
+            refuses: Arc::default(),
         }
     }
 
@@ -56,7 +61,15 @@ impl Doubtful {
     }
 
     async fn engine(&self) -> Engine {
-        Engine::store(Arc::new(self.clone())).register(twice).register(count).start().await.unwrap()
+        Engine::store(Arc::new(self.clone()))
+            .register(twice)
+            .register(count)
+            .entity::<Tally>()
+            .register(large)
+            .register(loads)
+            .start()
+            .await
+            .unwrap()
     }
 }
 
@@ -73,6 +86,12 @@ impl CommitLog for Doubtful {
 
     fn commit(&self, grant: &Grant, batch: Batch) -> BoxFuture<'_, CommitOutcome> {
         self.now();
+        if let Some(refuses) = *self.refuses.lock().unwrap()
+            && let Some(write) = batch.writes.iter().find(|write| refuses(write))
+        {
+            let (instance, what) = (Some(write.row.id.clone()), "too big".to_owned());
+            return Box::pin(ready(CommitOutcome::Rejected(Rejection::Failed { instance, what })));
+        }
         let fate = self.fates.lock().unwrap().pop_front().unwrap_or(Fate::Good);
         let unknown = || CommitOutcome::Unknown("the answer was lost".into());
         let outcome = match fate {
@@ -161,6 +180,73 @@ async fn twice(ctx: Orchestration) -> Result<Vec<u32>> {
     Ok(vec![ctx.call(count, ()).await?, ctx.call(count, ()).await?])
 }
 
+#[activity]
+async fn large() -> Result<String> {
+    Ok("x".repeat(10_000))
+}
+
+/// Ends with something large.
+#[orchestration]
+async fn loads(ctx: Orchestration) -> Result<String> {
+    ctx.call(large, ()).await
+}
+
+/// Waits until an instance is set aside; gives the reason.
+async fn set_aside(engine: &Engine, id: &str) -> String {
+    loop {
+        let error = engine.instance(id).raise("e", &()).await.err();
+        if let Some(ClientError::Engine(EngineError::Refused(refusal))) = error
+            && matches!(refusal, RequestError::SetAside { .. } | RequestError::Damaged { .. })
+        {
+            return refusal.to_string();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_cannot_be_written_is_set_aside_and_the_others_go_on() {
+    let store = Doubtful::new(&[]);
+    *store.refuses.lock().unwrap() = Some(|write| {
+        let history = write.history.as_ref().map_or(0, |row| row.events.len());
+        write.row.record.len() + history > 5000
+    });
+    let engine = store.engine().await;
+    let x = engine.start(loads, ()).id("x").await.unwrap();
+    let why = set_aside(&engine, "x").await;
+    assert!(why.contains("too big") && why.contains("terminate"), "{why}");
+    let error = x.wait().await.unwrap_err().to_string();
+    assert!(error.contains("set aside"), "{error}");
+    engine.start(twice, ()).id("y").await.unwrap().wait().await.unwrap();
+    let state = engine.instance("x").get().await.unwrap().unwrap();
+    assert!(state.blocked().unwrap().contains("too big"), "{state:?}");
+    assert_eq!(state.status(), Status::Running);
+    engine.instance("x").terminate("it is too large", false).await.unwrap();
+    assert_eq!(engine.instance("x").get().await.unwrap().unwrap().status(), Status::Terminated);
+    engine.instance("x").purge().await.unwrap();
+    // The id may be used again.
+    *store.refuses.lock().unwrap() = None;
+    engine.start(loads, ()).id("x").await.unwrap().wait().await.unwrap();
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_of_which_nothing_can_be_written_can_be_purged_and_the_others_go_on() {
+    let store = Doubtful::new(&[]);
+    let engine = store.engine().await;
+    let later = Timestamp(store.now().0 + 3_600_000);
+    let _ = engine.start(twice, ()).id("x").at(later).await.unwrap();
+    *store.refuses.lock().unwrap() = Some(|write| write.row.id.as_str() == "x");
+    let _ = engine.instance("x").suspend("it cannot be written").await;
+    let why = set_aside(&engine, "x").await;
+    assert!(why.contains("too big"), "{why}");
+    engine.start(twice, ()).id("y").await.unwrap().wait().await.unwrap();
+    engine.instance("x").purge().await.unwrap();
+    *store.refuses.lock().unwrap() = None;
+    engine.start(twice, ()).id("x").await.unwrap().wait().await.unwrap();
+    engine.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_survives_every_fate_of_every_commit() {
     for fate in [Fate::AppliedUnknown, Fate::LostUnknown, Fate::Rejected, Fate::TakenOver] {
@@ -241,4 +327,58 @@ async fn a_wait_outlives_a_lost_grant() {
     assert!(store.grants.load(Ordering::SeqCst) > grants);
     assert_eq!(waiting.await.unwrap().unwrap().len(), 2);
     engine.shutdown().await;
+}
+
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Tally {
+    seen: Vec<u64>,
+}
+
+#[entity]
+impl Tally {
+    pub fn see(&mut self, number: u64) -> Result<()> {
+        self.seen.push(number);
+        Ok(())
+    }
+
+    pub fn seen(&self) -> Result<Vec<u64>> {
+        Ok(self.seen.clone())
+    }
+}
+
+/// A caller need not send a signal again: the engine does, and takes it once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_is_run_once_whatever_becomes_of_its_commit() {
+    const SENDERS: u64 = 20;
+    for fate in [Fate::AppliedUnknown, Fate::LostUnknown, Fate::Rejected, Fate::TakenOver] {
+        for at in 0..5 {
+            let mut fates = vec![Fate::Good; at];
+            fates.push(fate);
+            let store = Doubtful::new(&fates);
+            let engine = store.engine().await;
+            let send = |sender: u64| {
+                let client = engine.client();
+                async move {
+                    for number in 0..5 {
+                        client.signal::<Tally>("t").see(sender * 100 + number).await.unwrap();
+                    }
+                }
+            };
+            futures_util::future::join_all((0..SENDERS).map(send)).await;
+            engine.shutdown().await;
+            let engine = store.engine().await;
+            let tally = engine.entity::<Tally>("t");
+            while tally.get().await.unwrap().unwrap().backlog > 0 {
+                tokio::task::yield_now().await;
+            }
+            let seen = tally.read().await.unwrap().unwrap().seen;
+            assert_eq!(seen.len() as u64, SENDERS * 5, "{fate:?} at commit {at}: {seen:?}");
+            for sender in 0..SENDERS {
+                let of_sender: Vec<u64> =
+                    seen.iter().filter(|n| **n / 100 == sender).map(|n| n % 100).collect();
+                assert_eq!(of_sender, [0, 1, 2, 3, 4], "{fate:?} at commit {at}, sender {sender}");
+            }
+            engine.shutdown().await;
+        }
+    }
 }

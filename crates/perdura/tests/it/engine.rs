@@ -2,7 +2,8 @@
 
 use perdura::prelude::*;
 use perdura::{
-    ClientError, EngineError, InstanceQuery, OnExisting, RequestError, ReusePolicy, StartOutcome, Status,
+    ClientError, EngineError, InstanceQuery, OnExisting, OrchestrationName, RequestError, ReusePolicy,
+    StartOutcome, Status,
 };
 use std::time::Duration;
 use tempfile::TempDir;
@@ -96,17 +97,30 @@ async fn an_instance_whose_code_is_missing_waits_and_goes_on_when_it_is_there() 
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("hub.db");
     let bare = Engine::sqlite(&path).start().await.unwrap();
-    let instance = bare.start(hello, "you".into()).id("a").await.unwrap().instance();
-    let blocked = loop {
-        if let Some(why) = instance.get().await.unwrap().unwrap().blocked() {
-            break why.to_owned();
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    };
+    let elsewhere: OrchestrationName<String, String> = OrchestrationName::new("hello");
+    let instance = bare.start(elsewhere, "you".into()).id("a").await.unwrap().instance();
+    // The first turn is part of the commit that a start waits for.
+    let state = instance.get().await.unwrap().unwrap();
+    let blocked = state.blocked().unwrap();
     assert!(blocked.contains("orchestration \"hello\" is not registered here"), "{blocked}");
     bare.shutdown().await;
     let engine = engine(&dir).await;
     assert_eq!(engine.instance("a").wait::<String>().await.unwrap(), "Hello, you!");
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_of_an_item_that_is_not_registered_is_an_error_at_once() {
+    let dir = TempDir::new().unwrap();
+    let engine = engine(&dir).await;
+    let error = engine.run(family, 1).await.unwrap_err();
+    assert!(error.to_string().starts_with("orchestration \"family\" is not registered here; "), "{error}");
+    let error = engine.start(hello, "you".into()).version("2").await.unwrap_err();
+    assert!(
+        error.to_string().contains("\"hello\" version \"2\" is not registered here, only \"hello\""),
+        "{error}"
+    );
+    assert!(engine.list(InstanceQuery::default(), 10).await.unwrap().is_empty());
     engine.shutdown().await;
 }
 

@@ -1,3 +1,5 @@
+use futures_util::future::Either as Of;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use perdura::prelude::*;
 use perdura::select_all;
 use perdura::testing::TestRun;
@@ -104,4 +106,67 @@ async fn in_order_of_arrival(ctx: Orchestration) -> Result<Vec<u32>> {
 #[tokio::test]
 async fn select_all_gives_results_as_they_come() {
     assert_eq!(TestRun::new(in_order_of_arrival, ()).run().await.output().unwrap(), [1, 2, 3]);
+}
+
+#[orchestration]
+async fn by_combinators_of_others(ctx: Orchestration) -> Result<Vec<u64>> {
+    let calls = |range: std::ops::Range<u64>| range.map(|i| ctx.call(square, i));
+    let few = futures_util::future::join_all(calls(0..3)).await;
+    let many = futures_util::future::join_all(calls(0..50)).await;
+    let unordered: Vec<_> = calls(0..4).collect::<FuturesUnordered<_>>().collect().await;
+    let buffered: Vec<_> = futures_util::stream::iter(calls(0..5)).buffer_unordered(2).collect().await;
+    let (a, b) = tokio::join!(ctx.call(square, 10), ctx.call(cube, 2));
+    let first = match futures_util::future::select(ctx.call(square, 11), ctx.timer(SECOND)).await {
+        Of::Left((square, _)) => square?,
+        Of::Right(_) => 0,
+    };
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let speaks = async { sender.send(ctx.call(square, 12).await) };
+    let (_, heard) = tokio::join!(speaks, receiver);
+    let sum = |results: Vec<Result<u64>>| results.into_iter().sum::<Result<u64>>();
+    Ok(vec![sum(few)?, sum(many)?, sum(unordered)?, sum(buffered)?, a?, b?, first, heard??])
+}
+
+/// They clone the orchestration's waker and wake it, in its turns: nothing of that comes from outside.
+#[tokio::test]
+async fn combinators_of_other_crates_work_on_durable_waits() {
+    let end = TestRun::new(by_combinators_of_others, ()).register(square).register(cube).run().await;
+    assert_eq!(end.output().unwrap(), [5, 40_425, 14, 30, 100, 8, 121, 144]);
+    let dir = tempfile::TempDir::new().unwrap();
+    let engine = Engine::sqlite(dir.path().join("hub.db")).register(by_combinators_of_others);
+    let engine = engine.register(square).register(cube).start().await.unwrap();
+    assert_eq!(
+        engine.run(by_combinators_of_others, ()).await.unwrap(),
+        [5, 40_425, 14, 30, 100, 8, 121, 144]
+    );
+    engine.shutdown().await;
+}
+
+#[orchestration]
+async fn selects_by_tokio(ctx: Orchestration) -> Result<u64> {
+    tokio::select! {
+        biased;
+        square = ctx.call(square, 5) => square,
+        _ = ctx.timer(SECOND) => Ok(0),
+    }
+}
+
+/// The budget is that of the task around the engine, which may have used it up.
+#[tokio::test]
+async fn tokio_select_works_when_the_budget_of_the_thread_is_used_up() {
+    let mut spent = false;
+    let (sender, mut receiver) = tokio::sync::mpsc::channel::<()>(1);
+    std::future::poll_fn(|cx| {
+        while !spent {
+            sender.try_send(()).unwrap();
+            spent = receiver.poll_recv(cx).is_pending();
+        }
+        let mut run = std::pin::pin!(TestRun::new(selects_by_tokio, ()).mock(square, |n| Ok(n * n)).run());
+        match run.as_mut().poll(cx) {
+            std::task::Poll::Ready(end) => assert_eq!(end.output().unwrap(), 25),
+            std::task::Poll::Pending => panic!("a mock answers at once"),
+        }
+        std::task::Poll::Ready(())
+    })
+    .await;
 }

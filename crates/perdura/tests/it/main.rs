@@ -7,8 +7,11 @@ mod desk;
 #[cfg(feature = "sqlite")]
 mod doubtful_commits;
 mod engine;
+#[cfg(feature = "sqlite")]
+mod entities;
 mod events;
 mod join_and_select;
+mod limits;
 mod names;
 mod not_durable;
 mod warm_and_cold;

@@ -38,6 +38,125 @@ fn a_tokio_timer_outside_of_tokio_is_not_durable_either() {
     assert!(text.unwrap_err().starts_with(kind::NOT_DURABLE));
 }
 
+#[orchestration]
+async fn times_out_by_tokio(ctx: Orchestration) -> Result<()> {
+    tokio::time::timeout(Duration::from_secs(3600), ctx.wait_event::<()>("go")).await?
+}
+
+#[orchestration]
+async fn selects_with_tokio(ctx: Orchestration) -> Result<()> {
+    tokio::select! {
+        biased;
+        done = ctx.call(step, ()) => done,
+        () = tokio::time::sleep(Duration::from_secs(3600)) => Ok(()),
+    }
+}
+
+#[orchestration]
+async fn selects_with_a_task(ctx: Orchestration) -> Result<()> {
+    tokio::select! {
+        biased;
+        result = ctx.wait_event("go") => result,
+        result = tokio::spawn(async {}) => Ok(result?),
+    }
+}
+
+#[orchestration]
+async fn spawns(ctx: Orchestration) -> Result<()> {
+    tokio::spawn(async {});
+    ctx.wait_event("go").await
+}
+
+#[tokio::test]
+async fn what_tokio_gives_fails_at_once_beside_a_durable_wait_too() {
+    for end in [
+        TestRun::new(times_out_by_tokio, ()).run().await.output(),
+        TestRun::new(selects_with_tokio, ()).mock(step, |()| Ok(())).run().await.output(),
+        TestRun::new(selects_with_a_task, ()).run().await.output(),
+        TestRun::new(spawns, ()).run().await.output(),
+    ] {
+        let error = end.unwrap_err();
+        assert_eq!(error.kind(), kind::NOT_DURABLE, "{error}");
+        assert!(error.to_string().contains("instance \"test\""), "{error}");
+        assert!(error.to_string().contains(".within(..)"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_an_engine_too() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let engine =
+        Engine::sqlite(dir.path().join("hub.db")).register(times_out_by_tokio).start().await.unwrap();
+    let error = engine.run(times_out_by_tokio, ()).await.unwrap_err();
+    assert_eq!(error.failure().unwrap().kind, kind::NOT_DURABLE);
+    engine.shutdown().await;
+}
+
+type Receiver = tokio::sync::oneshot::Receiver<()>;
+static CHANNELS: std::sync::Mutex<Vec<Receiver>> = std::sync::Mutex::new(Vec::new());
+
+#[orchestration]
+async fn waits_for_a_channel(ctx: Orchestration) -> Result<()> {
+    let receiver = CHANNELS.lock().unwrap().pop();
+    let foreign = async {
+        match receiver {
+            Some(receiver) => drop(receiver.await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        result = ctx.wait_event("go") => result,
+        () = foreign => Ok(()),
+    }
+}
+
+/// The instance is warm and at rest when the channel speaks, and nothing else ever happens to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wake_up_from_outside_fails_an_instance_at_rest() {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    CHANNELS.lock().unwrap().push(receiver);
+    let dir = tempfile::TempDir::new().unwrap();
+    let engine =
+        Engine::sqlite(dir.path().join("hub.db")).register(waits_for_a_channel).start().await.unwrap();
+    let started = engine.start(waits_for_a_channel, ()).id("a").await.unwrap();
+    // The first turn is part of the commit that a start waits for.
+    assert_eq!(engine.instance("a").get().await.unwrap().unwrap().status(), Status::Running);
+    sender.send(()).unwrap();
+    let error = started.wait().await.unwrap_err();
+    assert_eq!(error.failure().unwrap().kind, kind::NOT_DURABLE);
+    assert!(error.to_string().contains("orchestration \"waits_for_a_channel\", instance \"a\""), "{error}");
+    let history = engine.instance("a").history().await.unwrap().unwrap();
+    assert_eq!(history.last().unwrap().kind.name(), "ExecutionCompleted");
+    engine.shutdown().await;
+}
+
+thread_local!(static WAKER: RefCell<Option<Waker>> = const { RefCell::new(None) });
+
+#[orchestration]
+async fn waits_for_its_activity_by_a_channel(ctx: Orchestration) -> Result<()> {
+    let foreign = std::future::poll_fn(|cx| {
+        WAKER.with_borrow_mut(|waker| _ = waker.get_or_insert_with(|| cx.waker().clone()));
+        Poll::<()>::Pending
+    });
+    let call = ctx.call(step, ()).start();
+    tokio::select! {
+        biased;
+        result = ctx.wait_event("go") => result,
+        () = foreign => call.await,
+    }
+}
+
+#[tokio::test]
+async fn the_harness_notices_a_wake_up_from_outside() {
+    let wake = |()| {
+        WAKER.with_borrow(|waker| waker.as_ref().unwrap().wake_by_ref());
+        Ok(())
+    };
+    let end = TestRun::new(waits_for_its_activity_by_a_channel, ()).mock(step, wake).run().await;
+    assert_eq!(end.output().unwrap_err().kind(), kind::NOT_DURABLE);
+}
+
 thread_local!(static WAKERS: RefCell<Option<mpsc::Sender<Waker>>> = const { RefCell::new(None) });
 
 #[activity]

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use perdura::prelude::*;
 use perdura::{
-    ClientError, Engine, InstanceId, OnExisting, Raw, ReusePolicy, Status, SubOrchestration, Timestamp,
+    ClientError, Engine, InstanceId, OnExisting, OrchestrationName, Raw, ReusePolicy, SubOrchestration,
+    Timestamp,
 };
 use perdura_core::Limits;
 use perdura_core::limits::CONTINUE_AS_NEW_PER_MINUTE;
@@ -132,7 +133,6 @@ async fn a_request_that_breaks_a_rule_says_which_and_writes_nothing() {
     let _ = engine.start(wait_for_go, ()).id("waits").request_id("r").await.unwrap();
     let _ = engine.start(attempt, "timer in the past".into()).id("done").await.unwrap();
     engine.instance("done").wait::<String>().await.unwrap();
-    settle(&engine, "waits").await;
     let before = content(&engine).await;
     let now = Timestamp(before_now());
     let start = |id: &str| engine.start(wait_for_go, ()).id(id);
@@ -233,13 +233,6 @@ fn tagged<O>(mut start: perdura::Start<O>, count: usize, value: &str) -> perdura
         start = start.tag(format!("tag {number}"), value);
     }
     start
-}
-
-/// Waits until an instance has had its first turn.
-async fn settle(engine: &Engine, id: &str) {
-    while engine.instance(id).get().await.unwrap().unwrap().status() == Status::Pending {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -408,14 +401,11 @@ async fn an_unknown_orchestration_waits_and_says_what_for_until_it_is_registered
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("hub.db");
     let first = Engine::sqlite(&path).start().await.unwrap();
-    let _ = first.start(wait_for_go, ()).id("early").await.unwrap();
-    let blocked = loop {
-        let state = first.instance("early").get().await.unwrap().unwrap();
-        match state.blocked() {
-            Some(why) => break why.to_owned(),
-            None => tokio::time::sleep(Duration::from_millis(1)).await,
-        }
-    };
+    let elsewhere: OrchestrationName<(), String> = OrchestrationName::new("wait_for_go");
+    let _ = first.start(elsewhere, ()).id("early").await.unwrap();
+    // The first turn is part of the commit that a start waits for.
+    let state = first.instance("early").get().await.unwrap().unwrap();
+    let blocked = state.blocked().unwrap();
     assert!(blocked.contains("orchestration \"wait_for_go\" is not registered here"), "{blocked}");
     first.instance("early").raise("go", "kept").await.unwrap();
     first.shutdown().await;

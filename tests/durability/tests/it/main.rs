@@ -9,5 +9,7 @@ mod owners;
 mod pause;
 mod process;
 mod shutdown;
+#[path = "../../../../crates/perdura-sqlite/tests/it/small_disk.rs"]
+mod small_disk;
 mod space;
 mod starts;

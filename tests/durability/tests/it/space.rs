@@ -1,48 +1,20 @@
 //! No room left.
 
 use crate::process::{Load, PATIENCE, output, start};
+use crate::small_disk::SmallDisk;
 use perdura_durability::{Answer, Command, LoadOptions, Program, Step, Transcript};
 use perdura_sqlite::SqliteStore;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const INSTANCES: usize = 40;
 
-/// A small file system of its own.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(place: &Path, bytes: u32) -> Option<SmallDisk> {
-        std::fs::create_dir(place).unwrap();
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(place);
-        match mount.output() {
-            Ok(output) if output.status.success() => Some(SmallDisk(place.to_owned())),
-            problem => {
-                println!("NOT TESTED: a full disk needs the right to mount a tmpfs: {problem:?}");
-                None
-            }
-        }
-    }
-
-    /// Fills it to the last byte.
-    fn fill(&self) {
-        let mut filler = OpenOptions::new().append(true).create(true).open(self.0.join("filler")).unwrap();
-        for size in [1 << 16, 1 << 12, 1 << 8, 1] {
-            while filler.write_all(&vec![0; size]).is_ok() {}
-        }
-    }
-
-    fn free(&self) {
-        std::fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+/// Fills it to the last byte.
+fn fill(disk: &SmallDisk) {
+    let mut filler = OpenOptions::new().append(true).create(true).open(disk.filler()).unwrap();
+    for size in [1 << 16, 1 << 12, 1 << 8, 1] {
+        while filler.write_all(&vec![0; size]).is_ok() {}
     }
 }
 
@@ -50,15 +22,16 @@ impl Drop for SmallDisk {
 fn on_a_full_disk_callers_are_told_and_when_there_is_room_the_engine_goes_on_by_itself() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = LoadOptions::new(directory.path());
-    let Some(disk) = SmallDisk::mount(&directory.path().join("disk"), 48 << 20) else { return };
-    options.hub = disk.0.join("hub.db");
+    let test = "space::on_a_full_disk_callers_are_told_and_when_there_is_room_the_engine_goes_on_by_itself";
+    let Some(disk) = SmallDisk::mount(directory.path().join("disk"), 48 << 20, test) else { return };
+    options.hub = disk.place.join("hub.db");
     let mut load = Load::start(&options);
     let mut hub = Clients::default();
     hub.start_many(&mut load, "before");
     assert_eq!(hub.refused.len(), 0);
 
     for round in 0..3 {
-        disk.fill();
+        fill(&disk);
         hub.use_until_refused(&mut load, &format!("full-{round}"));
         if round == 1 {
             // A process that dies of it, or is restarted because of it, finds everything as it was.
@@ -77,9 +50,10 @@ fn on_a_full_disk_callers_are_told_and_when_there_is_room_the_engine_goes_on_by_
 fn when_the_log_has_filled_the_disk_a_little_room_is_enough_to_use_its_space_again() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = LoadOptions::new(directory.path());
-    let Some(disk) = SmallDisk::mount(&directory.path().join("disk"), 7 << 20) else { return };
-    options.hub = disk.0.join("hub.db");
-    std::fs::write(disk.0.join("filler"), vec![0; 5 << 19]).unwrap();
+    let test = "space::when_the_log_has_filled_the_disk_a_little_room_is_enough_to_use_its_space_again";
+    let Some(disk) = SmallDisk::mount(directory.path().join("disk"), 7 << 20, test) else { return };
+    options.hub = disk.place.join("hub.db");
+    disk.take(5 << 19);
     let mut load = Load::start(&options);
     let mut hub = Clients::default();
     hub.use_until_refused(&mut load, "log");

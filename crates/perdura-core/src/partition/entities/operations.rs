@@ -147,7 +147,8 @@ impl Partition {
 
     fn hand_out_operations(&mut self, key: InstanceKey) {
         let reuse = self.planted(Bug::DeliveryCountReused);
-        let number = self.next_turn_number;
+        // Drawn, not counted: what a batch of an earlier life brings back must fit no batch of this one.
+        let number = self.draw();
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(entity) = instance.entity.as_deref_mut() else { return };
         if entity.running.is_some() || instance.record.block.is_some() {
@@ -175,7 +176,6 @@ impl Partition {
         entity.running = Some((number, taken));
         let state = entity.state.clone();
         let Some(id) = EntityId::of_instance(&instance.id) else { return };
-        self.next_turn_number += 1;
         let ticket = BatchTicket { key, number };
         self.mark_dirty(key);
         self.effect(Effect::RunOperations(OperationBatch { ticket, id, state, operations }));

@@ -1,5 +1,7 @@
 //! Inputs, outputs and events on their way to bytes and back.
 
+mod finite;
+
 use crate::error::{Error, Result};
 use bytes::Bytes;
 use serde::Serialize;
@@ -7,7 +9,8 @@ use serde::de::DeserializeOwned;
 
 /// What can become a payload: everything that serde serializes, as JSON, and [`Raw`].
 ///
-/// What JSON writes as `null`, such as `()` and `None`, is no payload at all.
+/// What JSON writes as `null`, such as `()` and `None`, is no payload at all. A number that JSON cannot write, `NaN` or an
+/// infinity, is an error.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a payload",
     note = "derive `serde::Serialize` for it, or wrap bytes in `perdura::Raw`"
@@ -53,8 +56,14 @@ impl From<Vec<u8>> for Raw {
 
 impl<T: Serialize + ?Sized> ToPayload for T {
     fn to_payload(&self) -> Result<Option<Bytes>> {
-        let json = serde_json::to_vec(self)
-            .map_err(|e| Error::payload(format!("{} does not serialize: {e}", std::any::type_name::<T>())))?;
+        let refused = |why: &dyn std::fmt::Display| {
+            Error::payload(format!("{} does not serialize: {why}", std::any::type_name::<T>()))
+        };
+        let json = serde_json::to_vec(self).map_err(|e| refused(&e))?;
+        // Only then may a number have been lost.
+        if json.windows(4).any(|bytes| bytes == b"null") {
+            finite::check(self).map_err(|e| refused(&e))?;
+        }
         Ok((json != b"null").then(|| json.into()))
     }
 }
@@ -89,6 +98,7 @@ pub(crate) fn read<T: FromPayload>(payload: Option<Bytes>, what: impl FnOnce() -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn nothing_is_no_payload_and_reads_back_as_nothing() {
@@ -96,6 +106,29 @@ mod tests {
         assert_eq!(None::<u32>.to_payload().unwrap(), None);
         <()>::from_payload(None).unwrap();
         assert_eq!(Option::<u32>::from_payload(None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_number_that_json_does_not_have_is_an_error_that_says_where_it_is() {
+        #[derive(Serialize)]
+        struct Shape {
+            name: Option<&'static str>,
+            sides: BTreeMap<&'static str, Vec<(u8, f32)>>,
+        }
+        let shape = |side| Shape { name: None, sides: [("a", vec![(1, 0.5), (2, side)])].into() };
+        assert_eq!(
+            shape(1.5).to_payload().unwrap().unwrap(),
+            r#"{"name":null,"sides":{"a":[[1,0.5],[2,1.5]]}}"#
+        );
+        let error = shape(f32::NAN).to_payload().unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.ends_with("does not serialize: NaN at .sides[\"a\"][1][1]: JSON has no such number"),
+            "{text}"
+        );
+        assert!(error.failure().non_retryable);
+        let error = Some(f64::NEG_INFINITY).to_payload().unwrap_err();
+        assert!(error.to_string().ends_with("does not serialize: -inf: JSON has no such number"), "{error}");
     }
 
     #[test]

@@ -1,0 +1,171 @@
+//! What comes for an instance whose inbox is full: results wait until it has taken a turn, events are refused.
+
+use super::Partition;
+use super::batch::EnvelopeId;
+use super::instance::Instance;
+use super::message::{Body, Message, RaiseRefused};
+use super::request::RequestError;
+use crate::failure::{Failure, kind};
+use crate::history::{Event, EventRefused, ParentLink};
+use crate::id::{InstanceId, InstanceKey};
+use crate::limits::Limits;
+use bytes::Bytes;
+
+/// Something that waits for room in the inbox.
+#[derive(Debug)]
+pub(super) enum Held {
+    /// The result of an activity; the task has it. It is in memory only: after a crash the activity runs again.
+    Result(u32),
+    /// The answer of a child or of an entity, with its envelope once it is in the store.
+    Message(Box<Message>, Option<EnvelopeId>),
+}
+
+impl Instance {
+    /// Bytes that wait for a turn.
+    fn waiting_bytes(&self) -> usize {
+        self.inbox.bytes() + self.away.bytes()
+    }
+
+    /// Whether its inbox may take one thing more.
+    pub(super) fn has_room(&self, bytes_max: usize) -> bool {
+        self.waiting_bytes() < bytes_max
+    }
+
+    /// Whether its inbox may take an external event.
+    pub(super) fn check_room(
+        &self,
+        name: &str,
+        input: &Option<Bytes>,
+        limits: &Limits,
+    ) -> Result<(), RequestError> {
+        let (id, waiting) = (self.id.clone(), self.inbox.len() + self.away.len());
+        if waiting >= limits.inbox_events_max {
+            return Err(RequestError::InboxFull { id, limit: limits.inbox_events_max });
+        }
+        let event = name.len() + input.as_ref().map_or(0, Bytes::len);
+        let (bytes, limit) = (self.waiting_bytes() + event, limits.inbox_bytes_max);
+        // An inbox that is empty takes any event: the limit of payloads is another one.
+        if bytes > limit && waiting > 0 {
+            return Err(RequestError::InboxTooLarge { id, bytes, limit });
+        }
+        // The last tenth is for its own code.
+        let (events, limit) = (self.record.tail + waiting as u64, limits.history_events_max);
+        if events >= limit - limit / 10 {
+            return Err(RequestError::HistoryFull { id, events, limit });
+        }
+        Ok(())
+    }
+
+    /// Names a task of its present run to other instances.
+    pub(super) fn link(&self, task: u32, attempt: u32) -> ParentLink {
+        ParentLink {
+            instance: self.id.as_str().to_owned(),
+            generation: self.record.generation,
+            branch: self.record.branch,
+            task,
+            attempt,
+            execution: self.record.execution.clone(),
+            attached: false,
+        }
+    }
+}
+
+impl Partition {
+    pub(super) fn must_wait_for_room(&self, key: InstanceKey, message: &Message) -> bool {
+        let room = self.config.limits.inbox_bytes_max;
+        let is_full = |instance: &Instance| instance.is_active() && !instance.has_room(room);
+        matches!(message.body, Some(Body::ChildEnded(_) | Body::OperationEnded(_)))
+            && self.instances.get(&key).is_some_and(|i| is_full(i))
+    }
+
+    pub(super) fn hold_message(&mut self, key: InstanceKey, message: Message, envelope: Option<EnvelopeId>) {
+        if let Some(instance) = self.instances.get_mut(&key) {
+            instance.held.push_back(Held::Message(Box::new(message), envelope));
+            self.holding.insert(key);
+        }
+    }
+
+    pub(super) fn hold_result(
+        &mut self,
+        key: InstanceKey,
+        task: u32,
+        result: Result<Option<Bytes>, Failure>,
+    ) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if let Some(state) = instance.tasks.get_mut(&task).filter(|state| state.ended.is_none()) {
+            state.ended = Some(result);
+            instance.held.push_back(Held::Result(task));
+        }
+    }
+
+    /// A turn has taken something from the inbox: what waited for room comes in.
+    pub(super) fn take_held(&mut self, key: InstanceKey) {
+        let room = self.config.limits.inbox_bytes_max;
+        while let Some(instance) = self.instances.get_mut(&key).filter(|instance| instance.has_room(room)) {
+            match instance.held.pop_front() {
+                Some(Held::Result(task)) => {
+                    let ended = instance.tasks.get_mut(&task).and_then(|state| state.ended.take());
+                    if let Some(result) = ended {
+                        self.attempt_ended(key, task, result);
+                    }
+                }
+                Some(Held::Message(message, envelope)) => self.apply_message(*message, envelope, Some(key)),
+                None => break,
+            }
+        }
+    }
+
+    /// Nobody waits any more for what is held.
+    pub(super) fn drop_held(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        for held in std::mem::take(&mut instance.held) {
+            if let Held::Message(_, Some(envelope)) = held {
+                self.open.consumed.push(envelope);
+            }
+        }
+    }
+
+    /// Messages of this partition to itself that wait for room are part of what is committed: a crash must not lose them.
+    pub(super) fn store_held_messages(&mut self) {
+        for key in std::mem::take(&mut self.holding) {
+            let Some(instance) = self.instances.get_mut(&key) else { continue };
+            let mut held = std::mem::take(&mut instance.held);
+            for item in &mut held {
+                if let Held::Message(message, envelope @ None) = item {
+                    let id = self.put_in_envelope(self.config.id, message);
+                    self.handling.insert(id);
+                    *envelope = Some(id);
+                }
+            }
+            if let Some(instance) = self.instances.get_mut(&key) {
+                instance.held = held;
+            }
+        }
+    }
+
+    /// An event from another instance finds no room: its sender is told.
+    pub(super) fn refuse_raise(&mut self, from: Option<ParentLink>, refusal: &RequestError) {
+        if let Some(from) = from {
+            let to = InstanceId::recorded(&from.instance);
+            let failure = Failure::new(kind::LIMIT, refusal.to_string()).non_retryable();
+            self.send(&to, Body::RaiseRefused(RaiseRefused { from: Some(from), failure: Some(failure) }));
+        }
+    }
+
+    /// An event that this instance sent was refused: its history says so.
+    pub(super) fn raise_refused(&mut self, key: InstanceKey, refused: RaiseRefused) {
+        let now = self.now;
+        let Some(from) = refused.from else { return };
+        let Some(instance) = self.instances.get_mut(&key).filter(|instance| instance.is_active()) else {
+            return;
+        };
+        let record = &instance.record;
+        if (record.generation, record.branch, &record.execution)
+            == (from.generation, from.branch, &from.execution)
+        {
+            instance.inbox.push(Event::new(now, EventRefused { id: from.task, failure: refused.failure }));
+            self.mark_dirty(key);
+            self.enqueue(key);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Entities as clients see them.
+
+use super::Entity;
+use crate::engine::{Access, ClientError};
+use crate::error::Result;
+use bytes::Bytes;
+use perdura_core::partition::{InstanceRecord, SignalRequest};
+use perdura_core::{EntityId, InstanceId, InvalidText, Timestamp};
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+/// A signal on its way, from [`client.signal::<E>(key)`](crate::Client::signal). Await it: then it is durable, and will
+/// run once.
+#[must_use = "nothing is sent before this is awaited"]
+pub struct Signal {
+    access: Access,
+    to: Result<EntityId, InvalidText>,
+    operation: &'static str,
+    input: Result<Option<Bytes>>,
+    at: Option<Timestamp>,
+    request_id: String,
+}
+
+impl Signal {
+    pub(super) fn new(
+        access: Access,
+        to: Result<EntityId, InvalidText>,
+        operation: &'static str,
+        input: Result<Option<Bytes>>,
+    ) -> Signal {
+        Signal { access, to, operation, input, at: None, request_id: String::new() }
+    }
+
+    /// Not to be run before this time.
+    pub fn at(mut self, time: Timestamp) -> Signal {
+        self.at = Some(time);
+        self
+    }
+
+    /// Makes a repeated signal harmless: of those to one entity with the same request id, one is run. The last 128
+    /// request ids are remembered, for as long as the entity exists.
+    pub fn request_id(mut self, request_id: impl Into<String>) -> Signal {
+        self.request_id = request_id.into();
+        self
+    }
+
+    async fn send(self) -> Result<(), ClientError> {
+        let signal = SignalRequest {
+            to: self.to?,
+            operation: self.operation.to_owned(),
+            input: self.input.map_err(|error| ClientError::payload(&error))?,
+            at: self.at,
+            request_id: self.request_id,
+            stamp: None,
+        };
+        Ok(self.access.open()?.signal(signal).await?)
+    }
+}
+
+impl IntoFuture for Signal {
+    type Output = Result<(), ClientError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+/// A handle to the entity of some key, from [`client.entity::<E>(key)`](crate::Client::entity). A key that breaks the
+/// rules is an error at the first use.
+pub struct EntityHandle<E> {
+    access: Access,
+    id: Result<EntityId, InvalidText>,
+    entity: PhantomData<fn() -> E>,
+}
+
+impl<E: Entity> EntityHandle<E> {
+    pub(crate) fn new(access: Access, key: &str) -> EntityHandle<E> {
+        EntityHandle { access, id: E::at(key), entity: PhantomData }
+    }
+
+    /// The state as it was last committed; `None` if there is none. Waits for nobody.
+    pub async fn read(&self) -> Result<Option<E>, ClientError> {
+        let Some(state) = self.get().await?.and_then(|entity| entity.state) else { return Ok(None) };
+        let read = serde_json::from_slice(&state).map_err(|error| {
+            let id = self.id.as_ref().map_or("", EntityId::as_str);
+            ClientError::payload(&crate::Error::payload(format!("state of {id}: {error}")))
+        });
+        read.map(Some)
+    }
+
+    /// What is known of it; `None` if it does not exist.
+    pub async fn get(&self) -> Result<Option<EntityState>, ClientError> {
+        let record = self.access.open()?.entity(&self.id.clone()?).await?;
+        Ok(record.and_then(EntityState::new))
+    }
+
+    /// Takes the state away at once. An error while somebody holds the entity, or operations run; a signal of the
+    /// operation `delete` waits for its turn instead.
+    pub async fn delete(&self) -> Result<(), ClientError> {
+        Ok(self.access.open()?.delete_entity(self.id.clone()?).await?)
+    }
+}
+
+impl<E> std::fmt::Debug for EntityHandle<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("EntityHandle").field(&self.id).finish()
+    }
+}
+
+/// What is known of an entity.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EntityState {
+    /// Its name and key.
+    pub id: EntityId,
+    /// Its state, as it is stored; `None` if it has none.
+    pub state: Option<Bytes>,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Operations and lock requests that wait or run, and signals whose time has not come.
+    pub backlog: usize,
+    /// The orchestration that holds it, and since when.
+    pub locked_by: Option<(InstanceId, Timestamp)>,
+    /// Why its operations wait, although nobody holds it.
+    pub blocked: Option<String>,
+}
+
+impl EntityState {
+    /// `None` if nothing is left of it.
+    pub(crate) fn new(record: InstanceRecord) -> Option<EntityState> {
+        let id = EntityId::of_instance(&record.instance_id())?;
+        let entity = *record.entity?;
+        let holder = |lock: perdura_core::partition::LockRecord| {
+            let holder = lock.holder?;
+            Some((InstanceId::new(&holder.instance).ok()?, Timestamp(lock.since)))
+        };
+        let state = EntityState {
+            id,
+            state: entity.state,
+            updated_at: Timestamp(record.updated_at),
+            backlog: entity.queue.len() + entity.delayed.len(),
+            locked_by: entity.lock.and_then(holder),
+            blocked: record.block.map(|block| block.reason),
+        };
+        let exists = state.state.is_some() || state.backlog > 0 || state.locked_by.is_some();
+        exists.then_some(state)
+    }
+}
