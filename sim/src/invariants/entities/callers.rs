@@ -57,7 +57,12 @@ impl Checker {
     /// A batch is durable, and everything that it is about is known.
     pub(in crate::invariants) fn entities_after_batch(&mut self) {
         let result = self.batch_holds();
-        self.entities.arrived.clear();
+        // Whether an order whose decision is not kept was one for a later time is not known.
+        for (_, salt) in std::mem::take(&mut self.entities.arrived) {
+            if !self.entities.sent.contains(&salt) {
+                self.entities.delayed.insert(salt);
+            }
+        }
         self.entities.answered.clear();
         self.check(Group::Entities, result);
     }

@@ -34,7 +34,7 @@ pub(super) struct Entities {
     repeatable: BTreeMap<EventSalt, String>,
     /// Some of them that were processed by an entity that is gone: nobody knows them any more.
     forgotten: BTreeSet<EventSalt>,
-    /// Orders for a later time.
+    /// Orders that are, or may be, for a later time.
     delayed: BTreeSet<EventSalt>,
     /// Seen in the present batch, to be judged when all of it is known.
     arrived: Vec<(String, EventSalt)>,
