@@ -92,6 +92,7 @@ impl World {
             Some(3) => Asking::Cancel { id, reason },
             Some(4) => Asking::Terminate { id, reason, recurse: random.chance(700) },
             Some(5) => Asking::Purge { id, again: false },
+            Some(6) if self.random.clients.chance(300) => Asking::WaitBegun { id },
             Some(6) => match self.clients[usize::from(client)].run.take() {
                 Some((id, execution)) => Asking::Wait { id, execution: Some(execution) },
                 None => Asking::Wait { id, execution: None },
@@ -165,6 +166,7 @@ impl World {
             reuse,
             // The engine's client draws one when the caller gives none: it names the call, not the caller's intent.
             request_id: format!("r{}", start.0),
+            trace: None,
         };
         self.checker.start_asked(start, reuse);
         Asking::Start(request)
@@ -184,7 +186,7 @@ impl World {
         self.trace.mix(&[4, u64::from(client), token]);
         self.trace.say(self.now, || format!("client {client} asks {token}: {request:?}"));
         let asked = self.checker.asked(&request);
-        let waits = matches!(request, Asking::Wait { .. });
+        let waits = request.waits();
         self.requests.insert(token, Request { asked, client, tries_left });
         let post = self.owner(request.id().partition(self.plan.partitions));
         self.after(ms, Event::Input(post, Input::Request(token, request)));
@@ -232,9 +234,9 @@ impl World {
             return;
         }
         if let Some(request) = self.requests.get(&token)
-            && let Asking::Wait { id, .. } = &request.asked.request
+            && request.asked.request.waits()
         {
-            let id = id.clone();
+            let id = request.asked.request.id().clone();
             let post = self.owner(id.partition(self.plan.partitions));
             self.after(0, Event::Input(post, Input::StopWaiting(token, id)));
         }

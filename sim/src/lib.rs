@@ -10,6 +10,7 @@
 
 mod client;
 mod commit;
+mod elsewhere;
 pub mod entities;
 mod fault;
 mod interpreter;

@@ -12,7 +12,7 @@ use crate::world::{Event, Post, World};
 use bytes::Bytes;
 use perdura_core::entity::{BatchTicket, OperationsDone};
 use perdura_core::history::Event as HistoryEvent;
-use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
+use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome, TurnTicket};
 use perdura_core::partition::{
     Batch, Bug, Effect, Need, Partition, PartitionConfig, ReplyToken, Request, TaskRef,
 };
@@ -36,6 +36,21 @@ pub(crate) enum Input {
         life: u64,
         ticket: BatchTicket,
         done: Option<Box<OperationsDone>>,
+    },
+    /// The worker that had an attempt is gone.
+    TaskLost(TaskRef),
+    /// No worker ever had an attempt.
+    TaskNotStarted(TaskRef),
+    /// The outcome of a turn that some life sent away.
+    TurnDone {
+        life: u64,
+        ticket: TurnTicket,
+        outcome: TurnOutcome,
+    },
+    /// Nobody has run it.
+    TurnUnrun {
+        life: u64,
+        ticket: TurnTicket,
     },
 }
 
@@ -153,8 +168,8 @@ impl World {
             bug,
         });
         let random = Random::stream(seed as u64, 1);
-        let runner =
-            Programmed::new(self.programs.clone(), self.plan.limits.clone(), random, self.plan.forget);
+        let (programs, limits) = (self.programs.clone(), self.plan.limits.clone());
+        let runner = Programmed::new(programs, limits, random, self.plan.forget, self.plan.away);
         let number = self.lives_begun + 1;
         Life {
             number,
@@ -211,7 +226,7 @@ impl World {
                 life.partition.request(ReplyToken(token), request.clone(), now);
                 holding.unanswered.insert(token, Unanswered::new(request.for_another_life()));
             }
-            (Input::Request(token, request @ Request::Wait { .. }), None) => {
+            (Input::Request(token, request), None) if request.waits() => {
                 holding.unanswered.insert(token, Unanswered::new(request));
             }
             (Input::Request(token, _), None) => self.answer_later(token, None),
@@ -228,7 +243,17 @@ impl World {
                     None => life.partition.operations_lost(ticket, now),
                 }
             }
-            (Input::TaskDone(..), None) | (Input::Operations { .. }, _) => {}
+            (Input::TaskLost(task), Some(life)) => life.partition.task_lost(task, "it is gone", now),
+            (Input::TaskNotStarted(task), Some(life)) => life.partition.task_not_started(task, now),
+            (Input::TurnDone { life: number, ticket, outcome }, Some(life)) if life.number == number => {
+                let awaited = life.partition.turn_back(ticket, outcome, now);
+                self.trace.say(self.now, || format!("{ticket:?} comes back, awaited: {awaited}"));
+            }
+            (Input::TurnUnrun { life: number, ticket }, Some(life)) if life.number == number => {
+                life.partition.turn_returned_unrun(ticket);
+            }
+            // Attempts are handed out again, and so are the turns of an earlier life.
+            _ => {}
         }
         self.round(post);
     }
@@ -243,6 +268,7 @@ impl World {
         if let Err(why) = self.settle(post) {
             return self.lost(post, &why, false);
         }
+        self.send_away(post);
         let early = matches!(self.bug, Some(PlantedBug::Core(Bug::EffectsBeforeCommit)));
         let Some(life) = self.life(post) else { return };
         if life.committing.is_none() {
@@ -387,7 +413,7 @@ impl World {
             asked.in_doubt |= in_doubt || commits;
         }
         let given_up = |asked: &Unanswered| match &asked.request {
-            Request::Wait { .. } => !stays,
+            request if request.waits() => !stays,
             request => !stays || takes_long || (asked.in_doubt && !request.is_idempotent()),
         };
         let gone: Vec<u64> =
@@ -404,12 +430,14 @@ impl Life {
         match self.runner.run(&turn, None) {
             Run::Finished(outcome) => self.partition.finish_turn(turn, outcome),
             Run::NeedsHistory => self.partition.park_turn(turn),
+            Run::Away => self.partition.turn_away(turn),
         }
     }
 
     pub(crate) fn run_turn_with(&mut self, turn: Turn, history: &[HistoryEvent]) {
         let outcome = match self.runner.run(&turn, Some(history)) {
             Run::Finished(outcome) => outcome,
+            Run::Away => return self.partition.turn_away(turn),
             Run::NeedsHistory => TurnOutcome::CannotRun("the history was read, yet it is needed".into()),
         };
         self.partition.finish_turn(turn, outcome);

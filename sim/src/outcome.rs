@@ -18,7 +18,7 @@ pub(crate) const ENTITY: u8 = 11;
 /// The sum over a critical section changed while it was held.
 pub(crate) const TORN: u8 = 12;
 
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     APP_FAILURE,
     kind::TIMEOUT,
     kind::CANCELED,
@@ -26,6 +26,7 @@ const KINDS: [&str; 7] = [
     kind::ALREADY_EXISTS,
     kind::LIMIT,
     kind::INVALID,
+    kind::WORKER_LOST,
 ];
 
 /// The number of a kind of failure in an outcome.
@@ -40,6 +41,8 @@ pub struct Judge<'a> {
     pub programs: &'a Programs,
     /// Somebody may ask an instance to cancel.
     pub may_cancel: bool,
+    /// An activity may fail because its workers were lost.
+    pub gives_up_lost: bool,
     /// Some limit is small enough to be met.
     pub has_small_limits: bool,
     /// The instance itself was asked to cancel.
@@ -140,6 +143,7 @@ impl Judge<'_> {
                 let gives_up = task.limits.is_some_and(|limits| limits.total_ms > 0);
                 task.fails >= task.attempts() || task.fails > 0 && (task.is_fatal || gives_up)
             }
+            (Step::Task(_), kind::WORKER_LOST) => self.gives_up_lost,
             (Step::Task(task), kind::TIMEOUT) => self.programs.tasks[*task as usize].limits.is_some(),
             // Several steps at once may name each other's sections.
             (Step::Entity(_), APP_FAILURE | kind::INVALID) => true,

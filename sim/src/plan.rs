@@ -35,6 +35,8 @@ pub struct Plan {
     pub heal_at: u64,
     /// How often warm executions are dropped, per mille of turns.
     pub forget: u32,
+    /// How often a turn is sent away to a worker elsewhere, per mille of turns.
+    pub away: u32,
     /// Faults.
     pub faults: Faults,
     /// Which requests clients make, as weights.
@@ -87,6 +89,16 @@ pub struct Faults {
     pub reply_lost: u32,
     /// A stored row is damaged.
     pub corrupt: u32,
+    /// A turn that is away comes back late.
+    pub turn_late: u32,
+    /// It comes back twice.
+    pub turn_twice: u32,
+    /// It comes back unrun.
+    pub turn_unrun: u32,
+    /// A worker is lost with an attempt.
+    pub worker_lost: u32,
+    /// An attempt comes back that no worker had.
+    pub not_started: u32,
 }
 
 /// Weights of what clients do.
@@ -124,6 +136,7 @@ impl Plan {
             payload_bytes_max: 64 * 1024,
             history_events_max: if random.chance(80) { random.between(12, 40) } else { 50_000 },
             decisions_per_turn_max: if random.chance(30) { 2 } else { 1000 },
+            lost_workers_max: if random.chance(100) { random.between(1, 3) as u32 } else { 100 },
             inbox_events_max: if random.chance(100) { random.between(1, 4) as usize } else { 1000 },
             inbox_bytes_max: if random.chance(100) { random.between(500, 3000) as usize } else { 64 << 20 },
             resident_instances_max: if tiny { random.below(3) as usize } else { 1000 },
@@ -144,6 +157,7 @@ impl Plan {
             net_ms: *random.pick(&[1, 5, 30]),
             heal_at: random.between(2_000, 12_000),
             forget: *random.pick(&[0, 50, 300, 1000]),
+            away: *random.pick(&[0, 0, 200, 1000]),
             faults: Faults::draw(random),
             requests_mix: RequestsMix::draw(random, entities > 0),
         }
@@ -186,6 +200,11 @@ impl Faults {
         faults.operations_lost = some(250, 300);
         faults.reply_lost = some(300, 200);
         faults.corrupt = some(40, 200);
+        faults.turn_late = some(300, 400);
+        faults.turn_twice = some(250, 300);
+        faults.turn_unrun = some(250, 300);
+        faults.worker_lost = some(250, 400);
+        faults.not_started = some(150, 300);
         faults
     }
 }

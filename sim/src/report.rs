@@ -49,11 +49,21 @@ pub enum Fault {
     ReplyLost,
     /// A stored row was damaged.
     Corrupt,
+    /// A turn that was away came back late.
+    TurnLate,
+    /// A turn that was away came back twice.
+    TurnTwice,
+    /// A turn that was away came back unrun.
+    TurnUnrun,
+    /// A worker was lost with an attempt.
+    WorkerLost,
+    /// An attempt came back that no worker had had.
+    NotStarted,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 20] = [
+    pub const ALL: [Fault; 25] = [
         Fault::Crash,
         Fault::CrashAll,
         Fault::Pause,
@@ -74,6 +84,11 @@ impl Fault {
         Fault::OperationsLost,
         Fault::ReplyLost,
         Fault::Corrupt,
+        Fault::TurnLate,
+        Fault::TurnTwice,
+        Fault::TurnUnrun,
+        Fault::WorkerLost,
+        Fault::NotStarted,
     ];
 
     /// Its name.
@@ -100,6 +115,11 @@ impl Fault {
             Fault::OperationsLost => "worker of operations is lost",
             Fault::ReplyLost => "client's answer lost",
             Fault::Corrupt => "stored row is damaged",
+            Fault::TurnLate => "turn comes back late",
+            Fault::TurnTwice => "turn comes back twice",
+            Fault::TurnUnrun => "turn comes back unrun",
+            Fault::WorkerLost => "worker is lost with an attempt",
+            Fault::NotStarted => "attempt never reached a worker",
         }
     }
 }

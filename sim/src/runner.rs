@@ -1,5 +1,6 @@
 //! Runs programs for a partition: warm where they were suspended, or cold over their history.
 
+use crate::elsewhere::Work;
 use crate::interpreter::{self, Shared};
 use crate::program::Programs;
 use crate::random::Random;
@@ -33,8 +34,7 @@ impl Code {
         self.shared.execution.borrow().position()
     }
 
-    /// Says whether what follows is history.
-    pub fn set_replaying(&self, replaying: bool) {
+    fn set_replaying(&self, replaying: bool) {
         self.shared.execution.borrow_mut().set_replaying(replaying);
     }
 
@@ -50,9 +50,15 @@ impl Code {
         Ok(())
     }
 
-    /// Says that no history follows.
-    pub fn end_of_history(&self) -> Result<(), Mismatch> {
-        self.shared.execution.borrow_mut().end_of_history()
+    /// Runs over a whole history.
+    pub fn replay(&mut self, history: &[Event]) -> Result<(), Mismatch> {
+        if !history.is_empty() {
+            self.set_replaying(true);
+            self.accept(history)?;
+            self.shared.execution.borrow_mut().end_of_history()?;
+            self.set_replaying(false);
+        }
+        Ok(())
     }
 
     /// The entities that the code holds.
@@ -84,6 +90,8 @@ pub struct Programmed {
     limits: Limits,
     random: Random,
     forget: u32,
+    away: u32,
+    sent: Vec<Work>,
     warm: FxHashMap<InstanceKey, Warm>,
 }
 
@@ -94,20 +102,21 @@ struct Warm {
 }
 
 impl Programmed {
-    /// A runner that knows no execution. It drops `forget` per mille of the executions after their turn.
+    /// A runner that knows no execution. It drops `forget` per mille of the executions after their turn, and sends `away`
+    /// per mille of the turns away.
     #[must_use]
-    pub fn new(programs: Rc<Programs>, limits: Limits, random: Random, forget: u32) -> Programmed {
-        Programmed { programs, limits, random, forget, warm: FxHashMap::default() }
+    pub fn new(programs: Rc<Programs>, limits: Limits, random: Random, forget: u32, away: u32) -> Programmed {
+        Programmed { programs, limits, random, forget, away, sent: Vec::new(), warm: FxHashMap::default() }
+    }
+
+    /// Turns that were sent away since the last call.
+    pub(crate) fn take_away(&mut self) -> Vec<Work> {
+        std::mem::take(&mut self.sent)
     }
 
     fn cold(&self, turn: &Turn, history: &[Event]) -> Result<Code, Mismatch> {
         let mut code = Code::new(turn.id.clone(), self.limits.clone(), self.programs.clone());
-        if !history.is_empty() {
-            code.set_replaying(true);
-            code.accept(history)?;
-            code.end_of_history()?;
-            code.set_replaying(false);
-        }
+        code.replay(history)?;
         Ok(code)
     }
 }
@@ -119,13 +128,19 @@ impl Runner for Programmed {
                 && warm.branch == turn.branch
                 && warm.code.position() == turn.from
         });
-        let code = match (warm, history) {
+        let is_away = self.random.chance(self.away);
+        let code = match (warm.filter(|_| !is_away), history) {
             (Some(warm), _) => Ok(warm.code),
             (None, None) if turn.from > 0 => return Run::NeedsHistory,
             // One that lost its partition may read what the next owner wrote. It cannot commit what comes of it.
             (None, Some(history)) if history.len() as u64 != turn.from => {
                 let what = format!("a history of {} events, expected {}", history.len(), turn.from);
                 return Run::Finished(TurnOutcome::CannotRun(what));
+            }
+            (None, history) if is_away => {
+                let history = history.unwrap_or_default().to_vec();
+                self.sent.push(Work { turn: turn.clone(), history });
+                return Run::Away;
             }
             (None, history) => self.cold(turn, history.unwrap_or_default()),
         };

@@ -28,9 +28,22 @@ impl World {
         }
         let faults = &self.plan.faults;
         let (late, twice, survives) = (faults.result_late, faults.result_twice, faults.worker_survives);
+        let (lost, not_started) = (faults.worker_lost, faults.not_started);
         let mut ms = takes + self.random.latency.below(self.plan.net_ms + 1);
         if self.fault(Fault::ResultLate, late) {
             ms += self.random.faults.between(100, 4_000);
+        }
+        if self.fault(Fault::NotStarted, not_started) {
+            let input = Input::TaskNotStarted(start.task);
+            return self.after(ms, Event::Input(post, input));
+        }
+        if self.fault(Fault::WorkerLost, lost) {
+            self.after(ms, Event::Input(post, Input::TaskLost(start.task)));
+            // What was taken for lost may answer all the same.
+            if self.random.faults.chance(500) {
+                return;
+            }
+            ms += self.random.faults.below(2_000);
         }
         let survives = self.random.faults.chance(survives);
         let boot = self.nodes[usize::from(post.node)].boot;

@@ -1,6 +1,7 @@
 //! A world: virtual time, a heap of what will happen, and everything that happens in it. One thread, one seed.
 
 use crate::client::{Client, Request as ClientRequest};
+use crate::elsewhere::Work;
 use crate::invariants::Checker;
 use crate::life::{Input, Life, Unanswered};
 use crate::options::PlantedBug;
@@ -51,6 +52,8 @@ pub(crate) enum Event {
     Bell(u16),
     /// A worker has finished an attempt.
     Finished { node: u8, boot: u32, survives: bool, start: Box<TaskStart> },
+    /// A worker elsewhere takes a turn.
+    TurnTaken { post: Post, life: u64, work: Box<Work> },
     /// A client makes its next request.
     Next(u8),
     /// A client gives up waiting for an answer.
@@ -267,6 +270,7 @@ impl World {
             Event::Tick { post, life, at } => self.tick(post, life, at),
             Event::Bell(partition) => self.bell(partition),
             Event::Finished { node, boot, survives, start } => self.finished(node, boot, survives, *start),
+            Event::TurnTaken { post, life, work } => self.take_turn(post, life, *work),
             Event::Next(client) => self.next_request(client),
             Event::Timeout { client, token } => self.timed_out(client, token),
             Event::Answer { token, answer } => self.answered(token, answer),

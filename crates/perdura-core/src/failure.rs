@@ -2,6 +2,7 @@
 
 use crate::id::InstanceId;
 use crate::limits::{FAILURE_DEPTH_MAX, FAILURE_TEXT_BYTES_MAX};
+use bytes::Bytes;
 use std::fmt;
 
 /// Kinds of failures that the engine itself makes. User code has its own names.
@@ -26,6 +27,8 @@ pub mod kind {
     pub const NOT_DURABLE: &str = "perdura.NotDurable";
     /// A payload could not be encoded or decoded.
     pub const PAYLOAD: &str = "perdura.Payload";
+    /// Worker after worker was lost while it ran the activity.
+    pub const WORKER_LOST: &str = "perdura.WorkerLost";
     /// A record cannot be read.
     pub const DAMAGED: &str = "perdura.Damaged";
 }
@@ -48,6 +51,9 @@ pub struct Failure {
     /// A retry policy must not try again.
     #[prost(bool, tag = "5")]
     pub non_retryable: bool,
+    /// What else the worker says of it, in a form that only workers know.
+    #[prost(bytes = "bytes", optional, tag = "6")]
+    pub properties: Option<Bytes>,
 }
 
 impl Failure {
@@ -80,6 +86,10 @@ impl Failure {
             truncate(&mut at.message, FAILURE_TEXT_BYTES_MAX);
             if let Some(stack) = &mut at.stack {
                 truncate(stack, FAILURE_TEXT_BYTES_MAX);
+            }
+            // Cut, it would mean nothing to anybody.
+            if at.properties.as_ref().is_some_and(|properties| properties.len() > FAILURE_TEXT_BYTES_MAX) {
+                at.properties = None;
             }
             if depth == FAILURE_DEPTH_MAX {
                 at.cause = None;

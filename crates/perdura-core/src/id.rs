@@ -220,6 +220,14 @@ impl InstanceKey {
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExecutionId(pub u128);
 
+impl ExecutionId {
+    /// The id of its 16 bytes as records keep them; 0 if they are not 16.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> ExecutionId {
+        ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(bytes).unwrap_or_default()))
+    }
+}
+
 impl fmt::Display for ExecutionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

@@ -14,6 +14,8 @@ pub const TAG_BYTES_MAX: usize = 256;
 pub const FAILURE_TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Deepest chain of causes that a failure keeps.
 pub const FAILURE_DEPTH_MAX: usize = 16;
+/// Longest trace context, in bytes: W3C allows about 600.
+pub const TRACE_BYTES_MAX: usize = 4096;
 /// Start requests remembered per instance, so that a retried start is recognised.
 pub const START_REQUESTS_REMEMBERED: usize = 16;
 /// Continue-as-new turns of one instance per minute; more are held back until the minute is over.
@@ -43,6 +45,8 @@ pub struct Limits {
     /// Most bytes that wait for an instance: they are written as one record. Events over it are refused; results of
     /// activities and children wait until there is room.
     pub inbox_bytes_max: usize,
+    /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails.
+    pub lost_workers_max: u32,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
     pub resident_instances_max: usize,
 }
@@ -56,6 +60,7 @@ impl Default for Limits {
             turn_bytes_max: 64 * 1024 * 1024,
             inbox_events_max: 10_000,
             inbox_bytes_max: 64 * 1024 * 1024,
+            lost_workers_max: 10,
             resident_instances_max: 50_000,
         }
     }

@@ -1,8 +1,7 @@
 //! The activities that run in this process, for one partition: which wait, which run, and how they are told to stop.
 
 use crate::processor::Input;
-use crate::worker::{ActivityHost, ActivityTask};
-use bytes::Bytes;
+use crate::worker::{ActivityEnd, ActivityHost, ActivityTask};
 use perdura_core::Failure;
 use perdura_core::failure::kind;
 use perdura_core::partition::{TaskRef, TaskStart};
@@ -133,8 +132,10 @@ impl Activities {
             task: reference.task,
             name: scheduled.name.clone(),
             version: scheduled.version.clone(),
+            orchestration_version: start.orchestration_version,
             input: scheduled.input.clone(),
             tags: scheduled.tags.clone(),
+            trace: scheduled.trace.clone(),
             attempt: start.attempt,
             delivery: reference.delivery,
             last_heartbeat: start.last_heartbeat,
@@ -146,22 +147,22 @@ impl Activities {
         };
         let (host, inputs) = (self.host.clone(), self.inputs.clone());
         self.runtime.spawn(async move {
-            let result = run_caught(async move { host.run(task).await }).await;
+            let end = run_caught(async move { host.run(task).await }).await;
             // An error means that the processor is gone for good: nobody is left to be told.
-            let _ = inputs.send(Input::TaskDone(reference, result)).await;
+            let _ = inputs.send(Input::TaskDone(reference, end)).await;
         });
     }
 }
 
 /// Runs user code; a panic is a failure like any other.
-async fn run_caught(
-    attempt: impl Future<Output = Result<Option<Bytes>, Failure>>,
-) -> Result<Option<Bytes>, Failure> {
+async fn run_caught(attempt: impl Future<Output = ActivityEnd>) -> ActivityEnd {
     let mut attempt = pin!(attempt);
     std::future::poll_fn(move |context| {
         match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(context))) {
             Ok(poll) => poll,
-            Err(panic) => Poll::Ready(Err(Failure::new(kind::PANIC, panic_text(panic.as_ref())))),
+            Err(panic) => {
+                Poll::Ready(ActivityEnd::Failed(Failure::new(kind::PANIC, panic_text(panic.as_ref()))))
+            }
         }
     })
     .await

@@ -113,13 +113,21 @@ impl Client {
         }
     }
 
+    /// Waits until an instance has taken its first turn, or has ended without one, and gives its record.
+    pub async fn wait_begun(&self, id: InstanceId) -> Result<InstanceRecord, EngineError> {
+        match self.ask(Request::WaitBegun { id }).await? {
+            Response::Begun(record) => Ok(*record),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// What is known of an instance; `None` if there is none.
     pub async fn get(&self, id: &InstanceId) -> Result<Option<InstanceRecord>, EngineError> {
         Ok(self.row(id).await?.map(|(_, record)| record))
     }
 
-    /// Instances that match, in the order in which they were created within each partition, at most `limit`. A damaged one
-    /// is listed as what is left of it.
+    /// Instances that match, in the order in which they were created, at most `limit`. A damaged one is listed as what is
+    /// left of it.
     pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<Listed>, EngineError> {
         let rows = self.store.query(query, limit).await?;
         Ok(rows.iter().map(Listed::new).collect())
@@ -143,7 +151,10 @@ impl Client {
         &self.store
     }
 
-    async fn row(&self, id: &InstanceId) -> Result<Option<(InstanceRow, InstanceRecord)>, EngineError> {
+    pub(crate) async fn row(
+        &self,
+        id: &InstanceId,
+    ) -> Result<Option<(InstanceRow, InstanceRecord)>, EngineError> {
         let row = self.store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
         row.map(|row| open(&row).map(|record| (row, record))).transpose()
     }
@@ -153,7 +164,7 @@ impl Client {
         let id = request.id().clone();
         let inputs = &self.inputs[usize::from(id.partition(self.inputs.len() as u16).0)];
         let (reply, answer) = oneshot::channel();
-        let waits = matches!(request, Request::Wait { .. });
+        let waits = request.waits();
         inputs.send(Input::Request(token, request, reply)).await.map_err(|_| EngineError::ShuttingDown)?;
         let mut guard = waits.then(|| StopWaiting { inputs, token: Some(token), id });
         let answer = answer.await.map_err(|_| EngineError::ShuttingDown)?;
@@ -214,11 +225,11 @@ impl Drop for StopWaiting<'_> {
     }
 }
 
-fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
+pub(crate) fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
     row.open().map_err(|what| damaged(&row.id, what))
 }
 
-fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
+pub(crate) fn damaged(id: &InstanceId, what: Damaged) -> EngineError {
     EngineError::Damaged { id: id.to_string(), what }
 }
 

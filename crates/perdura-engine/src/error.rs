@@ -25,6 +25,12 @@ pub enum EngineError {
         /// Why.
         why: String,
     },
+    /// This is not what a page of a list gave to go on with.
+    #[error("{page:?} is not a page of this list; begin the list anew")]
+    InvalidPage {
+        /// What was given, at most 80 characters of it.
+        page: String,
+    },
     /// The engine is being shut down.
     #[error("the engine is shutting down")]
     ShuttingDown,

@@ -1,19 +1,28 @@
 //! The async host of Perdura: it owns threads, channels and clocks, and lets the pure core decide.
 
 mod activities;
+mod bulk;
 mod client;
 mod engine;
 mod entities;
 mod error;
+mod life;
+mod listing;
 mod loss;
 mod options;
 mod processor;
 mod reads;
+mod restart;
+mod turns;
 mod worker;
 
 pub use activities::panic_text;
+pub use bulk::{Bulk, BulkDone};
 pub use client::{Client, Listed};
 pub use engine::Engine;
 pub use error::EngineError;
+pub use listing::Page;
 pub use options::EngineOptions;
-pub use worker::{ActivityHost, ActivityTask, BatchEnd, EntityHost, Hosts, OrchestrationHost};
+pub use restart::RestartUnder;
+pub use turns::{TurnNotAwaited, TurnReturns};
+pub use worker::{ActivityEnd, ActivityHost, ActivityTask, BatchEnd, EntityHost, Hosts, OrchestrationHost};

@@ -7,19 +7,21 @@
 use crate::activities::{Activities, panic_text};
 use crate::entities::Entities;
 use crate::error::EngineError;
+use crate::life::Life;
 use crate::loss::{Loss, Refusals, Unanswered, after_commit};
 use crate::options::EngineOptions;
-use crate::reads::{Read, Reads};
-use crate::worker::{BatchEnd, Hosts, OrchestrationHost};
+use crate::reads::Reads;
+use crate::turns::TurnReturns;
+use crate::worker::{ActivityEnd, BatchEnd, Hosts, OrchestrationHost};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use perdura_core::entity::BatchTicket;
-use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome};
+use perdura_core::orchestration::{TurnOutcome, TurnTicket};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
-use perdura_core::{Failure, InstanceId, PartitionId, Timestamp};
-use perdura_store::{BoxFuture, CommitOutcome, Grant, Store, StoreError};
+use perdura_core::{InstanceId, PartitionId};
+use perdura_store::Store;
 use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -39,8 +41,6 @@ const RETRY_WAIT: Duration = Duration::from_millis(50);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Callers are kept waiting through shorter waits, and refused in longer ones.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// A turn that takes longer is worth a warning: the other instances of the partition wait for it.
-const SLOW_TURN: Duration = Duration::from_millis(500);
 /// A life that lasted longer ends a series of losses.
 const GOOD_LIFE: Duration = Duration::from_secs(5);
 
@@ -51,7 +51,18 @@ pub(crate) enum Input {
     Request(ReplyToken, Request, Reply),
     /// A caller does not wait any more.
     StopWaiting(ReplyToken, InstanceId),
-    TaskDone(TaskRef, Result<Option<Bytes>, Failure>),
+    TaskDone(TaskRef, ActivityEnd),
+    /// The outcome of a turn that was sent away in some life. `taken` learns whether it was awaited; it is dropped if not.
+    TurnDone {
+        life: u64,
+        ticket: TurnTicket,
+        outcome: TurnOutcome,
+        taken: oneshot::Sender<()>,
+    },
+    TurnUnrun {
+        life: u64,
+        ticket: TurnTicket,
+    },
     Heartbeat(TaskRef, Option<Bytes>),
     OperationsDone(BatchTicket, BatchEnd),
     Shutdown(oneshot::Sender<()>),
@@ -67,6 +78,9 @@ pub(crate) struct Processor {
     /// Rings when messages from another partition wait. One bell for each partition.
     pub(crate) bells: Arc<[Notify]>,
     pub(crate) activities: Activities,
+    /// The way of turns back to this processor.
+    returns: (mpsc::Sender<Input>, Handle),
+    lives: u64,
     entities: Entities,
     /// Requests that have come.
     arrivals: u64,
@@ -102,13 +116,17 @@ impl Processor {
         dropped: CancellationToken,
         door: u64,
     ) -> Processor {
-        let running_max = options.running_activities_max.div_ceil(bells.len().max(1)).max(1);
+        let running_max = options
+            .running_activities_max
+            .map_or(usize::MAX, |most| most.div_ceil(bells.len().max(1)).max(1));
         Processor {
             id,
             store,
             orchestrations: hosts.orchestrations,
             inputs,
             bells,
+            returns: (sender.clone(), runtime.clone()),
+            lives: 0,
             entities: Entities::new(hosts.entities, runtime.clone(), sender.clone()),
             activities: Activities::new(hosts.activities, runtime, sender, running_max),
             door,
@@ -170,7 +188,7 @@ impl Processor {
             asked.in_doubt |= loss.in_doubt;
         }
         let given_up = |asked: &Unanswered| match &asked.request {
-            Request::Wait { .. } => false,
+            request if request.waits() => false,
             request => takes_long || (asked.in_doubt && !request.is_idempotent()),
         };
         for (_, asked) in self.unanswered.extract_if(|_, asked| given_up(asked)) {
@@ -191,7 +209,7 @@ impl Processor {
         let until = tokio::time::Instant::now() + wait;
         while let Ok(input) = tokio::time::timeout_at(until, self.inputs.recv()).await {
             match input {
-                Some(Input::Request(token, request @ Request::Wait { .. }, reply)) => {
+                Some(Input::Request(token, request, reply)) if request.waits() => {
                     let arrival = self.next_arrival();
                     self.unanswered.insert(token, Unanswered::new(arrival, request, reply));
                 }
@@ -207,7 +225,12 @@ impl Processor {
                 }
                 // Attempts of the lost life: they are handed out again.
                 Some(Input::TaskDone(task, _)) => self.activities.finished(task),
-                Some(Input::Heartbeat(..) | Input::OperationsDone(..)) => {}
+                Some(
+                    Input::Heartbeat(..)
+                    | Input::TurnDone { .. }
+                    | Input::TurnUnrun { .. }
+                    | Input::OperationsDone(..),
+                ) => {}
                 None => return true,
             }
         }
@@ -275,11 +298,14 @@ impl Processor {
             after = Some(last.key);
             partition.recover(rows, self.store.now());
         }
-        let (mut runner, disturbed) = (self.orchestrations.runner(), Arc::new(Notify::new()));
+        self.lives += 1;
+        let (inputs, runtime) = self.returns.clone();
+        let mut runner = self.orchestrations.runner(self.id, TurnReturns::new(self.lives, inputs, runtime));
+        let disturbed = Arc::new(Notify::new());
         let bell = disturbed.clone();
         runner.ring_at(Arc::new(move || bell.notify_one()));
         let reads = Reads::new(self.store.clone());
-        let mut life = Life { partition, runner, disturbed, grant, reads, commit: None };
+        let mut life = Life { number: self.lives, partition, runner, disturbed, grant, reads, commit: None };
         life.reads.messages(self.id);
         // The life before may have written messages without living to tell of them.
         for (partition, bell) in self.bells.iter().enumerate() {
@@ -366,10 +392,26 @@ impl Processor {
                 self.unanswered.remove(&token);
                 life.partition.stop_waiting(token, &id);
             }
-            Input::TaskDone(task, result) => {
+            Input::TaskDone(task, end) => {
                 self.activities.finished(task);
                 self.tell_what_began(life);
-                life.partition.task_done(task, result, now);
+                match end {
+                    ActivityEnd::Completed(output) => life.partition.task_done(task, Ok(output), now),
+                    ActivityEnd::Failed(failure) => life.partition.task_done(task, Err(failure), now),
+                    ActivityEnd::Lost { reason } => life.partition.task_lost(task, &reason, now),
+                    ActivityEnd::NotStarted => life.partition.task_not_started(task, now),
+                }
+            }
+            Input::TurnDone { life: number, ticket, outcome, taken } => {
+                if number == life.number && life.turn_back(ticket, outcome, now) {
+                    // An error means that whoever ran the turn does not want to know.
+                    let _ = taken.send(());
+                }
+            }
+            Input::TurnUnrun { life: number, ticket } => {
+                if number == life.number {
+                    life.partition.turn_returned_unrun(ticket);
+                }
             }
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
             Input::OperationsDone(batch, end) => {
@@ -449,125 +491,6 @@ impl Processor {
             let working = self.activities.running() + self.entities.running() > 0;
             quiet && (!working || tokio::time::Instant::now() >= until)
         })
-    }
-}
-
-/// The state that a lost grant takes with it.
-struct Life {
-    partition: Partition,
-    runner: Box<dyn Runner>,
-    /// Rings when the runner has executions to tell of that are to fail.
-    disturbed: Arc<Notify>,
-    grant: Grant,
-    reads: Reads,
-    commit: Option<BoxFuture<'static, CommitOutcome>>,
-}
-
-impl Life {
-    /// The loss of this life; a commit that is under way may still be written.
-    fn lost(&self, why: String) -> Loss {
-        Loss { why, in_doubt: self.commit.is_some(), due_to: None }
-    }
-
-    /// Runs turns and reads what they need until nothing more can be done without waiting.
-    /// In a shutdown no turn is begun any more: what came in is recorded, and its turn comes in the next life.
-    fn settle(&mut self, store: &dyn Store, runs_turns: bool) -> Result<(), String> {
-        loop {
-            for (key, id, what) in self.partition.damage_found() {
-                tracing::error!(instance = %id, key = key.0, what, "the instance is damaged and left alone");
-            }
-            self.forget();
-            while runs_turns && let Some(turn) = self.partition.next_turn() {
-                self.run_turn(turn);
-                self.forget();
-            }
-            self.reads.begin(self.partition.needs());
-            match self.reads.next().now_or_never() {
-                Some(Some(read)) => self.take_read(read, store)?,
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    fn forget(&mut self) {
-        for key in self.partition.forgotten() {
-            self.runner.forget(key);
-        }
-    }
-
-    fn fail_disturbed(&mut self, now: Timestamp) {
-        self.forget();
-        for (key, failure) in self.runner.disturbed() {
-            self.partition.fail(key, failure, now);
-        }
-    }
-
-    fn run_turn(&mut self, turn: Turn) {
-        let began = std::time::Instant::now();
-        let run = self.runner.run(&turn, None);
-        if began.elapsed() > SLOW_TURN {
-            tracing::warn!(instance = %turn.id, name = turn.name, took = ?began.elapsed(),
-                "the orchestration's code held its whole partition up; move long work into an activity");
-        }
-        match run {
-            Run::Finished(outcome) => self.finish_turn(turn, outcome),
-            Run::NeedsHistory => self.partition.park_turn(turn),
-        }
-    }
-
-    fn finish_turn(&mut self, turn: Turn, outcome: TurnOutcome) {
-        let why = match &outcome {
-            TurnOutcome::Done(_) => None,
-            TurnOutcome::Diverged(mismatch) => Some(mismatch.to_string()),
-            TurnOutcome::CannotRun(why) => Some(why.clone()),
-        };
-        if let Some(why) = why {
-            tracing::warn!(instance = %turn.id, name = turn.name, why, "the instance is blocked");
-        }
-        self.partition.finish_turn(turn, outcome);
-    }
-
-    fn take_read(&mut self, read: Read, store: &dyn Store) -> Result<(), String> {
-        let now = store.now();
-        let failed = |error: StoreError| error.to_string();
-        match read {
-            Read::Rows(rows) => {
-                for (asked, row) in rows.map_err(failed)? {
-                    match asked {
-                        perdura_store::Lookup::Id(id) => self.partition.found_id(&id, row, now),
-                        perdura_store::Lookup::Key(key) => self.partition.found_key(key, row, now),
-                    }
-                }
-            }
-            Read::History { of, rows: Err(StoreError::Damaged { what, .. }) } => {
-                self.partition.history_damaged(of, &what, now);
-            }
-            Read::History { of, rows } => match crate::reads::open_history(&rows.map_err(failed)?) {
-                Ok(events) => {
-                    if let Some(turn) = self.partition.history_read(of, &events, now) {
-                        self.run_turn_with(turn, &events);
-                    }
-                }
-                Err(damage) => self.partition.history_damaged(of, &damage.to_string(), now),
-            },
-            Read::Messages(envelopes) => {
-                for (id, damage) in self.partition.deliver(envelopes.map_err(failed)?, now) {
-                    tracing::error!(?id, %damage, "a message cannot be read; it is left where it is");
-                }
-                self.reads.messages_delivered(self.grant.partition);
-            }
-        }
-        Ok(())
-    }
-
-    fn run_turn_with(&mut self, turn: Turn, history: &[perdura_core::history::Event]) {
-        let outcome = match self.runner.run(&turn, Some(history)) {
-            Run::Finished(outcome) => outcome,
-            Run::NeedsHistory => {
-                TurnOutcome::CannotRun("its history was read, but the runner asked for it again".into())
-            }
-        };
-        self.finish_turn(turn, outcome);
     }
 }
 

@@ -1,23 +1,52 @@
 //! What the engine asks of those who run user code.
 
+use crate::turns::TurnReturns;
 use bytes::Bytes;
 use perdura_core::entity::{OperationBatch, OperationsDone};
 use perdura_core::orchestration::Runner;
-use perdura_core::{ExecutionId, Failure, InstanceId, Tags};
+use perdura_core::{ExecutionId, Failure, InstanceId, PartitionId, Tags};
 use perdura_store::BoxFuture;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Makes a runner for each partition.
 pub trait OrchestrationHost: Send + Sync + 'static {
-    /// A runner. Called on the thread of a partition, where the runner stays.
-    fn runner(&self) -> Box<dyn Runner>;
+    /// A runner for one life of a partition. Called on the thread of the partition, where the runner stays until it is
+    /// dropped with that life. `returns` takes the outcomes of turns that the runner sends
+    /// [away](perdura_core::orchestration::Run::Away); after the life nobody waits for them.
+    fn runner(&self, partition: PartitionId, returns: TurnReturns) -> Box<dyn Runner>;
 }
 
 /// Runs activities.
 pub trait ActivityHost: Send + Sync + 'static {
     /// Runs one attempt of an activity. A panic inside is caught by the engine and counts as a failed attempt.
-    fn run(&self, task: ActivityTask) -> BoxFuture<'static, Result<Option<Bytes>, Failure>>;
+    fn run(&self, task: ActivityTask) -> BoxFuture<'static, ActivityEnd>;
+}
+
+/// How an attempt of an activity ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ActivityEnd {
+    /// It returned.
+    Completed(Option<Bytes>),
+    /// It failed; its retry policy says what follows.
+    Failed(Failure),
+    /// The worker that had it is gone, and nobody knows what came of it. The same attempt is handed out again with the
+    /// next delivery count, up to [`Limits::lost_workers_max`](perdura_core::Limits::lost_workers_max).
+    Lost {
+        /// What is known of the loss.
+        reason: String,
+    },
+    /// No worker ever had it. It is handed out again after a second.
+    NotStarted,
+}
+
+impl From<Result<Option<Bytes>, Failure>> for ActivityEnd {
+    fn from(result: Result<Option<Bytes>, Failure>) -> Self {
+        match result {
+            Ok(output) => ActivityEnd::Completed(output),
+            Err(failure) => ActivityEnd::Failed(failure),
+        }
+    }
 }
 
 /// Everybody who runs user code for an engine.
@@ -66,12 +95,16 @@ pub struct ActivityTask {
     pub task: u32,
     /// The activity's name.
     pub name: String,
-    /// The version asked for; empty if none.
-    pub version: String,
+    /// The version asked for. `None`: nothing was said of it; empty: the one without a version.
+    pub version: Option<String>,
+    /// The version of the orchestration that asked; empty if it has none.
+    pub orchestration_version: String,
     /// Its input.
     pub input: Option<Bytes>,
     /// Its tags.
     pub tags: Tags,
+    /// The trace context that it was scheduled with.
+    pub trace: Option<Bytes>,
     /// Which attempt of the retry policy this is; the first is 1.
     pub attempt: u32,
     /// How many times the task has been handed to a worker, this one included; no two attempts share a number.

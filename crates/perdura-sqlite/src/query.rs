@@ -3,13 +3,15 @@
 use crate::row;
 use crate::sql;
 use perdura_core::partition::{Envelope, EnvelopeId, HistoryRow, InstanceRow};
-use perdura_core::{InstanceKey, PartitionId, Status};
-use perdura_store::{InstanceKind, InstanceQuery, Lookup};
-use rusqlite::types::{Null, Value};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Status, Timestamp};
+use perdura_store::{EndedQuery, InstanceKind, InstanceQuery, Lookup};
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Params, Result};
 
 /// Below every key and number.
 const BEFORE_ALL: i64 = -1;
+/// A list of states that fewer instances have sorts them.
+const RARE: i64 = 10_000;
 
 pub(crate) fn find(connection: &Connection, wanted: &Lookup) -> Result<Option<InstanceRow>> {
     match wanted {
@@ -86,16 +88,26 @@ pub(crate) fn history(
     Ok(found)
 }
 
-/// Instances that match. Every way yields rising keys; the most selective condition chooses it: ids, then states, then
-/// the time from which on. A list without any of them walks the table from `after` on.
+/// Instances that match, in the order of creation. The most selective condition chooses the way: ids, then states that
+/// few have. Everything else walks the index by time, from the page before on.
 pub(crate) fn query(
     connection: &Connection,
     query: &InstanceQuery,
     limit: usize,
 ) -> Result<Vec<InstanceRow>> {
-    let after = query.after.map_or(BEFORE_ALL, |after| saturate(after.0));
+    query_with(connection, query, limit, RARE)
+}
+
+/// `rare`: so many instances or more have a state that is not rare.
+fn query_with(
+    connection: &Connection,
+    query: &InstanceQuery,
+    limit: usize,
+    rare: i64,
+) -> Result<Vec<InstanceRow>> {
+    let (after_time, after) = query.after.map_or((i64::MIN, BEFORE_ALL), |(at, key)| (at.0, saturate(key.0)));
     let limit_column = saturate(limit as u64);
-    let from = query.created_from.map_or(i64::MIN, |from| from.0);
+    let from = query.created_from.map_or(i64::MIN, |from| from.0).max(after_time);
     let to = match query.created_before.map(|before| before.0.checked_sub(1)) {
         // A blob is after everything, also after a text that should be a number.
         None => Value::Blob(Vec::new()),
@@ -107,21 +119,55 @@ pub(crate) fn query(
     let kind = query.kind == InstanceKind::Entity;
     if let Some(prefix) = query.id_prefix.as_deref().filter(|prefix| !prefix.is_empty()) {
         let end = end_of_prefix(prefix);
-        let params = (after, limit_column, from, &to, states, name, prefix, end, kind);
+        let params = (after, limit_column, from, &to, states, name, after_time, prefix, end, kind);
         return instances(connection, sql::QUERY_BY_ID, params);
     }
-    if !query.statuses.is_empty() {
-        let mut found = Vec::new();
-        for status in Status::ALL.into_iter().filter(|status| query.statuses.contains(status)) {
-            let params = (after, limit_column, from, &to, states, name, status as u8, Null, kind);
-            found.extend(instances(connection, sql::QUERY_BY_STATUS, params)?);
-        }
-        found.sort_by_key(|row| row.key);
-        found.truncate(limit);
-        return Ok(found);
+    let wanted = Status::ALL.into_iter().filter(|status| query.statuses.contains(status));
+    if query.statuses.is_empty() || !are_rare(connection, wanted.clone(), rare)? {
+        let params = (after, limit_column, from, &to, states, name, after_time, kind);
+        return instances(connection, sql::QUERY_BY_CREATED, params);
     }
-    let statement = if query.created_from.is_some() { sql::QUERY_BY_CREATED } else { sql::QUERY_ALL };
-    instances(connection, statement, (after, limit_column, from, to, states, name, Null, Null, kind))
+    let mut found = Vec::new();
+    for status in wanted {
+        let params = (after, limit_column, from, &to, states, name, after_time, status as u8, kind);
+        found.extend(instances(connection, sql::QUERY_BY_STATUS, params)?);
+    }
+    found.sort_by_key(|row| (row.created_at, row.key));
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// Whether so few instances have these states that to sort them costs less than to walk past the others.
+fn are_rare(connection: &Connection, statuses: impl Iterator<Item = Status>, rare: i64) -> Result<bool> {
+    let mut counted = 0;
+    for status in statuses {
+        let mut statement = connection.prepare_cached(sql::QUERY_COUNT_STATUS)?;
+        counted += statement.query_row((status as u8, rare), |row| row.get::<_, i64>(0))?;
+    }
+    Ok(counted < rare)
+}
+
+/// When and which: instances that have ended, in that order.
+pub(crate) fn ended(
+    connection: &Connection,
+    query: &EndedQuery,
+    limit: usize,
+) -> Result<Vec<(Timestamp, InstanceId)>> {
+    let (after_time, after) = match &query.after {
+        Some((at, id)) => (at.0, id.as_str()),
+        None => (i64::MIN, ""),
+    };
+    let from = query.completed_from.map_or(i64::MIN, |from| from.0).max(after_time);
+    let Some(to) = last_before(query.completed_before) else { return Ok(Vec::new()) };
+    let params = (from, to, after_time, after, state_bits(&query.statuses), saturate(limit as u64));
+    let mut statement = connection.prepare_cached(sql::QUERY_ENDED)?;
+    let rows = statement.query_map(params, |row| Ok((Timestamp(row.get(0)?), row::stored_id(row, 1)?)))?;
+    rows.collect()
+}
+
+/// The last moment before a time; `None` if there is none.
+fn last_before(before: Option<Timestamp>) -> Option<i64> {
+    before.map_or(Some(i64::MAX), |before| before.0.checked_sub(1))
 }
 
 fn instances(connection: &Connection, statement: &str, params: impl Params) -> Result<Vec<InstanceRow>> {
@@ -157,6 +203,32 @@ fn end_of_prefix(prefix: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_by_state_is_the_same_whichever_way_it_is_found() -> Result<()> {
+        let connection = Connection::open_in_memory()?;
+        connection.execute_batch(sql::SCHEMA)?;
+        for key in 0..200_i64 {
+            let status = Status::ALL[key as usize * 5 % 7];
+            let columns = (key, status as u8, key * 31 % 40, format!("i{key}"));
+            connection.execute(
+                "INSERT INTO instance VALUES (?1, ?2, 1, 0, 1, ?3, 1, NULL, ?4, 'x', x'00')",
+                columns,
+            )?;
+        }
+        let statuses = vec![Status::Failed, Status::Running];
+        let mut query = InstanceQuery { statuses, created_from: Some(Timestamp(3)), ..Default::default() };
+        let mut seen = 0;
+        loop {
+            let sorted = query_with(&connection, &query, 7, i64::MAX)?;
+            assert_eq!(sorted, query_with(&connection, &query, 7, 0)?);
+            let Some(last) = sorted.last() else { break };
+            query.after = Some((last.created_at, last.key));
+            seen += sorted.len();
+        }
+        assert!(seen > 40, "{seen}");
+        Ok(())
+    }
 
     #[test]
     fn the_end_of_a_prefix_is_behind_every_text_that_begins_with_it() {

@@ -24,7 +24,7 @@ fn bytes(row: &Row<'_>, column: usize) -> Result<bytes::Bytes> {
 }
 
 /// An id that was checked before it was stored; entity ids have a prefix that [`InstanceId::new`] keeps users from.
-fn stored_id(row: &Row<'_>, column: usize) -> Result<InstanceId> {
+pub(crate) fn stored_id(row: &Row<'_>, column: usize) -> Result<InstanceId> {
     Ok(recorded_id(row.get(column)?))
 }
 

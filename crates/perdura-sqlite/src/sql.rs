@@ -29,5 +29,6 @@ statements! {
     QUERY_BY_ID = "query/by_id";
     QUERY_BY_STATUS = "query/by_status";
     QUERY_BY_CREATED = "query/by_created";
-    QUERY_ALL = "query/all";
+    QUERY_COUNT_STATUS = "query/count_status";
+    QUERY_ENDED = "query/ended";
 }

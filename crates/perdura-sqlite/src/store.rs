@@ -13,10 +13,10 @@ use crate::readers::Readers;
 use crate::writer::{Commit, Seat, Writer};
 use futures_channel::oneshot;
 use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceRow};
-use perdura_core::{InstanceKey, PartitionId, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 use perdura_store::{
-    BoxFuture, CommitLog, CommitOutcome, Grant, InstanceQuery, Instances, Lookup, Rejection, Store,
-    StoreError,
+    BoxFuture, CommitLog, CommitOutcome, EndedQuery, Grant, InstanceQuery, Instances, Lookup, Rejection,
+    Store, StoreError,
 };
 use rusqlite::Connection;
 use std::future::ready;
@@ -183,6 +183,14 @@ impl Instances for SqliteStore {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<InstanceRow>, StoreError>> {
         Box::pin(ready(self.read(|connection| query::query(connection, &query, limit))))
+    }
+
+    fn ended(
+        &self,
+        query: EndedQuery,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Timestamp, InstanceId)>, StoreError>> {
+        Box::pin(ready(self.read(|connection| query::ended(connection, &query, limit))))
     }
 }
 

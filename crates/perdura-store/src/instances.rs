@@ -38,8 +38,21 @@ pub struct InstanceQuery {
     pub created_from: Option<Timestamp>,
     /// Created before.
     pub created_before: Option<Timestamp>,
-    /// Only keys after this one: the last key of the page before.
-    pub after: Option<InstanceKey>,
+    /// Only those after this one: when the last of the page before was created, and its key.
+    pub after: Option<(Timestamp, InstanceKey)>,
+}
+
+/// Which instances that have ended to list. The default lists all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndedQuery {
+    /// In one of these states; empty means any.
+    pub statuses: Vec<Status>,
+    /// Ended at or after.
+    pub completed_from: Option<Timestamp>,
+    /// Ended before.
+    pub completed_before: Option<Timestamp>,
+    /// Only those after this one: the last of the page before.
+    pub after: Option<(Timestamp, InstanceId)>,
 }
 
 /// Committed instances and histories.
@@ -58,10 +71,17 @@ pub trait Instances: Send + Sync + 'static {
         bytes_max: usize,
     ) -> BoxFuture<'_, Result<Vec<HistoryRow>, StoreError>>;
 
-    /// Instances that match, by rising key, at most `limit`.
+    /// Instances that match, by rising time of creation and then by rising key, at most `limit`.
     fn query(
         &self,
         query: InstanceQuery,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<InstanceRow>, StoreError>>;
+
+    /// When instances ended, and their ids, by rising time and then by id, byte by byte; at most `limit`.
+    fn ended(
+        &self,
+        query: EndedQuery,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Timestamp, InstanceId)>, StoreError>>;
 }

@@ -11,7 +11,7 @@ pub mod sim;
 
 pub use commit_log::{CommitLog, CommitOutcome, Grant, Rejection};
 pub use error::StoreError;
-pub use instances::{InstanceKind, InstanceQuery, Instances, Lookup};
+pub use instances::{EndedQuery, InstanceKind, InstanceQuery, Instances, Lookup};
 
 use std::future::Future;
 use std::path::Path;

@@ -2,10 +2,9 @@
 
 use perdura::prelude::*;
 use perdura::{Bytes, InstanceId, Timestamp};
-use perdura_core::InstanceKey;
 use perdura_core::history::{Event, EventKind, ExecutionStarted, TaskCompleted, TurnStarted};
 use perdura_core::orchestration::{Decision, Run, Runner, Turn, TurnOutcome};
-use perdura_engine::OrchestrationHost;
+use perdura_core::{ExecutionId, InstanceKey};
 use std::time::{Duration, Instant};
 
 #[activity]
@@ -34,10 +33,12 @@ fn turn(name: &str, from: u64, event: impl Into<EventKind>) -> Turn {
         id: InstanceId::new("i").expect("a good id"),
         name: name.into(),
         version: String::new(),
+        execution: ExecutionId(1),
         generation: 0,
         branch: 0,
         from,
         number: from,
+        trace: None,
         events: vec![Event::new(at, TurnStarted::default()), Event::new(at, event)],
     }
 }

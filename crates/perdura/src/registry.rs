@@ -11,8 +11,10 @@ use bytes::Bytes;
 use perdura_core::entity::OperationBatch;
 use perdura_core::failure::kind;
 use perdura_core::orchestration::Runner;
-use perdura_core::{Failure, Limits, check_name, check_text};
-use perdura_engine::{ActivityHost, ActivityTask, BatchEnd, EntityHost, OrchestrationHost};
+use perdura_core::{Failure, Limits, PartitionId, check_name, check_text};
+use perdura_engine::{
+    ActivityEnd, ActivityHost, ActivityTask, BatchEnd, EntityHost, OrchestrationHost, TurnReturns,
+};
 use perdura_store::BoxFuture;
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn, ready};
@@ -207,18 +209,25 @@ impl Registry {
         self.orchestrations.get(name, version).ok_or_else(missing)
     }
 
+    /// A runner of the orchestrations, for whoever drives turns without an engine.
+    #[doc(hidden)]
+    pub fn runner(&self) -> Box<dyn Runner> {
+        Box::new(RegistryRunner::new(self.clone(), self.limits.clone()))
+    }
+
     /// One attempt of an activity.
     pub(crate) fn run_activity(
         &self,
         task: ActivityTask,
     ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        match self.activities.get(&task.name, &task.version) {
+        let version = task.version.as_deref().unwrap_or_default();
+        match self.activities.get(&task.name, version) {
             Some(run) => {
                 let input = task.input.clone();
                 run(ActivityContext::new(task, self.data.clone()), input)
             }
             None => {
-                let text = self.activities.missing("activity", &task.name, &task.version);
+                let text = self.activities.missing("activity", &task.name, version);
                 Box::pin(std::future::ready(Err(Failure::new(kind::NOT_REGISTERED, text))))
             }
         }
@@ -226,14 +235,15 @@ impl Registry {
 }
 
 impl OrchestrationHost for Registry {
-    fn runner(&self) -> Box<dyn Runner> {
-        Box::new(RegistryRunner::new(self.clone(), self.limits.clone()))
+    fn runner(&self, _: PartitionId, _: TurnReturns) -> Box<dyn Runner> {
+        Registry::runner(self)
     }
 }
 
 impl ActivityHost for Registry {
-    fn run(&self, task: ActivityTask) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
-        self.run_activity(task)
+    fn run(&self, task: ActivityTask) -> BoxFuture<'static, ActivityEnd> {
+        let attempt = self.run_activity(task);
+        Box::pin(async move { attempt.await.into() })
     }
 }
 

@@ -26,12 +26,15 @@ impl World {
         let salt = EventSalt::of_client(u32::from(client) << 16 | me.signals.0, me.signals.1);
         let random = &mut self.random.clients;
         let order = Order { salt, amount: random.below(100) as i32 };
+        let operation = draw_operation(random);
+        // An entity that is gone has forgotten the id, and what would come of it twice would have the same names.
+        let is_named = operation != SPREAD && random.chance(500);
         Request::Signal(SignalRequest {
             to: entity(&self.programs, random.draw() as u8),
-            operation: draw_operation(random).into(),
+            operation: operation.into(),
             input: Some(order.encode()),
             at: random.chance(200).then(|| Timestamp(now.0 + random.below(3_000) as i64)),
-            request_id: if random.chance(500) { format!("s{:x}", salt.0) } else { String::new() },
+            request_id: if is_named { format!("s{:x}", salt.0) } else { String::new() },
             stamp: None,
         })
     }

@@ -70,6 +70,8 @@ impl Checker {
                 attempt: child.attempt,
                 execution: before.record.execution.clone(),
                 attached: false,
+                name: before.record.name.clone(),
+                version: before.record.version.clone(),
             };
             let sent = outgoing(batch).any(|message| match &message.body {
                 Some(Body::Terminate(terminate)) => {

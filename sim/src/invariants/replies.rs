@@ -72,8 +72,18 @@ impl Checker {
                     known => Err(format!("{id:?}: told {record:?}, durable is {known:?}")),
                 }
             }
+            (Request::WaitBegun { id }, Ok(Response::Begun(record))) => match self.mirror.by_id(id) {
+                Some(seen)
+                    if seen.record.execution == record.execution
+                        && seen.history.is_empty()
+                        && seen.record.generation == seen.record.start_generation =>
+                {
+                    Err(format!("{seen:?} has begun, says the answer"))
+                }
+                _ => Ok(()),
+            },
             (request, Err(RequestError::NotFound { id })) if asked.before.is_some() => {
-                if self.stands(id) == asked.before && !matches!(request, Request::Wait { .. }) {
+                if self.stands(id) == asked.before && !request.waits() {
                     Err(format!("{id:?} was not found, but it is there"))
                 } else {
                     Ok(())

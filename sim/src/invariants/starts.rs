@@ -124,6 +124,7 @@ impl Checker {
         let judge = Judge {
             programs: &self.programs,
             may_cancel: self.may_cancel,
+            gives_up_lost: limits.lost_workers_max < 100,
             has_small_limits: limits.history_events_max < 50_000 || limits.decisions_per_turn_max < 1000,
             was_canceled: seen.record.cancel_requested.is_some(),
         };

@@ -135,6 +135,7 @@ async fn answer(client: &Client, command: Command) -> Result<Answer, EngineError
                         Reuse::Replace => ReusePolicy::REPLACE,
                     },
                     request_id: request,
+                    trace: None,
                 })
                 .await?;
             return Ok(Answer::Started {

@@ -25,7 +25,7 @@ async fn recorded_by(store: &SqliteStore, name: &str, files: &mut BTreeSet<FileP
     loop {
         let rows = store.query(query.clone(), 500).await?;
         let Some(last) = rows.last() else { return Ok(()) };
-        query.after = Some(last.key);
+        query.after = Some((last.created_at, last.key));
         for row in rows {
             let mut scheduled = BTreeMap::new();
             // Events that arrived but were not taken by a turn yet are recorded too.

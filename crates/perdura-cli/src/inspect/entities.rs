@@ -32,7 +32,7 @@ pub async fn all(
     while left > 0 {
         let rows = store.query(query.clone(), left.min(PAGE)).await?;
         let Some(last) = rows.last() else { return Ok(()) };
-        query.after = Some(last.key);
+        query.after = Some((last.created_at, last.key));
         left -= rows.len();
         for row in rows {
             match row.open() {

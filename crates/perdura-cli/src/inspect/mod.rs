@@ -81,7 +81,7 @@ async fn all(store: &SqliteStore, options: &Options, out: &mut impl Write) -> an
     loop {
         let rows = store.query(query.clone(), PAGE).await?;
         let Some(last) = rows.last() else { break };
-        query.after = Some(last.key);
+        query.after = Some((last.created_at, last.key));
         for row in rows {
             let status = if row.damage.is_some() { "damaged" } else { row.status.name() };
             *counts.entry(status).or_default() += 1;

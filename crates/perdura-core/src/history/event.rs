@@ -122,6 +122,12 @@ pub struct ParentLink {
     /// It only waits: the child was there before it and does not end with it.
     #[prost(bool, tag = "7")]
     pub attached: bool,
+    /// The parent's orchestration.
+    #[prost(string, tag = "8")]
+    pub name: String,
+    /// Its version; empty if it has none.
+    #[prost(string, tag = "9")]
+    pub version: String,
 }
 
 /// See [`EventKind::TurnStarted`].
@@ -200,6 +206,9 @@ pub struct ExecutionStarted {
     /// Tags.
     #[prost(btree_map = "string, string", tag = "7")]
     pub tags: Tags,
+    /// The trace context of whoever started it. The engine only hands it on.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub trace: Option<Bytes>,
 }
 
 /// See [`EventKind::ExecutionCompleted`].
@@ -264,9 +273,9 @@ pub struct TaskScheduled {
     /// The activity's name.
     #[prost(string, tag = "2")]
     pub name: String,
-    /// The version asked for; empty if none.
-    #[prost(string, tag = "3")]
-    pub version: String,
+    /// The version asked for. Absent: nothing was said of it; empty: the one without a version.
+    #[prost(string, optional, tag = "3")]
+    pub version: Option<String>,
     /// Its input.
     #[prost(bytes = "bytes", optional, tag = "4")]
     pub input: Option<Bytes>,
@@ -279,6 +288,9 @@ pub struct TaskScheduled {
     /// Tags.
     #[prost(btree_map = "string, string", tag = "7")]
     pub tags: Tags,
+    /// The trace context for the activity. The engine only hands it on.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub trace: Option<Bytes>,
 }
 
 /// See [`EventKind::TaskCompleted`].
@@ -345,6 +357,9 @@ pub struct SubOrchestrationScheduled {
     /// Nobody waits for it: no answer comes, and its parent's end does not reach it.
     #[prost(bool, tag = "9")]
     pub detached: bool,
+    /// The trace context for the child. The engine only hands it on.
+    #[prost(bytes = "bytes", optional, tag = "10")]
+    pub trace: Option<Bytes>,
 }
 
 /// See [`EventKind::SubOrchestrationCompleted`].

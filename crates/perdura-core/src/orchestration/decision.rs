@@ -5,8 +5,9 @@ use crate::history::{
     EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled, TimerCreated,
     TurnLimits,
 };
-use crate::id::{InstanceId, InstanceKey};
+use crate::id::{ExecutionId, InstanceId, InstanceKey};
 use crate::orchestration::Mismatch;
+use crate::time::Timestamp;
 use bytes::Bytes;
 
 /// Something that orchestration code decided.
@@ -20,6 +21,8 @@ pub enum Decision {
     ScheduleSubOrchestration(SubOrchestrationScheduled),
     /// Send an event to another instance.
     SendEvent(EventSent),
+    /// End another instance by force. Nothing is recorded of it here.
+    Terminate(TerminateInstance),
     /// Run an operation of an entity, and tell me.
     CallEntity(EntityOperationCalled),
     /// Run an operation of an entity.
@@ -32,6 +35,17 @@ pub enum Decision {
     Complete(ExecutionCompleted),
     /// Begin again with a new input and an empty history.
     ContinueAsNew(ContinueAsNew),
+}
+
+/// See [`Decision::Terminate`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TerminateInstance {
+    /// Whom.
+    pub instance: String,
+    /// Why.
+    pub reason: String,
+    /// Its children too.
+    pub recurse: bool,
 }
 
 /// See [`Decision::ContinueAsNew`].
@@ -70,6 +84,7 @@ impl Decision {
             Decision::CreateTimer(timer) => describe_timer(timer),
             Decision::ScheduleSubOrchestration(child) => describe_child(child),
             Decision::SendEvent(sent) => describe_sent(sent),
+            Decision::Terminate(end) => format!("termination of {:?}", end.instance),
             Decision::CallEntity(called) => describe_called(called),
             Decision::SignalEntity(signaled) => describe_signaled(signaled),
             Decision::RequestLock(requested) => describe_requested(requested),
@@ -168,6 +183,8 @@ pub struct Turn {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// This run of it.
+    pub execution: ExecutionId,
     /// Its generation.
     pub generation: u32,
     /// The branch of its history.
@@ -176,11 +193,28 @@ pub struct Turn {
     pub from: u64,
     /// Distinguishes this turn from every other one of the processor's life.
     pub number: u64,
+    /// The trace context that the turn before gave back, if it did.
+    pub trace: Option<Bytes>,
     /// The new events; the first is `TurnStarted`.
     pub events: Vec<Event>,
 }
 
+/// Names a turn that is away, within one life of the processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TurnTicket {
+    /// Whose turn.
+    pub key: InstanceKey,
+    /// The turn's number.
+    pub number: u64,
+}
+
 impl Turn {
+    /// Its name while it is away.
+    #[must_use]
+    pub fn ticket(&self) -> TurnTicket {
+        TurnTicket { key: self.key, number: self.number }
+    }
+
     /// The events as they are to be recorded after the turn had this result.
     #[must_use]
     pub fn recorded(mut self, result: &TurnResult) -> Vec<Event> {
@@ -202,6 +236,18 @@ pub enum TurnOutcome {
     CannotRun(String),
 }
 
+impl TurnOutcome {
+    /// What keeps the instance from going on, if the turn could not be run.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        match self {
+            TurnOutcome::Done(_) => None,
+            TurnOutcome::Diverged(mismatch) => Some(mismatch.to_string()),
+            TurnOutcome::CannotRun(reason) => Some(reason.clone()),
+        }
+    }
+}
+
 /// What the code did in a turn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TurnResult {
@@ -211,4 +257,12 @@ pub struct TurnResult {
     pub custom_status: Option<Option<Bytes>>,
     /// The limits under which it ran, if it met one of them.
     pub limits_met: Option<TurnLimits>,
+    /// Only so many of the turn's events after `TurnStarted` were taken; the others come again in the next turn. `None`
+    /// means all.
+    pub taken: Option<usize>,
+    /// When the turn began for the code, if that was later than the turn says: it had waited for a worker. The code was
+    /// told this time, so it is what the history keeps.
+    pub began: Option<Timestamp>,
+    /// The trace context for the next turn; `None` keeps the present one.
+    pub trace: Option<Bytes>,
 }

@@ -339,6 +339,7 @@ impl Execution {
             decisions,
             custom_status: changed.then(|| self.custom_status.clone()),
             limits_met: self.limit_met.then_some(self.limits),
+            ..TurnResult::default()
         }
     }
 

@@ -10,7 +10,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 
-pub use decision::{ContinueAsNew, Decision, Turn, TurnOutcome, TurnResult};
+pub use decision::{ContinueAsNew, Decision, TerminateInstance, Turn, TurnOutcome, TurnResult, TurnTicket};
 pub use execution::{Execution, Info, Ticket};
 pub use mismatch::Mismatch;
 pub use runner::{Run, Runner};

@@ -14,7 +14,8 @@ pub trait Runner {
     /// all events before it.
     fn run(&mut self, turn: &Turn, history: Option<&[Event]>) -> Run;
 
-    /// The execution has ended or leaves memory: drop what is kept of it. Unknown keys are ignored.
+    /// The execution has ended, leaves memory, or stops: drop what is kept of it. If a turn of it is away, nobody waits
+    /// for its outcome any more. Unknown keys are ignored.
     fn forget(&mut self, key: InstanceKey);
 
     /// Whom to ring, from any thread, when [`disturbed`](Self::disturbed) has something to tell.
@@ -36,4 +37,6 @@ pub enum Run {
     Finished(TurnOutcome),
     /// The execution is not warm: run the turn again with its history.
     NeedsHistory,
+    /// Somebody else runs the turn; its outcome comes later.
+    Away,
 }

@@ -30,15 +30,7 @@ impl Partition {
             scheduled.instance = id.as_str().to_owned();
         }
         let event = instance.append(Event::new(now, scheduled.clone()));
-        let link = (!scheduled.detached).then(|| ParentLink {
-            instance: instance.id.as_str().to_owned(),
-            generation: instance.record.generation,
-            branch: instance.record.branch,
-            task: scheduled.id,
-            attempt: 1,
-            execution: instance.record.execution.clone(),
-            attached: false,
-        });
+        let link = (!scheduled.detached).then(|| instance.link(scheduled.id, 1));
         if !scheduled.detached {
             let record = ChildRecord {
                 id: scheduled.id,
@@ -64,6 +56,7 @@ impl Partition {
             parent,
             reuse: scheduled.reuse,
             tags: scheduled.tags.clone(),
+            trace: scheduled.trace.clone(),
             start_at: None,
         };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::StartChild(start));
@@ -86,6 +79,7 @@ impl Partition {
             reuse,
             request: None,
             parent: start.parent,
+            trace: start.trace,
         };
         let refusal = match self.start(request, existing) {
             Ok(started) if started.outcome == StartOutcome::Existing => {
@@ -169,7 +163,10 @@ impl Partition {
     pub(super) fn find_cycle(&mut self, key: InstanceKey, find: FindCycle) {
         let (Some(link), Some(awaited)) = (find.link, find.awaited) else { return };
         let Some(instance) = self.instances.get(&key).filter(|instance| instance.is_active()) else { return };
-        let parents = instance.record.parents.clone();
+        let mut parents = instance.record.parents.clone();
+        // One that waits several times is asked once: the question would multiply on its way round.
+        parents.sort_by(|a, b| (&a.instance, &a.execution).cmp(&(&b.instance, &b.execution)));
+        parents.dedup_by(|a, b| a.instance == b.instance && a.execution == b.execution);
         if parents.iter().any(|p| p.instance == awaited.instance && p.execution == awaited.execution) {
             let text = format!(
                 "{:?} cannot wait for {:?}, which waits for it: they would wait for ever. Start it detached, or send an event",
@@ -250,15 +247,8 @@ impl Partition {
         }
         let Some(scheduled) = child.scheduled.clone() else { return self.want_history(key) };
         let not_before = Timestamp(std::mem::take(&mut child.record.not_before));
-        let link = ParentLink {
-            instance: instance.id.as_str().to_owned(),
-            generation: instance.record.generation,
-            branch: instance.record.branch,
-            task: id,
-            attempt: child.record.attempt,
-            execution: instance.record.execution.clone(),
-            attached: false,
-        };
+        let attempt = child.record.attempt;
+        let link = instance.link(id, attempt);
         self.rely_on(not_before);
         self.mark_dirty(key);
         self.send_start(&scheduled, Some(link));

@@ -12,7 +12,7 @@ use crate::history::{
     ExecutionTerminated, ParentLink,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey, check_name, check_tags, check_text};
-use crate::limits::DELAY_MS_MAX;
+use crate::limits::{DELAY_MS_MAX, TRACE_BYTES_MAX};
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -63,7 +63,10 @@ impl Partition {
             | Request::Resume { reason, .. }
             | Request::Cancel { reason, .. }
             | Request::Terminate { reason, .. } => Ok(check_text("reason", reason)?),
-            Request::Purge { .. } | Request::DeleteEntity { .. } | Request::Wait { .. } => Ok(()),
+            Request::Purge { .. }
+            | Request::DeleteEntity { .. }
+            | Request::Wait { .. }
+            | Request::WaitBegun { .. } => Ok(()),
         }
     }
 
@@ -74,6 +77,10 @@ impl Partition {
         check_tags(&start.tags)?;
         if let Some(at) = start.start_at.filter(|at| at.0.saturating_sub(self.now.0) > DELAY_MS_MAX) {
             return Err(RequestError::TooFarAhead { id: start.id.clone(), at });
+        }
+        if let Some(bytes) = start.trace.as_ref().map(Bytes::len).filter(|bytes| *bytes > TRACE_BYTES_MAX) {
+            let (id, field) = (start.id.clone(), "trace context");
+            return Err(RequestError::TooLarge { id, field, bytes, limit: TRACE_BYTES_MAX });
         }
         self.check_payload(&start.id, "input", &start.input)
     }
@@ -102,6 +109,7 @@ impl Partition {
             (Request::Purge { again: true, .. }, None) => Ok(()),
             (_, None) => Err(RequestError::NotFound { id }),
             (Request::Wait { execution, .. }, Some(key)) => return self.wait(token, key, execution),
+            (Request::WaitBegun { .. }, Some(key)) => return self.wait_begun(token, key),
             (Request::Raise { name, input, .. }, Some(key)) => self.raise(key, name, input),
             (Request::Suspend { reason, .. }, Some(key)) => self.suspend(key, reason),
             (Request::Resume { reason, .. }, Some(key)) => self.resume(key, reason),
@@ -142,6 +150,10 @@ impl Partition {
             instance.record.suspended = Some(reason.clone());
             instance.status = Status::Suspended;
             instance.inbox.push(Event::new(now, ExecutionSuspended { reason }));
+            // A turn that is away is run again when the instance goes on; what becomes of it until then is dropped.
+            if instance.call_back() {
+                self.forgotten.push(key);
+            }
             self.mark_dirty(key);
         }
         Ok(())
@@ -170,9 +182,8 @@ impl Partition {
         }
         instance.record.cancel_requested = Some(reason.clone());
         instance.inbox.push(Event::new(now, CancelRequested { reason: reason.clone() }));
-        // Between two generations its history is empty too, but its code has run.
-        let has_run = instance.has_begun() || instance.record.generation > instance.record.start_generation;
-        if has_run || matches!(instance.turn, TurnState::Running(_)) {
+        let has_turn = matches!(instance.turn, TurnState::Running(_) | TurnState::Parked(_));
+        if instance.has_run() || has_turn {
             self.mark_dirty(key);
             self.enqueue(key);
         } else {
@@ -221,10 +232,9 @@ impl Partition {
     /// What arrived and was never taken by a turn is recorded before an end by force: nothing that was acknowledged
     /// is lost to a later rewind.
     fn record_inbox(&mut self, key: InstanceKey) {
-        self.parked_turns.remove(&key);
         if let Some(instance) = self.instances.get_mut(&key) {
-            let (away, inbox) = (instance.away.take(), instance.inbox.take());
-            for event in away.into_iter().chain(inbox) {
+            instance.call_back();
+            for event in instance.inbox.take() {
                 instance.append(event);
             }
         }
@@ -232,16 +242,8 @@ impl Partition {
 
     fn children_of(&self, key: InstanceKey) -> Vec<(InstanceId, ParentLink)> {
         let Some(instance) = self.instances.get(&key) else { return Vec::new() };
-        let link = |child: &super::instance::Child| ParentLink {
-            instance: instance.id.as_str().to_owned(),
-            generation: instance.record.generation,
-            branch: instance.record.branch,
-            task: child.record.id,
-            attempt: child.record.attempt,
-            execution: instance.record.execution.clone(),
-            attached: false,
-        };
-        instance.children.values().map(|c| (InstanceId::recorded(&c.record.instance), link(c))).collect()
+        let children = instance.children.values().map(|child| &child.record);
+        children.map(|c| (InstanceId::recorded(&c.instance), instance.link(c.id, c.attempt))).collect()
     }
 
     /// A cancel request is about to reach the code: everything it waits for ends. Running activities and children
@@ -330,9 +332,10 @@ impl Partition {
         }
         self.mark_dirty(key);
         self.forgotten.push(key);
-        for Waiter { token, .. } in waiters {
-            if let Some(record) = &final_record {
-                self.reply(token, Ok(Response::Ended(Box::new(record.clone()))));
+        for Waiter { token, for_begin, .. } in waiters {
+            if let Some(record) = final_record.clone().map(Box::new) {
+                let answer = if for_begin { Response::Begun(record) } else { Response::Ended(record) };
+                self.reply(token, Ok(answer));
             }
         }
         let failure = Ended::failure_for_parent(&id, status, failure);
@@ -348,10 +351,20 @@ impl Partition {
             return self.reply(token, Err(RequestError::Replaced { id }));
         }
         if instance.is_active() {
-            instance.waiters.push(Waiter { token, execution });
+            instance.waiters.push(Waiter { token, for_begin: false, execution });
         } else {
             let record = instance.final_record();
             self.reply(token, Ok(Response::Ended(Box::new(record))));
+        }
+    }
+
+    fn wait_begun(&mut self, token: ReplyToken, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if instance.is_active() && !instance.has_run() {
+            instance.waiters.push(Waiter { token, for_begin: true, execution: None });
+        } else {
+            let record = instance.final_record();
+            self.reply(token, Ok(Response::Begun(Box::new(record))));
         }
     }
 

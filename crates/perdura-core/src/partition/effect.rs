@@ -48,6 +48,8 @@ pub struct TaskStart {
     pub instance: InstanceId,
     /// Its run.
     pub execution: ExecutionId,
+    /// The version of its orchestration; empty if it has none.
+    pub orchestration_version: String,
     /// What to run.
     pub scheduled: Arc<TaskScheduled>,
     /// Which attempt of the retry policy.

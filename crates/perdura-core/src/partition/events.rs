@@ -72,8 +72,13 @@ impl Events {
 
 impl From<Vec<Event>> for Events {
     fn from(events: Vec<Event>) -> Events {
-        Events { bytes: events.iter().map(weight).sum(), events }
+        Events { bytes: weigh(&events), events }
     }
+}
+
+/// What events weigh together.
+pub(super) fn weigh(events: &[Event]) -> usize {
+    events.iter().map(weight).sum()
 }
 
 fn weight(event: &Event) -> usize {

@@ -23,7 +23,7 @@ pub(super) enum Held {
 impl Instance {
     /// Bytes that wait for a turn.
     fn waiting_bytes(&self) -> usize {
-        self.inbox.bytes() + self.away.bytes()
+        self.inbox.bytes() + self.away.as_ref().map_or(0, |_| self.away_bytes)
     }
 
     /// Whether its inbox may take one thing more.
@@ -38,7 +38,7 @@ impl Instance {
         input: &Option<Bytes>,
         limits: &Limits,
     ) -> Result<(), RequestError> {
-        let (id, waiting) = (self.id.clone(), self.inbox.len() + self.away.len());
+        let (id, waiting) = (self.id.clone(), self.inbox.len() + self.away_events().len());
         if waiting >= limits.inbox_events_max {
             return Err(RequestError::InboxFull { id, limit: limits.inbox_events_max });
         }
@@ -54,19 +54,6 @@ impl Instance {
             return Err(RequestError::HistoryFull { id, events, limit });
         }
         Ok(())
-    }
-
-    /// Names a task of its present run to other instances.
-    pub(super) fn link(&self, task: u32, attempt: u32) -> ParentLink {
-        ParentLink {
-            instance: self.id.as_str().to_owned(),
-            generation: self.record.generation,
-            branch: self.record.branch,
-            task,
-            attempt,
-            execution: self.record.execution.clone(),
-            attached: false,
-        }
     }
 }
 

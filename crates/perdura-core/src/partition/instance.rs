@@ -9,9 +9,11 @@ use super::request::ReplyToken;
 use super::tasks::plus;
 use crate::failure::Failure;
 use crate::history::{
-    Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, TimeLimits, encode_events,
+    Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, TimeLimits,
+    encode_events,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
+use crate::orchestration::Turn;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -25,8 +27,10 @@ pub(super) enum TurnState {
     Idle,
     /// In the queue.
     Queued,
-    /// This turn is with the runner.
+    /// This turn is with the runner, or away.
     Running(u64),
+    /// This turn waits for the history.
+    Parked(u64),
     /// The runner could not run it; only a new life of the processor tries again.
     Blocked,
 }
@@ -72,10 +76,11 @@ pub(super) struct Child {
     pub(super) scheduled: Option<Arc<SubOrchestrationScheduled>>,
 }
 
-/// Somebody who waits for the end.
+/// Somebody who waits for the end, or for the beginning.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) token: ReplyToken,
+    pub(super) for_begin: bool,
     pub(super) execution: Option<ExecutionId>,
 }
 
@@ -96,8 +101,10 @@ pub(super) struct Instance {
     pub(super) entity: Option<Box<Entity>>,
     /// Events that no turn has taken.
     pub(super) inbox: Events,
-    /// Events of a turn that is away while batches are committed.
-    pub(super) away: Events,
+    /// The turn that is away, or waits for the history, while batches are committed.
+    pub(super) away: Option<Box<Turn>>,
+    /// What its events weigh.
+    pub(super) away_bytes: usize,
     /// What came and waits until the inbox has room.
     pub(super) held: VecDeque<Held>,
     /// Events to be written by the open batch; the last of `record.tail`.
@@ -140,7 +147,8 @@ impl Instance {
             section: None,
             entity: None,
             inbox: Events::default(),
-            away: Events::default(),
+            away: None,
+            away_bytes: 0,
             held: VecDeque::new(),
             unwritten: Events::default(),
             stored: None,
@@ -194,6 +202,31 @@ impl Instance {
     /// Whether its code has run: its history has begun.
     pub(super) fn has_begun(&self) -> bool {
         self.record.tail > 0
+    }
+
+    /// Whether its code has run since it was started. Between two generations its history is empty, too.
+    pub(super) fn has_run(&self) -> bool {
+        self.has_begun() || self.record.generation > self.record.start_generation
+    }
+
+    /// Events of the turn that is away.
+    pub(super) fn away_events(&self) -> &[Event] {
+        self.away.as_ref().map_or(&[], |turn| &turn.events[1..])
+    }
+
+    /// Names a task of its own to a child.
+    pub(super) fn link(&self, task: u32, attempt: u32) -> ParentLink {
+        ParentLink {
+            instance: self.id.as_str().to_owned(),
+            generation: self.record.generation,
+            branch: self.record.branch,
+            task,
+            attempt,
+            execution: self.record.execution.clone(),
+            attached: false,
+            name: self.record.name.clone(),
+            version: self.record.version.clone(),
+        }
     }
 
     pub(super) fn execution(&self) -> ExecutionId {
@@ -264,7 +297,7 @@ impl Instance {
         record.entity = self.entity.as_ref().map(|entity| Box::new(entity.record()));
         record.calls = self.calls.values().cloned().collect();
         record.section = self.section.clone().map(Box::new);
-        record.set_inbox_events(self.away.iter().chain(self.inbox.iter()).cloned().collect());
+        record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());
         record
     }
 

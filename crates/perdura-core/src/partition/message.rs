@@ -83,6 +83,9 @@ pub struct StartChild {
     /// Tags.
     #[prost(btree_map = "string, string", tag = "7")]
     pub tags: Tags,
+    /// The trace context of its parent.
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    pub trace: Option<Bytes>,
     /// Not before, in ms since 1970.
     #[prost(int64, optional, tag = "30")]
     pub start_at: Option<i64>,

@@ -2,10 +2,12 @@
 //!
 //! A driver owns it, gives it inputs ([`request`](Partition::request), [`task_done`](Partition::task_done),
 //! [`tick`](Partition::tick), …), runs the turns that it asks for ([`next_turn`](Partition::next_turn),
-//! [`finish_turn`](Partition::finish_turn)), reads what it needs ([`needs`](Partition::needs)), and writes its batches
+//! [`finish_turn`](Partition::finish_turn), or [`turn_away`](Partition::turn_away) and later
+//! [`turn_back`](Partition::turn_back)), reads what it needs ([`needs`](Partition::needs)), and writes its batches
 //! ([`seal`](Partition::seal), [`committed`](Partition::committed)). Effects come out only when the batch that justifies
 //! them is durable. After any other outcome than «committed» the driver drops it and makes a new one from the store.
 
+mod away;
 mod batch;
 mod bug;
 mod children;
@@ -46,7 +48,6 @@ use crate::entity::EntityId;
 use crate::history::Damaged;
 use crate::id::{InstanceId, InstanceKey, PartitionId};
 use crate::limits::Limits;
-use crate::orchestration::Turn;
 use crate::time::Timestamp;
 use instance::Instance;
 use rustc_hash::FxHashMap;
@@ -86,8 +87,6 @@ pub struct Partition {
     wakes: Wakes,
     queue: VecDeque<InstanceKey>,
     next_turn_number: u64,
-    /// Turns that wait for a history, by instance.
-    parked_turns: BTreeMap<InstanceKey, Turn>,
     /// Instances that need their history as soon as everything of it is committed.
     history_wanted: Vec<InstanceKey>,
     /// What waits for a row, by id and by key.
@@ -177,7 +176,6 @@ impl Partition {
             wakes: Wakes::default(),
             queue: VecDeque::new(),
             next_turn_number: 1,
-            parked_turns: BTreeMap::new(),
             history_wanted: Vec::new(),
             id_lookups: BTreeMap::new(),
             key_lookups: BTreeMap::new(),

@@ -57,6 +57,9 @@ pub struct TaskRecord {
     /// When it was scheduled, in ms since 1970.
     #[prost(int64, tag = "8")]
     pub scheduled_at: i64,
+    /// Workers that were lost while they ran the present attempt.
+    #[prost(uint32, tag = "9")]
+    pub lost: u32,
 }
 
 /// A timer that has not fired.
@@ -201,6 +204,12 @@ pub struct InstanceRecord {
     /// since. Empty in rows of older versions.
     #[prost(bytes = "bytes", tag = "27")]
     pub run: Bytes,
+    /// The trace context of whoever started it.
+    #[prost(bytes = "bytes", optional, tag = "28")]
+    pub trace: Option<Bytes>,
+    /// The trace context that the last turn of this execution gave back, for the next one.
+    #[prost(bytes = "bytes", optional, tag = "29")]
+    pub turn_trace: Option<Bytes>,
     /// What an entity has; absent in an orchestration.
     #[prost(message, optional, boxed, tag = "30")]
     pub entity: Option<Box<EntityRecord>>,

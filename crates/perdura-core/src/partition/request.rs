@@ -64,6 +64,11 @@ pub enum Request {
         /// good as having removed it.
         again: bool,
     },
+    /// Answer when its first turn is recorded, or it has ended without one.
+    WaitBegun {
+        /// For whom.
+        id: InstanceId,
+    },
     /// Send an entity a signal.
     Signal(SignalRequest),
     /// Take an entity's state away.
@@ -95,6 +100,7 @@ impl Request {
             | Request::Cancel { id, .. }
             | Request::Terminate { id, .. }
             | Request::Purge { id, .. }
+            | Request::WaitBegun { id }
             | Request::Wait { id, .. } => id,
         }
     }
@@ -109,6 +115,12 @@ impl Request {
             _ => {}
         }
         self
+    }
+
+    /// Whether it is answered only when something has happened to the instance.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        matches!(self, Request::Wait { .. } | Request::WaitBegun { .. })
     }
 
     /// Whether asking twice has the effect of asking once.
@@ -143,6 +155,8 @@ pub struct StartRequest {
     pub reuse: ReusePolicy,
     /// A retry of this start carries the same text here, any other start another one.
     pub request_id: String,
+    /// The trace context of whoever starts it. The engine only hands it on.
+    pub trace: Option<Bytes>,
 }
 
 /// See [`Request::Signal`].
@@ -206,6 +220,8 @@ pub enum Response {
     Started(Started),
     /// It is done, and durable.
     Done,
+    /// To a wait for the beginning: the instance has taken a turn, or has ended.
+    Begun(Box<InstanceRecord>),
     /// To a wait: the instance has ended.
     Ended(Box<InstanceRecord>),
 }

@@ -1,13 +1,13 @@
 //! Which instances are in memory: they come when they are needed and leave when nothing is at hand.
 
-use super::instance::Instance;
+use super::instance::{Instance, TurnState};
 use super::request::{ReplyToken, Request, RequestError, Response};
 use super::wakes::Wake;
 use super::{Bug, DamagedRow, InstanceRow, Need, Parked, Partition, Presence};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, EventKind};
 use crate::id::{InstanceId, InstanceKey};
-use crate::orchestration::{Turn, TurnOutcome};
+use crate::orchestration::Turn;
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -107,13 +107,12 @@ impl Partition {
             return None;
         }
         instance.reading = false;
-        if self.parked_turns.get(&key).is_some_and(|turn| length < turn.from) {
+        let is_parked = matches!(instance.turn, TurnState::Parked(_));
+        if is_parked && instance.away.as_ref().is_some_and(|turn| length < turn.from) {
             // The turn came after the question.
             self.want_history(key);
             return None;
         }
-        let turn = self.parked_turns.remove(&key);
-        let instance = self.instances.get_mut(&key)?;
         let mut tasks = Vec::new();
         for event in events {
             match &event.kind {
@@ -135,7 +134,7 @@ impl Partition {
         let lacks_child =
             instance.children.values().any(|c| c.record.retry.is_some() && c.scheduled.is_none());
         if lacks_task || lacks_child {
-            self.set_aside(key, turn, "its row lists work that the history does not have");
+            self.set_aside(key, "its row lists work that the history does not have");
             return None;
         }
         for task in tasks {
@@ -144,13 +143,10 @@ impl Partition {
         self.hand_out_tasks(key);
         self.start_due_children(key);
         self.settle();
-        match turn {
-            Some(turn) if self.instances.get(&key).is_some_and(|instance| instance.is_suspended()) => {
-                self.take_back(turn);
-                None
-            }
-            turn => turn,
-        }
+        let instance = self.instances.get_mut(&key)?;
+        let TurnState::Parked(number) = instance.turn else { return None };
+        instance.turn = TurnState::Running(number);
+        instance.away.take().map(|turn| *turn)
     }
 
     /// The history of an instance cannot be read: it is left alone from here on. Nothing may be appended to what is
@@ -160,13 +156,13 @@ impl Partition {
         if !self.waits_for_history(key, generation, branch) {
             return;
         }
-        let turn = self.parked_turns.remove(&key);
-        self.set_aside(key, turn, what);
+        self.set_aside(key, what);
     }
 
-    fn set_aside(&mut self, key: InstanceKey, turn: Option<Turn>, what: &str) {
+    fn set_aside(&mut self, key: InstanceKey, what: &str) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.reading = false;
+        instance.call_back();
         let id = instance.id.clone();
         let waiters = std::mem::take(&mut instance.waiters);
         let what = format!("its history cannot be read ({what})");
@@ -176,10 +172,7 @@ impl Partition {
             self.reply(waiter.token, Err(RequestError::Damaged { id: id.clone(), what: what.clone() }));
         }
         let reason = format!("{what}; restore the hub from a backup, or purge it");
-        match turn {
-            Some(turn) => self.finish_turn(turn, TurnOutcome::CannotRun(reason)),
-            None => self.block(key, reason, None),
-        }
+        self.block(key, reason, None);
     }
 
     /// Nothing can be done with an instance that cannot be read, but to remove it.

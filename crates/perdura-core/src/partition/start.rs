@@ -24,6 +24,7 @@ pub(super) struct Start {
     /// The client's request id, and the checksum of what it asked.
     pub(super) request: Option<(String, u32)>,
     pub(super) parent: Option<ParentLink>,
+    pub(super) trace: Option<Bytes>,
 }
 
 impl Partition {
@@ -45,6 +46,7 @@ impl Partition {
             reuse: request.reuse,
             request: request_id,
             parent: None,
+            trace: request.trace,
         };
         let answer = self.start(start, existing).map(Response::Started);
         self.reply(token, answer);
@@ -142,6 +144,7 @@ impl Partition {
             start_at: start_at.map(|at| at.0),
             parent: start.parent.clone(),
             tags: start.tags.clone(),
+            trace: start.trace.clone(),
         };
         instance.record = InstanceRecord {
             id: start.id.as_str().to_owned(),
@@ -156,6 +159,7 @@ impl Partition {
             parents: start.parent.into_iter().collect(),
             tags: start.tags,
             starts,
+            trace: start.trace,
             ..InstanceRecord::default()
         };
         instance.status = Status::Pending;

@@ -13,6 +13,9 @@ use crate::time::Timestamp;
 use bytes::Bytes;
 use std::sync::Arc;
 
+/// Before an attempt that no worker had is handed out again.
+const NOT_STARTED_WAIT_MS: u64 = 1000;
+
 impl Partition {
     pub(super) fn schedule_task(&mut self, key: InstanceKey, scheduled: TaskScheduled) {
         let now = self.now;
@@ -48,6 +51,7 @@ impl Partition {
             return;
         }
         let (execution, name) = (instance.execution(), instance.id.clone());
+        let orchestration_version = instance.record.version.clone();
         let (generation, branch) = (instance.record.generation, instance.record.branch);
         let Some(task) = instance.tasks.get_mut(&id).filter(|task| !task.running) else { return };
         let Some(scheduled) = task.scheduled.clone() else { return self.want_history(key) };
@@ -61,6 +65,7 @@ impl Partition {
             task: TaskRef { key, execution, generation, branch, task: id, delivery: task.record.delivery },
             instance: name,
             execution,
+            orchestration_version,
             scheduled,
             attempt: task.record.attempt,
             last_heartbeat: task.record.heartbeat.clone(),
@@ -168,6 +173,45 @@ impl Partition {
         }
     }
 
+    /// The worker that had an attempt is gone, and nobody knows what came of it: the same attempt is handed out again
+    /// with the next delivery count, until too many workers in a row were lost to it.
+    pub fn task_lost(&mut self, task: TaskRef, reason: &str, now: Timestamp) {
+        self.advance(now);
+        let limit = self.config.limits.lost_workers_max;
+        let Some(state) = self.handed_out(task) else { return };
+        state.record.lost += 1;
+        if state.record.lost >= limit {
+            let message = format!(
+                "{} workers were lost one after another while they ran delivery {} and before, the last one: {reason}",
+                state.record.lost, task.delivery
+            );
+            let failure = Failure::new(kind::WORKER_LOST, message).non_retryable().within_limits();
+            self.attempt_failed(task.key, task.task, failure);
+        } else {
+            state.running = false;
+            self.mark_dirty(task.key);
+            self.hand_out(task.key, task.task);
+        }
+        self.settle();
+    }
+
+    /// No worker ever had this attempt: it is handed out again a little later, with the next delivery count.
+    pub fn task_not_started(&mut self, task: TaskRef, now: Timestamp) {
+        self.advance(now);
+        let at = plus(self.now, NOT_STARTED_WAIT_MS);
+        let Some(state) = self.handed_out(task) else { return };
+        state.running = false;
+        state.record.not_before = at.0;
+        self.wakes.add(at, task.key, Wake::Retry(task.task));
+        self.mark_dirty(task.key);
+    }
+
+    /// The task, if this is its present delivery.
+    fn handed_out(&mut self, task: TaskRef) -> Option<&mut Task> {
+        let state = self.awaiting(task)?.tasks.get_mut(&task.task)?;
+        (state.running && state.record.delivery == task.delivery).then_some(state)
+    }
+
     /// Takes a sign of life from an attempt, with what it says of its progress.
     pub fn heartbeat(&mut self, task: TaskRef, details: Option<Bytes>, now: Timestamp) {
         self.advance(now);
@@ -221,6 +265,7 @@ impl Partition {
             Some(at) => {
                 let at = if at_once { now } else { at };
                 task.record.attempt += 1;
+                task.record.lost = 0;
                 task.record.not_before = at.0;
                 task.record.last_failure = Some(failure);
                 self.wakes.add(at, key, Wake::Retry(id));

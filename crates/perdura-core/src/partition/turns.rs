@@ -1,10 +1,10 @@
 //! Turns: an instance with news runs its code, and what the code decides is recorded and set in motion.
 
 use super::control::Ended;
-use super::instance::{Instance, TurnState, execution_bytes};
+use super::instance::{Instance, TurnState, Waiter, execution_bytes};
 use super::record::Block;
 use super::wakes::Wake;
-use super::{Body, Bug, Partition, Raise};
+use super::{Body, Bug, Partition, Raise, Response, Terminate};
 use crate::failure::{Failure, kind};
 use crate::history::{
     Event, EventKind, EventSent, ExecutionCompleted, ExecutionStarted, TimerCreated, TurnStarted,
@@ -42,8 +42,8 @@ impl Partition {
         }
     }
 
-    /// The next turn to be run, if any. It comes back by [`finish_turn`](Self::finish_turn), at once, or later after
-    /// [`park_turn`](Self::park_turn).
+    /// The next turn to be run, if any. It comes back by [`finish_turn`](Self::finish_turn) at once, or goes to
+    /// [`park_turn`](Self::park_turn) or [`turn_away`](Self::turn_away).
     pub fn next_turn(&mut self) -> Option<Turn> {
         // One pass: instances that have had their share of this batch stay in the queue for the next.
         for _ in 0..self.queue.len() {
@@ -86,10 +86,12 @@ impl Partition {
             id: instance.id.clone(),
             name: instance.record.name.clone(),
             version: instance.record.version.clone(),
+            execution: instance.execution(),
             generation: instance.record.generation,
             branch: instance.record.branch,
             from: instance.record.tail,
             number,
+            trace: instance.record.turn_trace.clone(),
             events,
         };
         if turn.events.iter().any(|event| matches!(event.kind, EventKind::CancelRequested(_))) {
@@ -103,14 +105,9 @@ impl Partition {
     /// The runner needs the history of this turn's instance: the turn waits, and what it holds stays part of what is
     /// committed. The history is asked for as a [`Need`](super::Need).
     pub fn park_turn(&mut self, turn: Turn) {
-        let Some(instance) = self.instances.get_mut(&turn.key) else { return };
-        if instance.turn != TurnState::Running(turn.number) {
-            return;
+        if let Some(key) = self.keep_turn(turn, TurnState::Parked) {
+            self.want_history(key);
         }
-        instance.away = turn.events[1..].to_vec().into();
-        let key = turn.key;
-        self.parked_turns.insert(key, turn);
-        self.want_history(key);
     }
 
     /// Takes the outcome of a turn. One that is not awaited any more is dropped.
@@ -120,38 +117,18 @@ impl Partition {
         if instance.turn != TurnState::Running(turn.number) {
             return;
         }
-        instance.away.clear();
         match outcome {
             TurnOutcome::Done(result) => self.record_turn(turn, result),
             TurnOutcome::Diverged(mismatch) => {
-                self.put_back(turn);
+                instance.put_back(turn);
                 self.block(key, mismatch.to_string(), Some(mismatch));
             }
             TurnOutcome::CannotRun(reason) => {
-                self.put_back(turn);
+                instance.put_back(turn);
                 self.block(key, reason, None);
             }
         }
         self.settle();
-    }
-
-    /// A turn that has not been run is not to be run now.
-    pub(super) fn take_back(&mut self, turn: Turn) {
-        let key = turn.key;
-        self.put_back(turn);
-        if let Some(instance) = self.instances.get_mut(&key) {
-            instance.away.clear();
-            instance.turn = TurnState::Idle;
-        }
-    }
-
-    /// The events of a turn that could not be run go back to the front of the inbox.
-    fn put_back(&mut self, mut turn: Turn) {
-        if let Some(instance) = self.instances.get_mut(&turn.key) {
-            let arrived = instance.inbox.take();
-            instance.inbox = turn.events.split_off(1).into();
-            instance.inbox.extend(arrived);
-        }
     }
 
     /// The instance cannot go on in this life of the processor; it says so to whoever looks.
@@ -171,13 +148,25 @@ impl Partition {
         }
     }
 
-    fn record_turn(&mut self, turn: Turn, result: TurnResult) {
+    fn record_turn(&mut self, mut turn: Turn, result: TurnResult) {
         let (key, generation) = (turn.key, turn.generation);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.turn = TurnState::Idle;
         instance.record.block = None;
         if instance.status == Status::Pending {
             instance.status = Status::Running;
+        }
+        if let Some(taken) = result.taken {
+            let left = turn.events.split_off(taken.saturating_add(1).min(turn.events.len()));
+            let arrived = instance.inbox.take();
+            instance.inbox = left.into();
+            instance.inbox.extend(arrived);
+        }
+        if let Some(began) = result.began {
+            turn.events[0].at = began.max(turn.events[0].at);
+        }
+        if result.trace.is_some() {
+            instance.record.turn_trace.clone_from(&result.trace);
         }
         let is_cancel = |event: &&Event| matches!(event.kind, EventKind::CancelRequested(_));
         let canceled = turn.events.iter().find(is_cancel).cloned();
@@ -188,6 +177,7 @@ impl Partition {
             instance.record.custom_status = status;
         }
         self.mark_dirty(key);
+        self.answer_who_awaits_begin(key);
         for decision in result.decisions {
             self.apply_decision(key, decision);
         }
@@ -197,6 +187,20 @@ impl Partition {
             self.enqueue(key);
         } else if let Some(cancel) = canceled {
             self.carry_cancel_over(key, cancel);
+        }
+    }
+
+    fn answer_who_awaits_begin(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if !instance.waiters.iter().any(|waiter| waiter.for_begin) {
+            return;
+        }
+        let record = instance.final_record();
+        let (begin, end) = std::mem::take(&mut instance.waiters).into_iter().partition(|w| w.for_begin);
+        instance.waiters = end;
+        let begin: Vec<Waiter> = begin;
+        for waiter in begin {
+            self.reply(waiter.token, Ok(Response::Begun(Box::new(record.clone()))));
         }
     }
 
@@ -218,6 +222,10 @@ impl Partition {
             Decision::CreateTimer(timer) => self.create_timer(key, timer),
             Decision::ScheduleSubOrchestration(child) => self.schedule_child(key, child),
             Decision::SendEvent(sent) => self.send_event(key, sent),
+            Decision::Terminate(end) => {
+                let terminate = Terminate { reason: end.reason, recurse: end.recurse, parent: None };
+                self.send(&InstanceId::recorded(&end.instance), Body::Terminate(terminate));
+            }
             Decision::CallEntity(called) => self.call_entity(key, called),
             Decision::SignalEntity(signaled) => self.signal_entity(key, signaled),
             Decision::RequestLock(requested) => self.request_lock(key, requested),
@@ -299,7 +307,9 @@ impl Partition {
             start_at: None,
             parent: record.parents.first().cloned(),
             tags: record.tags.clone(),
+            trace: record.trace.clone(),
         };
+        record.turn_trace = None;
         record.start_at = hold_back(&mut instance.renewals, now);
         instance.unwritten.clear();
         instance.drop_before = Some(instance.record.generation);

@@ -6,7 +6,7 @@ use perdura_core::history::*;
 use perdura_core::orchestration::{Decision, Turn, TurnOutcome, TurnResult};
 use perdura_core::partition::*;
 use perdura_core::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs one operation: changes the state, gives the result and what it sends.
 pub type EntityScript = Box<dyn FnMut(&mut Option<Bytes>, &EntityOperation) -> OperationResult>;
@@ -18,6 +18,11 @@ pub struct Bed {
     pub now: i64,
     /// What the runner does, by orchestration name; a name that is not here cannot run.
     pub scripts: BTreeMap<String, Script>,
+    /// Orchestrations that somebody else runs, and the turns that are away.
+    pub elsewhere: BTreeSet<String>,
+    pub away: Vec<Turn>,
+    /// Executions that the runner was told to drop.
+    pub forgotten: Vec<InstanceKey>,
     /// What entities do, by name. Operations of others wait in `operations`.
     pub entities: BTreeMap<String, EntityScript>,
     pub operations: Vec<OperationBatch>,
@@ -42,6 +47,9 @@ impl Bed {
             partition: partition(1, 1, limits.clone()),
             now: 1_000_000,
             scripts: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
+            away: Vec::new(),
+            forgotten: Vec::new(),
             entities: BTreeMap::new(),
             operations: Vec::new(),
             rows: BTreeMap::new(),
@@ -99,6 +107,7 @@ impl Bed {
     /// Runs turns and reads rows, but commits nothing.
     pub fn run(&mut self) {
         loop {
+            self.forgotten.extend(self.partition.forgotten());
             let needs = self.partition.needs();
             let turn = self.partition.next_turn();
             let ran = self.run_operations();
@@ -156,6 +165,10 @@ impl Bed {
     }
 
     fn run_turn(&mut self, turn: Turn) {
+        if self.elsewhere.contains(&turn.name) {
+            self.away.push(turn.clone());
+            return self.partition.turn_away(turn);
+        }
         let outcome = match self.scripts.get_mut(&turn.name) {
             Some(script) => {
                 TurnOutcome::Done(TurnResult { decisions: script(&turn), ..TurnResult::default() })
@@ -198,6 +211,7 @@ impl Bed {
         self.partition = partition(next_key, self.lives, self.limits.clone());
         self.started.clear();
         self.canceled.clear();
+        self.away.clear();
         self.operations.clear();
     }
 
@@ -302,6 +316,7 @@ pub fn start(text: &str, name: &str) -> StartRequest {
         start_at: None,
         reuse: ReusePolicy::FAIL,
         request_id: String::new(),
+        trace: None,
     }
 }
 

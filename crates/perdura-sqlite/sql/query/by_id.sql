@@ -1,8 +1,9 @@
--- The ids that begin with a text are a range, ?7 to ?8.
+-- The ids that begin with a text are a range, ?8 to ?9, to be sorted.
 SELECT key, id, name, status, created_at, updated_at, completed_at, generation, branch, tail, record
 FROM instance INDEXED BY instance_id
-WHERE id >= ?7 AND id < ?8
-  AND key > ?1 AND +created_at BETWEEN ?3 AND ?4 AND coalesce((?5 >> status) & 1, 1)
+WHERE id >= ?8 AND id < ?9
+  AND +created_at BETWEEN ?3 AND ?4 AND (+created_at > ?7 OR key > ?1)
+  AND coalesce((?5 >> status) & 1, 1)
   AND (?6 IS NULL OR name = ?6)
-  AND (id >= '@' AND id < 'A') = ?9
-ORDER BY key LIMIT ?2
+  AND (id >= '@' AND id < 'A') = ?10
+ORDER BY created_at, key LIMIT ?2

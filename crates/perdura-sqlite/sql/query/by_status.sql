@@ -1,7 +1,9 @@
--- One status: a range of its index, in the order of keys.
+-- A status that few have: a range of its index, to be sorted.
 SELECT key, id, name, status, created_at, updated_at, completed_at, generation, branch, tail, record
 FROM instance INDEXED BY instance_status
-WHERE status = ?7 AND key > ?1 AND +created_at BETWEEN ?3 AND ?4
+WHERE status = ?8
+  AND +created_at BETWEEN ?3 AND ?4 AND (+created_at > ?7 OR key > ?1)
+  AND (?5 >> status) & 1
   AND (?6 IS NULL OR name = ?6)
   AND (id >= '@' AND id < 'A') = ?9
-ORDER BY key LIMIT ?2
+ORDER BY created_at, key LIMIT ?2

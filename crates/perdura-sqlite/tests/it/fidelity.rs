@@ -9,7 +9,9 @@ use perdura_core::{InstanceKey, PartitionId, Status, Timestamp};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
 use perdura_store::conformance::block_on;
 use perdura_store::sim::SimStore;
-use perdura_store::{CommitLog, CommitOutcome, Grant, InstanceQuery, Instances, Lookup, Rejection};
+use perdura_store::{
+    CommitLog, CommitOutcome, EndedQuery, Grant, InstanceQuery, Instances, Lookup, Rejection,
+};
 use std::collections::BTreeMap;
 
 const PARTITIONS: u16 = 2;
@@ -167,6 +169,17 @@ impl Twins {
                 block_on(self.sqlite.query(query.clone(), limit)),
                 "{query:?}"
             );
+            let ended = EndedQuery {
+                statuses: query.statuses,
+                completed_from: query.created_from,
+                completed_before: query.created_before,
+                after: None,
+            };
+            assert_eq!(
+                block_on(self.sim.ended(ended.clone(), limit)),
+                block_on(self.sqlite.ended(ended.clone(), limit)),
+                "{ended:?}"
+            );
         }
     }
 
@@ -181,7 +194,7 @@ impl Twins {
             id_prefix: prefix.then(|| format!("{}-", partition.0)),
             created_from: from.then_some(Timestamp(2)),
             created_before: before.then_some(Timestamp(4)),
-            after: after.then(|| self.key(partition)),
+            after: after.then(|| (Timestamp(2), self.key(partition))),
         }
     }
 }

@@ -132,14 +132,18 @@ cases! {
         message_numbers_are_not_reused_after_they_were_consumed
     }
     query {
-        no_condition_lists_all_by_key
+        no_condition_lists_all
         entities_are_listed_apart
         each_condition_narrows
         conditions_combine
         prefixes_are_compared_byte_by_byte
+        the_order_is_that_of_creation_and_then_of_keys
+        a_page_begins_after_the_last_even_of_the_same_moment
         pages_follow_each_other
         a_changed_status_changes_the_list
         a_limit_of_zero_gives_nothing
+        what_has_ended_is_listed_by_its_end_and_then_by_id
+        pages_of_what_has_ended_follow_each_other
     }
     recovery {
         only_unfinished_instances_of_the_partition_are_listed

@@ -2,7 +2,7 @@
 
 use super::Place;
 use super::fixture::{Owner, insert, row, tail, with_status, writes};
-use crate::{InstanceKind, InstanceQuery};
+use crate::{EndedQuery, InstanceKind, InstanceQuery};
 use perdura_core::partition::InstanceWrite;
 use perdura_core::{Status, Timestamp};
 
@@ -44,7 +44,7 @@ fn prefix(prefix: &str) -> InstanceQuery {
     InstanceQuery { id_prefix: Some(prefix.to_owned()), ..all() }
 }
 
-pub(super) async fn no_condition_lists_all_by_key(place: &dyn Place) {
+pub(super) async fn no_condition_lists_all(place: &dyn Place) {
     assert_eq!(numbers(&hub(place).await, all()).await, [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
@@ -111,6 +111,42 @@ pub(super) async fn prefixes_are_compared_byte_by_byte(place: &dyn Place) {
     assert_eq!(numbers(&owner, prefix("_")).await, []);
 }
 
+/// Instances 1 to 4, created at 1007, 1003, 1003 and 1001.
+async fn out_of_order(place: &dyn Place) -> Owner {
+    let owner = Owner::of(place).await;
+    let created = [(1, 1007), (2, 1003), (3, 1003), (4, 1001)];
+    owner
+        .commits(writes(created.map(|(number, at)| {
+            let mut write = insert(number, &format!("i{number}"), 1);
+            write.row.created_at = Timestamp(at);
+            write
+        })))
+        .await;
+    owner
+}
+
+pub(super) async fn the_order_is_that_of_creation_and_then_of_keys(place: &dyn Place) {
+    let owner = out_of_order(place).await;
+    assert_eq!(numbers(&owner, all()).await, [4, 2, 3, 1]);
+    assert_eq!(numbers(&owner, prefix("i")).await, [4, 2, 3, 1]);
+    let running = InstanceQuery { statuses: vec![Status::Running], ..all() };
+    assert_eq!(numbers(&owner, running).await, [4, 2, 3, 1]);
+}
+
+pub(super) async fn a_page_begins_after_the_last_even_of_the_same_moment(place: &dyn Place) {
+    let owner = out_of_order(place).await;
+    let ways = [all(), prefix("i"), InstanceQuery { statuses: vec![Status::Running], ..all() }];
+    for way in ways {
+        let after = |at: i64, number: u64| InstanceQuery {
+            after: Some((Timestamp(at), super::fixture::key(number))),
+            ..way.clone()
+        };
+        assert_eq!(numbers(&owner, after(1003, 2)).await, [3, 1]);
+        assert_eq!(numbers(&owner, after(1001, 4)).await, [2, 3, 1]);
+        assert_eq!(numbers(&owner, after(1007, 1)).await, []);
+    }
+}
+
 pub(super) async fn pages_follow_each_other(place: &dyn Place) {
     let owner = hub(place).await;
     let active = vec![Status::Running, Status::Pending, Status::Suspended];
@@ -126,7 +162,7 @@ pub(super) async fn pages_follow_each_other(place: &dyn Place) {
             let page = owner.store.query(query.clone(), 3).await.expect("query");
             assert!(page.len() <= 3);
             let Some(last) = page.last() else { break };
-            query.after = Some(last.key);
+            query.after = Some((last.created_at, last.key));
             seen.extend(page.iter().map(|row| row.key.number()));
         }
         assert_eq!(seen, expected, "{query:?}");
@@ -152,4 +188,60 @@ pub(super) async fn a_limit_of_zero_gives_nothing(place: &dyn Place) {
     let owner = hub(place).await;
     assert_eq!(owner.store.query(all(), 0).await, Ok(vec![]));
     assert_eq!(owner.store.query(prefix("order"), 0).await, Ok(vec![]));
+}
+
+/// Ids by status and end; one has not ended.
+async fn some_ended(place: &dyn Place) -> Owner {
+    let owner = Owner::of(place).await;
+    let ends = [
+        ("b", Status::Completed, Some(50)),
+        ("a", Status::Completed, Some(50)),
+        ("c", Status::Failed, Some(40)),
+        ("d", Status::Running, None),
+        ("e", Status::Terminated, Some(60)),
+    ];
+    owner
+        .commits(writes((1..).zip(ends).map(|(number, (id, status, at))| {
+            let mut write = insert(number, id, 1);
+            write.row.status = status;
+            write.row.completed_at = at.map(Timestamp);
+            write
+        })))
+        .await;
+    owner
+}
+
+async fn ids_ended(owner: &Owner, query: EndedQuery, limit: usize) -> Vec<String> {
+    let ended = owner.store.ended(query, limit).await.expect("a list of what has ended");
+    ended.into_iter().map(|(at, id)| format!("{id}{}", at.0)).collect()
+}
+
+pub(super) async fn what_has_ended_is_listed_by_its_end_and_then_by_id(place: &dyn Place) {
+    let owner = some_ended(place).await;
+    let any = EndedQuery::default();
+    assert_eq!(ids_ended(&owner, any.clone(), 10).await, ["c40", "a50", "b50", "e60"]);
+    assert_eq!(ids_ended(&owner, any.clone(), 0).await, Vec::<String>::new());
+    let window = EndedQuery {
+        completed_from: Some(Timestamp(50)),
+        completed_before: Some(Timestamp(60)),
+        ..any.clone()
+    };
+    assert_eq!(ids_ended(&owner, window, 10).await, ["a50", "b50"]);
+    let statuses = vec![Status::Failed, Status::Terminated, Status::Running];
+    assert_eq!(ids_ended(&owner, EndedQuery { statuses, ..any.clone() }, 10).await, ["c40", "e60"]);
+    let never = EndedQuery { completed_before: Some(Timestamp(i64::MIN)), ..any };
+    assert_eq!(ids_ended(&owner, never, 10).await, Vec::<String>::new());
+}
+
+pub(super) async fn pages_of_what_has_ended_follow_each_other(place: &dyn Place) {
+    let owner = some_ended(place).await;
+    let mut query = EndedQuery::default();
+    let mut seen = Vec::new();
+    loop {
+        let page = owner.store.ended(query.clone(), 1).await.expect("a page");
+        let Some(last) = page.last() else { break };
+        seen.push(last.1.to_string());
+        query.after = Some(last.clone());
+    }
+    assert_eq!(seen, ["c", "a", "b", "e"]);
 }

@@ -1,9 +1,9 @@
 //! Reads of the simulated store.
 
 use super::contents::{Contents, HistoryKey};
-use crate::{InstanceKind, InstanceQuery, Lookup};
+use crate::{EndedQuery, InstanceKind, InstanceQuery, Lookup};
 use perdura_core::partition::{Envelope, EnvelopeId, HistoryRow, InstanceRow};
-use perdura_core::{InstanceKey, PartitionId};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 use std::ops::Bound;
 
 impl Contents {
@@ -64,8 +64,26 @@ impl Contents {
                 && query.id_prefix.as_ref().is_none_or(|prefix| row.id.as_str().starts_with(prefix))
                 && query.created_from.is_none_or(|from| row.created_at >= from)
                 && query.created_before.is_none_or(|before| row.created_at < before)
+                && query.after.is_none_or(|after| (row.created_at, row.key) > after)
         };
-        self.instances_after(query.after).filter(matches).take(limit).cloned().collect()
+        let mut found: Vec<_> = self.instances.values().filter(matches).collect();
+        found.sort_by_key(|row| (row.created_at, row.key));
+        found.into_iter().take(limit).cloned().collect()
+    }
+
+    pub(super) fn ended(&self, query: &EndedQuery, limit: usize) -> Vec<(Timestamp, InstanceId)> {
+        let matches = |row: &InstanceRow| {
+            let at = row.completed_at?;
+            let matches = (query.statuses.is_empty() || query.statuses.contains(&row.status))
+                && query.completed_from.is_none_or(|from| at >= from)
+                && query.completed_before.is_none_or(|before| at < before)
+                && query.after.as_ref().is_none_or(|(time, id)| (at, &row.id) > (*time, id));
+            matches.then(|| (at, row.id.clone()))
+        };
+        let mut found: Vec<_> = self.instances.values().filter_map(matches).collect();
+        found.sort();
+        found.truncate(limit);
+        found
     }
 
     fn instances_after(&self, after: Option<InstanceKey>) -> impl Iterator<Item = &InstanceRow> {

@@ -4,10 +4,11 @@ use super::bug::Planted;
 use super::commit::commit;
 use super::contents::{Contents, HistoryKey};
 use crate::{
-    BoxFuture, CommitLog, CommitOutcome, Grant, InstanceQuery, Instances, Lookup, Store, StoreError,
+    BoxFuture, CommitLog, CommitOutcome, EndedQuery, Grant, InstanceQuery, Instances, Lookup, Store,
+    StoreError,
 };
 use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceRow};
-use perdura_core::{InstanceKey, PartitionId, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 use std::collections::VecDeque;
 use std::future::ready;
 use std::path::Path;
@@ -250,6 +251,14 @@ impl Instances for SimStore {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<InstanceRow>, StoreError>> {
         Box::pin(ready(Ok(self.query_now(&query, limit))))
+    }
+
+    fn ended(
+        &self,
+        query: EndedQuery,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Timestamp, InstanceId)>, StoreError>> {
+        Box::pin(ready(Ok(self.inner().contents.ended(&query, limit))))
     }
 }
 

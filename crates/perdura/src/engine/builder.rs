@@ -58,7 +58,7 @@ impl EngineBuilder {
 
     /// Most activities that run at once in this process; the others wait their turn.
     pub fn running_activities_max(mut self, most: usize) -> Self {
-        self.options.running_activities_max = most;
+        self.options.running_activities_max = Some(most);
         self
     }
 

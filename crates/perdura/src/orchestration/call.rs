@@ -30,7 +30,7 @@ impl<O> Call<O> {
     pub(crate) fn new(shared: &Rc<Shared>, name: &str, version: &str, input: Result<Option<Bytes>>) -> Self {
         let describe = |input| TaskScheduled {
             name: name.to_owned(),
-            version: version.to_owned(),
+            version: (!version.is_empty()).then(|| version.to_owned()),
             input,
             ..TaskScheduled::default()
         };
@@ -76,7 +76,7 @@ impl<O> Call<O> {
 
     /// Asks for another version of the activity than the item's own.
     pub fn version(self, version: impl Into<String>) -> Self {
-        self.edit(|task| task.version = version.into())
+        self.edit(|task| task.version = Some(version.into()))
     }
 
     /// Schedules the activity now; await the call later for its result.
@@ -103,7 +103,8 @@ impl Description for TaskScheduled {
 
     fn check(&self) -> Result<()> {
         check_name("activity name", &self.name).map_err(Error::invalid)?;
-        check_text("activity version", &self.version).map_err(Error::invalid)?;
+        check_text("activity version", self.version.as_deref().unwrap_or_default())
+            .map_err(Error::invalid)?;
         check_tags(&self.tags).map_err(Error::invalid)?;
         self.retry.as_ref().map_or(Ok(()), |policy| policy.check().map_err(Error::invalid))
     }

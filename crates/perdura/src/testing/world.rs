@@ -229,10 +229,10 @@ impl World {
         if let Some(mock) = self.mocks.activities.get_mut(&task.name) {
             return mock(task.input.clone());
         }
-        let execution = <[u8; 16]>::try_from(&self.instances[of].started.execution[..]).unwrap_or_default();
-        let execution = ExecutionId(u128::from_be_bytes(execution));
+        let execution = ExecutionId::from_bytes(&self.instances[of].started.execution);
         let mut activity = first_attempt(of.clone(), execution, task.id, &task.name);
         activity.version.clone_from(&task.version);
+        activity.trace.clone_from(&task.trace);
         activity.input.clone_from(&task.input);
         activity.tags.clone_from(&task.tags);
         (activity.attempt, activity.delivery) = (attempt, attempt);
@@ -254,10 +254,12 @@ impl World {
             id: id.clone(),
             name: instance.started.name.clone(),
             version: instance.started.version.clone(),
+            execution: ExecutionId::from_bytes(&instance.started.execution),
             generation: instance.generation,
             branch: 0,
             from: instance.history.len() as u64,
             number: self.turns,
+            trace: None,
             events,
         };
         let warm = finished(id, self.warm.run(&turn, None));
@@ -321,6 +323,9 @@ impl World {
                     let event = EventRaised { name: sent.name, input: sent.input }.into();
                     self.queue(now, Due::Event { to, generation: None, event });
                 }
+            }
+            Decision::Terminate(end) => {
+                panic!("{:?}: code in Rust cannot end another instance", end.instance)
             }
             Decision::CallEntity(called) => {
                 record(called.clone().into());
@@ -466,6 +471,7 @@ fn finished(id: &InstanceId, run: Run) -> TurnResult {
         Run::Finished(TurnOutcome::Done(result)) => result,
         Run::Finished(TurnOutcome::Diverged(mismatch)) => panic!("instance {id:?}: {mismatch}"),
         Run::Finished(TurnOutcome::CannotRun(why)) => panic!("instance {id:?}: {why}"),
+        Run::Away => panic!("instance {id:?}: its turn was sent away, and nobody is there to run it"),
         Run::NeedsHistory => panic!("instance {id:?}: its code made decisions outside of its turns"),
     }
 }

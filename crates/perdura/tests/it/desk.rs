@@ -3,8 +3,7 @@
 use perdura::{Bytes, InstanceId, Registry, Status};
 use perdura_core::history::{Event, EventKind, ExecutionCompleted, ExecutionStarted, TurnStarted};
 use perdura_core::orchestration::{Decision, Run, Runner, Turn, TurnOutcome, TurnResult};
-use perdura_core::{InstanceKey, Timestamp};
-use perdura_engine::OrchestrationHost;
+use perdura_core::{ExecutionId, InstanceKey, Timestamp};
 
 pub struct Desk {
     pub runner: Box<dyn Runner>,
@@ -30,10 +29,12 @@ impl Desk {
             id: InstanceId::new("i").unwrap(),
             name: self.name.clone(),
             version: self.version.clone(),
+            execution: ExecutionId(1),
             generation: 0,
             branch: 0,
             from: self.history.len() as u64,
             number: self.history.len() as u64,
+            trace: None,
             events: all,
         }
     }
@@ -84,7 +85,7 @@ fn recorded(decision: &Decision) -> Option<EventKind> {
         Decision::Unlock(sent) => Some(sent.into()),
         Decision::SendEvent(event) => Some(event.into()),
         Decision::Complete(event) => Some(event.into()),
-        Decision::ContinueAsNew(_) => None,
+        Decision::Terminate(_) | Decision::ContinueAsNew(_) => None,
     }
 }
 

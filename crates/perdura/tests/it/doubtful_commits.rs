@@ -3,11 +3,11 @@
 use perdura::prelude::*;
 use perdura::{ClientError, EngineError, RequestError, StartOutcome, Status};
 use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceRow, InstanceWrite};
-use perdura_core::{InstanceKey, PartitionId, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 use perdura_store::sim::SimStore;
 use perdura_store::{
-    BoxFuture, CommitLog, CommitOutcome, Grant, InstanceQuery, Instances, Lookup, Rejection, Store,
-    StoreError,
+    BoxFuture, CommitLog, CommitOutcome, EndedQuery, Grant, InstanceQuery, Instances, Lookup, Rejection,
+    Store, StoreError,
 };
 use std::collections::VecDeque;
 use std::future::ready;
@@ -157,6 +157,14 @@ impl Instances for Doubtful {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<InstanceRow>, StoreError>> {
         self.store.query(query, limit)
+    }
+
+    fn ended(
+        &self,
+        query: EndedQuery,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<(Timestamp, InstanceId)>, StoreError>> {
+        self.store.ended(query, limit)
     }
 }
 

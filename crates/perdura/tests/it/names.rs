@@ -1,10 +1,10 @@
 use crate::desk::Desk;
 use perdura::prelude::*;
-use perdura::{InstanceId, failure::kind};
+use perdura::{Failure, InstanceId, failure::kind};
 use perdura_core::ExecutionId;
 use perdura_core::history::ExecutionStarted;
 use perdura_core::orchestration::TurnOutcome;
-use perdura_engine::{ActivityHost, ActivityTask};
+use perdura_engine::{ActivityEnd, ActivityHost, ActivityTask};
 use std::sync::Arc;
 
 #[orchestration(name = "ship", version = "1")]
@@ -28,14 +28,23 @@ fn task(name: &str, input: Option<&str>) -> ActivityTask {
         execution: ExecutionId(1),
         task: 0,
         name: name.into(),
-        version: String::new(),
+        version: None,
+        orchestration_version: String::new(),
         input: input.map(|text| text.to_owned().into()),
         tags: Default::default(),
+        trace: None,
         attempt: 2,
         delivery: 3,
         last_heartbeat: None,
         canceled: Default::default(),
         heartbeat: Arc::new(|_| {}),
+    }
+}
+
+fn failure_of(end: ActivityEnd) -> Failure {
+    match end {
+        ActivityEnd::Failed(failure) => failure,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -67,17 +76,17 @@ fn an_input_that_does_not_decode_fails_the_orchestration_and_names_it() {
 #[tokio::test]
 async fn an_activity_reads_its_attempt_and_the_state_of_the_application() {
     let registry = Registry::new().register(send).data("smtp");
-    let output = registry.run(task("mail.send", Some("\"ada\""))).await.unwrap().unwrap();
-    assert_eq!(output, "\"ada by smtp, attempt 2, delivery 3\"");
+    let end = registry.run(task("mail.send", Some("\"ada\""))).await;
+    assert_eq!(end, ActivityEnd::Completed(Some("\"ada by smtp, attempt 2, delivery 3\"".into())));
 }
 
 #[tokio::test]
 async fn an_activity_that_is_unknown_or_gets_a_bad_input_says_so() {
     let registry = Registry::new().register(send);
-    let failure = registry.run(task("mail.sent", None)).await.unwrap_err();
+    let failure = failure_of(registry.run(task("mail.sent", None)).await);
     assert_eq!(failure.to_string(), "perdura.NotRegistered: activity \"mail.sent\" is not registered here");
     assert!(!failure.non_retryable);
-    let failure = registry.run(task("mail.send", None)).await.unwrap_err();
+    let failure = failure_of(registry.run(task("mail.send", None)).await);
     assert!(failure.non_retryable && failure.kind == kind::PAYLOAD);
     assert!(
         failure.message.starts_with(

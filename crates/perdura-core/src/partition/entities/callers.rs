@@ -195,7 +195,7 @@ fn link(instance: &Instance, task: u32) -> ParentLink {
         task,
         attempt: 1,
         execution: instance.record.execution.clone(),
-        attached: false,
+        ..ParentLink::default()
     }
 }
 

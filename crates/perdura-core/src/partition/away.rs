@@ -1,0 +1,260 @@
+//! Turns that somebody else runs: they leave the processor and come back later, or never. What such a turn holds stays
+//! part of what is committed, so a crash loses nothing; what it decided is checked here, since no
+//! [`Execution`](crate::orchestration::Execution) of ours did.
+
+use super::Partition;
+use super::events::weigh;
+use super::instance::{Instance, TurnState};
+use crate::entity::EntityId;
+use crate::failure::{Failure, kind};
+use crate::history::ExecutionCompleted;
+use crate::id::{InstanceId, InstanceKey, InvalidText, check_name, check_tags, check_text};
+use crate::limits::{DELAY_MS_MAX, Limits, TRACE_BYTES_MAX};
+use crate::orchestration::{Decision, Turn, TurnOutcome, TurnResult, TurnTicket};
+use crate::status::Status;
+use crate::time::Timestamp;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+
+impl Partition {
+    /// Somebody else runs this turn. It ends by [`turn_back`](Self::turn_back) or
+    /// [`turn_returned_unrun`](Self::turn_returned_unrun); or the instance ends, begins anew or is suspended first, and
+    /// then [`forgotten`](Self::forgotten) tells that nobody waits for the turn any more.
+    pub fn turn_away(&mut self, turn: Turn) {
+        self.keep_turn(turn, TurnState::Running);
+    }
+
+    /// The outcome of a turn that was away. Gives false, and drops it, if nobody waits for that turn any more.
+    pub fn turn_back(&mut self, ticket: TurnTicket, outcome: TurnOutcome, now: Timestamp) -> bool {
+        self.advance(now);
+        let Some(instance) = self.instances.get_mut(&ticket.key) else { return false };
+        if instance.turn != TurnState::Running(ticket.number) {
+            return false;
+        }
+        let Some(turn) = instance.away.take() else { return false };
+        let outcome = match outcome {
+            TurnOutcome::Done(result) if result.taken == Some(0) && result.decisions.is_empty() => {
+                // Nothing has happened.
+                instance.away = Some(turn);
+                return self.turn_returned_unrun(ticket);
+            }
+            TurnOutcome::Done(result) => {
+                let checked = checked(result, &turn, instance, &self.config.limits, self.now);
+                TurnOutcome::Done(checked)
+            }
+            other => other,
+        };
+        self.finish_turn(*turn, outcome);
+        true
+    }
+
+    /// A turn that was away was not run: what it holds goes back to the front of the inbox, and the instance is queued
+    /// again. Gives false if nobody waits for that turn any more.
+    pub fn turn_returned_unrun(&mut self, ticket: TurnTicket) -> bool {
+        let Some(instance) = self.instances.get_mut(&ticket.key) else { return false };
+        if instance.turn != TurnState::Running(ticket.number) || instance.away.is_none() {
+            return false;
+        }
+        // It has not had this turn of its share: without a commit there is no other batch that would give it one.
+        instance.turns_in_batch.1 = instance.turns_in_batch.1.saturating_sub(1);
+        instance.call_back();
+        self.enqueue(ticket.key);
+        true
+    }
+
+    /// What a turn that is not finished holds stays part of what is committed.
+    pub(super) fn keep_turn(&mut self, turn: Turn, state: impl Fn(u64) -> TurnState) -> Option<InstanceKey> {
+        let instance = self.instances.get_mut(&turn.key)?;
+        if instance.turn != TurnState::Running(turn.number) {
+            return None;
+        }
+        instance.turn = state(turn.number);
+        let key = turn.key;
+        instance.away_bytes = weigh(&turn.events[1..]);
+        instance.away = Some(Box::new(turn));
+        Some(key)
+    }
+}
+
+impl Instance {
+    /// Nobody waits any more for the turn that is away: what it holds goes back to the front of the inbox.
+    pub(super) fn call_back(&mut self) -> bool {
+        let Some(turn) = self.away.take() else { return false };
+        self.turn = TurnState::Idle;
+        self.put_back(*turn);
+        true
+    }
+
+    /// The events of a turn that was not run go back to the front of the inbox.
+    pub(super) fn put_back(&mut self, mut turn: Turn) {
+        let arrived = self.inbox.take();
+        self.inbox = turn.events.split_off(1).into();
+        self.inbox.extend(arrived);
+    }
+}
+
+/// The result as it may be recorded: an end comes last, and only one. A result that breaks a rule fails the execution.
+fn checked(
+    mut result: TurnResult,
+    turn: &Turn,
+    instance: &Instance,
+    limits: &Limits,
+    now: Timestamp,
+) -> TurnResult {
+    let (mut decisions, mut ends): (Vec<_>, Vec<_>) =
+        result.decisions.drain(..).partition(|decision| !decision.is_end());
+    ends.truncate(1);
+    decisions.append(&mut ends);
+    result.decisions = decisions;
+    if turn.from == 0 {
+        // Code that has decided something has seen that it began.
+        result.taken = result.taken.map(|taken| taken.max(1));
+    }
+    if let Err(refusal) = check(&result, turn, instance, limits, now) {
+        let message = format!("turn of {:?} refused: {refusal}", instance.id);
+        let failure = Failure::new(refusal.kind(), message).non_retryable();
+        let end = ExecutionCompleted::new(Status::Failed, None, Some(failure));
+        return TurnResult {
+            decisions: vec![Decision::Complete(end)],
+            taken: result.taken,
+            ..TurnResult::default()
+        };
+    }
+    if let Some(Decision::Complete(end)) = result.decisions.last_mut() {
+        end.failure = end.failure.take().map(Failure::within_limits);
+    }
+    result
+}
+
+/// Why the decisions of a turn are not taken.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("{what}: {size}, limit {limit}")]
+    Limit { what: String, size: usize, limit: usize },
+    #[error("{what} has the number of one that is not finished")]
+    Twice { what: String },
+    #[error("{what}: {why}")]
+    Text { what: String, why: InvalidText },
+    #[error("a child cannot have the instance id of its parent")]
+    OwnChild,
+    #[error("{what} lies more than ten years ahead")]
+    TooFarAhead { what: String },
+}
+
+impl Refusal {
+    fn kind(&self) -> &'static str {
+        match self {
+            Refusal::Limit { .. } | Refusal::TooFarAhead { .. } => kind::LIMIT,
+            Refusal::Twice { .. } | Refusal::Text { .. } | Refusal::OwnChild => kind::INVALID,
+        }
+    }
+}
+
+fn check(
+    result: &TurnResult,
+    turn: &Turn,
+    instance: &Instance,
+    limits: &Limits,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let within = |what: &str, size: usize, limit: usize| match size <= limit {
+        true => Ok(()),
+        false => Err(Refusal::Limit { what: what.to_owned(), size, limit }),
+    };
+    let begun = result.decisions.iter().filter(|decision| !decision.is_end()).count();
+    within("decisions", begun, limits.decisions_per_turn_max)?;
+    let status = result.custom_status.iter().flatten().map(Bytes::len).sum();
+    within("bytes of the custom status", status, limits.payload_bytes_max)?;
+    within("bytes of the trace context", result.trace.as_ref().map_or(0, Bytes::len), TRACE_BYTES_MAX)?;
+    // An end always fits: the last thing that an execution with a full history can do.
+    if begun > 0 {
+        let events = turn.from as usize + turn.events.len() + begun;
+        within("events of the history", events, limits.history_events_max as usize)?;
+    }
+    let mut bytes = 0;
+    let mut numbers = BTreeSet::new();
+    for decision in &result.decisions {
+        let what = || decision.describe();
+        let text = |checked: Result<(), InvalidText>| {
+            checked.map_err(|why| Refusal::Text { what: decision.describe(), why })
+        };
+        let (payload, trace) = match decision {
+            Decision::ScheduleTask(task) => {
+                text(check_name("activity name", &task.name))?;
+                text(check_text("version", task.version.as_deref().unwrap_or_default()))?;
+                text(check_tags(&task.tags))?;
+                if instance.tasks.contains_key(&task.id) || !numbers.insert(("task", task.id)) {
+                    return Err(Refusal::Twice { what: what() });
+                }
+                (&task.input, &task.trace)
+            }
+            Decision::ScheduleSubOrchestration(child) => {
+                text(check_name("orchestration name", &child.name))?;
+                text(check_text("version", &child.version))?;
+                text(check_tags(&child.tags))?;
+                if !child.instance.is_empty() {
+                    text(InstanceId::new(&child.instance).map(drop))?;
+                }
+                if child.instance == instance.id.as_str() {
+                    return Err(Refusal::OwnChild);
+                }
+                if instance.children.contains_key(&child.id) || !numbers.insert(("child", child.id)) {
+                    return Err(Refusal::Twice { what: what() });
+                }
+                (&child.input, &child.trace)
+            }
+            Decision::CreateTimer(timer) => {
+                if timer.fire_at.saturating_sub(now.0) > DELAY_MS_MAX {
+                    return Err(Refusal::TooFarAhead { what: what() });
+                }
+                if instance.timers.contains_key(&timer.id) || !numbers.insert(("timer", timer.id)) {
+                    return Err(Refusal::Twice { what: what() });
+                }
+                (&None, &None)
+            }
+            Decision::SendEvent(sent) => {
+                text(check_name("event name", &sent.name))?;
+                text(InstanceId::new(&sent.instance).map(drop))?;
+                (&sent.input, &None)
+            }
+            Decision::CallEntity(called) => {
+                text(EntityId::parse(&called.entity).map(drop))?;
+                text(check_name("operation name", &called.operation))?;
+                if instance.calls.contains_key(&called.id) || !numbers.insert(("call", called.id)) {
+                    return Err(Refusal::Twice { what: what() });
+                }
+                (&called.input, &None)
+            }
+            Decision::SignalEntity(signaled) => {
+                text(EntityId::parse(&signaled.entity).map(drop))?;
+                text(check_name("operation name", &signaled.operation))?;
+                if signaled.at.saturating_sub(now.0) > DELAY_MS_MAX {
+                    return Err(Refusal::TooFarAhead { what: what() });
+                }
+                (&signaled.input, &None)
+            }
+            Decision::RequestLock(requested) => {
+                for entity in &requested.set {
+                    text(EntityId::parse(entity).map(drop))?;
+                }
+                (&None, &None)
+            }
+            Decision::Unlock(_) => (&None, &None),
+            Decision::Terminate(terminate) => {
+                text(check_text("reason", &terminate.reason))?;
+                text(InstanceId::new(&terminate.instance).map(drop))?;
+                (&None, &None)
+            }
+            Decision::Complete(end) => (&end.output, &None),
+            Decision::ContinueAsNew(next) => {
+                text(check_text("version", next.version.as_deref().unwrap_or_default()))?;
+                (&next.input, &None)
+            }
+        };
+        let size = payload.as_ref().map_or(0, Bytes::len);
+        within(&format!("bytes of {}", what()), size, limits.payload_bytes_max)?;
+        within("bytes of a trace context", trace.as_ref().map_or(0, Bytes::len), TRACE_BYTES_MAX)?;
+        bytes += size;
+    }
+    within("bytes of all decisions", bytes, limits.turn_bytes_max)
+}

@@ -1,0 +1,175 @@
+//! The same request to many instances, in slices, and purging a whole family.
+
+use crate::client::Client;
+use crate::error::EngineError;
+use futures_util::future::join_all;
+use perdura_core::history::{EventKind, ParentLink};
+use perdura_core::partition::{InstanceRecord, RequestError};
+use perdura_core::{InstanceId, Status, Tags};
+use perdura_store::InstanceQuery;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// Instances that are asked at once: enough to fill a batch, too few to keep other callers waiting.
+const SLICE: usize = 100;
+
+/// What to do to each of many instances.
+#[derive(Clone, Debug)]
+pub enum Bulk {
+    /// Remove it, its children too if `recurse`; only if it has ended.
+    Purge {
+        /// Its children too.
+        recurse: bool,
+    },
+    /// End it by force.
+    Terminate {
+        /// Why.
+        reason: String,
+        /// Its children too.
+        recurse: bool,
+    },
+    /// Ask it to end by its own code.
+    Cancel {
+        /// Why.
+        reason: String,
+    },
+    /// Stop it until further notice.
+    Suspend {
+        /// Why.
+        reason: String,
+    },
+    /// Let it go on.
+    Resume {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a request to many did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BulkDone {
+    /// Instances that did it; with [`Bulk::Purge`] children count too.
+    pub done: u64,
+    /// Instances that refused: most have moved on since they were found.
+    pub refused: u64,
+    /// Whether all were asked that matched when their turn came; if not, the time was over.
+    pub is_complete: bool,
+}
+
+impl Client {
+    /// Asks every instance that matches and carries all of `tags`, a slice at a time so that others are served meanwhile.
+    /// Ends early, and says so, when `time_max` is over. An instance that refuses does not keep the others from it; any
+    /// other error ends the call, and what was done stays done.
+    pub async fn ask_all(
+        &self,
+        mut query: InstanceQuery,
+        tags: &Tags,
+        bulk: &Bulk,
+        time_max: Option<Duration>,
+    ) -> Result<BulkDone, EngineError> {
+        let began = Instant::now();
+        let mut sum = BulkDone::default();
+        query.statuses = bulk.statuses(&query.statuses);
+        if query.statuses.is_empty() {
+            return Ok(BulkDone { is_complete: true, ..sum });
+        }
+        let mut next: Option<String> = None;
+        loop {
+            if time_max.is_some_and(|most| began.elapsed() >= most) {
+                return Ok(sum);
+            }
+            let page = self.page(query.clone(), tags, SLICE, next.as_deref()).await?;
+            let asked = page.instances.iter().map(|(_, record)| self.ask_one(record.instance_id(), bulk));
+            for answer in join_all(asked).await {
+                match answer {
+                    Ok(done) => sum.done += done,
+                    Err(EngineError::Refused(_)) => sum.refused += 1,
+                    Err(error) => return Err(error),
+                }
+            }
+            next = page.next;
+            if next.is_none() {
+                return Ok(BulkDone { is_complete: true, ..sum });
+            }
+        }
+    }
+
+    async fn ask_one(&self, id: InstanceId, bulk: &Bulk) -> Result<u64, EngineError> {
+        match bulk {
+            Bulk::Purge { recurse: true } => return self.purge_family(id).await,
+            Bulk::Purge { recurse: false } => self.purge(id).await,
+            Bulk::Terminate { reason, recurse } => self.terminate(id, reason.clone(), *recurse).await,
+            Bulk::Cancel { reason } => self.cancel(id, reason.clone()).await,
+            Bulk::Suspend { reason } => self.suspend(id, reason.clone()).await,
+            Bulk::Resume { reason } => self.resume(id, reason.clone()).await,
+        }?;
+        Ok(1)
+    }
+
+    /// Removes an instance that has ended, with its histories, and before it all that it has started and that has ended:
+    /// its children and theirs. Gives how many were removed. Only children of the present execution are known. If it is
+    /// broken off, what is left can be purged again.
+    pub async fn purge_family(&self, id: InstanceId) -> Result<u64, EngineError> {
+        let record = self.get(&id).await?.ok_or_else(|| RequestError::NotFound { id: id.clone() })?;
+        refuse_unfinished(&record)?;
+        let mut family = vec![id.clone()];
+        let mut known = BTreeSet::from([id.clone()]);
+        // Parents come before their children in the list, so the other way round no child is left without its parent.
+        let mut next = 0;
+        while let Some(parent) = family.get(next).cloned() {
+            next += 1;
+            for child in self.ended_children(&parent).await? {
+                if known.insert(child.clone()) {
+                    family.push(child);
+                }
+            }
+        }
+        let mut purged = 0;
+        for member in family.into_iter().rev() {
+            let is_first = member == id;
+            match self.purge(member).await {
+                Ok(()) => purged += 1,
+                // It has gone, or has begun anew, since it was found.
+                Err(EngineError::Refused(_)) if !is_first => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(purged)
+    }
+
+    /// The children that an instance's present execution has started, if they have ended and are still its own.
+    async fn ended_children(&self, parent: &InstanceId) -> Result<Vec<InstanceId>, EngineError> {
+        let Some(record) = self.get(parent).await? else { return Ok(Vec::new()) };
+        let events = self.history(parent).await?.unwrap_or_default();
+        let mut children = Vec::new();
+        for event in events {
+            let EventKind::SubOrchestrationScheduled(scheduled) = event.kind else { continue };
+            let Ok(id) = InstanceId::new(&scheduled.instance) else { continue };
+            let Some(child) = self.get(&id).await? else { continue };
+            let is_own = |link: &ParentLink| !link.attached && link.execution == record.execution;
+            if refuse_unfinished(&child).is_ok() && child.parents.iter().any(is_own) {
+                children.push(id);
+            }
+        }
+        Ok(children)
+    }
+}
+
+impl Bulk {
+    /// The states in which it can have an effect, of those that are asked for; all if none is.
+    fn statuses(&self, wanted: &[Status]) -> Vec<Status> {
+        let purges = matches!(self, Bulk::Purge { .. });
+        let can = |status: &Status| status.is_terminal() == purges;
+        let asked = |status: &Status| wanted.is_empty() || wanted.contains(status);
+        Status::ALL.into_iter().filter(|status| can(status) && asked(status)).collect()
+    }
+}
+
+fn refuse_unfinished(record: &InstanceRecord) -> Result<(), EngineError> {
+    let id = record.instance_id();
+    let status = record.status().map_err(|what| EngineError::Damaged { id: id.to_string(), what })?;
+    match status.is_terminal() {
+        true => Ok(()),
+        false => Err(RequestError::NotEnded { id, status }.into()),
+    }
+}
