@@ -3,6 +3,7 @@
 mod demo;
 mod escape;
 mod inspect;
+mod serve;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -21,6 +22,10 @@ enum Command {
     Demo(demo::Options),
     /// Print what a hub file holds. The engine need not run, and may.
     Inspect(inspect::Options),
+    /// Serve workers and clients in other languages: the DurableTask gRPC protocol, which the official SDKs speak.
+    Serve(serve::ServeOptions),
+    /// Like serve, for a developer's machine: on the ports that SDKs and the DTS emulator use, with a temporary store.
+    Dev(serve::DevOptions),
 }
 
 #[tokio::main]
@@ -32,6 +37,8 @@ async fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(options) => demo::run(options).await,
         Command::Inspect(options) => inspect::run(options).await,
+        Command::Serve(options) => serve::serve(options).await,
+        Command::Dev(options) => serve::dev(options).await,
     };
     match result {
         Ok(code) => code,

@@ -79,7 +79,7 @@ impl Client {
                 return Ok(sum);
             }
             let page = self.page(query.clone(), tags, SLICE, next.as_deref()).await?;
-            let asked = page.instances.iter().map(|(_, record)| self.ask_one(record.instance_id(), bulk));
+            let asked = page.instances.iter().map(|listed| self.ask_one(listed.record.instance_id(), bulk));
             for answer in join_all(asked).await {
                 match answer {
                     Ok(done) => sum.done += done,

@@ -126,8 +126,8 @@ impl Client {
         Ok(self.row(id).await?.map(|(_, record)| record))
     }
 
-    /// Instances that match, in the order in which they were created, at most `limit`. A damaged one is listed as what is
-    /// left of it.
+    /// Instances that match, in the order in which they were created, at most `limit`. A damaged one
+    /// is listed as what is left of it.
     pub async fn list(&self, query: InstanceQuery, limit: usize) -> Result<Vec<Listed>, EngineError> {
         let rows = self.store.query(query, limit).await?;
         Ok(rows.iter().map(Listed::new).collect())
@@ -187,7 +187,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    fn new(row: &InstanceRow) -> Listed {
+    pub(crate) fn new(row: &InstanceRow) -> Listed {
         match row.open() {
             Ok(record) => Listed { key: row.key, record, damage: None },
             Err(damage) => {
@@ -225,7 +225,7 @@ impl Drop for StopWaiting<'_> {
     }
 }
 
-pub(crate) fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
+fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
     row.open().map_err(|what| damaged(&row.id, what))
 }
 

@@ -1,6 +1,6 @@
 //! Lists of instances in pages, and the instances themselves with their input.
 
-use crate::client::{Client, damaged, open};
+use crate::client::{Client, Listed, damaged};
 use crate::error::EngineError;
 use bytes::Bytes;
 use perdura_core::history::{Event, EventKind, ExecutionStarted};
@@ -19,7 +19,7 @@ const TRIES: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The instances, by rising time of creation.
-    pub instances: Vec<(InstanceKey, InstanceRecord)>,
+    pub instances: Vec<Listed>,
     /// Give it to the next call to go on; `None` at the end.
     pub next: Option<String>,
 }
@@ -47,10 +47,10 @@ impl Client {
             let rows = self.store().query(query.clone(), read).await?;
             let is_last = rows.len() < read;
             for (at, row) in rows.iter().enumerate() {
-                let record = open(row)?;
+                let listed = Listed::new(row);
                 query.after = Some((row.created_at, row.key));
-                if tags.iter().all(|(key, value)| record.tags.get(key) == Some(value)) {
-                    instances.push((row.key, record));
+                if tags.iter().all(|(key, value)| listed.record.tags.get(key) == Some(value)) {
+                    instances.push(listed);
                 }
                 if instances.len() == limit {
                     let more = !is_last || at + 1 < rows.len();

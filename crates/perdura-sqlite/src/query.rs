@@ -108,11 +108,11 @@ fn query_with(
     let (after_time, after) = query.after.map_or((i64::MIN, BEFORE_ALL), |(at, key)| (at.0, saturate(key.0)));
     let limit_column = saturate(limit as u64);
     let from = query.created_from.map_or(i64::MIN, |from| from.0).max(after_time);
-    let to = match query.created_before.map(|before| before.0.checked_sub(1)) {
+    let to = match last_before(query.created_before) {
         // A blob is after everything, also after a text that should be a number.
-        None => Value::Blob(Vec::new()),
-        Some(Some(last)) => Value::Integer(last),
-        Some(None) => return Ok(Vec::new()),
+        Some(i64::MAX) => Value::Blob(Vec::new()),
+        Some(last) => Value::Integer(last),
+        None => return Ok(Vec::new()),
     };
     let states = state_bits(&query.statuses);
     let name = query.name.as_deref();

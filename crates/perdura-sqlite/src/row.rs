@@ -51,7 +51,10 @@ pub(crate) fn instance(row: &Row<'_>) -> Result<InstanceRow> {
         id,
         name: sound(&mut damage, "name", row.get(2)),
         status: sound(&mut damage, "status", status(row, 3)),
-        created_at: Timestamp(sound(&mut damage, "created_at", row.get(4))),
+        created_at: Timestamp(
+            // As far as the lists have it, which sort what is no number behind all numbers.
+            sound(&mut damage, "created_at", row.get(4).map(Some)).unwrap_or(i64::MAX),
+        ),
         updated_at: Timestamp(sound(&mut damage, "updated_at", row.get(5))),
         completed_at: sound(&mut damage, "completed_at", row.get::<_, Option<i64>>(6)).map(Timestamp),
         generation: sound(&mut damage, "generation", row.get(7)),

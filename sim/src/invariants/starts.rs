@@ -125,7 +125,10 @@ impl Checker {
             programs: &self.programs,
             may_cancel: self.may_cancel,
             gives_up_lost: limits.lost_workers_max < 100,
-            has_small_limits: limits.history_events_max < 50_000 || limits.decisions_per_turn_max < 1000,
+            // The events that a continue-as-new carries over must fit into the inbox.
+            has_small_limits: limits.history_events_max < 50_000
+                || limits.decisions_per_turn_max < 1000
+                || limits.inbox_bytes_max < 64 << 20,
             was_canceled: seen.record.cancel_requested.is_some(),
         };
         let failure = seen.record.failure.as_ref().map_or("", |failure| failure.kind.as_str());
@@ -136,6 +139,7 @@ impl Checker {
             Status::Terminated if failure == kind::TERMINATED => Ok(()),
             status => Err(format!("an end with status {status} and failure {failure:?}")),
         };
-        legal.map_err(|why| format!("{seen:?}: {why}"))
+        let said = seen.record.failure.as_deref().map(|failure| failure.message.as_str());
+        legal.map_err(|why| format!("{seen:?}: {why}: {said:?}"))
     }
 }

@@ -3,11 +3,11 @@
 //! [`Execution`](crate::orchestration::Execution) of ours did.
 
 use super::Partition;
-use super::events::weigh;
+use super::events::{Events, weigh};
 use super::instance::{Instance, TurnState};
 use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
-use crate::history::ExecutionCompleted;
+use crate::history::{Event, ExecutionCompleted};
 use crate::id::{InstanceId, InstanceKey, InvalidText, check_name, check_tags, check_text};
 use crate::limits::{DELAY_MS_MAX, Limits, TRACE_BYTES_MAX};
 use crate::orchestration::{Decision, Turn, TurnOutcome, TurnResult, TurnTicket};
@@ -15,6 +15,13 @@ use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
 use std::collections::BTreeSet;
+
+/// A turn that is not with the driver, and what its events weigh.
+#[derive(Debug)]
+pub(super) struct Away {
+    pub(super) turn: Turn,
+    pub(super) bytes: usize,
+}
 
 impl Partition {
     /// Somebody else runs this turn. It ends by [`turn_back`](Self::turn_back) or
@@ -31,20 +38,21 @@ impl Partition {
         if instance.turn != TurnState::Running(ticket.number) {
             return false;
         }
-        let Some(turn) = instance.away.take() else { return false };
+        let Some(away) = instance.away.take() else { return false };
+        let turn = &away.turn;
         let outcome = match outcome {
             TurnOutcome::Done(result) if result.taken == Some(0) && result.decisions.is_empty() => {
                 // Nothing has happened.
-                instance.away = Some(turn);
+                instance.away = Some(away);
                 return self.turn_returned_unrun(ticket);
             }
             TurnOutcome::Done(result) => {
-                let checked = checked(result, &turn, instance, &self.config.limits, self.now);
+                let checked = checked(result, turn, instance, &self.config.limits, self.now);
                 TurnOutcome::Done(checked)
             }
             other => other,
         };
-        self.finish_turn(*turn, outcome);
+        self.finish_turn(away.turn, outcome);
         true
     }
 
@@ -69,9 +77,8 @@ impl Partition {
             return None;
         }
         instance.turn = state(turn.number);
-        let key = turn.key;
-        instance.away_bytes = weigh(&turn.events[1..]);
-        instance.away = Some(Box::new(turn));
+        let (key, bytes) = (turn.key, weigh(&turn.events[1..]));
+        instance.away = Some(Box::new(Away { turn, bytes }));
         Some(key)
     }
 }
@@ -79,16 +86,21 @@ impl Partition {
 impl Instance {
     /// Nobody waits any more for the turn that is away: what it holds goes back to the front of the inbox.
     pub(super) fn call_back(&mut self) -> bool {
-        let Some(turn) = self.away.take() else { return false };
+        let Some(away) = self.away.take() else { return false };
         self.turn = TurnState::Idle;
-        self.put_back(*turn);
+        self.put_back(away.turn);
         true
     }
 
     /// The events of a turn that was not run go back to the front of the inbox.
     pub(super) fn put_back(&mut self, mut turn: Turn) {
+        self.put_first(turn.events.split_off(1));
+    }
+
+    /// Events that come before all others in the inbox.
+    pub(super) fn put_first(&mut self, events: Vec<Event>) {
         let arrived = self.inbox.take();
-        self.inbox = turn.events.split_off(1).into();
+        self.inbox = Events::from(events);
         self.inbox.extend(arrived);
     }
 }
@@ -168,7 +180,8 @@ fn check(
     within("bytes of the trace context", result.trace.as_ref().map_or(0, Bytes::len), TRACE_BYTES_MAX)?;
     // An end always fits: the last thing that an execution with a full history can do.
     if begun > 0 {
-        let events = turn.from as usize + turn.events.len() + begun;
+        let taken = result.taken.map_or(turn.events.len(), |taken| turn.events.len().min(taken + 1));
+        let events = turn.from as usize + taken + begun;
         within("events of the history", events, limits.history_events_max as usize)?;
     }
     let mut bytes = 0;

@@ -76,7 +76,7 @@ impl From<Vec<Event>> for Events {
     }
 }
 
-/// What events weigh together.
+/// About as much as the stored form of all of them.
 pub(super) fn weigh(events: &[Event]) -> usize {
     events.iter().map(weight).sum()
 }

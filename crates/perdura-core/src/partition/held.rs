@@ -23,7 +23,7 @@ pub(super) enum Held {
 impl Instance {
     /// Bytes that wait for a turn.
     fn waiting_bytes(&self) -> usize {
-        self.inbox.bytes() + self.away.as_ref().map_or(0, |_| self.away_bytes)
+        self.inbox.bytes() + self.away.as_ref().map_or(0, |away| away.bytes)
     }
 
     /// Whether its inbox may take one thing more.
@@ -54,6 +54,21 @@ impl Instance {
             return Err(RequestError::HistoryFull { id, events, limit });
         }
         Ok(())
+    }
+
+    /// Names a task of its present run to other instances.
+    pub(super) fn link(&self, task: u32, attempt: u32) -> ParentLink {
+        ParentLink {
+            instance: self.id.as_str().to_owned(),
+            generation: self.record.generation,
+            branch: self.record.branch,
+            task,
+            attempt,
+            execution: self.record.execution.clone(),
+            attached: false,
+            name: self.record.name.clone(),
+            version: self.record.version.clone(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! An instance in memory.
 
+use super::away::Away;
 use super::batch::{HistoryRow, InstanceWrite, Tail};
 use super::entities::{CallRecord, Entity, SectionRecord};
 use super::events::Events;
@@ -9,11 +10,9 @@ use super::request::ReplyToken;
 use super::tasks::plus;
 use crate::failure::Failure;
 use crate::history::{
-    Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, TimeLimits,
-    encode_events,
+    Damaged, Event, EventKind, SubOrchestrationScheduled, TaskScheduled, TimeLimits, encode_events,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
-use crate::orchestration::Turn;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -102,9 +101,7 @@ pub(super) struct Instance {
     /// Events that no turn has taken.
     pub(super) inbox: Events,
     /// The turn that is away, or waits for the history, while batches are committed.
-    pub(super) away: Option<Box<Turn>>,
-    /// What its events weigh.
-    pub(super) away_bytes: usize,
+    pub(super) away: Option<Box<Away>>,
     /// What came and waits until the inbox has room.
     pub(super) held: VecDeque<Held>,
     /// Events to be written by the open batch; the last of `record.tail`.
@@ -148,7 +145,6 @@ impl Instance {
             entity: None,
             inbox: Events::default(),
             away: None,
-            away_bytes: 0,
             held: VecDeque::new(),
             unwritten: Events::default(),
             stored: None,
@@ -211,31 +207,16 @@ impl Instance {
 
     /// Events of the turn that is away.
     pub(super) fn away_events(&self) -> &[Event] {
-        self.away.as_ref().map_or(&[], |turn| &turn.events[1..])
-    }
-
-    /// Names a task of its own to a child.
-    pub(super) fn link(&self, task: u32, attempt: u32) -> ParentLink {
-        ParentLink {
-            instance: self.id.as_str().to_owned(),
-            generation: self.record.generation,
-            branch: self.record.branch,
-            task,
-            attempt,
-            execution: self.record.execution.clone(),
-            attached: false,
-            name: self.record.name.clone(),
-            version: self.record.version.clone(),
-        }
+        self.away.as_ref().map_or(&[], |away| &away.turn.events[1..])
     }
 
     pub(super) fn execution(&self) -> ExecutionId {
-        execution_id(&self.record.execution)
+        ExecutionId::from_bytes(&self.record.execution)
     }
 
     /// The execution that the last start began.
     pub(super) fn run(&self) -> ExecutionId {
-        if self.record.run.is_empty() { self.execution() } else { execution_id(&self.record.run) }
+        if self.record.run.is_empty() { self.execution() } else { ExecutionId::from_bytes(&self.record.run) }
     }
 
     /// Appends to the history; gives the event's number.
@@ -312,11 +293,6 @@ impl Instance {
             .into_iter()
             .filter(|event| matches!(event.kind, EventKind::EventRaised(_) | EventKind::CancelRequested(_)))
     }
-}
-
-/// A stored execution id.
-pub(super) fn execution_id(bytes: &[u8]) -> ExecutionId {
-    ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(bytes).unwrap_or_default()))
 }
 
 /// An execution id as it is stored.

@@ -108,7 +108,7 @@ impl Partition {
         }
         instance.reading = false;
         let is_parked = matches!(instance.turn, TurnState::Parked(_));
-        if is_parked && instance.away.as_ref().is_some_and(|turn| length < turn.from) {
+        if is_parked && instance.away.as_ref().is_some_and(|away| length < away.turn.from) {
             // The turn came after the question.
             self.want_history(key);
             return None;
@@ -146,7 +146,7 @@ impl Partition {
         let instance = self.instances.get_mut(&key)?;
         let TurnState::Parked(number) = instance.turn else { return None };
         instance.turn = TurnState::Running(number);
-        instance.away.take().map(|turn| *turn)
+        instance.away.take().map(|away| away.turn)
     }
 
     /// The history of an instance cannot be read: it is left alone from here on. Nothing may be appended to what is

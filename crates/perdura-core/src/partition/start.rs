@@ -1,12 +1,12 @@
 //! The atomic start: one call looks, decides and says what happened.
 
-use super::instance::{Instance, execution_bytes, execution_id};
+use super::instance::{Instance, execution_bytes};
 use super::record::{AnsweredStart, InstanceRecord};
 use super::request::{ReplyToken, RequestError, Response, StartOutcome, StartRequest, Started};
 use super::wakes::Wake;
 use super::{Bug, Partition};
 use crate::history::{Event, ExecutionStarted, ParentLink};
-use crate::id::{InstanceId, InstanceKey, Tags};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
 use crate::limits::START_REQUESTS_REMEMBERED;
 use crate::status::{OnExisting, ReusePolicy, Status};
 use crate::time::Timestamp;
@@ -199,7 +199,7 @@ fn repeat(id: &InstanceId, answered: &AnsweredStart) -> Started {
             StartOutcome::Created
         },
         id: id.clone(),
-        execution: execution_id(&answered.execution),
+        execution: ExecutionId::from_bytes(&answered.execution),
         generation: answered.generation,
     }
 }

@@ -189,6 +189,7 @@ impl Partition {
             self.attempt_failed(task.key, task.task, failure);
         } else {
             state.running = false;
+            self.watch_limits(task.key, task.task);
             self.mark_dirty(task.key);
             self.hand_out(task.key, task.task);
         }
@@ -202,6 +203,7 @@ impl Partition {
         let Some(state) = self.handed_out(task) else { return };
         state.running = false;
         state.record.not_before = at.0;
+        self.watch_limits(task.key, task.task);
         self.wakes.add(at, task.key, Wake::Retry(task.task));
         self.mark_dirty(task.key);
     }
@@ -209,7 +211,8 @@ impl Partition {
     /// The task, if this is its present delivery.
     fn handed_out(&mut self, task: TaskRef) -> Option<&mut Task> {
         let state = self.awaiting(task)?.tasks.get_mut(&task.task)?;
-        (state.running && state.record.delivery == task.delivery).then_some(state)
+        let is_present = state.running && state.ended.is_none() && state.record.delivery == task.delivery;
+        is_present.then_some(state)
     }
 
     /// Takes a sign of life from an attempt, with what it says of its progress.

@@ -157,10 +157,7 @@ impl Partition {
             instance.status = Status::Running;
         }
         if let Some(taken) = result.taken {
-            let left = turn.events.split_off(taken.saturating_add(1).min(turn.events.len()));
-            let arrived = instance.inbox.take();
-            instance.inbox = left.into();
-            instance.inbox.extend(arrived);
+            instance.put_first(turn.events.split_off(taken.saturating_add(1).min(turn.events.len())));
         }
         if let Some(began) = result.began {
             turn.events[0].at = began.max(turn.events[0].at);

@@ -249,6 +249,27 @@ fn decisions_that_break_a_rule_fail_the_execution_and_say_which() {
 }
 
 #[test]
+fn a_turn_may_fill_the_history_to_its_limit_with_what_it_has_taken() {
+    let limits = Limits { history_events_max: 12, ..Limits::default() };
+    for (decisions, fits) in [(9, true), (10, false)] {
+        let mut bed = Bed::with_limits(limits.clone());
+        bed.elsewhere.insert("x".into());
+        bed.start("x", "x");
+        let first = bed.away.remove(0);
+        assert!(bed.partition.turn_returned_unrun(first.ticket()));
+        for name in ["a", "b"] {
+            bed.ask(raise("x", name));
+        }
+        bed.settle();
+        // TurnStarted, ExecutionStarted and the first event; the second one is left.
+        let turn = bed.away.remove(0);
+        let decisions = (0..decisions).map(|number| timer(number, 2_000_000)).collect();
+        back_with(&mut bed, &turn, TurnResult { decisions, taken: Some(2), ..TurnResult::default() });
+        assert_eq!(bed.status("x"), if fits { Status::Running } else { Status::Failed });
+    }
+}
+
+#[test]
 fn whoever_waits_for_the_beginning_is_answered_by_the_first_recorded_turn() {
     let (mut bed, turn) = bed_with_turn_away();
     let waits = bed.ask(Request::WaitBegun { id: id("x") });

@@ -33,7 +33,7 @@ fn worker(world: Elsewhere) -> (Client, JoinHandle<()>) {
 }
 
 fn ids(page: &perdura_engine::Page) -> Vec<&str> {
-    page.instances.iter().map(|(_, record)| record.id.as_str()).collect()
+    page.instances.iter().map(|listed| listed.record.id.as_str()).collect()
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 SELECT key, id, name, status, created_at, updated_at, completed_at, generation, branch, tail, record
 FROM instance INDEXED BY instance_id
 WHERE id >= ?8 AND id < ?9
-  AND +created_at BETWEEN ?3 AND ?4 AND (+created_at > ?7 OR key > ?1)
+  AND +created_at BETWEEN ?3 AND ?4 AND (+created_at > ?7 AND ?7 < 9223372036854775807 OR key > ?1)
   AND coalesce((?5 >> status) & 1, 1)
   AND (?6 IS NULL OR name = ?6)
   AND (id >= '@' AND id < 'A') = ?10

@@ -1,0 +1,47 @@
+//! The official SDKs against the real server process. Ignored unless asked for: `scripts/python-sdk` and
+//! `scripts/javascript-sdk` install what they need, and a machine that lacks it shall not call them passed.
+#![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
+
+mod crashes;
+mod process;
+
+use process::{Program, Server};
+
+/// A program that checks itself against a server of its own.
+fn passes(program: Program) {
+    let server = Server::new();
+    program.arg(&server.address()).run();
+}
+
+macro_rules! python_programs {
+    ($($name:ident),*) => {
+        mod python {
+            $(
+                #[test]
+                #[ignore = "needs the Python SDK: scripts/python-sdk, then --ignored"]
+                fn $name() {
+                    super::passes(super::Program::python(concat!("examples/python/", stringify!($name), ".py")));
+                }
+            )*
+        }
+    };
+}
+
+python_programs!(chaining, waiting, children, retries, eternal, control, many, versions);
+
+macro_rules! javascript_programs {
+    ($($name:ident),*) => {
+        mod javascript {
+            $(
+                #[test]
+                #[ignore = "needs the JavaScript SDK: scripts/javascript-sdk, then --ignored"]
+                fn $name() {
+                    let path = concat!("examples/javascript/", stringify!($name), ".cjs");
+                    super::passes(super::Program::javascript(path));
+                }
+            )*
+        }
+    };
+}
+
+javascript_programs!(patterns, control);

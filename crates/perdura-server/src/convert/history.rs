@@ -1,0 +1,210 @@
+//! Histories: what the core recorded, as the SDKs expect to read it.
+
+use super::entity::{called_out, signaled_out};
+use super::failure::failure_out;
+use super::time::time_out;
+use super::{execution_out, id_out, instance_out, parent_out, payload_out, tags_out, trace_out, version_out};
+use perdura_core::Timestamp;
+use perdura_core::history::{Event, EventKind};
+use perdura_proto as wire;
+use perdura_proto::history_event::EventType;
+use rustc_hash::FxHashMap;
+
+/// What arrives from outside has no number of its own on the wire; what confirms an action has that of the action.
+const FROM_OUTSIDE: i32 = -1;
+
+/// Who reads the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// A worker that replays it. Several SDKs fail on kinds of events that their code never causes.
+    Worker,
+    /// A person or a program that looks at it.
+    Operator,
+}
+
+/// Writes the history of one execution for the wire, event by event from the first on.
+pub(crate) struct HistoryWriter {
+    instance: String,
+    reader: Reader,
+    /// When each timer is due: SDKs expect it once more when the timer has fired.
+    timers: FxHashMap<u32, i64>,
+}
+
+impl HistoryWriter {
+    pub(crate) fn new(instance: &str, reader: Reader) -> HistoryWriter {
+        HistoryWriter { instance: instance.to_owned(), reader, timers: FxHashMap::default() }
+    }
+
+    /// The event for the wire; `None` if it is not for this reader.
+    pub(crate) fn write(&mut self, event: &Event) -> Option<wire::HistoryEvent> {
+        let (id, kind) = self.kind(event)?;
+        Some(wire::HistoryEvent {
+            event_id: id.map_or(FROM_OUTSIDE, id_out),
+            timestamp: Some(time_out(event.at)),
+            event_type: Some(kind),
+        })
+    }
+
+    fn kind(&mut self, event: &Event) -> Option<(Option<u32>, EventType)> {
+        Some(match &event.kind {
+            EventKind::TurnStarted(_) => {
+                (None, EventType::OrchestratorStarted(wire::OrchestratorStartedEvent {}))
+            }
+            EventKind::ExecutionStarted(started) => {
+                let execution = execution_out(&started.execution);
+                let started = wire::ExecutionStartedEvent {
+                    name: started.name.clone(),
+                    version: version_out(&started.version),
+                    input: payload_out(started.input.as_ref()),
+                    orchestration_instance: Some(instance_out(&self.instance, execution)),
+                    parent_instance: started.parent.as_ref().filter(|p| !p.attached).map(parent_out),
+                    scheduled_start_timestamp: started.start_at.map(|at| time_out(Timestamp(at))),
+                    parent_trace_context: trace_out(started.trace.as_ref()),
+                    orchestration_span_id: None,
+                    tags: tags_out(&started.tags),
+                };
+                (None, EventType::ExecutionStarted(started))
+            }
+            EventKind::TaskScheduled(task) => {
+                let scheduled = wire::TaskScheduledEvent {
+                    name: task.name.clone(),
+                    version: task.version.clone(),
+                    input: payload_out(task.input.as_ref()),
+                    parent_trace_context: trace_out(task.trace.as_ref()),
+                    tags: tags_out(&task.tags),
+                };
+                (Some(task.id), EventType::TaskScheduled(scheduled))
+            }
+            EventKind::TaskCompleted(task) => {
+                let completed = wire::TaskCompletedEvent {
+                    task_scheduled_id: id_out(task.id),
+                    result: payload_out(task.output.as_ref()),
+                };
+                (None, EventType::TaskCompleted(completed))
+            }
+            EventKind::TaskFailed(task) => {
+                let failed = wire::TaskFailedEvent {
+                    task_scheduled_id: id_out(task.id),
+                    failure_details: Some(task.failure.as_ref().map(failure_out).unwrap_or_default()),
+                };
+                (None, EventType::TaskFailed(failed))
+            }
+            EventKind::SubOrchestrationScheduled(child) => {
+                let created = wire::SubOrchestrationInstanceCreatedEvent {
+                    instance_id: child.instance.clone(),
+                    name: child.name.clone(),
+                    version: version_out(&child.version),
+                    input: payload_out(child.input.as_ref()),
+                    parent_trace_context: trace_out(child.trace.as_ref()),
+                    tags: tags_out(&child.tags),
+                };
+                (Some(child.id), EventType::SubOrchestrationInstanceCreated(created))
+            }
+            EventKind::SubOrchestrationCompleted(child) => {
+                let completed = wire::SubOrchestrationInstanceCompletedEvent {
+                    task_scheduled_id: id_out(child.id),
+                    result: payload_out(child.output.as_ref()),
+                };
+                (None, EventType::SubOrchestrationInstanceCompleted(completed))
+            }
+            EventKind::SubOrchestrationFailed(child) => {
+                let failed = wire::SubOrchestrationInstanceFailedEvent {
+                    task_scheduled_id: id_out(child.id),
+                    failure_details: Some(child.failure.as_ref().map(failure_out).unwrap_or_default()),
+                };
+                (None, EventType::SubOrchestrationInstanceFailed(failed))
+            }
+            EventKind::TimerCreated(timer) => {
+                self.timers.insert(timer.id, timer.fire_at);
+                let fire_at = Some(time_out(Timestamp(timer.fire_at)));
+                (Some(timer.id), EventType::TimerCreated(wire::TimerCreatedEvent { fire_at }))
+            }
+            EventKind::TimerFired(timer) => {
+                let due = self.timers.get(&timer.id).map_or(event.at, |due| Timestamp(*due));
+                let fired =
+                    wire::TimerFiredEvent { fire_at: Some(time_out(due)), timer_id: id_out(timer.id) };
+                (None, EventType::TimerFired(fired))
+            }
+            EventKind::EventSent(sent) => {
+                let event = wire::EventSentEvent {
+                    instance_id: sent.instance.clone(),
+                    name: sent.name.clone(),
+                    input: payload_out(sent.input.as_ref()),
+                };
+                (Some(sent.id), EventType::EventSent(event))
+            }
+            EventKind::EventRaised(raised) => {
+                let input = payload_out(raised.input.as_ref());
+                (None, EventType::EventRaised(wire::EventRaisedEvent { name: raised.name.clone(), input }))
+            }
+            EventKind::EntityOperationCalled(call) => (Some(call.id), called_out(&self.instance, call)),
+            EventKind::EntityOperationSignaled(signal) => (Some(signal.id), signaled_out(signal)),
+            EventKind::EntityOperationCompleted(done) => {
+                let event = wire::EntityOperationCompletedEvent {
+                    request_id: done.request.clone(),
+                    output: payload_out(done.output.as_ref()),
+                };
+                (None, EventType::EntityOperationCompleted(event))
+            }
+            EventKind::EntityOperationFailed(failed) => {
+                let event = wire::EntityOperationFailedEvent {
+                    request_id: failed.request.clone(),
+                    failure_details: Some(failed.failure.as_ref().map(failure_out).unwrap_or_default()),
+                };
+                (None, EventType::EntityOperationFailed(event))
+            }
+            EventKind::EntityLockRequested(lock) => {
+                let event = wire::EntityLockRequestedEvent {
+                    critical_section_id: lock.request.clone(),
+                    lock_set: lock.set.clone(),
+                    position: 0,
+                    parent_instance_id: Some(self.instance.clone()),
+                };
+                (Some(lock.id), EventType::EntityLockRequested(event))
+            }
+            EventKind::EntityLockGranted(lock) => {
+                let critical_section_id = lock.request.clone();
+                (None, EventType::EntityLockGranted(wire::EntityLockGrantedEvent { critical_section_id }))
+            }
+            EventKind::EntityUnlockSent(unlock) => {
+                let event = wire::EntityUnlockSentEvent {
+                    critical_section_id: unlock.request.clone(),
+                    parent_instance_id: Some(self.instance.clone()),
+                    target_instance_id: unlock.entities.first().cloned(),
+                };
+                (Some(unlock.id), EventType::EntityUnlockSent(event))
+            }
+            EventKind::ExecutionSuspended(suspended) => {
+                let input = Some(suspended.reason.clone());
+                (None, EventType::ExecutionSuspended(wire::ExecutionSuspendedEvent { input }))
+            }
+            EventKind::ExecutionResumed(resumed) => {
+                let input = Some(resumed.reason.clone());
+                (None, EventType::ExecutionResumed(wire::ExecutionResumedEvent { input }))
+            }
+            EventKind::ExecutionTerminated(terminated) => {
+                let input = Some(terminated.reason.clone());
+                let event = wire::ExecutionTerminatedEvent { input, recurse: terminated.recurse };
+                (None, EventType::ExecutionTerminated(event))
+            }
+            EventKind::ExecutionCompleted(end) if self.reader == Reader::Operator => {
+                let completed = wire::ExecutionCompletedEvent {
+                    orchestration_status: i32::try_from(end.status).unwrap_or(i32::MAX),
+                    result: payload_out(end.output.as_ref()),
+                    failure_details: end.failure.as_ref().map(failure_out),
+                };
+                (None, EventType::ExecutionCompleted(completed))
+            }
+            // The wire has no word for it. What it led to is in the history.
+            EventKind::CancelRequested(cancel) if self.reader == Reader::Operator => {
+                let data = Some(format!("asked to cancel: {}", cancel.reason));
+                (None, EventType::GenericEvent(wire::GenericEvent { data }))
+            }
+            EventKind::ExecutionCompleted(_) | EventKind::CancelRequested(_) => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+mod tests;

@@ -1,0 +1,200 @@
+//! Task hubs: each a store file with an engine of its own, opened when somebody first names it.
+
+use crate::hub_name::HubName;
+use crate::remote::{RemoteActivities, RemoteEntities, RemoteOrchestrations};
+use crate::work_items::Board;
+use perdura_core::{Limits, Timestamp};
+use perdura_engine::{Client, Engine, EngineError, EngineOptions, Hosts};
+use perdura_sqlite::{SqliteOptions, SqliteStore};
+use perdura_store::StoreError;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::task::AbortHandle;
+
+/// Why a hub cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HubError {
+    /// Its file cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its engine did not start or answer.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// There are as many as there may be.
+    #[error("this server serves {limit} task hubs already; raise --hubs-max to have more")]
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
+    /// The server is about to end.
+    #[error("the server is shutting down; connect again later")]
+    Closing,
+    /// The machine refused something.
+    #[error("{0}")]
+    System(String),
+}
+
+/// An open hub.
+pub(crate) struct Hub {
+    pub(crate) name: HubName,
+    pub(crate) client: Client,
+    pub(crate) board: Arc<Board>,
+    engine: Mutex<Option<Engine>>,
+    clock: AbortHandle,
+}
+
+impl Hub {
+    async fn open(name: HubName, path: PathBuf, limits: Limits, drain: Duration) -> Result<Hub, HubError> {
+        let open = move || SqliteStore::open(path, SqliteOptions::default());
+        let store = tokio::task::spawn_blocking(open)
+            .await
+            .map_err(|error| HubError::System(format!("opening a task hub failed: {error}")))??;
+        let board = Board::new();
+        let orchestrations = Arc::new(RemoteOrchestrations { board: board.clone() });
+        let activities = Arc::new(RemoteActivities { board: board.clone() });
+        // The board is the queue: it knows which workers have room.
+        let options = EngineOptions { running_activities_max: None, drain_time_max: drain, limits };
+        let entities = Arc::new(RemoteEntities { board: board.clone() });
+        let hosts = Hosts { orchestrations, activities, entities };
+        let engine = Engine::start(Arc::new(store), hosts, options).await?;
+        let clock = tokio::spawn({
+            let board = board.clone();
+            async move { board.run_clock().await }
+        });
+        Ok(Hub {
+            name,
+            client: engine.client(),
+            board,
+            engine: Mutex::new(Some(engine)),
+            clock: clock.abort_handle(),
+        })
+    }
+
+    /// The hub's time, which orchestrations read.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.client.store().now()
+    }
+
+    /// Ends all streams, waits for what workers run at most for `patience`, and closes the file.
+    async fn close(&self, patience: Duration) {
+        self.board.drain();
+        let _ = tokio::time::timeout(patience, self.board.all_answered()).await;
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(engine) = engine {
+            self.board.let_go();
+            engine.shutdown().await;
+        }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.clock.abort();
+    }
+}
+
+/// What all hubs of a server have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct HubOptions {
+    pub(crate) directory: PathBuf,
+    pub(crate) hubs_max: usize,
+    pub(crate) drain_time_max: Duration,
+    pub(crate) limits: Limits,
+}
+
+/// All hubs of a server.
+pub(crate) struct Hubs {
+    options: HubOptions,
+    /// The lock is held while a hub is opened or deleted: nobody does it twice.
+    open: AsyncMutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    hubs: BTreeMap<HubName, Arc<Hub>>,
+    /// The server is about to end: no hub is opened any more.
+    closing: bool,
+}
+
+/// How long a deletion waits for those who still read the hub, and how often it looks.
+const LAST_READERS: (Duration, u32) = (Duration::from_millis(10), 500);
+
+impl Hubs {
+    pub(crate) fn new(options: HubOptions) -> Hubs {
+        Hubs { options, open: AsyncMutex::default() }
+    }
+
+    /// The hub with this name, which is made if there is none.
+    pub(crate) async fn get(&self, name: &HubName) -> Result<Arc<Hub>, HubError> {
+        let mut open = self.open.lock().await;
+        if let Some(hub) = open.hubs.get(name) {
+            return Ok(hub.clone());
+        }
+        if open.closing {
+            return Err(HubError::Closing);
+        }
+        let limit = self.options.hubs_max;
+        if open.hubs.len() >= limit {
+            return Err(HubError::TooMany { limit });
+        }
+        let path = self.path(name);
+        tracing::info!(hub = %name, file = %path.display(), "opening a task hub");
+        let options = &self.options;
+        let hub =
+            Arc::new(Hub::open(name.clone(), path, options.limits.clone(), options.drain_time_max).await?);
+        open.hubs.insert(name.clone(), hub.clone());
+        Ok(hub)
+    }
+
+    /// Closes a hub and removes its file. Whoever works on it is told to connect again.
+    pub(crate) async fn delete(&self, name: &HubName) -> Result<(), HubError> {
+        let mut open = self.open.lock().await;
+        if open.closing {
+            return Err(HubError::Closing);
+        }
+        if let Some(hub) = open.hubs.remove(name) {
+            hub.close(Duration::ZERO).await;
+            let store = Arc::downgrade(hub.client.store());
+            drop(hub);
+            for _ in 0..LAST_READERS.1 {
+                if store.strong_count() == 0 {
+                    break;
+                }
+                tokio::time::sleep(LAST_READERS.0).await;
+            }
+        }
+        let path = self.path(name);
+        for suffix in ["", "-wal", "-shm"] {
+            let mut file = path.clone().into_os_string();
+            file.push(suffix);
+            match std::fs::remove_file(&file) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let file = PathBuf::from(file);
+                    return Err(HubError::System(format!("{}: {error}", file.display())));
+                }
+            }
+        }
+        tracing::warn!(hub = %name, "a task hub was deleted");
+        Ok(())
+    }
+
+    /// Closes all hubs: what workers run may finish within the drain time, and its results are taken.
+    pub(crate) async fn close(&self) {
+        let hubs: Vec<_> = {
+            let mut open = self.open.lock().await;
+            open.closing = true;
+            open.hubs.values().cloned().collect()
+        };
+        let patience = self.options.drain_time_max;
+        futures_util::future::join_all(hubs.iter().map(|hub| hub.close(patience))).await;
+    }
+
+    fn path(&self, name: &HubName) -> PathBuf {
+        self.options.directory.join(format!("{name}.db"))
+    }
+}

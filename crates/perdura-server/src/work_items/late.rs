@@ -1,0 +1,54 @@
+//! Results of workers that were taken for lost. A worker whose stream ended may be alive and finish what it runs: SDKs
+//! close the stream first when they stop. Its result counts as long as nobody else has brought one.
+
+use super::Token;
+use perdura_core::{ExecutionId, InstanceId};
+use perdura_engine::ActivityEnd;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+
+/// Names a task of a run.
+pub(crate) type TaskName = (InstanceId, ExecutionId, u32);
+
+/// Lost hand-overs that are remembered.
+const LOST_MAX: usize = 10_000;
+/// Results that wait for the engine to hand the activity out again, which it does within milliseconds.
+const RESULTS_MAX: usize = 64;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct LateResults {
+    lost: FxHashMap<Token, TaskName>,
+    oldest: VecDeque<Token>,
+    results: VecDeque<(TaskName, ActivityEnd)>,
+}
+
+impl LateResults {
+    /// The worker with this token is gone.
+    pub(crate) fn lost(&mut self, token: Token, name: TaskName) {
+        if self.oldest.len() == LOST_MAX {
+            self.oldest.pop_front().map(|oldest| self.lost.remove(&oldest));
+        }
+        self.oldest.push_back(token);
+        self.lost.insert(token, name);
+    }
+
+    /// What a worker that was taken for lost had.
+    pub(crate) fn take_lost(&mut self, token: Token) -> Option<TaskName> {
+        self.lost.remove(&token)
+    }
+
+    /// Keeps a result until its activity is handed out again.
+    pub(crate) fn keep_result(&mut self, name: TaskName, end: ActivityEnd) {
+        if self.results.len() == RESULTS_MAX {
+            self.results.pop_front();
+        }
+        self.results.push_back((name, end));
+    }
+
+    /// The result of an activity that is about to be handed out again.
+    pub(crate) fn take_result(&mut self, name: &TaskName) -> Option<ActivityEnd> {
+        let index = self.results.iter().position(|(of, _)| of == name)?;
+        self.results.remove(index).map(|(_, end)| end)
+    }
+}

@@ -1,0 +1,27 @@
+//! Work items: what waits for a worker, who may have it, and what comes back.
+
+mod board;
+mod credit;
+mod dispatcher;
+mod filter;
+mod late;
+mod stream;
+mod token;
+mod work;
+
+pub(crate) use board::Board;
+pub(crate) use credit::Credits;
+pub(crate) use dispatcher::ItemId;
+use dispatcher::{Dispatcher, Route, WorkerId};
+pub(crate) use filter::Filters;
+pub(crate) use stream::{Profile, WorkItemStream};
+use token::Token;
+pub(crate) use work::OrchestrationWork;
+
+/// The kinds of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Orchestration = 0,
+    Activity = 1,
+    Entity = 2,
+}

@@ -1,0 +1,163 @@
+//! The stream of work items to one worker. It takes an item off the board only when the connection has room for it, so
+//! that a worker that does not read holds nothing up.
+
+use super::board::Offer;
+use super::work::{Work, health_ping};
+use super::{Board, Credits, Filters, ItemId, Token, WorkerId};
+use futures_util::Stream;
+use perdura_core::failure::kind;
+use perdura_core::history::ExecutionCompleted;
+use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult};
+use perdura_core::{Failure, Status as InstanceStatus, Timestamp};
+use perdura_engine::{ActivityEnd, BatchEnd};
+use perdura_proto::{GetWorkItemsRequest, WorkItem, WorkerCapability};
+use prost::Message;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tonic::Status;
+
+/// SDKs drop a connection that is silent for 60 or 120 seconds.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// What the largest message may have around its work item.
+const SLACK_BYTES: usize = 1024;
+
+/// What a worker can take.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) streams_history: bool,
+    /// Largest message that it receives, in bytes; `None` is without limit.
+    pub(crate) message_bytes_max: Option<usize>,
+}
+
+impl Profile {
+    /// The profile of a worker: what it says of itself, and what is known of its SDK. Only the one for JavaScript
+    /// receives messages of any size; the others close the stream at one that is too large, and come back for it.
+    pub(crate) fn new(request: &GetWorkItemsRequest, user_agent: &str, message_bytes_max: usize) -> Profile {
+        let streaming = WorkerCapability::HistoryStreaming as i32;
+        let unlimited = message_bytes_max == 0 || user_agent.contains("grpc-node");
+        Profile {
+            streams_history: request.capabilities.contains(&streaming),
+            message_bytes_max: (!unlimited).then_some(message_bytes_max),
+        }
+    }
+}
+
+/// See the module. The worker is connected as long as this lives.
+pub(crate) struct WorkItemStream {
+    board: Arc<Board>,
+    worker: WorkerId,
+    profile: Profile,
+    now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ping: Interval,
+    closed: bool,
+}
+
+impl WorkItemStream {
+    pub(crate) fn new(
+        board: Arc<Board>,
+        request: GetWorkItemsRequest,
+        profile: Profile,
+        now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    ) -> WorkItemStream {
+        let credits = Credits::from_wire(
+            request.max_concurrent_orchestration_work_items,
+            request.max_concurrent_activity_work_items,
+            request.max_concurrent_entity_work_items,
+        );
+        let worker = board.connect(Filters::from_wire(request.work_item_filters), credits, &profile);
+        let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        WorkItemStream { board, worker, profile, now, ping, closed: false }
+    }
+
+    /// The message for an item; `None` if it is too large for this worker and was dealt with in another way.
+    fn message(&self, id: ItemId, work: &Work, token: Token) -> Option<WorkItem> {
+        let message = match work {
+            Work::Orchestration(turn) => turn.message(token, (self.now)(), self.profile.streams_history),
+            Work::Activity(activity) => activity.message(token),
+            Work::Entity(entity) => entity.message(token, (self.now)()),
+        };
+        let bytes = message.encoded_len();
+        let limit = self.profile.message_bytes_max.filter(|limit| bytes + SLACK_BYTES > *limit);
+        let Some(limit) = limit else { return Some(message) };
+        self.too_large(id, work, bytes, limit);
+        None
+    }
+
+    /// An item that no message can hold would end the stream, again and again. Somebody who fetches the history may
+    /// have it; if there is nobody, it fails.
+    fn too_large(&self, id: ItemId, work: &Work, bytes: usize, limit: usize) {
+        if matches!(work, Work::Orchestration(_)) && self.board.leave_to_streaming(id) {
+            return;
+        }
+        let Some(work) = self.board.remove(id) else { return };
+        let failure = Failure::new(
+            kind::LIMIT,
+            format!(
+                "the work item has {bytes} bytes, and the worker receives at most {limit}; continue as new before the \
+                 history grows so large, pass references instead of large payloads, or raise the limit in the worker \
+                 and by --worker-message-bytes-max"
+            ),
+        )
+        .non_retryable();
+        match work {
+            Work::Activity(activity) => activity.finish(ActivityEnd::Failed(failure)),
+            // Its operations wait: nothing of them is lost.
+            Work::Entity(entity) => entity.finish(BatchEnd::CannotRun { why: failure.message }),
+            Work::Orchestration(turn) => {
+                let end = ExecutionCompleted::new(InstanceStatus::Failed, None, Some(failure));
+                let decisions = vec![Decision::Complete(end)];
+                let outcome = TurnOutcome::Done(TurnResult { decisions, ..TurnResult::default() });
+                // If nobody waits for it any more, all the better.
+                tokio::spawn(async move { turn.done(outcome).await.ok() });
+            }
+        }
+    }
+}
+
+impl Stream for WorkItemStream {
+    type Item = Result<WorkItem, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.closed {
+            return Poll::Ready(None);
+        }
+        loop {
+            let token = match Token::random() {
+                Ok(token) => token,
+                Err(error) => {
+                    self.closed = true;
+                    let status = Status::unavailable(format!("no random numbers: {error}"));
+                    return Poll::Ready(Some(Err(status)));
+                }
+            };
+            match self.board.poll_take(self.worker, token, context.waker()) {
+                Poll::Ready(Offer::Work(id, work)) => {
+                    if let Some(message) = self.message(id, &work, token) {
+                        return Poll::Ready(Some(Ok(message)));
+                    }
+                }
+                Poll::Ready(Offer::Closing) => {
+                    self.closed = true;
+                    // With a clean end some SDKs come back at once, again and again.
+                    let status = Status::unavailable("the server is shutting down; connect again later");
+                    return Poll::Ready(Some(Err(status)));
+                }
+                Poll::Pending => break,
+            }
+        }
+        match self.ping.poll_tick(context) {
+            Poll::Ready(_) => Poll::Ready(Some(Ok(health_ping()))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for WorkItemStream {
+    fn drop(&mut self) {
+        self.board.disconnect(self.worker);
+    }
+}

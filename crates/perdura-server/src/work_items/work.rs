@@ -1,0 +1,257 @@
+//! What an item is about, and the message that hands it over.
+
+use super::{Kind, Token};
+use crate::convert::action::BadAnswer;
+use crate::convert::entity::batch_out;
+use crate::convert::history::{HistoryWriter, Reader};
+use crate::convert::{instance_out, payload_out, tags_out, trace_out, transparent};
+use perdura_core::entity::OperationBatch;
+use perdura_core::history::{Event, EventKind};
+use perdura_core::orchestration::{TurnOutcome, TurnTicket};
+use perdura_core::{ExecutionId, InstanceId, Timestamp};
+use perdura_engine::{ActivityEnd, ActivityTask, BatchEnd, TurnReturns};
+use perdura_proto as wire;
+use perdura_proto::work_item::Request;
+use prost::Message;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
+
+/// Largest answer of an orchestration that is put together from parts, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// A worker that can fetch its history gets it in the item up to this many bytes.
+const INLINE_HISTORY_BYTES_MAX: usize = 1 << 20;
+/// Hand-overs of a turn that are remembered, as many as there are valid tokens.
+const HAND_OVERS_MAX: usize = 8;
+
+/// One piece of work.
+#[derive(Clone)]
+pub(crate) enum Work {
+    Orchestration(Arc<OrchestrationWork>),
+    Activity(Arc<ActivityWork>),
+    Entity(Arc<EntityWork>),
+}
+
+impl Work {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Work::Orchestration(_) => Kind::Orchestration,
+            Work::Activity(_) => Kind::Activity,
+            Work::Entity(_) => Kind::Entity,
+        }
+    }
+}
+
+/// A turn of an orchestration.
+pub(crate) struct OrchestrationWork {
+    pub(crate) instance: InstanceId,
+    pub(crate) execution: ExecutionId,
+    /// The history before the turn.
+    pub(crate) past: Vec<Event>,
+    /// The first is the beginning of the turn.
+    pub(crate) new: Vec<Event>,
+    /// What the worker gave back with the turn before.
+    pub(crate) trace: Option<bytes::Bytes>,
+    pub(crate) ticket: TurnTicket,
+    pub(crate) returns: TurnReturns,
+    pub(crate) hand_overs: Mutex<Vec<HandOver>>,
+}
+
+/// What is known of one hand-over of a turn.
+pub(crate) struct HandOver {
+    token: Token,
+    /// The time that the worker was told.
+    began: Timestamp,
+    /// The parts of its answer so far.
+    parts: Option<wire::OrchestratorResponse>,
+}
+
+impl OrchestrationWork {
+    /// The message for a worker, which reads the clock of the turn in it. A worker that `streams` gets a long history
+    /// on request.
+    pub(crate) fn message(&self, token: Token, now: Timestamp, streams: bool) -> wire::WorkItem {
+        let mut writer = HistoryWriter::new(self.instance.as_str(), Reader::Worker);
+        let mut past_events: Vec<_> = self.past.iter().filter_map(|event| writer.write(event)).collect();
+        let mut new_events: Vec<_> = self.new.iter().filter_map(|event| writer.write(event)).collect();
+        let began = self.new.first().map_or(now, |first| first.at.max(now));
+        if let Some(first) = new_events.first_mut() {
+            first.timestamp = Some(crate::convert::time::time_out(began));
+        }
+        let bytes: usize = if streams { past_events.iter().map(Message::encoded_len).sum() } else { 0 };
+        let requires_history_streaming = bytes > INLINE_HISTORY_BYTES_MAX;
+        if requires_history_streaming {
+            past_events = Vec::new();
+        }
+        let mut hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
+        if hand_overs.len() == HAND_OVERS_MAX {
+            hand_overs.remove(0);
+        }
+        hand_overs.push(HandOver { token, began, parts: None });
+        // .NET refuses entities where this is absent.
+        let window = prost_types::Duration { seconds: 0, nanos: 0 };
+        let request = wire::OrchestratorRequest {
+            instance_id: self.instance.to_string(),
+            execution_id: Some(self.execution.to_string()),
+            past_events,
+            new_events,
+            entity_parameters: Some(wire::OrchestratorEntityParameters {
+                entity_message_reorder_window: Some(window),
+            }),
+            requires_history_streaming,
+            orchestration_trace_context: transparent(self.trace.as_ref()),
+            ..wire::OrchestratorRequest::default()
+        };
+        item(token, Request::OrchestratorRequest(request))
+    }
+
+    /// The history before the turn, as a worker reads it.
+    pub(crate) fn past_events(&self) -> Vec<wire::HistoryEvent> {
+        let mut writer = HistoryWriter::new(self.instance.as_str(), Reader::Worker);
+        self.past.iter().filter_map(|event| writer.write(event)).collect()
+    }
+
+    /// Keeps a part of an answer until the last one comes.
+    pub(crate) fn add_part(&self, token: Token, part: wire::OrchestratorResponse) -> Result<(), BadAnswer> {
+        let mut hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(of) = hand_overs.iter_mut().find(|of| of.token == token) else { return Ok(()) };
+        let mut known = of.parts.take().unwrap_or_default();
+        if known.encoded_len() + part.encoded_len() > ANSWER_BYTES_MAX {
+            return Err(BadAnswer::TooLarge { limit: ANSWER_BYTES_MAX });
+        }
+        join(&mut known, part);
+        of.parts = Some(known);
+        Ok(())
+    }
+
+    /// The whole answer of a worker, and the time that it was told the turn began.
+    pub(crate) fn whole_answer(
+        &self,
+        token: Token,
+        last: wire::OrchestratorResponse,
+    ) -> (wire::OrchestratorResponse, Option<Timestamp>) {
+        let mut hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = hand_overs.iter_mut().find(|of| of.token == token);
+        let began = of.as_ref().map(|of| of.began);
+        match of.and_then(|of| of.parts.take()) {
+            Some(mut known) => {
+                join(&mut known, last);
+                (known, began)
+            }
+            None => (last, began),
+        }
+    }
+
+    /// Nothing more comes of this hand-over in parts.
+    pub(crate) fn drop_parts(&self) {
+        let mut hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
+        hand_overs.iter_mut().for_each(|of| of.parts = None);
+    }
+
+    /// How many of the turn's events after its beginning a worker took, of which it says that they were `processed`.
+    pub(crate) fn taken(&self, processed: Option<i32>) -> Result<Option<usize>, BadAnswer> {
+        let Some(count) = processed else { return Ok(None) };
+        let unseen = |event: &Event| {
+            matches!(event.kind, EventKind::CancelRequested(_) | EventKind::ExecutionCompleted(_))
+        };
+        let seen: Vec<usize> =
+            self.new.iter().enumerate().filter(|(_, event)| !unseen(event)).map(|(index, _)| index).collect();
+        let processed = usize::try_from(count).ok().filter(|processed| *processed <= seen.len());
+        let processed = processed.ok_or(BadAnswer::Processed { count, sent: seen.len() })?;
+        Ok(seen.get(processed).map(|first_left| first_left.saturating_sub(1)))
+    }
+
+    /// Gives the outcome to the engine; an error if nobody waits for it any more.
+    pub(crate) async fn done(&self, outcome: TurnOutcome) -> Result<(), perdura_engine::TurnNotAwaited> {
+        self.returns.done(self.ticket, outcome).await
+    }
+}
+
+/// The first part says what is said once; actions add up.
+fn join(known: &mut wire::OrchestratorResponse, part: wire::OrchestratorResponse) {
+    if known.instance_id.is_empty() {
+        *known = part;
+        return;
+    }
+    known.actions.extend(part.actions);
+    known.custom_status = part.custom_status.or(known.custom_status.take());
+    known.orchestration_trace_context =
+        known.orchestration_trace_context.take().or(part.orchestration_trace_context);
+}
+
+/// An attempt to run an activity.
+pub(crate) struct ActivityWork {
+    pub(crate) task: ActivityTask,
+    end: Mutex<Option<oneshot::Sender<ActivityEnd>>>,
+}
+
+impl ActivityWork {
+    /// The work, and where its end comes out.
+    pub(crate) fn new(task: ActivityTask) -> (ActivityWork, oneshot::Receiver<ActivityEnd>) {
+        let (end, has_ended) = oneshot::channel();
+        (ActivityWork { task, end: Mutex::new(Some(end)) }, has_ended)
+    }
+
+    /// What decides who takes it: an activity scheduled without a version has that of its orchestration.
+    pub(crate) fn version(&self) -> &str {
+        self.task.version.as_deref().unwrap_or(&self.task.orchestration_version)
+    }
+
+    pub(crate) fn message(&self, token: Token) -> wire::WorkItem {
+        let task = &self.task;
+        let request = wire::ActivityRequest {
+            name: task.name.clone(),
+            version: task.version.clone(),
+            input: payload_out(task.input.as_ref()),
+            orchestration_instance: Some(instance_out(
+                task.instance.as_str(),
+                Some(task.execution.to_string()),
+            )),
+            task_id: i32::try_from(task.task).unwrap_or(i32::MAX),
+            parent_trace_context: trace_out(task.trace.as_ref()),
+            tags: tags_out(&task.tags),
+        };
+        item(token, Request::ActivityRequest(request))
+    }
+
+    /// Ends it; only the first end counts.
+    pub(crate) fn finish(&self, end: ActivityEnd) {
+        if let Some(sender) = self.end.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // An error means that nobody waits any more.
+            let _ = sender.send(end);
+        }
+    }
+}
+
+/// Operations of an entity.
+pub(crate) struct EntityWork {
+    pub(crate) batch: OperationBatch,
+    end: Mutex<Option<oneshot::Sender<BatchEnd>>>,
+}
+
+impl EntityWork {
+    /// The work, and where its end comes out.
+    pub(crate) fn new(batch: OperationBatch) -> (EntityWork, oneshot::Receiver<BatchEnd>) {
+        let (end, has_ended) = oneshot::channel();
+        (EntityWork { batch, end: Mutex::new(Some(end)) }, has_ended)
+    }
+
+    pub(crate) fn message(&self, token: Token, now: Timestamp) -> wire::WorkItem {
+        item(token, Request::EntityRequestV2(batch_out(&self.batch, now)))
+    }
+
+    /// Ends it; only the first end counts.
+    pub(crate) fn finish(&self, end: BatchEnd) {
+        if let Some(sender) = self.end.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // An error means that nobody waits any more.
+            let _ = sender.send(end);
+        }
+    }
+}
+
+fn item(token: Token, request: Request) -> wire::WorkItem {
+    wire::WorkItem { completion_token: token.to_string(), request: Some(request) }
+}
+
+/// Tells a worker that the stream is alive.
+pub(crate) fn health_ping() -> wire::WorkItem {
+    wire::WorkItem { request: Some(Request::HealthPing(wire::HealthPing {})), ..wire::WorkItem::default() }
+}

@@ -1,0 +1,136 @@
+use super::world::*;
+use perdura_proto::*;
+use std::time::Duration;
+use tonic::{Code, Request};
+
+fn get(id: &str) -> GetInstanceRequest {
+    GetInstanceRequest { instance_id: id.into(), get_inputs_and_outputs: false }
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_said_as_the_sdks_expect_it() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    assert!(!client.get_instance(get("x")).await.unwrap().into_inner().exists);
+    assert!(!client.wait_for_instance_start(get("x")).await.unwrap().into_inner().exists);
+    assert!(!client.wait_for_instance_completion(get("x")).await.unwrap().into_inner().exists);
+    let raise = RaiseEventRequest { instance_id: "x".into(), name: "Go".into(), input: None };
+    assert_eq!(code(client.raise_event(raise).await), Code::NotFound);
+    let terminate = TerminateRequest { instance_id: "x".into(), ..Default::default() };
+    client.terminate_instance(terminate).await.unwrap();
+    let restart = RestartInstanceRequest { instance_id: "x".into(), restart_with_new_instance_id: false };
+    assert_eq!(code(client.restart_instance(restart).await), Code::NotFound);
+    let history = StreamInstanceHistoryRequest { instance_id: "x".into(), ..Default::default() };
+    assert_eq!(code(client.stream_instance_history(history).await.map(drop)), Code::NotFound);
+    let purge = PurgeInstancesRequest {
+        request: Some(purge_instances_request::Request::InstanceId("x".into())),
+        recursive: true,
+        ..Default::default()
+    };
+    let purged = client.purge_instances(purge).await.unwrap().into_inner();
+    assert_eq!((purged.deleted_instance_count, purged.is_complete), (0, Some(true)));
+}
+
+#[tokio::test]
+async fn an_id_that_is_taken_is_refused_in_the_words_that_go_looks_for() {
+    let world = World::new().await;
+    world.start("a", "order").await;
+    let request =
+        CreateInstanceRequest { instance_id: "a".into(), name: "order".into(), ..Default::default() };
+    let refused = world.client().await.start_instance(request.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    assert!(refused.message().contains("orchestration instance already exists"), "{refused}");
+    let policy = OrchestrationIdReusePolicy {
+        replaceable_status: vec![OrchestrationStatus::Pending as i32, OrchestrationStatus::Terminated as i32],
+        legacy_action: 0,
+    };
+    let replace = CreateInstanceRequest { orchestration_id_reuse_policy: Some(policy), ..request };
+    let before = world.state("a").await.unwrap().execution_id;
+    world.client().await.start_instance(replace).await.unwrap();
+    assert_ne!(world.state("a").await.unwrap().execution_id, before);
+}
+
+#[tokio::test]
+async fn an_instance_without_an_id_gets_32_hex_digits_and_bad_ids_are_refused() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    let request = CreateInstanceRequest { name: "order".into(), ..Default::default() };
+    let id = client.start_instance(request).await.unwrap().into_inner().instance_id;
+    assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+    for bad in ["a\0", "@counter@a", "__x", &"x".repeat(513)] {
+        let request =
+            CreateInstanceRequest { instance_id: bad.into(), name: "order".into(), ..Default::default() };
+        assert_eq!(code(client.start_instance(request).await), Code::InvalidArgument, "{bad:?}");
+        assert_eq!(code(client.get_instance(get(bad)).await), Code::InvalidArgument, "{bad:?}");
+    }
+    assert_eq!(code(client.get_instance(get("")).await), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_wait_without_a_deadline_ends_with_the_instance_and_one_with_a_deadline_at_it() {
+    let world = World::new().await;
+    world.start("a", "order").await;
+    let mut client = world.client().await;
+    let mut request = Request::new(get("a"));
+    request.set_timeout(Duration::from_millis(50));
+    let late = client.wait_for_instance_completion(request).await.unwrap_err();
+    assert!(matches!(late.code(), Code::DeadlineExceeded | Code::Cancelled), "{late}");
+    let waiting = tokio::spawn({
+        let mut client = world.client().await;
+        async move { client.wait_for_instance_completion(get("a")).await }
+    });
+    let mut worker = world.worker().await;
+    let turn = worker.turn().await;
+    worker.answer(&turn, vec![complete("1")]).await.unwrap();
+    let ended = within(waiting).await.unwrap().unwrap().into_inner().orchestration_state.unwrap();
+    assert_eq!(ended.orchestration_status(), OrchestrationStatus::Completed);
+    assert_eq!((ended.output, ended.input), (None, None), "they were not asked for");
+}
+
+#[tokio::test]
+async fn hubs_do_not_see_each_other_and_a_deleted_one_begins_empty() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    fn on<T>(hub: &'static str, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("taskhub", hub.parse().unwrap());
+        request
+    }
+    let start = || CreateInstanceRequest { instance_id: "a".into(), name: "n".into(), ..Default::default() };
+    client.start_instance(on("one", start())).await.unwrap();
+    client.start_instance(on("Two", start())).await.unwrap();
+    assert!(client.get_instance(on("one", get("a"))).await.unwrap().into_inner().exists);
+    assert!(client.get_instance(on("two", get("a"))).await.unwrap().into_inner().exists);
+    assert!(
+        !client.get_instance(get("a")).await.unwrap().into_inner().exists,
+        "the default hub is another one"
+    );
+    assert_eq!(code(client.hello(on("../x", ())).await), Code::InvalidArgument);
+    let mut items =
+        client.get_work_items(on("one", GetWorkItemsRequest::default())).await.unwrap().into_inner();
+    within(items.message()).await.unwrap();
+    let recreate = CreateTaskHubRequest { recreate_if_exists: true };
+    let recreating = tokio::spawn({
+        let mut client = client.clone();
+        async move { client.create_task_hub(on("one", recreate)).await }
+    });
+    assert_eq!(code(within(items.message()).await), Code::Unavailable);
+    drop(items);
+    within(recreating).await.unwrap().unwrap();
+    assert!(!client.get_instance(on("one", get("a"))).await.unwrap().into_inner().exists);
+    assert!(client.get_instance(on("two", get("a"))).await.unwrap().into_inner().exists);
+    client.delete_task_hub(on("two", DeleteTaskHubRequest {})).await.unwrap();
+    assert!(!world.directory.path().join("hubs/two.db").exists());
+}
+
+#[tokio::test]
+async fn there_are_no_more_hubs_than_allowed() {
+    let world = World::with(|options| options.hubs_max = 2).await;
+    let mut client = world.client().await;
+    for (hub, allowed) in [("a", true), ("b", false), ("a", true), ("default", true)] {
+        let mut request = Request::new(());
+        request.metadata_mut().insert("taskhub", hub.parse().unwrap());
+        let answer = client.hello(request).await;
+        assert_eq!(answer.is_ok(), allowed, "{hub}: {answer:?}");
+    }
+}

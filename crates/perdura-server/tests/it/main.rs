@@ -1,0 +1,9 @@
+//! The server as its clients and workers see it, over a real connection.
+#![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
+
+mod clients;
+mod garbage;
+mod security;
+mod wire_bytes;
+mod work;
+mod world;
