@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// How far up a cycle of waiting parents is looked for.
-const CYCLE_STEPS_MAX: u32 = 100;
+const CYCLE_STEPS_MAX: usize = 100;
 
 impl Partition {
     pub(super) fn schedule_child(&mut self, key: InstanceKey, mut scheduled: SubOrchestrationScheduled) {
@@ -148,7 +148,7 @@ impl Partition {
             let to = InstanceId::recorded(&link.instance);
             self.send(
                 &to,
-                Body::FindCycle(FindCycle { link: Some(link), awaited: Some(waits_for), steps: 0 }),
+                Body::FindCycle(FindCycle { link: Some(link), awaited: Some(waits_for), passed: Vec::new() }),
             );
         } else {
             let failure = instance.record.failure.clone().map(|failure| *failure);
@@ -163,10 +163,9 @@ impl Partition {
     pub(super) fn find_cycle(&mut self, key: InstanceKey, find: FindCycle) {
         let (Some(link), Some(awaited)) = (find.link, find.awaited) else { return };
         let Some(instance) = self.instances.get(&key).filter(|instance| instance.is_active()) else { return };
-        let mut parents = instance.record.parents.clone();
-        // One that waits several times is asked once: the question would multiply on its way round.
-        parents.sort_by(|a, b| (&a.instance, &a.execution).cmp(&(&b.instance, &b.execution)));
-        parents.dedup_by(|a, b| a.instance == b.instance && a.execution == b.execution);
+        let parents = instance.record.parents.clone();
+        let mut passed = find.passed;
+        passed.push(instance.id.as_str().to_owned());
         if parents.iter().any(|p| p.instance == awaited.instance && p.execution == awaited.execution) {
             let text = format!(
                 "{:?} cannot wait for {:?}, which waits for it: they would wait for ever. Start it detached, or send an event",
@@ -175,13 +174,17 @@ impl Partition {
             let failure = Failure::new(kind::INVALID, text).non_retryable();
             return self.answer_parent(link, None, Some(failure));
         }
-        if find.steps == CYCLE_STEPS_MAX {
+        if passed.len() > CYCLE_STEPS_MAX {
             return;
         }
-        for parent in parents {
+        let mut to: Vec<String> = parents.into_iter().map(|parent| parent.instance).collect();
+        to.sort_unstable();
+        to.dedup();
+        to.retain(|parent| !passed.contains(parent));
+        for parent in to {
             let (link, awaited) = (Some(link.clone()), Some(awaited.clone()));
-            let find = FindCycle { link, awaited, steps: find.steps + 1 };
-            self.send(&InstanceId::recorded(&parent.instance), Body::FindCycle(find));
+            let find = FindCycle { link, awaited, passed: passed.clone() };
+            self.send(&InstanceId::recorded(&parent), Body::FindCycle(find));
         }
     }
 

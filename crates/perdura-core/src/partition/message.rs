@@ -164,9 +164,9 @@ pub struct FindCycle {
     /// What it is for.
     #[prost(message, optional, tag = "2")]
     pub awaited: Option<Awaited>,
-    /// How many parents it has passed.
-    #[prost(uint32, tag = "3")]
-    pub steps: u32,
+    /// The instances that it has passed. It does not come to one of them twice, or it would multiply.
+    #[prost(string, repeated, tag = "4")]
+    pub passed: Vec<String>,
 }
 
 /// A run that somebody waits for.
