@@ -4,7 +4,7 @@ use crate::bed::*;
 use bytes::Bytes;
 use perdura_core::entity::*;
 use perdura_core::history::*;
-use perdura_core::orchestration::Decision;
+use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult};
 use perdura_core::partition::*;
 use perdura_core::*;
 
@@ -490,6 +490,42 @@ fn a_lock_request_given_up_by_a_turn_that_is_away_is_withdrawn_by_the_batch_that
     bed.crash();
     bed.call(raise("1", "go")).unwrap();
     assert!(!exists(&bed, "@log@a"), "it was not given to 2, who does not want it any more");
+}
+
+#[test]
+fn a_worker_can_give_up_a_lock_when_the_history_is_full() {
+    let mut bed = Bed::with_limits(Limits { history_events_max: 3, ..Limits::default() });
+    bed.entity("log", log);
+    bed.elsewhere.insert("Holder".into());
+    bed.start("h", "Holder");
+    for decisions in [vec![lock(0, &["@log@a"])], vec![unlock(1)]] {
+        let turn = bed.away.remove(0);
+        let result = TurnResult { decisions, ..TurnResult::default() };
+        let now = bed.now();
+        assert!(bed.partition.turn_back(turn.ticket(), TurnOutcome::Done(result), now));
+        bed.settle();
+    }
+    assert_eq!(bed.status("h"), Status::Running);
+    assert!(!exists(&bed, "@log@a"));
+}
+
+/// The store may fail over in between, and give a message again that it had forgotten to have given.
+#[test]
+fn a_lock_is_granted_once() {
+    let mut bed = bed();
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"])],
+        _ => Vec::new(),
+    });
+    bed.start("h", "Holder");
+    let holder = record(&bed, "@log@a").lock.and_then(|lock| lock.holder);
+    let message = Message::new(&id("h"), Body::LockGranted(LockGranted { holder, ..Default::default() }));
+    let envelope = Envelope { from: PartitionId(1), to: PartitionId(0), number: 7, message: message.seal() };
+    let now = bed.now();
+    assert!(bed.partition.deliver(vec![envelope], now).is_empty());
+    bed.settle();
+    let granted = bed.events("h").into_iter().filter(|event| *event == "EntityLockGranted").count();
+    assert_eq!(granted, 1);
 }
 
 #[test]
