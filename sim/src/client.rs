@@ -9,7 +9,7 @@ use crate::report::Fault;
 use crate::world::{Event, World};
 use perdura_core::partition::{Request as Asking, RequestError, Response, StartRequest};
 use perdura_core::rewind::{RewindOrder, RewindSpec, RewindTo, Timers};
-use perdura_core::{ExecutionId, InstanceId, Status, Tags, Timestamp};
+use perdura_core::{EntityId, ExecutionId, InstanceId, Status, Tags, Timestamp};
 use perdura_store::InstanceQuery;
 
 /// The number of the operator, who looks after what is left when faults have ended.
@@ -23,6 +23,8 @@ pub(crate) struct Client {
     /// Changes when an event may have been delayed: order is promised among acknowledged ones.
     incarnation: u32,
     raised: u32,
+    /// The same of signals to entities: incarnation, and how many.
+    pub(crate) signals: (u32, u32),
     /// The request that it waits for.
     waits_for: Option<u64>,
     /// The last run that a start answered: its end is what the next wait is for.
@@ -39,7 +41,7 @@ pub(crate) struct Request {
 
 impl Client {
     pub(crate) fn new(requests: u8) -> Client {
-        Client { left: requests, incarnation: 0, raised: 0, waits_for: None, run: None }
+        Client { left: requests, incarnation: 0, raised: 0, signals: (0, 0), waits_for: None, run: None }
     }
 }
 
@@ -62,8 +64,18 @@ impl World {
 
     fn draw_request(&mut self, client: u8) -> Asking {
         let mix = &self.plan.requests_mix;
-        let weights =
-            [mix.start, mix.raise, mix.suspend, mix.cancel, mix.terminate, mix.purge, mix.wait, mix.rewind];
+        let weights = [
+            mix.start,
+            mix.raise,
+            mix.suspend,
+            mix.cancel,
+            mix.terminate,
+            mix.purge,
+            mix.wait,
+            mix.signal,
+            mix.delete,
+            mix.rewind,
+        ];
         let mut draw = self.random.clients.below(weights.iter().sum());
         let kind = weights.iter().position(|weight| match draw.checked_sub(*weight) {
             Some(rest) => {
@@ -87,7 +99,9 @@ impl World {
                 Some((id, execution)) => Asking::Wait { id, execution: Some(execution) },
                 None => Asking::Wait { id, execution: None },
             },
-            Some(7) => self.draw_rewind(id),
+            Some(7) => self.draw_signal(client),
+            Some(8) => self.draw_delete(),
+            Some(9) => self.draw_rewind(id),
             _ => self.draw_start(id),
         }
     }
@@ -116,9 +130,9 @@ impl World {
     /// An id of the world; at times one of a child that the engine named.
     fn draw_id(&mut self) -> InstanceId {
         if self.random.clients.chance(150) {
-            let count = self.checker.mirror.instances().count() as u64;
-            let at = self.random.clients.below(count) as usize;
-            if let Some(seen) = self.checker.mirror.instances().nth(at) {
+            let orchestrations = || self.checker.mirror.instances().filter(|seen| !seen.is_entity());
+            let at = self.random.clients.below(orchestrations().count() as u64) as usize;
+            if let Some(seen) = orchestrations().nth(at) {
                 return seen.row.id.clone();
             }
         }
@@ -264,7 +278,12 @@ impl World {
             self.clients[usize::from(client)].incarnation += 1;
             self.clients[usize::from(client)].raised = 0;
         }
-        if again.is_idempotent() && tries_left > 0 && !self.is_healed {
+        let is_tried_again = again.is_idempotent() && tries_left > 0 && !self.is_healed;
+        if matches!(again, Asking::Signal(_)) && !is_tried_again {
+            let (incarnation, _) = self.clients[usize::from(client)].signals;
+            self.clients[usize::from(client)].signals = (incarnation + 1, 0);
+        }
+        if is_tried_again {
             self.ask(client, again.for_another_life(), tries_left);
         } else {
             self.go_on(client);
@@ -290,7 +309,7 @@ impl World {
         let rows = self.store.query_now(&InstanceQuery { statuses, ..InstanceQuery::default() }, 1000);
         let waits_long = self.now > self.plan.heal_at + 5_000;
         let history_max = self.plan.limits.history_events_max;
-        for row in rows {
+        for row in rows.into_iter().filter(|row| EntityId::of_instance(&row.id).is_none()) {
             let id = row.id;
             // It takes no more events, so what waits for one waits in vain.
             let is_full = row.tail >= history_max - history_max / 10;

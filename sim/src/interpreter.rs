@@ -20,12 +20,16 @@ use std::task::{Context, Poll};
 pub struct Shared {
     /// The execution.
     pub execution: RefCell<Execution>,
-    programs: Rc<Programs>,
+    pub(crate) programs: Rc<Programs>,
     seen: RefCell<Vec<EventSalt>>,
     /// Events sent, by receiver and name.
     sent: RefCell<BTreeMap<(u8, u8), u32>>,
     /// Who this execution is as a sender of events.
-    sender: Cell<u32>,
+    pub(crate) sender: Cell<u32>,
+    /// Operations of entities that the code has asked for.
+    pub(crate) ordered: Cell<u32>,
+    /// Calls of entities whose results the code has not got.
+    pub(crate) calls_open: Cell<u32>,
 }
 
 impl Shared {
@@ -38,15 +42,17 @@ impl Shared {
             seen: RefCell::default(),
             sent: RefCell::default(),
             sender: Cell::new(0),
+            ordered: Cell::new(0),
+            calls_open: Cell::new(0),
         })
     }
 }
 
-type Payload = Result<Option<Bytes>, Failure>;
+pub(crate) type Payload = Result<Option<Bytes>, Failure>;
 type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// The result of a ticket. An event that was not taken goes back when this is dropped.
-struct Await<'a> {
+pub(crate) struct Await<'a> {
     shared: &'a Shared,
     ticket: Ticket,
     event: Option<&'static str>,
@@ -107,9 +113,9 @@ fn several<'a>(futures: Vec<Local<'a, Done>>, needed: usize) -> Several<'a> {
 }
 
 /// What a step left, and its failure.
-struct Done(Vec<u8>, Option<Failure>);
+pub(crate) struct Done(pub(crate) Vec<u8>, pub(crate) Option<Failure>);
 
-fn failed(failure: Failure) -> Done {
+pub(crate) fn failed(failure: Failure) -> Done {
     Done(vec![outcome::FAILED, number_of_kind(&failure.kind)], Some(failure))
 }
 
@@ -165,7 +171,7 @@ fn is_canceled(shared: &Shared) -> bool {
     shared.execution.borrow().cancel_reason().is_some()
 }
 
-fn wait_for<'a>(shared: &'a Shared, ticket: Ticket, event: Option<&'static str>) -> Await<'a> {
+pub(crate) fn wait_for<'a>(shared: &'a Shared, ticket: Ticket, event: Option<&'static str>) -> Await<'a> {
     Await { shared, ticket, event, is_done: false }
 }
 
@@ -180,6 +186,7 @@ fn perform<'a>(shared: &'a Shared, step: &'a Step) -> Local<'a, Done> {
             Step::Child(child) => perform_child(shared, *child).await,
             Step::Wait { name, timeout_ms } => wait_event(shared, *name, *timeout_ms).await,
             Step::Send { to, name } => send(shared, *to, *name).await,
+            Step::Entity(step) => crate::entities::perform(shared, *step).await,
             Step::Status(status) => {
                 let refused = shared.execution.borrow_mut().set_custom_status(Some(vec![*status].into()));
                 debug_assert!(refused.is_ok(), "a byte is within every limit");
@@ -211,7 +218,7 @@ fn perform<'a>(shared: &'a Shared, step: &'a Step) -> Local<'a, Done> {
     })
 }
 
-async fn sleep(shared: &Shared, ms: u64) -> Payload {
+pub(crate) async fn sleep(shared: &Shared, ms: u64) -> Payload {
     let ticket = {
         let mut execution = shared.execution.borrow_mut();
         let at = Timestamp(execution.now().0 + ms as i64);

@@ -11,6 +11,7 @@
 mod client;
 mod commit;
 mod elsewhere;
+pub mod entities;
 mod fault;
 mod interpreter;
 pub mod invariants;

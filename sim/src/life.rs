@@ -1,6 +1,7 @@
 //! The driver of a partition: the synchronous twin of the engine's processor thread. One life of the processor lasts as
 //! long as its grant; after any outcome of a commit but «committed» its memory is dropped.
 
+use crate::entities::stamp_number;
 use crate::invariants::Group;
 use crate::options::PlantedBug;
 use crate::random::Random;
@@ -9,6 +10,7 @@ use crate::report::Fault;
 use crate::runner::Programmed;
 use crate::world::{Event, Post, World};
 use bytes::Bytes;
+use perdura_core::entity::{BatchTicket, OperationsDone};
 use perdura_core::history::Event as HistoryEvent;
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome, TurnTicket};
 use perdura_core::partition::{
@@ -29,6 +31,12 @@ pub(crate) enum Input {
     Request(u64, Request),
     StopWaiting(u64, InstanceId),
     TaskDone(TaskRef, Result<Option<Bytes>, Failure>),
+    /// What became of operations in a life; `None`: their worker is lost.
+    Operations {
+        life: u64,
+        ticket: BatchTicket,
+        done: Option<Box<OperationsDone>>,
+    },
     /// The worker that had an attempt is gone.
     TaskLost(TaskRef),
     /// No worker ever had an attempt.
@@ -121,8 +129,9 @@ impl World {
         self.lives_begun += 1;
         let holding = self.holdings.entry(post).or_default();
         holding.life = Some(life);
-        let asked: Vec<(u64, Request)> =
+        let mut asked: Vec<(u64, Request)> =
             holding.unanswered.iter().map(|(token, asked)| (*token, asked.request.clone())).collect();
+        asked.sort_by_key(|(token, request)| (stamp_number(request), *token));
         self.recover(post);
         let now = self.node_now(post.node);
         // What instances of this partition said to each other in the life before comes first: a child must not be told
@@ -207,6 +216,10 @@ impl World {
             return;
         }
         let now = self.node_now(post.node);
+        let input = match input {
+            Input::Request(token, request) => Input::Request(token, self.stamped(post, request)),
+            other => other,
+        };
         let holding = self.holdings.entry(post).or_default();
         match (input, &mut holding.life) {
             (Input::Request(token, request), Some(life)) => {
@@ -224,6 +237,12 @@ impl World {
                 }
             }
             (Input::TaskDone(task, result), Some(life)) => life.partition.task_done(task, result, now),
+            (Input::Operations { life: number, ticket, done }, Some(life)) if life.number == number => {
+                match done {
+                    Some(done) => life.partition.operations_done(ticket, *done, now),
+                    None => life.partition.operations_lost(ticket, now),
+                }
+            }
             (Input::TaskLost(task), Some(life)) => life.partition.task_lost(task, "it is gone", now),
             (Input::TaskNotStarted(task), Some(life)) => life.partition.task_not_started(task, now),
             (Input::TurnDone { life: number, ticket, outcome }, Some(life)) if life.number == number => {
@@ -347,7 +366,6 @@ impl World {
     pub(crate) fn perform(&mut self, post: Post, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::RunOperations(batch) => unreachable!("no program has entities: {batch:?}"),
                 Effect::Reply(ReplyToken(token), answer) => {
                     // An owner that was replaced and does not know it answers from its memory when nothing is to be
                     // written. Only a lease could keep it from that.
@@ -363,6 +381,7 @@ impl World {
                     }
                 }
                 Effect::StartTask(start) => self.start_task(post, start),
+                Effect::RunOperations(batch) => self.start_operations(post, batch),
                 Effect::CancelTask(task) => self.trace.say(self.now, || format!("{task:?} is cancelled")),
                 Effect::Notify(partition) => {
                     let ms = self.random.latency.below(self.plan.net_ms + 1);

@@ -14,14 +14,18 @@ pub(crate) const SENT: u8 = 7;
 pub(crate) const STATUS: u8 = 8;
 pub(crate) const RACE: u8 = 9;
 pub(crate) const FAILED: u8 = 10;
+pub(crate) const ENTITY: u8 = 11;
+/// The sum over a critical section changed while it was held.
+pub(crate) const TORN: u8 = 12;
 
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     APP_FAILURE,
     kind::TIMEOUT,
     kind::CANCELED,
     kind::TERMINATED,
     kind::ALREADY_EXISTS,
     kind::LIMIT,
+    kind::INVALID,
     kind::WORKER_LOST,
 ];
 
@@ -117,6 +121,7 @@ impl Judge<'_> {
                 Ok(())
             }
             (Step::Timer(_), TIMER) | (Step::Send { .. }, SENT) | (Step::Status(_), STATUS) => Ok(()),
+            (Step::Entity(_), ENTITY) => Ok(()),
             (Step::Child(child), DETACHED) if self.programs.children[*child as usize].is_detached => Ok(()),
             (Step::Child(_), CHILD) => {
                 let length = reader.u16().ok_or("no length")?;
@@ -142,6 +147,8 @@ impl Judge<'_> {
             }
             (Step::Task(_), kind::WORKER_LOST) => self.gives_up_lost,
             (Step::Task(task), kind::TIMEOUT) => self.programs.tasks[*task as usize].limits.is_some(),
+            // Several steps at once may name each other's sections.
+            (Step::Entity(_), APP_FAILURE | kind::INVALID) => true,
             (Step::Child(_), _) => kind != u8::MAX,
             _ => false,
         };

@@ -19,6 +19,8 @@ pub struct Plan {
     pub ids: u8,
     /// Orchestrations.
     pub programs: u8,
+    /// Entities that programs and clients use; few, so that they wait for each other. 0: none in this world.
+    pub entities: u8,
     /// The engine's limits.
     pub limits: Limits,
     /// Rows of a recovery that are read at once.
@@ -81,6 +83,8 @@ pub struct Faults {
     pub worker_survives: u32,
     /// A worker never answers (only for attempts with a time limit).
     pub worker_hangs: u32,
+    /// The worker of a batch of entity operations is lost.
+    pub operations_lost: u32,
     /// An answer to a client is lost.
     pub reply_lost: u32,
     /// A stored row is damaged.
@@ -114,6 +118,10 @@ pub struct RequestsMix {
     pub purge: u64,
     /// Waits.
     pub wait: u64,
+    /// Signals to entities.
+    pub signal: u64,
+    /// Deletions of entities.
+    pub delete: u64,
     /// Ends, purges and new starts of one id in quick succession, without waiting for answers.
     pub churn: u64,
     /// Rewinds.
@@ -135,6 +143,7 @@ impl Plan {
             inbox_bytes_max: if random.chance(100) { random.between(500, 3000) as usize } else { 64 << 20 },
             resident_instances_max: if tiny { random.below(3) as usize } else { 1000 },
         };
+        let entities = if random.chance(550) { random.between(1, 4) as u8 } else { 0 };
         Plan {
             nodes: random.between(1, 3) as u8,
             partitions: random.between(1, 4) as u16,
@@ -142,6 +151,7 @@ impl Plan {
             requests: random.between(2, 7) as u8,
             ids: random.between(1, 5) as u8,
             programs: random.between(1, 4) as u8,
+            entities,
             limits,
             recovery_page: if random.chance(300) { random.between(1, 3) as usize } else { 1000 },
             commit_ms: *random.pick(&[1, 5, 20, 100]),
@@ -151,7 +161,7 @@ impl Plan {
             forget: *random.pick(&[0, 50, 300, 1000]),
             away: *random.pick(&[0, 0, 200, 1000]),
             faults: Faults::draw(random),
-            requests_mix: RequestsMix::draw(random),
+            requests_mix: RequestsMix::draw(random, entities > 0),
         }
     }
 
@@ -189,6 +199,7 @@ impl Faults {
         faults.result_late = some(250, 300);
         faults.worker_survives = some(400, 1000);
         faults.worker_hangs = some(250, 300);
+        faults.operations_lost = some(250, 300);
         faults.reply_lost = some(300, 200);
         faults.corrupt = some(40, 200);
         faults.turn_late = some(300, 400);
@@ -201,7 +212,7 @@ impl Faults {
 }
 
 impl RequestsMix {
-    fn draw(random: &mut Random) -> RequestsMix {
+    fn draw(random: &mut Random, has_entities: bool) -> RequestsMix {
         let mut weight =
             |share: u32, high: u64| if random.chance(share) { random.between(1, high) } else { 0 };
         RequestsMix {
@@ -212,6 +223,8 @@ impl RequestsMix {
             terminate: weight(400, 3),
             purge: weight(350, 4),
             wait: weight(600, 6),
+            signal: if has_entities { weight(800, 12) } else { 0 },
+            delete: if has_entities { weight(300, 2) } else { 0 },
             churn: weight(200, 4),
             rewind: weight(400, 6),
         }

@@ -1,6 +1,7 @@
 //! The orchestrations of a world: small programs, drawn from the seed, that the interpreter runs. Their inputs and
 //! outputs carry enough to judge a result without the engine.
 
+use crate::entities::steps::{EntityStep, Section};
 use crate::random::Random;
 use perdura_core::history::TimeLimits;
 use perdura_core::{OnExisting, RetryPolicy, ReusePolicy};
@@ -35,6 +36,8 @@ pub enum Step {
     },
     /// What the instance says of itself.
     Status(u8),
+    /// A step that is about entities, by its number.
+    Entity(u32),
     /// All of these at once.
     All(Vec<Step>),
     /// The first of these.
@@ -113,19 +116,36 @@ pub struct Programs {
     pub children: Vec<Child>,
     /// Instance ids of the world.
     pub ids: Vec<String>,
+    /// Entities of the world.
+    pub entities: u8,
+    /// Steps that are about entities.
+    pub entity_steps: Vec<EntityStep>,
+    /// The sub-orchestration that entities start.
+    pub entity_start: Option<u32>,
 }
 
 impl Programs {
     /// The programs of a seed.
     #[must_use]
-    pub fn draw(random: &mut Random, programs: u8, ids: u8) -> Programs {
+    pub fn draw(random: &mut Random, programs: u8, ids: u8, entities: u8) -> Programs {
         let ids = (0..ids).map(|i| format!("i{i}")).collect();
-        let mut drawn = Programs { ids, ..Programs::default() };
+        let mut drawn = Programs { ids, entities, ..Programs::default() };
         for number in 0..programs {
-            let steps = (0..random.between(1, 3)).map(|_| drawn.step(random, number, programs, 2)).collect();
+            let mut steps: Vec<Step> =
+                (0..random.between(1, 3)).map(|_| drawn.step(random, number, programs, 2)).collect();
+            if entities > 0 && random.chance(150) {
+                let section = Section { keeps: true, ..Section::draw(random, entities) };
+                steps.push(drawn.entity_step(EntityStep::Section(section)));
+            }
             let rounds = if random.chance(350) { random.between(2, 4) as u8 } else { 1 };
             let cleanup = random.chance(400).then(|| drawn.task(random));
             drawn.programs.push(Program { steps, rounds, fails: random.chance(120), cleanup });
+        }
+        if entities > 0 {
+            let program = random.below(u64::from(programs)) as u16;
+            let reuse = ReusePolicy::FAIL;
+            drawn.children.push(Child { program, id: None, reuse, retry: None, is_detached: true });
+            drawn.entity_start = Some(drawn.children.len() as u32 - 1);
         }
         drawn
     }
@@ -134,6 +154,10 @@ impl Programs {
         let several = |me: &mut Programs, random: &mut Random| {
             (0..random.between(2, 3)).map(|_| me.step(random, program, programs, depth - 1)).collect()
         };
+        if self.entities > 0 && random.chance(350) {
+            let step = EntityStep::draw(random, self.entities);
+            return self.entity_step(step);
+        }
         let name = random.below(2) as u8;
         match random.below(if depth > 0 { 20 } else { 14 }) {
             0..4 => Step::Task(self.task(random)),
@@ -149,6 +173,11 @@ impl Programs {
             16..18 => Step::Race(several(self, random)),
             _ => Step::Try(Box::new(self.step(random, program, programs, depth - 1))),
         }
+    }
+
+    fn entity_step(&mut self, step: EntityStep) -> Step {
+        self.entity_steps.push(step);
+        Step::Entity(self.entity_steps.len() as u32 - 1)
     }
 
     fn task(&mut self, random: &mut Random) -> u32 {

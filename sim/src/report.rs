@@ -43,6 +43,8 @@ pub enum Fault {
     ResultLate,
     /// A worker never answered.
     WorkerHangs,
+    /// The worker of a batch of entity operations was lost.
+    OperationsLost,
     /// A client's answer was lost.
     ReplyLost,
     /// A stored row was damaged.
@@ -61,7 +63,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 24] = [
+    pub const ALL: [Fault; 25] = [
         Fault::Crash,
         Fault::CrashAll,
         Fault::Pause,
@@ -79,6 +81,7 @@ impl Fault {
         Fault::ResultTwice,
         Fault::ResultLate,
         Fault::WorkerHangs,
+        Fault::OperationsLost,
         Fault::ReplyLost,
         Fault::Corrupt,
         Fault::TurnLate,
@@ -109,6 +112,7 @@ impl Fault {
             Fault::ResultTwice => "worker answers twice",
             Fault::ResultLate => "worker answers late",
             Fault::WorkerHangs => "worker never answers",
+            Fault::OperationsLost => "worker of operations is lost",
             Fault::ReplyLost => "client's answer lost",
             Fault::Corrupt => "stored row is damaged",
             Fault::TurnLate => "turn comes back late",

@@ -61,6 +61,12 @@ impl Code {
         Ok(())
     }
 
+    /// The entities that the code holds.
+    #[must_use]
+    pub fn locked_entities(&self) -> Vec<String> {
+        self.shared.execution.borrow().locked_entities().to_vec()
+    }
+
     /// What the code decided since the last call.
     #[must_use]
     pub fn take_result(&self) -> TurnResult {

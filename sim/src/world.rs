@@ -116,6 +116,8 @@ pub(crate) struct Node {
     pub(crate) paused_until: u64,
     /// What it believes of the store's clock, relative to the truth.
     pub(crate) skew: i64,
+    /// Signals that came through its door.
+    pub(crate) stamps: u64,
 }
 
 /// What a node keeps for a partition from life to life.
@@ -169,7 +171,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, bug: Option<PlantedBug>, with_text: bool) -> World {
         let plan = Plan::draw(&mut Random::stream(seed, 1));
-        let programs = Programs::draw(&mut Random::stream(seed, 2), plan.programs, plan.ids);
+        let programs = Programs::draw(&mut Random::stream(seed, 2), plan.programs, plan.ids, plan.entities);
         let programs = Rc::new(programs);
         let store = SimStore::new(plan.partitions);
         store.set_clock(Timestamp(EPOCH));

@@ -36,5 +36,6 @@ impl Checker {
             Ok(())
         };
         self.check(Group::Liveness, result);
+        self.entities_at_rest();
     }
 }

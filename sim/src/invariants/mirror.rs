@@ -3,7 +3,7 @@
 use super::{Change, Checker, Group};
 use crate::payload::Input;
 use crate::runner::Code;
-use perdura_core::history::{Event, EventKind, TaskScheduled, decode_events};
+use perdura_core::history::{EntityOperationCalled, Event, EventKind, TaskScheduled, decode_events};
 use perdura_core::partition::{Batch, EnvelopeId, HistoryRow, InstanceRecord, InstanceRow, InstanceWrite};
 use perdura_core::rewind::assemble;
 use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
@@ -35,6 +35,10 @@ pub struct Seen {
     pub timers: BTreeMap<u32, Timestamp>,
     /// Sub-orchestrations that the history has scheduled; whether somebody waits.
     pub children: BTreeMap<u32, bool>,
+    /// Calls of entities that the history has made.
+    pub calls: BTreeMap<u32, EntityOperationCalled>,
+    /// Locks that the history has asked for.
+    pub locks: BTreeSet<u32>,
     /// Numbers of everything that has a completion in the history.
     pub completed: BTreeSet<u32>,
     /// Its code, run once more by the checker; `None` if it is not followed any more.
@@ -89,6 +93,8 @@ impl Seen {
             tasks: BTreeMap::new(),
             timers: BTreeMap::new(),
             children: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            locks: BTreeSet::new(),
             completed: BTreeSet::new(),
             shadow: None,
             custom_status: None,
@@ -146,6 +152,14 @@ impl Seen {
                     self.children.insert(child.id, !child.detached);
                     None
                 }
+                EventKind::EntityOperationCalled(called) => {
+                    self.calls.insert(called.id, called.clone());
+                    None
+                }
+                EventKind::EntityLockRequested(requested) => {
+                    self.locks.insert(requested.id);
+                    None
+                }
                 kind => completion_of(kind),
             };
             self.history.push(event.clone());
@@ -168,6 +182,9 @@ impl Seen {
             EventKind::TimerFired(e) => self.timers.contains_key(&e.id),
             EventKind::SubOrchestrationCompleted(e) => self.children.get(&e.id) == Some(&true),
             EventKind::SubOrchestrationFailed(e) => self.children.get(&e.id) == Some(&true),
+            EventKind::EntityOperationCompleted(e) => self.calls.contains_key(&e.id),
+            EventKind::EntityOperationFailed(e) => self.calls.contains_key(&e.id),
+            EventKind::EntityLockGranted(e) => self.locks.contains(&e.id),
             _ => true,
         }
     }
@@ -186,6 +203,9 @@ pub(super) fn completion_of(kind: &EventKind) -> Option<u32> {
         EventKind::TimerFired(e) => Some(e.id),
         EventKind::SubOrchestrationCompleted(e) => Some(e.id),
         EventKind::SubOrchestrationFailed(e) => Some(e.id),
+        EventKind::EntityOperationCompleted(e) => Some(e.id),
+        EventKind::EntityOperationFailed(e) => Some(e.id),
+        EventKind::EntityLockGranted(e) => Some(e.id),
         _ => None,
     }
 }
@@ -214,13 +234,15 @@ impl Checker {
         for before in active_before {
             self.family_told(&before, batch);
         }
+        self.entities_after_batch();
     }
 
     /// Instances that a batch ends or replaces, as they were.
     fn about_to_end(&self, batch: &Batch) -> Vec<Seen> {
         let ends = |write: &&InstanceWrite| {
             self.mirror.instances.get(&write.row.key).is_some_and(|before| {
-                !before.row.status.is_terminal()
+                !before.is_entity()
+                    && !before.row.status.is_terminal()
                     && (write.row.status.is_terminal() || write.row.generation > before.row.generation)
             })
         };
@@ -273,11 +295,18 @@ impl Checker {
         let gap = || format!("{after:?}: {:?} does not follow the history", write.history);
         let gap = follows.then_some(()).ok_or_else(gap);
         self.check(Group::Storage, gap);
+        if after.is_entity() {
+            self.entity_wrote(before.as_ref(), &after, now);
+            self.mirror.ids.insert(after.row.id.clone(), after.key);
+            self.mirror.instances.insert(after.key, after);
+            return;
+        }
         self.check(Group::History, ended);
         self.follow(&mut after, &appended);
         self.note_executions(&after);
         let change = Change { before: before.as_ref(), after: &after, appended: &appended, now };
         self.changed(&change);
+        self.orchestration_wrote(&change);
         let successes = self.successes_of(&change);
         for (success, branch) in successes {
             self.successes.entry(success).or_insert(branch);
@@ -319,6 +348,9 @@ impl Checker {
         // An instance may begin, end and be purged within one batch: then it was never there.
         let Some(seen) = self.mirror.instances.remove(&key) else { return };
         self.mirror.ids.remove(&seen.row.id);
+        if seen.is_entity() {
+            return self.entity_vanished(&seen);
+        }
         let result = self.purge_allowed(&seen);
         self.check(Group::Starts, result);
     }

@@ -6,6 +6,7 @@
 
 mod activities;
 mod children;
+mod entities;
 mod events;
 mod history;
 mod liveness;
@@ -45,6 +46,8 @@ pub enum Group {
     Events,
     /// I29: parents and children.
     Children,
+    /// I30 to I32: entities.
+    Entities,
     /// I33, I34: ownership, and that no owner contradicts its store.
     Ownership,
     /// I38: answers.
@@ -61,7 +64,7 @@ pub enum Group {
 
 impl Group {
     /// All of them.
-    pub const ALL: [Group; 13] = [
+    pub const ALL: [Group; 14] = [
         Group::Starts,
         Group::History,
         Group::Replay,
@@ -69,6 +72,7 @@ impl Group {
         Group::Timers,
         Group::Events,
         Group::Children,
+        Group::Entities,
         Group::Ownership,
         Group::Replies,
         Group::Storage,
@@ -88,6 +92,7 @@ impl Group {
             Group::Timers => "time (I20-I23)",
             Group::Events => "events (I5, I25-I27)",
             Group::Children => "children (I29)",
+            Group::Entities => "entities (I30-I32)",
             Group::Ownership => "ownership (I33, I34)",
             Group::Replies => "replies (I38)",
             Group::Storage => "storage (I39, I41, I42)",
@@ -140,6 +145,7 @@ pub struct Checker {
     clock_error: i64,
     starts: starts::Starts,
     attempts: BTreeMap<activities::TaskKey, activities::Attempts>,
+    entities: entities::Entities,
     /// Activities that have succeeded, by execution and input: on which branch.
     successes: BTreeMap<(bytes::Bytes, bytes::Bytes), u32>,
     /// Executions that have ended, durably, by branch.
@@ -167,6 +173,7 @@ impl Checker {
             starts: starts::Starts::default(),
             attempts: BTreeMap::new(),
             successes: BTreeMap::new(),
+            entities: entities::Entities::default(),
             ended: BTreeMap::new(),
             nonces: BTreeSet::new(),
             latest: vec![0; usize::from(plan.partitions)],

@@ -19,6 +19,10 @@ pub(super) fn is_incoming(kind: &EventKind) -> bool {
             | EventKind::TimerCreated(_)
             | EventKind::SubOrchestrationScheduled(_)
             | EventKind::EventSent(_)
+            | EventKind::EntityOperationCalled(_)
+            | EventKind::EntityOperationSignaled(_)
+            | EventKind::EntityLockRequested(_)
+            | EventKind::EntityUnlockSent(_)
             | EventKind::ExecutionCompleted(_)
             | EventKind::ExecutionTerminated(_)
             | EventKind::ExecutionRewound(_)
@@ -123,6 +127,10 @@ fn is_record_of(decision: &Decision, recorded: &EventKind) -> bool {
             a == *b && !b.instance.is_empty()
         }
         (Decision::SendEvent(a), EventKind::EventSent(b)) => a == b,
+        (Decision::CallEntity(a), EventKind::EntityOperationCalled(b)) => a == b,
+        (Decision::SignalEntity(a), EventKind::EntityOperationSignaled(b)) => a == b,
+        (Decision::RequestLock(a), EventKind::EntityLockRequested(b)) => a == b,
+        (Decision::Unlock(a), EventKind::EntityUnlockSent(b)) => a == b,
         (Decision::Complete(a), EventKind::ExecutionCompleted(b)) => a == b,
         _ => false,
     }

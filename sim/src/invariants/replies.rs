@@ -20,6 +20,7 @@ impl Checker {
         if let Request::Purge { id, .. } = request {
             self.purge_asked(id);
         }
+        self.entity_asked(request);
         Asked { request: request.clone(), before: self.stands(request.id()) }
     }
 
@@ -34,6 +35,7 @@ impl Checker {
             return;
         }
         let result = match (&asked.request, answer) {
+            (Request::Signal(signal), answer) => self.signal_answered(signal, answer),
             (Request::Start(start), Ok(Response::Started(started))) => {
                 let salt = Input::decode(&start.input).map(|input| input.start);
                 self.started(started).and_then(|()| match (started.outcome, salt) {

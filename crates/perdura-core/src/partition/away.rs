@@ -173,7 +173,9 @@ fn check(
         true => Ok(()),
         false => Err(Refusal::Limit { what: what.to_owned(), size, limit }),
     };
-    let begun = result.decisions.iter().filter(|decision| !decision.is_end()).count();
+    // To give up a lock begins nothing, and like an end it always fits.
+    let begins = |decision: &&Decision| !decision.is_end() && !matches!(decision, Decision::Unlock(_));
+    let begun = result.decisions.iter().filter(begins).count();
     within("decisions", begun, limits.decisions_per_turn_max)?;
     let status = result.custom_status.iter().flatten().map(Bytes::len).sum();
     within("bytes of the custom status", status, limits.payload_bytes_max)?;

@@ -180,9 +180,11 @@ pub struct SignalRequest {
     pub input: Option<Bytes>,
     /// Not before this time.
     pub at: Option<Timestamp>,
-    /// A retry of this signal carries the same text here, any other signal to the entity another one. Empty: none.
+    /// A retry of this signal carries the same text here, any other signal to the entity another one. Empty: none. It is
+    /// recognised as long as the entity exists: one that has neither state nor anything to do is forgotten.
     pub request_id: String,
-    /// Set by the driver that asks again after a doubtful commit. Numbers of one door come in rising order.
+    /// Set by the driver that asks again after a doubtful commit. Numbers of one door come in rising order, also when they
+    /// are asked again: a lower one than the last counts as taken.
     pub stamp: Option<Stamp>,
 }
 

@@ -101,6 +101,8 @@ impl Partition {
         };
         if turn.events.iter().any(|event| matches!(event.kind, EventKind::CancelRequested(_))) {
             self.cancel_outstanding(key);
+            // The turn may be away for several batches, and what is given up is not part of them any more.
+            self.settle();
         }
         Some(turn)
     }

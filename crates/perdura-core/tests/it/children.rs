@@ -1,10 +1,11 @@
 //! Sub-orchestrations.
 
 use crate::bed::*;
+use perdura_core::history::ParentLink;
 use perdura_core::history::{EventKind, SubOrchestrationScheduled};
 use perdura_core::orchestration::{Decision, Turn};
-use perdura_core::partition::{Request, StartRequest};
-use perdura_core::{OnExisting, RetryPolicy, ReusePolicy, Status, failure::kind};
+use perdura_core::partition::{Awaited, Body, Envelope, FindCycle, Message, Request, StartRequest};
+use perdura_core::{OnExisting, PartitionId, RetryPolicy, ReusePolicy, Status, failure::kind};
 
 /// Starts `first`, then ends as its child did.
 fn parent(first: Decision) -> impl FnMut(&Turn) -> Vec<Decision> + 'static {
@@ -319,6 +320,42 @@ fn instances_that_would_wait_for_each_other_for_ever_are_told_so() {
         bed.start("a", "a");
         assert_eq!((bed.status("a"), bed.status("b")), (Status::Failed, Status::Failed));
         assert_eq!(failure_kind(&bed, if of_three { "c" } else { "b" }), kind::INVALID);
+    }
+}
+
+/// Whoever was told of a cycle may go on, and wait again and again: the links stay.
+#[test]
+fn the_search_for_a_cycle_does_not_go_round_in_one() {
+    let mut bed = Bed::new();
+    bed.script("a", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![child(0, "b", "b")],
+        _ => vec![],
+    });
+    let mut waits = 0;
+    bed.script("b", move |_| {
+        waits += 1;
+        if waits > 5 { vec![] } else { vec![numbered(waits - 1, shared_child("a", "a", None))] }
+    });
+    bed.start("a", "a");
+    let find = FindCycle {
+        link: Some(ParentLink { instance: "a".into(), ..ParentLink::default() }),
+        awaited: Some(Awaited { instance: "gone".into(), ..Awaited::default() }),
+        ..FindCycle::default()
+    };
+    let message = Message::new(&id("a"), Body::FindCycle(Box::new(find)));
+    let envelope = Envelope { from: PartitionId(1), to: PartitionId(0), number: 7, message: message.seal() };
+    let now = bed.now();
+    assert!(bed.partition.deliver(vec![envelope], now).is_empty());
+    bed.settle();
+    assert_eq!((bed.status("a"), bed.status("b")), (Status::Running, Status::Running));
+}
+
+fn numbered(number: u32, decision: Decision) -> Decision {
+    match decision {
+        Decision::ScheduleSubOrchestration(scheduled) => {
+            Decision::ScheduleSubOrchestration(SubOrchestrationScheduled { id: number, ..scheduled })
+        }
+        other => other,
     }
 }
 

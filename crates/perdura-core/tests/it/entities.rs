@@ -4,7 +4,7 @@ use crate::bed::*;
 use bytes::Bytes;
 use perdura_core::entity::*;
 use perdura_core::history::*;
-use perdura_core::orchestration::Decision;
+use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult};
 use perdura_core::partition::*;
 use perdura_core::*;
 
@@ -221,6 +221,33 @@ fn a_delayed_signal_waits_for_its_time_also_over_a_crash() {
 }
 
 #[test]
+fn a_delayed_signal_to_an_idle_entity_is_not_forgotten_in_a_crash() {
+    let mut bed = bed();
+    bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
+    let at = Some(Timestamp(bed.now + 5000));
+    bed.call(Request::Signal(SignalRequest { at, ..signal("@log@a", "later") })).unwrap();
+    assert_eq!(bed.status("@log@a"), Status::Running, "a recovery has to look at it");
+    bed.crash();
+    bed.pass(5000);
+    assert_eq!(state(&bed, "@log@a"), "one;later;");
+}
+
+#[test]
+fn a_delayed_signal_to_an_entity_that_vanishes_keeps_it() {
+    let mut bed = bed();
+    bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
+    bed.ask(Request::Signal(signal("@log@a", "delete")));
+    bed.run();
+    bed.commit();
+    bed.run();
+    let at = Some(Timestamp(bed.now + 5000));
+    bed.ask(Request::Signal(SignalRequest { at, ..signal("@log@a", "later") }));
+    bed.settle();
+    bed.pass(5000);
+    assert_eq!(state(&bed, "@log@a"), "later;");
+}
+
+#[test]
 fn an_entity_of_which_nothing_is_left_is_gone() {
     let mut bed = bed();
     bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
@@ -274,6 +301,16 @@ fn a_signal_that_is_asked_again_is_taken_once() {
     bed.crash();
     bed.call(Request::Signal(named)).unwrap();
     assert_eq!(state(&bed, "@log@a"), "s;s;s;r;");
+}
+
+#[test]
+fn a_signal_that_filled_the_queue_is_not_refused_when_it_is_asked_again() {
+    let mut bed = Bed::with_limits(Limits { inbox_events_max: 2, ..Limits::default() });
+    let named = SignalRequest { request_id: "r".into(), ..signal("@log@a", "s") };
+    bed.call(Request::Signal(signal("@log@a", "s"))).unwrap();
+    bed.call(Request::Signal(named.clone())).unwrap();
+    assert!(bed.call(Request::Signal(signal("@log@a", "s"))).is_err());
+    bed.call(Request::Signal(named)).unwrap();
 }
 
 #[test]
@@ -411,6 +448,84 @@ fn a_cancel_request_withdraws_a_lock_that_is_waited_for() {
     bed.call(Request::Cancel { id: id("2"), reason: "no more".into() }).unwrap();
     bed.call(raise("1", "go")).unwrap();
     assert!(!exists(&bed, "@log@a"));
+}
+
+#[test]
+fn a_lock_that_is_granted_after_a_cancel_request_is_given_back() {
+    let mut bed = bed();
+    bed.script("Blocker", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"])],
+        ["EventRaised"] => vec![complete()],
+        _ => Vec::new(),
+    });
+    // It goes on after the request, without the lock.
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"])],
+        _ => Vec::new(),
+    });
+    bed.start("blocker", "Blocker");
+    bed.start("h", "Holder");
+    bed.call(Request::Suspend { id: id("h"), reason: String::new() }).unwrap();
+    bed.call(Request::Cancel { id: id("h"), reason: "no more".into() }).unwrap();
+    bed.call(raise("blocker", "go")).unwrap();
+    bed.call(Request::Resume { id: id("h"), reason: String::new() }).unwrap();
+    assert_eq!(bed.status("h"), Status::Running);
+    assert!(!exists(&bed, "@log@a"), "nobody holds it, and it has no state");
+}
+
+#[test]
+fn a_lock_request_given_up_by_a_turn_that_is_away_is_withdrawn_by_the_batch_that_says_so() {
+    let mut bed = bed();
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"])],
+        ["EventRaised"] => vec![complete()],
+        _ => Vec::new(),
+    });
+    bed.start("1", "Holder");
+    bed.start("2", "Holder");
+    bed.ask(Request::Cancel { id: id("2"), reason: "no more".into() });
+    let turn = bed.partition.next_turn().unwrap();
+    bed.partition.park_turn(turn);
+    bed.commit();
+    bed.crash();
+    bed.call(raise("1", "go")).unwrap();
+    assert!(!exists(&bed, "@log@a"), "it was not given to 2, who does not want it any more");
+}
+
+#[test]
+fn a_worker_can_give_up_a_lock_when_the_history_is_full() {
+    let mut bed = Bed::with_limits(Limits { history_events_max: 3, ..Limits::default() });
+    bed.entity("log", log);
+    bed.elsewhere.insert("Holder".into());
+    bed.start("h", "Holder");
+    for decisions in [vec![lock(0, &["@log@a"])], vec![unlock(1)]] {
+        let turn = bed.away.remove(0);
+        let result = TurnResult { decisions, ..TurnResult::default() };
+        let now = bed.now();
+        assert!(bed.partition.turn_back(turn.ticket(), TurnOutcome::Done(result), now));
+        bed.settle();
+    }
+    assert_eq!(bed.status("h"), Status::Running);
+    assert!(!exists(&bed, "@log@a"));
+}
+
+/// The store may fail over in between, and give a message again that it had forgotten to have given.
+#[test]
+fn a_lock_is_granted_once() {
+    let mut bed = bed();
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"])],
+        _ => Vec::new(),
+    });
+    bed.start("h", "Holder");
+    let holder = record(&bed, "@log@a").lock.and_then(|lock| lock.holder);
+    let message = Message::new(&id("h"), Body::LockGranted(LockGranted { holder, ..Default::default() }));
+    let envelope = Envelope { from: PartitionId(1), to: PartitionId(0), number: 7, message: message.seal() };
+    let now = bed.now();
+    assert!(bed.partition.deliver(vec![envelope], now).is_empty());
+    bed.settle();
+    let granted = bed.events("h").into_iter().filter(|event| *event == "EntityLockGranted").count();
+    assert_eq!(granted, 1);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::convert::time::time_in;
 use crate::convert::{opaque, payload_in, tags_in};
 use crate::hub::Hub;
 use perdura_core::partition::{InstanceRecord, RequestError, StartRequest};
+use perdura_core::rewind::{RewindOrder, RewindSpec};
 use perdura_core::{InstanceId, OnExisting, ReusePolicy, Status as InstanceStatus};
 use perdura_engine::{Client, EngineError, RestartUnder};
 use perdura_proto::*;
@@ -191,9 +192,23 @@ pub(super) async fn restart(
     Ok(RestartInstanceResponse { instance_id: started.id.to_string() })
 }
 
-/// The engine does not rewind yet.
-pub(super) async fn rewind(_: &Hub, _: RewindInstanceRequest) -> Result<RewindInstanceResponse, Status> {
-    Err(Status::unimplemented("this server cannot rewind instances yet"))
+/// Undoes the failure that ended an instance. What has not failed is for the management API, which says what to undo.
+pub(super) async fn rewind(
+    hub: &Hub,
+    request: RewindInstanceRequest,
+) -> Result<RewindInstanceResponse, Status> {
+    let id = instance_id(&request.instance_id)?;
+    let record = hub.client.get(&id).await.map_err(|error| Status::refusal(&error))?;
+    let status = record.and_then(|record| record.status().ok());
+    if let Some(status) = status.filter(|status| *status != InstanceStatus::Failed) {
+        return Err(Status::failed_precondition(format!(
+            "instance {id:?} is {status}; only one that has failed can be rewound"
+        )));
+    }
+    let order = RewindOrder { reason: request.reason.unwrap_or_default(), ..RewindOrder::default() };
+    let spec = RewindSpec { order, ..RewindSpec::default() };
+    hub.client.rewind(id, spec).await.map_err(|error| Status::refusal(&error))?;
+    Ok(RewindInstanceResponse {})
 }
 
 pub(super) async fn terminate_batch(

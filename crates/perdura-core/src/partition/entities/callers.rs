@@ -4,7 +4,7 @@ use super::record::{CallRecord, LockRequest, Operation, SectionRecord};
 use crate::failure::Failure;
 use crate::history::{
     EntityLockGranted, EntityLockRequested, EntityOperationCalled, EntityOperationCompleted,
-    EntityOperationFailed, EntityOperationSignaled, EntityUnlockSent, Event, ParentLink,
+    EntityOperationFailed, EntityOperationSignaled, EntityUnlockSent, Event, EventKind, ParentLink,
 };
 use crate::id::{InstanceId, InstanceKey};
 use crate::partition::Partition;
@@ -182,11 +182,14 @@ impl Partition {
         if !is_of_present_run(instance, &holder) {
             return;
         }
-        // One that is not wanted any more is released by what was sent when it was given up.
-        let Some(section) = instance.section.as_mut().filter(|section| section.id == holder.task) else {
-            return;
-        };
+        // One that is not wanted any more is released by what was sent when it was given up; and one grant is enough.
+        let waits = |section: &&mut SectionRecord| section.id == holder.task && !section.granted;
+        let Some(section) = instance.section.as_mut().filter(waits) else { return };
         section.granted = true;
+        // The request to cancel came first, and its turn gives up a lock that is not there yet.
+        if instance.inbox.iter().any(|event| matches!(event.kind, EventKind::CancelRequested(_))) {
+            return self.release_section(key);
+        }
         instance.inbox.push(Event::new(now, EntityLockGranted { id: holder.task, request: granted.request }));
         self.mark_dirty(key);
         self.enqueue(key);

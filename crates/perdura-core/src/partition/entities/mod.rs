@@ -3,6 +3,9 @@
 //!
 //! An operation is handed out when the batch that put it in the queue, with its delivery count, is durable; what it did
 //! is written by one batch, with everything that it sent. Operations that wait are handed out together.
+//!
+//! Signals of one sender run in the order in which they were sent, and so do its calls. A call inside a critical section
+//! may run before a signal that its caller sent earlier: a lock request comes by way of the other entities of its set.
 
 mod callers;
 mod locks;

@@ -24,11 +24,15 @@ impl Partition {
     ) -> Result<(), RequestError> {
         let limit = self.config.limits.inbox_events_max;
         let id = signal.to.instance().clone();
-        let entity = existing.and_then(|key| self.entity_mut(key));
-        if let Some(entity) = entity
-            && entity.backlog() >= limit
-        {
-            return Err(RequestError::InboxFull { id, limit });
+        let forgets = self.planted(Bug::SignalTwice);
+        if let Some(entity) = existing.and_then(|key| self.entity_mut(key)) {
+            // Whether there was room was decided when it was taken.
+            if entity.has_taken(signal.stamp, &signal.request_id) && !forgets {
+                return Ok(());
+            }
+            if entity.backlog() >= limit {
+                return Err(RequestError::InboxFull { id, limit });
+            }
         }
         let key = existing.unwrap_or_else(|| self.create_entity(&signal.to));
         let operation = Operation {
@@ -38,12 +42,10 @@ impl Partition {
             at: signal.at.map_or(0, |at| at.0),
             request: signal.request_id,
         };
-        let forgets = self.planted(Bug::SignalTwice);
-        let Some(entity) = self.entity_mut(key) else { return Ok(()) };
-        if !entity.is_repeated(signal.stamp, &operation.request) || forgets {
+        if let Some(entity) = self.entity_mut(key) {
+            entity.remember(signal.stamp, &operation.request);
             self.take_operation(key, operation);
         }
-        self.mark_dirty(key);
         Ok(())
     }
 
@@ -66,7 +68,7 @@ impl Partition {
             let at = Timestamp(operation.at);
             let number = entity.delay(operation);
             self.wakes.add(at, key, Wake::Signal(number));
-            return self.mark_dirty(key);
+            return self.go_on(key);
         }
         let queued = Queued { wanted: Some(Wanted::Operation(operation)), delivery: 0 };
         entity.record.queue.push(queued);

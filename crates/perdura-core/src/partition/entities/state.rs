@@ -58,28 +58,30 @@ impl Entity {
         self.record.queue.len() + self.record.delayed.len()
     }
 
-    /// Whether a client's signal was taken before; if not, it now is.
-    pub(super) fn is_repeated(&mut self, stamp: Option<Stamp>, request: &str) -> bool {
+    /// Whether a client's signal was taken before.
+    pub(super) fn has_taken(&self, stamp: Option<Stamp>, request: &str) -> bool {
+        let EntityRecord { doors, requests, .. } = &self.record;
+        let is_known =
+            |stamp: Stamp| doors.iter().any(|door| door.door == stamp.door && door.number >= stamp.number);
+        stamp.is_some_and(is_known) || (!request.is_empty() && requests.iter().any(|taken| taken == request))
+    }
+
+    /// Remembers that a client's signal was taken.
+    pub(super) fn remember(&mut self, stamp: Option<Stamp>, request: &str) {
         let EntityRecord { doors, requests, .. } = &mut self.record;
         if let Some(stamp) = stamp {
-            match doors.iter().position(|door| door.door == stamp.door) {
-                Some(at) if doors[at].number >= stamp.number => return true,
-                Some(at) => drop(doors.remove(at)),
-                None if doors.len() == DOORS_REMEMBERED => drop(doors.remove(0)),
-                None => {}
+            doors.retain(|door| door.door != stamp.door);
+            if doors.len() == DOORS_REMEMBERED {
+                doors.remove(0);
             }
             doors.push(stamp);
         }
         if !request.is_empty() {
-            if requests.iter().any(|taken| taken == request) {
-                return true;
-            }
             if requests.len() == SIGNAL_REQUESTS_REMEMBERED {
                 requests.remove(0);
             }
             requests.push(request.to_owned());
         }
-        false
     }
 
     /// Puts a signal aside until its time; gives its number.

@@ -1,0 +1,142 @@
+//! What orchestrations have of entities: answers, and critical sections.
+
+use super::holder;
+use crate::entities::account::Order;
+use crate::invariants::{Change, Checker, Group, Seen};
+use crate::payload::EventSalt;
+use perdura_core::history::EventKind;
+
+impl Checker {
+    /// An orchestration has called, signaled, heard of entities.
+    pub(in crate::invariants) fn orchestration_wrote(&mut self, change: &Change<'_>) {
+        let seen = change.after;
+        for event in change.appended {
+            let (input, at) = match &event.kind {
+                EventKind::EntityOperationCalled(called) => (&called.input, 0),
+                EventKind::EntityOperationSignaled(signaled) => (&signaled.input, signaled.at),
+                _ => continue,
+            };
+            if let Some(Order { salt, .. }) = Order::decode(input) {
+                self.entities.sent.insert(salt);
+                self.entities.owed.insert(salt);
+                if at != 0 {
+                    self.entities.delayed.insert(salt);
+                }
+            }
+        }
+        for event in change.arrived() {
+            let (id, outcome) = match &event.kind {
+                EventKind::EntityOperationCompleted(done) => (done.id, Ok(done.output.clone())),
+                EventKind::EntityOperationFailed(failed) => {
+                    (failed.id, Err(failed.failure.clone().unwrap_or_default()))
+                }
+                _ => continue,
+            };
+            if let Some(order) = seen.calls.get(&id).and_then(|called| Order::decode(&called.input)) {
+                self.entities.answered.push((format!("{seen:?}"), order.salt, outcome));
+            }
+        }
+        let result = outstanding(seen).and_then(|()| self.code_agrees(seen));
+        self.check(Group::Entities, result);
+    }
+
+    /// What the code believes to hold is what the row says, from the turn on in which the code was told.
+    fn code_agrees(&self, seen: &Seen) -> Result<(), String> {
+        let Some(shadow) = seen.shadow.as_ref().filter(|_| !seen.row.status.is_terminal()) else {
+            return Ok(());
+        };
+        let section = seen.record.section.as_deref().filter(|section| seen.completed.contains(&section.id));
+        let (held, believed) =
+            (section.map_or(&[][..], |section| &section.set), shadow.borrow().locked_entities());
+        if held == believed {
+            return Ok(());
+        }
+        Err(format!("{seen:?}: holds {held:?}, its code believes {believed:?}"))
+    }
+
+    /// A batch is durable, and everything that it is about is known.
+    pub(in crate::invariants) fn entities_after_batch(&mut self) {
+        let result = self.batch_holds();
+        // Whether an order whose decision is not kept was one for a later time is not known.
+        for (_, salt) in std::mem::take(&mut self.entities.arrived) {
+            if !self.entities.sent.contains(&salt) {
+                self.entities.delayed.insert(salt);
+            }
+        }
+        self.entities.answered.clear();
+        self.check(Group::Entities, result);
+    }
+
+    fn batch_holds(&self) -> Result<(), String> {
+        let known = &self.entities;
+        if self.judges_everything() {
+            for (entity, salt) in &known.arrived {
+                if !known.sent.contains(salt) && !self.is_of_the_past(*salt) {
+                    return Err(format!("{entity}: {salt:x?} came, but nobody has sent it"));
+                }
+                if known.processed.contains_key(salt) {
+                    return Err(format!("{entity}: {salt:x?} came again"));
+                }
+            }
+        }
+        for (caller, salt, outcome) in &known.answered {
+            match known.processed.get(salt) {
+                Some(processed) if processed == outcome => {}
+                other => {
+                    return Err(format!("{caller}: the answer to {salt:x?} is {outcome:?}, was {other:?}"));
+                }
+            }
+        }
+        self.mirror.instances().try_for_each(|seen| self.section_holds(seen))
+    }
+
+    /// Whether an order comes from an execution that is over: the last decisions of one that began anew are not kept.
+    fn is_of_the_past(&self, salt: EventSalt) -> bool {
+        let is_of = |seen: &Seen| {
+            let execution = seen.record.execution.get(..4).and_then(|bytes| bytes.try_into().ok());
+            execution.map(|bytes| EventSalt::of_execution(u32::from_be_bytes(bytes), 0).sender())
+        };
+        salt.0 >> 63 == 1 && !self.mirror.instances().any(|seen| is_of(seen) == Some(salt.sender()))
+    }
+
+    /// A section that was granted holds all of its entities.
+    fn section_holds(&self, seen: &Seen) -> Result<(), String> {
+        let Some(section) = seen.record.section.as_deref() else { return Ok(()) };
+        if seen.row.status.is_terminal() {
+            return Err(format!("{seen:?} has ended, and has {section:?}"));
+        }
+        if !section.granted {
+            return Ok(());
+        }
+        for id in &section.set {
+            let entity = self.mirror.instances().find(|other| other.row.id.as_str() == id).map(Seen::entity);
+            let lock = entity.and_then(|entity| entity.lock);
+            let holds = holder(&lock).is_some_and(|holder| {
+                (&holder.instance, &holder.execution, holder.generation, holder.task)
+                    == (&seen.record.id, &seen.record.execution, seen.record.generation, section.id)
+            });
+            if !holds {
+                return Err(format!("{seen:?} holds {section:?}, but {id} has {lock:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The row's list of calls is what the history has called and nobody has answered. A cancel request empties it.
+fn outstanding(seen: &Seen) -> Result<(), String> {
+    let record = &seen.record;
+    let listed: Vec<u32> = record.calls.iter().map(|call| call.id).collect();
+    let open: Vec<u32> = seen.calls.keys().copied().filter(|id| !seen.is_completed(*id)).collect();
+    let exact = !seen.row.status.is_terminal() && record.cancel_requested.is_none();
+    let sound = if exact { listed == open } else { listed.iter().all(|id| open.contains(id)) };
+    if !sound {
+        return Err(format!("{seen:?}: call list {listed:?}, but open are {open:?}"));
+    }
+    match record.section.as_deref() {
+        Some(section) if !seen.locks.contains(&section.id) => {
+            Err(format!("{seen:?}: {section:?} was not asked for"))
+        }
+        _ => Ok(()),
+    }
+}
