@@ -13,5 +13,6 @@ pages!(
     writing_orchestrations: "writing-orchestrations.md",
     operating: "operating.md",
     guarantees: "guarantees.md",
+    rewind: "rewind.md",
     testing: "testing.md"
 );

@@ -59,11 +59,11 @@ pub enum Body {
     #[prost(message, tag = "7")]
     FindCycle(FindCycle),
     /// Your parent was rewound, and waits for you again.
-    #[prost(message, tag = "40")]
-    RewindChild(RewindChild),
+    #[prost(message, boxed, tag = "40")]
+    RewindChild(Box<RewindChild>),
     /// Your child was rewound: come along if you failed with it.
-    #[prost(message, tag = "41")]
-    RewindParent(RewindParent),
+    #[prost(message, boxed, tag = "41")]
+    RewindParent(Box<RewindParent>),
 }
 
 /// See [`Body::StartChild`].

@@ -69,10 +69,8 @@ impl Partition {
         envelope: Option<EnvelopeId>,
         receiver: Option<InstanceKey>,
     ) -> bool {
-        let Some(Body::RewindChild(RewindChild { start: Some(start), order: Some(order) })) = &message.body
-        else {
-            return true;
-        };
+        let Some(Body::RewindChild(body)) = &message.body else { return true };
+        let RewindChild { start: Some(start), order: Some(order) } = &**body else { return true };
         let Some(link) = &start.parent else { return true };
         let own = receiver.filter(|key| self.is_child_of_run(*key, link));
         let Some((key, instance)) = own.and_then(|key| self.instances.get(&key).map(|i| (key, i))) else {
@@ -106,10 +104,8 @@ impl Partition {
         envelope: Option<EnvelopeId>,
         receiver: Option<InstanceKey>,
     ) -> bool {
-        let Some(Body::RewindParent(RewindParent { link: Some(link), order: Some(order) })) = &message.body
-        else {
-            return true;
-        };
+        let Some(Body::RewindParent(body)) = &message.body else { return true };
+        let RewindParent { link: Some(link), order: Some(order) } = &**body else { return true };
         let Some((key, instance)) = receiver.and_then(|key| self.instances.get(&key).map(|i| (key, i)))
         else {
             return true;
@@ -238,11 +234,11 @@ impl Partition {
             }
             // A child that cannot be rewound has failed again.
             (Parked::Message(message, _), Err(error)) => {
-                if let Some(Body::RewindChild(RewindChild {
-                    start: Some(StartChild { parent: Some(link), .. }),
-                    ..
-                })) = message.body
-                {
+                let start = match message.body {
+                    Some(Body::RewindChild(body)) => body.start,
+                    _ => None,
+                };
+                if let Some(link) = start.and_then(|start| start.parent) {
                     let failure = self.instances.get(&key).and_then(|i| i.record.failure.clone());
                     let what = format!("the child could not be rewound: {error}");
                     let failure = Failure { cause: failure, ..Failure::new(kind::INVALID, what) };
@@ -312,7 +308,7 @@ impl Partition {
         if order.with_parents {
             for link in parents {
                 let body = RewindParent { link: Some(link.clone()), order: Some(order.clone()) };
-                self.send(&InstanceId::recorded(&link.instance), Body::RewindParent(body));
+                self.send(&InstanceId::recorded(&link.instance), Body::RewindParent(Box::new(body)));
             }
         }
     }
@@ -342,7 +338,7 @@ impl Partition {
             start_at: None,
         };
         let body = RewindChild { start: Some(start), order: Some(order) };
-        self.send(&InstanceId::recorded(&scheduled.instance), Body::RewindChild(body));
+        self.send(&InstanceId::recorded(&scheduled.instance), Body::RewindChild(Box::new(body)));
     }
 
     /// The instance is again what it was at the end of a branch.
