@@ -11,6 +11,7 @@ macro_rules! pages {
 pages!(
     concepts: "concepts.md",
     writing_orchestrations: "writing-orchestrations.md",
+    entities: "entities.md",
     operating: "operating.md",
     guarantees: "guarantees.md",
     rewind: "rewind.md",

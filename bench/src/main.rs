@@ -7,9 +7,12 @@
 //!   file holds N completed instances besides.
 //! - `hub`: W1 in an empty hub, and in one where 100,000 instances wait (`--count` says how many).
 //! - `load`: fills a file with completed instances (`--count` says how many).
+//! - `e1`: signals to one entity; `e2`: as many entities as signals; `e3`: calls from an orchestration.
 
+mod counted;
 mod crash;
 mod embedded;
+mod entities;
 mod hub;
 mod store;
 
@@ -33,6 +36,9 @@ async fn run(options: Options) -> Outcome<()> {
         "w8-recover" => crash::recover(&options).await,
         "hub" => hub::run(&options).await,
         "load" => hub::load(&options).await,
+        "e1" => entities::e1(&options).await,
+        "e2" => entities::e2(&options).await,
+        "e3" => entities::e3(&options).await,
         _ => {
             let store = StoreFile::choose(&options)?;
             let engine = embedded::start(&store).await?;

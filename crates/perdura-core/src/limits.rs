@@ -22,8 +22,9 @@ pub const START_REQUESTS_REMEMBERED: usize = 16;
 pub const CONTINUE_AS_NEW_PER_MINUTE: u32 = 1000;
 /// Most branches that rewinds of one execution may open.
 pub const BRANCHES_MAX: usize = 100;
-/// Operations of one entity that are handed out together.
-pub const ENTITY_BATCH_MAX: usize = 1000;
+/// Operations of one entity that are handed out together. More than clients can send while a batch is handed out and
+/// comes back, or the queue of a busy entity would only ever grow.
+pub const ENTITY_BATCH_MAX: usize = 4096;
 /// Most entities of one critical section.
 pub const LOCKS_MAX: usize = 100;
 /// Request ids of signals remembered per entity, so that a signal that a client sends again is recognised.

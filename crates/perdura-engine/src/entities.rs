@@ -1,28 +1,37 @@
 //! Batches of entity operations that run in this process, for one partition.
 
 use crate::activities::panic_text;
-use crate::processor::Input;
 use crate::worker::{BatchEnd, EntityHost};
 use futures_util::FutureExt;
+use perdura_core::Timestamp;
 use perdura_core::entity::{BatchTicket, OperationBatch};
+use perdura_core::partition::Partition;
 use rustc_hash::FxHashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+/// Batches that have ended and may wait for the processor; others wait where they ran.
+const ENDED_MAX: usize = 1024;
+
+/// A batch that is over.
+pub(crate) type Ended = (BatchTicket, BatchEnd);
+
 pub(crate) struct Entities {
     host: Arc<dyn EntityHost>,
     /// Where user code runs: never the thread of the processor.
     runtime: Handle,
-    inputs: mpsc::Sender<Input>,
+    sender: mpsc::Sender<Ended>,
+    ended: mpsc::Receiver<Ended>,
     running: FxHashSet<BatchTicket>,
     draining: bool,
 }
 
 impl Entities {
-    pub(crate) fn new(host: Arc<dyn EntityHost>, runtime: Handle, inputs: mpsc::Sender<Input>) -> Entities {
-        Entities { host, runtime, inputs, running: FxHashSet::default(), draining: false }
+    pub(crate) fn new(host: Arc<dyn EntityHost>, runtime: Handle) -> Entities {
+        let (sender, ended) = mpsc::channel(ENDED_MAX);
+        Entities { host, runtime, sender, ended, running: FxHashSet::default(), draining: false }
     }
 
     /// Runs a batch. One entity has at most one at a time, so their number needs no limit of its own.
@@ -32,20 +41,44 @@ impl Entities {
         }
         let ticket = batch.ticket;
         self.running.insert(ticket);
-        let (host, inputs) = (self.host.clone(), self.inputs.clone());
+        let (host, sender) = (self.host.clone(), self.sender.clone());
         self.runtime.spawn(async move {
             let running = AssertUnwindSafe(async move { host.run(batch).await });
             let end = running.catch_unwind().await.unwrap_or_else(|panic| BatchEnd::Lost {
                 why: format!("the code that runs entities panicked: {}", panic_text(panic.as_ref())),
             });
             // An error means that the processor is gone for good: nobody is left to be told.
-            let _ = inputs.send(Input::OperationsDone(ticket, end)).await;
+            let _ = sender.send((ticket, end)).await;
         });
     }
 
-    /// A batch is over.
-    pub(crate) fn finished(&mut self, ticket: BatchTicket) {
+    /// Waits for the end of a batch.
+    pub(crate) async fn ended(&mut self) -> Option<Ended> {
+        self.ended.recv().await
+    }
+
+    /// Tells the partition of the batches that have ended.
+    pub(crate) fn take_ended(&mut self, partition: &mut Partition, now: Timestamp) {
+        for _ in 0..ENDED_MAX {
+            let Ok(end) = self.ended.try_recv() else { break };
+            self.end(end, partition, now);
+        }
+    }
+
+    /// Tells the partition what became of a batch.
+    pub(crate) fn end(&mut self, (ticket, end): Ended, partition: &mut Partition, now: Timestamp) {
         self.running.remove(&ticket);
+        match end {
+            BatchEnd::Done(done) => partition.operations_done(ticket, done, now),
+            BatchEnd::Lost { why } => {
+                tracing::warn!(?ticket, why, "operations of an entity are handed out again");
+                partition.operations_lost(ticket, now);
+            }
+            BatchEnd::CannotRun { why } => {
+                tracing::warn!(?ticket, why, "the entity is blocked");
+                partition.operations_cannot_run(ticket, why, now);
+            }
+        }
     }
 
     /// No batch is started any more.

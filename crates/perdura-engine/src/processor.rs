@@ -12,10 +12,9 @@ use crate::loss::{Loss, Refusals, Unanswered, after_commit};
 use crate::options::EngineOptions;
 use crate::reads::Reads;
 use crate::turns::TurnReturns;
-use crate::worker::{ActivityEnd, BatchEnd, Hosts, OrchestrationHost};
+use crate::worker::{ActivityEnd, Hosts, OrchestrationHost};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use perdura_core::entity::BatchTicket;
 use perdura_core::orchestration::{TurnOutcome, TurnTicket};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
@@ -64,7 +63,6 @@ pub(crate) enum Input {
         ticket: TurnTicket,
     },
     Heartbeat(TaskRef, Option<Bytes>),
-    OperationsDone(BatchTicket, BatchEnd),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -127,7 +125,7 @@ impl Processor {
             bells,
             returns: (sender.clone(), runtime.clone()),
             lives: 0,
-            entities: Entities::new(hosts.entities, runtime.clone(), sender.clone()),
+            entities: Entities::new(hosts.entities, runtime.clone()),
             activities: Activities::new(hosts.activities, runtime, sender, running_max),
             door,
             arrivals: 0,
@@ -225,12 +223,7 @@ impl Processor {
                 }
                 // Attempts of the lost life: they are handed out again.
                 Some(Input::TaskDone(task, _)) => self.activities.finished(task),
-                Some(
-                    Input::Heartbeat(..)
-                    | Input::TurnDone { .. }
-                    | Input::TurnUnrun { .. }
-                    | Input::OperationsDone(..),
-                ) => {}
+                Some(Input::Heartbeat(..) | Input::TurnDone { .. } | Input::TurnUnrun { .. }) => {}
                 None => return true,
             }
         }
@@ -318,6 +311,8 @@ impl Processor {
 
     /// Takes what has come, decides, writes, and waits for something to happen. Says whether to shut down.
     async fn round(&mut self, life: &mut Life) -> Result<bool, Loss> {
+        // Before what is new: a crowd of senders must not hold up what makes room in a queue.
+        self.entities.take_ended(&mut life.partition, self.store.now());
         for _ in 0..INPUTS_PER_ROUND_MAX {
             match self.inputs.try_recv() {
                 Ok(input) => self.take(life, input),
@@ -363,6 +358,7 @@ impl Processor {
             }
             () = self.dropped.cancelled() => {}
             () = life.disturbed.notified(), if self.drain_until.is_none() => life.fail_disturbed(self.store.now()),
+            Some(end) = self.entities.ended() => self.entities.end(end, &mut life.partition, self.store.now()),
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
                 None => self.drain(),
@@ -414,20 +410,6 @@ impl Processor {
                 }
             }
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
-            Input::OperationsDone(batch, end) => {
-                self.entities.finished(batch);
-                match end {
-                    BatchEnd::Done(done) => life.partition.operations_done(batch, done, now),
-                    BatchEnd::Lost { why } => {
-                        tracing::warn!(?batch, why, "operations of an entity are handed out again");
-                        life.partition.operations_lost(batch, now);
-                    }
-                    BatchEnd::CannotRun { why } => {
-                        tracing::warn!(?batch, why, "the entity is blocked");
-                        life.partition.operations_cannot_run(batch, why, now);
-                    }
-                }
-            }
             Input::Shutdown(done) => {
                 self.shutdown.push(done);
                 self.drain();

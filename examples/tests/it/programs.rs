@@ -84,3 +84,31 @@ fn event_batching() {
     assert!(first.starts_with("200 callers created 1 aggregator\n"), "{first}");
     assert!(second.starts_with("200 callers created 0 aggregator\n"), "{second}");
 }
+
+#[test]
+fn counter() {
+    assert_eq!(same_output(env!("CARGO_BIN_EXE_counter")), "4 visits, 3 of them to the front page\nNone\n");
+}
+
+#[test]
+fn bank_transfer() {
+    for text in output(env!("CARGO_BIN_EXE_bank_transfer")) {
+        let lines: Vec<&str> = text.lines().collect();
+        let [first, last] = lines[..] else { panic!("{text}") };
+        assert_eq!(first, "while they are under way: 10000 cents");
+        assert!(last.starts_with("after ") && last.ends_with(" refused: 10000 cents"), "{text}");
+    }
+}
+
+#[test]
+fn rate_limiter() {
+    assert_eq!(same_output(env!("CARGO_BIN_EXE_rate_limiter")), "1015, politely\n");
+}
+
+#[test]
+fn shopping_cart() {
+    let text = same_output(env!("CARGO_BIN_EXE_shopping_cart"));
+    let expected = "to ada: do you still want a boat and an oar?\n\
+        to ada: a boat and an oar on the way\nEmptyCart: there is nothing in it\n";
+    assert_eq!(text, expected);
+}

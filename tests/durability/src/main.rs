@@ -2,13 +2,14 @@
 //! was told itself.
 
 use perdura_core::history::EventKind;
-use perdura_core::partition::{InstanceRecord, StartRequest};
-use perdura_core::{InstanceId, Limits, ReusePolicy, Status};
+use perdura_core::partition::{InstanceRecord, SignalRequest, StartRequest};
+use perdura_core::{EntityId, InstanceId, Limits, ReusePolicy, Status};
 use perdura_durability::{
-    Answer, Ask, Audit, Command, Evidence, LoadOptions, Refusal, Reply, Reuse, registry,
+    Answer, Ask, Audit, Command, EntityLook, Evidence, LoadOptions, Refusal, Reply, Reuse, registry,
 };
 use perdura_engine::{Client, Engine, EngineError, EngineOptions};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
+use perdura_store::{InstanceKind, InstanceQuery};
 use std::io::{BufRead, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -148,6 +149,25 @@ async fn answer(client: &Client, command: Command) -> Result<Answer, EngineError
             let value = serde_json::to_vec(&value).expect("strings serialize");
             client.raise_event(InstanceId::new(&id)?, "e".into(), Some(value.into())).await
         }
+        Command::Signal { entity, operation, value, request } => {
+            let input = serde_json::to_vec(&value).expect("numbers serialize");
+            let signal = SignalRequest {
+                to: EntityId::parse(&entity)?,
+                operation,
+                input: Some(input.into()),
+                at: None,
+                request_id: request,
+                stamp: None,
+            };
+            client.signal(signal).await
+        }
+        Command::Entities => {
+            let all = InstanceQuery { kind: InstanceKind::Entity, ..InstanceQuery::default() };
+            let found = client.list(all, usize::MAX).await?;
+            return Ok(Answer::Entities(
+                found.into_iter().filter_map(|listed| entity(listed.record)).collect(),
+            ));
+        }
         Command::Wait { id } => return Ok(instance(&client.wait(InstanceId::new(&id)?, None).await?)),
         Command::Suspend { id } => client.suspend(InstanceId::new(&id)?, reason).await,
         Command::Resume { id } => client.resume(InstanceId::new(&id)?, reason).await,
@@ -178,6 +198,17 @@ fn instance(record: &InstanceRecord) -> Answer {
         output: record.output.as_deref().and_then(|output| serde_json::from_slice(output).ok()),
         problem: failure.or(block),
     }
+}
+
+fn entity(record: InstanceRecord) -> Option<EntityLook> {
+    let id = record.id;
+    let entity = record.entity?;
+    Some(EntityLook {
+        id,
+        state: entity.state.and_then(|state| serde_json::from_slice(&state).ok()),
+        backlog: entity.queue.len() + entity.delayed.len(),
+        locked_by: entity.lock.map(|lock| lock.holder.map(|holder| holder.instance).unwrap_or_default()),
+    })
 }
 
 fn audit(events: impl Iterator<Item = EventKind>) -> Audit {

@@ -1,5 +1,6 @@
 //! The orchestration of the load: it carries out a program that is its input, and returns what it saw.
 
+use crate::bank::{Account, Book, Transfer, audit, hold, transfer};
 use crate::evidence::{Evidence, Line};
 use perdura::prelude::*;
 use perdura::{Raw, Registry, join_all, select};
@@ -52,6 +53,20 @@ pub enum Step {
         /// What it does.
         steps: Vec<Step>,
     },
+    /// Move money between accounts.
+    Transfer(Transfer),
+    /// Take the sum of accounts.
+    Audit {
+        /// Which.
+        accounts: Vec<String>,
+    },
+    /// Hold accounts.
+    Hold {
+        /// Which.
+        accounts: Vec<String>,
+        /// How long.
+        ms: u64,
+    },
     /// Continue as new with what is left.
     Again,
 }
@@ -71,6 +86,10 @@ pub struct Transcript {
     pub again: u32,
     /// Children that ended.
     pub children: u32,
+    /// What transfers said.
+    pub transfers: Vec<bool>,
+    /// Sums of accounts.
+    pub sums: Vec<u64>,
 }
 
 impl Transcript {
@@ -81,6 +100,8 @@ impl Transcript {
         self.early += child.early;
         self.again += child.again;
         self.children += 1 + child.children;
+        self.transfers.extend(child.transfers);
+        self.sums.extend(child.sums);
     }
 
     fn different_events(&self) -> usize {
@@ -154,6 +175,9 @@ pub async fn carry_out(ctx: Orchestration, program: Program) -> Result<Transcrip
                 let child = Program { steps, seen: Transcript::default() };
                 seen.include(ctx.sub_orchestration(carry_out, child).await?);
             }
+            Step::Transfer(wanted) => seen.transfers.push(transfer(&ctx, wanted).await?),
+            Step::Audit { accounts } => seen.sums.push(audit(&ctx, &accounts).await?),
+            Step::Hold { accounts, ms } => hold(&ctx, &accounts, ms).await?,
             Step::Again => {
                 seen.again += 1;
                 return ctx.continue_as_new(Program { steps: steps.collect(), seen });
@@ -177,5 +201,6 @@ async fn pass(input: Raw) -> Result<Raw> {
 /// What the load can run.
 #[must_use]
 pub fn registry(evidence: Evidence) -> Registry {
-    Registry::new().register(carry_out).register(echo).register(work).register(pass).data(evidence)
+    let registry = Registry::new().entity::<Account>().entity::<Book>();
+    registry.register(carry_out).register(echo).register(work).register(pass).data(evidence)
 }

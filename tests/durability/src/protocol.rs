@@ -38,6 +38,19 @@ pub enum Command {
         /// For whom.
         id: String,
     },
+    /// Send an entity a signal with a number.
+    Signal {
+        /// To whom, as `@name@key`.
+        entity: String,
+        /// The operation.
+        operation: String,
+        /// Its input.
+        value: u64,
+        /// The request id.
+        request: String,
+    },
+    /// List all entities.
+    Entities,
     /// Stop it until it is resumed.
     Suspend {
         /// Whom.
@@ -125,6 +138,21 @@ pub enum Answer {
     Nothing,
     /// What a history holds.
     Audited(Audit),
+    /// All entities.
+    Entities(Vec<EntityLook>),
+}
+
+/// What is known of an entity.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EntityLook {
+    /// `@name@key`.
+    pub id: String,
+    /// Its state.
+    pub state: Option<serde_json::Value>,
+    /// What waits or runs.
+    pub backlog: usize,
+    /// Who holds it.
+    pub locked_by: Option<String>,
 }
 
 /// What the history of an instance's last run holds.

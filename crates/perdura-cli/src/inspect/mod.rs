@@ -8,7 +8,6 @@ use crate::escape::escape;
 use anyhow::Context;
 use clap::Args;
 use perdura_core::Status;
-use perdura_core::Status;
 use perdura_core::history::{Event, EventKind};
 use perdura_core::partition::{InstanceRecord, InstanceRow};
 use perdura_core::rewind::assemble;

@@ -10,7 +10,7 @@ use process::{Program, Server};
 /// A program that checks itself against a server of its own.
 fn passes(program: Program) {
     let server = Server::new();
-    program.arg(&server.address()).run();
+    program.arg(server.address()).run();
 }
 
 macro_rules! python_programs {

@@ -35,7 +35,7 @@ impl EntityId {
         if let Some((at, _)) = key.char_indices().find(|(_, c)| c.is_control()) {
             return Err(InvalidText::Control { field: "entity key", at });
         }
-        let id = format!("@{name}@{key}");
+        let id = ["@", name, "@", key].concat();
         if id.len() > INSTANCE_ID_BYTES_MAX {
             let limit = INSTANCE_ID_BYTES_MAX - name.len() - 2;
             return Err(InvalidText::TooLong { field: "entity key", bytes: key.len(), limit });

@@ -5,9 +5,10 @@ mod id;
 
 pub use id::EntityId;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, kind};
 use crate::history::ParentLink;
 use crate::id::{InstanceId, InstanceKey};
+use crate::limits::DELAY_MS_MAX;
 use crate::time::Timestamp;
 use bytes::Bytes;
 
@@ -23,6 +24,8 @@ pub struct OperationBatch {
     pub id: EntityId,
     /// Its state; `None`: it has none yet.
     pub state: Option<Bytes>,
+    /// When it was handed out, by the store's clock.
+    pub now: Timestamp,
     /// What to do, in order.
     pub operations: Vec<EntityOperation>,
 }
@@ -67,6 +70,53 @@ pub struct OperationResult {
     pub outcome: Result<Option<Bytes>, Failure>,
     /// What it sent, in order. Nothing of it leaves if the operation failed.
     pub actions: Vec<EntityAction>,
+}
+
+impl OperationResult {
+    /// Whether it keeps to the limits. One that does not is no result: the operation has failed.
+    pub fn check(&self, payload_bytes_max: usize, now: Timestamp) -> Result<(), Failure> {
+        if let Ok(output) = &self.outcome {
+            check_payload(|| "output of the operation".into(), output, payload_bytes_max)?;
+        }
+        self.actions.iter().try_for_each(|action| action.check(payload_bytes_max, now))
+    }
+}
+
+impl EntityAction {
+    fn check(&self, payload_bytes_max: usize, now: Timestamp) -> Result<(), Failure> {
+        let (what, input, at) = match self {
+            EntityAction::Signal { to, input, at, .. } => (format!("signal to {:?}", to.as_str()), input, at),
+            EntityAction::Start { id, input, at, .. } => (format!("start of {:?}", id.as_str()), input, at),
+        };
+        if at.is_some_and(|at| at.0.saturating_sub(now.0) > DELAY_MS_MAX) {
+            return Err(over_limit(format!("{what}: more than ten years ahead")));
+        }
+        check_payload(|| format!("input of the {what}"), input, payload_bytes_max)
+    }
+}
+
+fn check_payload(
+    what: impl FnOnce() -> String,
+    payload: &Option<Bytes>,
+    limit: usize,
+) -> Result<(), Failure> {
+    match payload.as_ref().map_or(0, Bytes::len) {
+        bytes if bytes <= limit => Ok(()),
+        bytes => Err(over_limit(format!("{}: {bytes} bytes, limit {limit}", what()))),
+    }
+}
+
+fn over_limit(message: String) -> Failure {
+    Failure::new(kind::LIMIT, message).non_retryable()
+}
+
+impl OperationsDone {
+    /// Whether all of it keeps to the limits. What does not is refused as a whole: the state is that after the last
+    /// operation, so nothing of it can be taken alone.
+    pub fn check(&self, payload_bytes_max: usize, now: Timestamp) -> Result<(), Failure> {
+        check_payload(|| "state of the entity".into(), &self.state, payload_bytes_max)?;
+        self.results.iter().try_for_each(|result| result.check(payload_bytes_max, now))
+    }
 }
 
 /// Something that an operation sent.

@@ -2,7 +2,7 @@
 
 use super::event::{Event, EventKind};
 use crate::time::Timestamp;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use prost::Message;
 
 /// The format of records written by this version. A reader refuses a higher one.
@@ -53,12 +53,13 @@ impl Damaged {
 
 /// Puts a message in the stored form.
 pub fn seal_record(message: &impl Message) -> Bytes {
-    let mut bytes = BytesMut::with_capacity(1 + message.encoded_len() + CRC_BYTES);
-    bytes.extend_from_slice(&[FORMAT]);
+    // A plain vector: each field of each message is a write of its own, and those into it are the cheapest.
+    let mut bytes = Vec::with_capacity(1 + message.encoded_len() + CRC_BYTES);
+    bytes.push(FORMAT);
     message.encode_raw(&mut bytes);
     let crc = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
-    bytes.freeze()
+    bytes.into()
 }
 
 /// Checks a stored record and gives the message inside.

@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// How far up a cycle of waiting parents is looked for.
-const CYCLE_STEPS_MAX: u32 = 100;
+const CYCLE_PARENTS_MAX: usize = 1000;
 
 impl Partition {
     pub(super) fn schedule_child(&mut self, key: InstanceKey, mut scheduled: SubOrchestrationScheduled) {
@@ -183,7 +183,11 @@ impl Partition {
             let to = InstanceId::recorded(&link.instance);
             self.send(
                 &to,
-                Body::FindCycle(FindCycle { link: Some(link), awaited: Some(waits_for), steps: 0 }),
+                Body::FindCycle(Box::new(FindCycle {
+                    link: Some(link),
+                    awaited: Some(waits_for),
+                    ..FindCycle::default()
+                })),
             );
         } else {
             let failure = instance.record.failure.clone().map(|failure| *failure);
@@ -195,25 +199,28 @@ impl Partition {
 
     /// Somebody waits for `awaited` by `link`, and this instance is that one or waited for by it, over any number of
     /// parents. If `awaited` waits for this instance, all of them would wait for ever: the link is answered by an error.
-    pub(super) fn find_cycle(&mut self, key: InstanceKey, find: FindCycle) {
-        let (Some(link), Some(awaited)) = (find.link, find.awaited) else { return };
-        let Some(instance) = self.instances.get(&key).filter(|instance| instance.is_active()) else { return };
-        let parents = instance.record.parents.clone();
+    /// One message walks the parents one after another and remembers where it has been: there may be many ways to the
+    /// same one.
+    pub(super) fn find_cycle(&mut self, key: Option<InstanceKey>, mut find: FindCycle) {
+        let (Some(link), Some(awaited)) = (&find.link, &find.awaited) else { return };
+        let instance = key.and_then(|key| self.instances.get(&key)).filter(|instance| instance.is_active());
+        let parents = instance.map_or(&[][..], |instance| &instance.record.parents);
         if parents.iter().any(|p| p.instance == awaited.instance && p.execution == awaited.execution) {
             let text = format!(
                 "{:?} cannot wait for {:?}, which waits for it: they would wait for ever. Start it detached, or send an event",
                 link.instance, awaited.instance
             );
             let failure = Failure::new(kind::INVALID, text).non_retryable();
-            return self.answer_parent(link, None, Some(failure));
-        }
-        if find.steps == CYCLE_STEPS_MAX {
-            return;
+            return self.answer_parent(link.clone(), None, Some(failure));
         }
         for parent in parents {
-            let (link, awaited) = (Some(link.clone()), Some(awaited.clone()));
-            let find = FindCycle { link, awaited, steps: find.steps + 1 };
-            self.send(&InstanceId::recorded(&parent.instance), Body::FindCycle(find));
+            if find.seen.len() < CYCLE_PARENTS_MAX && !find.seen.contains(&parent.instance) {
+                find.seen.push(parent.instance.clone());
+                find.ahead.push(parent.instance.clone());
+            }
+        }
+        if let Some(next) = find.ahead.pop() {
+            self.send(&InstanceId::recorded(&next), Body::FindCycle(Box::new(find)));
         }
     }
 

@@ -252,8 +252,12 @@ impl Instance {
 
     /// What the store shall hold of it. Called once per batch.
     pub(super) fn write(&mut self, now: Timestamp) -> Result<InstanceWrite, Damaged> {
-        let record = self.record_at(now);
-        let row = InstanceRow::new(self.key, &record)?;
+        let mut record = self.record_at(now);
+        let row = InstanceRow::new(self.key, &record);
+        if let (Some(entity), Some(lent)) = (&mut self.entity, record.entity.take()) {
+            entity.give_back(*lent);
+        }
+        let row = row?;
         let count = self.unwritten.len() as u32;
         let history = (count > 0).then(|| HistoryRow {
             generation: record.generation,
@@ -268,7 +272,7 @@ impl Instance {
         self.record.timers.clear();
         self.record.children.clear();
         self.record.calls.clear();
-        (self.record.entity, self.record.section) = (None, None);
+        self.record.section = None;
         self.record.inbox = None;
         let expected = self.stored.replace(tail);
         Ok(InstanceWrite { expected, row, history, drop_generations_before: self.drop_before.take() })
@@ -282,7 +286,7 @@ impl Instance {
         record.tasks = self.tasks.values().map(|task| task.record.clone()).collect();
         record.timers = self.timers.iter().map(|(id, at)| TimerRecord { id: *id, fire_at: at.0 }).collect();
         record.children = self.children.values().map(|child| child.record.clone()).collect();
-        record.entity = self.entity.as_ref().map(|entity| Box::new(entity.record()));
+        record.entity = self.entity.as_mut().map(|entity| Box::new(entity.lend()));
         record.calls = self.calls.values().cloned().collect();
         record.section = self.section.clone().map(Box::new);
         record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());

@@ -56,8 +56,8 @@ pub enum Body {
     #[prost(message, tag = "34")]
     Unlock(Unlock),
     /// Somebody has begun to wait for an instance that was there: find out whether it waits for itself.
-    #[prost(message, tag = "7")]
-    FindCycle(FindCycle),
+    #[prost(message, boxed, tag = "7")]
+    FindCycle(Box<FindCycle>),
     /// Your parent was rewound, and waits for you again.
     #[prost(message, boxed, tag = "40")]
     RewindChild(Box<RewindChild>),
@@ -171,9 +171,12 @@ pub struct FindCycle {
     /// What it is for.
     #[prost(message, optional, tag = "2")]
     pub awaited: Option<Awaited>,
-    /// How many parents it has passed.
-    #[prost(uint32, tag = "3")]
-    pub steps: u32,
+    /// Parents that it has been to, or will come to.
+    #[prost(string, repeated, tag = "3")]
+    pub seen: Vec<String>,
+    /// Parents that it will come to.
+    #[prost(string, repeated, tag = "4")]
+    pub ahead: Vec<String>,
 }
 
 /// A run that somebody waits for.

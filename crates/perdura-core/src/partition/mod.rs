@@ -351,7 +351,7 @@ impl Partition {
             (Some(Body::Terminate(terminate)), Some(key)) => self.terminate_child(key, terminate),
             (Some(Body::Cancel(cancel)), Some(key)) => self.cancel_child(key, cancel),
             (Some(Body::RewindChild(_) | Body::RewindParent(_)), Some(_)) => {}
-            (Some(Body::FindCycle(find)), Some(key)) => self.find_cycle(key, find),
+            (Some(Body::FindCycle(find)), receiver) => self.find_cycle(receiver, *find),
             // The receiver is gone: nobody is left to be told.
             (_, None) | (None, _) => {}
         }

@@ -69,8 +69,8 @@ impl Partition {
         envelope: Option<EnvelopeId>,
         receiver: Option<InstanceKey>,
     ) -> bool {
-        let Some(Body::RewindChild(body)) = &message.body else { return true };
-        let RewindChild { start: Some(start), order: Some(order) } = &**body else { return true };
+        let Some(Body::RewindChild(child)) = &message.body else { return true };
+        let RewindChild { start: Some(start), order: Some(order) } = &**child else { return true };
         let Some(link) = &start.parent else { return true };
         let own = receiver.filter(|key| self.is_child_of_run(*key, link));
         let Some((key, instance)) = own.and_then(|key| self.instances.get(&key).map(|i| (key, i))) else {
@@ -234,11 +234,9 @@ impl Partition {
             }
             // A child that cannot be rewound has failed again.
             (Parked::Message(message, _), Err(error)) => {
-                let start = match message.body {
-                    Some(Body::RewindChild(body)) => body.start,
-                    _ => None,
-                };
-                if let Some(link) = start.and_then(|start| start.parent) {
+                if let Some(Body::RewindChild(child)) = message.body
+                    && let Some(StartChild { parent: Some(link), .. }) = child.start
+                {
                     let failure = self.instances.get(&key).and_then(|i| i.record.failure.clone());
                     let what = format!("the child could not be rewound: {error}");
                     let failure = Failure { cause: failure, ..Failure::new(kind::INVALID, what) };

@@ -437,3 +437,91 @@ fn an_entity_that_nobody_runs_keeps_its_operations_and_says_so() {
     assert_eq!(state(&bed, "@log@a"), "one;two;");
     assert!(bed.record("@log@a").block.is_none());
 }
+
+#[test]
+fn who_holds_nothing_releases_nobody_elses_lock() {
+    let mut bed = bed();
+    bed.script("Holder", steps(vec![vec![lock(0, &["@log@a"])], vec![]]));
+    let stray =
+        Decision::Unlock(EntityUnlockSent { id: 0, entities: vec!["@log@a".into()], ..Default::default() });
+    bed.script("Stray", steps(vec![vec![stray, unlock(1), complete()]]));
+    bed.start("h", "Holder");
+    bed.start("s", "Stray");
+    assert_eq!(bed.status("s"), Status::Completed);
+    assert_eq!(holder(&bed, "@log@a"), Some("h".into()));
+    bed.call(Request::Terminate { id: id("h"), reason: String::new(), recurse: false }).unwrap();
+    assert!(!exists(&bed, "@log@a"));
+}
+
+#[test]
+fn a_full_queue_refuses_clients_and_takes_more_when_there_is_room() {
+    let mut bed = Bed::with_limits(Limits { inbox_events_max: 2, ..Limits::default() });
+    bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
+    bed.call(Request::Signal(signal("@log@a", "two"))).unwrap();
+    let refusal = bed.call(Request::Signal(signal("@log@a", "three"))).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "instance \"@log@a\": 2 events wait for it already; let it take some first"
+    );
+    bed.entity("log", log);
+    let batch = bed.operations.remove(0);
+    let done = bed.outcome_of(&batch);
+    bed.partition.operations_done(batch.ticket, done, bed.now());
+    bed.settle();
+    bed.call(Request::Signal(signal("@log@a", "three"))).unwrap();
+    assert_eq!(state(&bed, "@log@a"), "one;two;three;");
+}
+
+#[test]
+fn an_entity_whose_operations_run_is_not_deleted_meanwhile() {
+    let mut bed = Bed::new();
+    bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
+    let refusal = bed.call(Request::DeleteEntity { entity: entity("@log@a") }).unwrap_err();
+    assert_eq!(refusal.to_string(), "entity \"@log@a\" runs operations; try again");
+}
+
+#[test]
+fn a_batch_that_breaks_a_limit_is_refused_as_a_whole() {
+    let limits = || Limits { payload_bytes_max: 10, ..Limits::default() };
+    let large = || Some(Bytes::from_static(b"eleven bytes"));
+    let sent = |input, at| EntityAction::Signal {
+        to: entity("@log@b"),
+        operation: "x".into(),
+        input,
+        at,
+        request: String::new(),
+    };
+    let with = |outcome, actions| OperationResult { outcome: Ok(outcome), actions };
+    let refused: [(Option<Bytes>, OperationResult, &str); 4] = [
+        (large(), with(None, vec![]), "state of the entity: 12 bytes, limit 10"),
+        (None, with(large(), vec![]), "output of the operation: 12 bytes, limit 10"),
+        (
+            None,
+            with(None, vec![sent(large(), None)]),
+            "input of the signal to \"@log@b\": 12 bytes, limit 10",
+        ),
+        (
+            None,
+            with(None, vec![sent(None, Some(Timestamp::MAX))]),
+            "signal to \"@log@b\": more than ten years ahead",
+        ),
+    ];
+    for (state, result, expected) in refused {
+        let mut bed = Bed::with_limits(limits());
+        bed.script("Caller", steps(vec![vec![call(0, "@log@a", "x")], vec![complete()]]));
+        bed.start("c", "Caller");
+        let batch = bed.operations.remove(0);
+        bed.partition.operations_done(
+            batch.ticket,
+            OperationsDone { results: vec![result], state },
+            bed.now(),
+        );
+        bed.settle();
+        let failed = bed.history.values().flatten().find_map(|event| match &event.kind {
+            EventKind::EntityOperationFailed(failed) => failed.failure.clone(),
+            _ => None,
+        });
+        assert_eq!(failed.unwrap().message, expected);
+        assert!(!exists(&bed, "@log@a") && !exists(&bed, "@log@b"), "{expected}");
+    }
+}

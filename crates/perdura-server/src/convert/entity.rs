@@ -232,6 +232,7 @@ mod tests {
             ticket: BatchTicket { key: InstanceKey(1), number: 1 },
             id: EntityId::parse("@counter@a").unwrap(),
             state: Some("5".into()),
+            now: Timestamp(1000),
             operations: vec![operation("add", None), operation("get", Some(caller))],
         }
     }

@@ -202,7 +202,14 @@ impl HistoryWriter {
                 let data = Some(format!("asked to cancel: {}", cancel.reason));
                 (None, EventType::GenericEvent(wire::GenericEvent { data }))
             }
-            EventKind::ExecutionCompleted(_) | EventKind::CancelRequested(_) => return None,
+            EventKind::EventRefused(refused) if self.reader == Reader::Operator => {
+                let why = refused.failure.as_ref().map_or("", |failure| failure.message.as_str());
+                let data = Some(format!("event {} was refused: {why}", refused.id));
+                (None, EventType::GenericEvent(wire::GenericEvent { data }))
+            }
+            EventKind::ExecutionCompleted(_) | EventKind::CancelRequested(_) | EventKind::EventRefused(_) => {
+                return None;
+            }
         })
     }
 }

@@ -47,16 +47,16 @@ fn sequence() -> Vec<Event> {
         ..SubOrchestrationScheduled::default()
     };
     vec![
-        at(1_000, TurnStarted {}),
+        at(1_000, TurnStarted::default()),
         at(1_000, started()),
         at(1_000, scheduled),
-        at(2_000, TurnStarted {}),
+        at(2_000, TurnStarted::default()),
         at(2_000, TaskCompleted { id: 0, output: text("2"), ..TaskCompleted::default() }),
         at(2_000, TimerCreated { id: 1, fire_at: 2_750 }),
-        at(3_000, TurnStarted {}),
+        at(3_000, TurnStarted::default()),
         at(3_000, TimerFired { id: 1 }),
         at(3_000, child),
-        at(4_000, TurnStarted {}),
+        at(4_000, TurnStarted::default()),
         at(4_000, SubOrchestrationCompleted { id: 2, output: text("3") }),
         at(4_000, ExecutionCompleted::new(Status::Completed, text("4"), None)),
     ]

@@ -10,7 +10,7 @@ use crate::convert::time::{time_in, time_out};
 use crate::hub::Hub;
 use crate::work_items::Kind;
 use perdura_core::partition::{EntityRecord, InstanceRecord, SignalRequest};
-use perdura_core::{EntityId, Timestamp};
+use perdura_core::{EntityId, Tags, Timestamp};
 use perdura_engine::BatchEnd;
 use perdura_proto::*;
 use perdura_store::{InstanceKind, InstanceQuery as StoreQuery};
@@ -70,32 +70,38 @@ pub(super) async fn query(hub: &Hub, request: QueryEntitiesRequest) -> Result<Qu
     let from = time("lastModifiedFrom", query.last_modified_from.as_ref())?;
     let to = time("lastModifiedTo", query.last_modified_to.as_ref())?;
     let prefix = query.instance_id_starts_with.filter(|prefix| !prefix.is_empty());
-    let mut filter = StoreQuery { kind: InstanceKind::Entity, id_prefix: prefix, ..StoreQuery::default() };
-    let mut page = super::listing::Place::parse(hub, query.continuation_token)?;
+    let filter = StoreQuery { kind: InstanceKind::Entity, id_prefix: prefix, ..StoreQuery::default() };
+    let mut place = query.continuation_token.filter(|token| !token.is_empty());
     let mut entities = Vec::new();
     loop {
-        filter.after = page;
-        let found = super::listing::entity_rows(hub, filter.clone()).await?;
-        let Some(last) = found.last() else { break };
-        let end = super::listing::place_of(last);
-        for row in &found {
-            let record = row.open().map_err(|what| super::listing::damaged(row, what))?;
+        let wanted = limit - entities.len();
+        let page = hub.client.page(filter.clone(), &Tags::new(), wanted, place.as_deref()).await;
+        let page = page.map_err(|error| Status::refusal(&error))?;
+        let is_within = |record: &InstanceRecord| {
             let at = Timestamp(record.updated_at);
-            if from.is_some_and(|from| at < from) || to.is_some_and(|to| at >= to) {
-                continue;
-            }
-            if let Some(entity) = metadata(&record, query.include_state, query.include_transient) {
-                if entities.len() == limit {
-                    let continuation_token = page.map(|page| super::listing::Place::text(hub, page));
-                    return Ok(QueryEntitiesResponse { entities, continuation_token });
-                }
-                entities.push(entity);
-            }
-            page = Some(super::listing::place_of(row));
+            from.is_none_or(|from| at >= from) && to.is_none_or(|to| at < to)
+        };
+        let found = page.instances.iter().map(|listed| &listed.record).filter(|record| is_within(record));
+        entities.extend(found.filter_map(|it| metadata(it, query.include_state, query.include_transient)));
+        place = page.next;
+        if place.is_none() || entities.len() >= limit {
+            return Ok(QueryEntitiesResponse { entities, continuation_token: place });
         }
-        page = Some(end);
     }
-    Ok(QueryEntitiesResponse { entities, continuation_token: None })
+}
+
+/// Takes the states of entities away; gives how many had one.
+pub(super) async fn delete(hub: &Hub, ids: &[String]) -> Result<u64, Status> {
+    let mut deleted = 0;
+    for id in ids {
+        let id = entity_id(id)?;
+        let record = hub.client.entity(&id).await.map_err(|error| Status::refusal(&error))?;
+        if record.is_some_and(|record| record.entity.is_some_and(|entity| entity.state.is_some())) {
+            hub.client.delete_entity(id).await.map_err(|error| Status::refusal(&error))?;
+            deleted += 1;
+        }
+    }
+    Ok(deleted)
 }
 
 /// An entity without state, work and lock is gone by itself, and a lock goes with its holder: nothing is ever left to be

@@ -27,7 +27,7 @@ const PAGE_BYTES: usize = 1 << 20;
 const PURGES_AT_ONCE: usize = 64;
 
 /// The size of a page: 0 is the default; more than the most is cut down to it.
-fn page_size(field: &str, asked: i32) -> Result<usize, Status> {
+pub(super) fn page_size(field: &str, asked: i32) -> Result<usize, Status> {
     match usize::try_from(asked) {
         Ok(0) => Ok(PAGE_DEFAULT),
         Ok(size) => Ok(size.min(PAGE_MAX)),
@@ -35,7 +35,10 @@ fn page_size(field: &str, asked: i32) -> Result<usize, Status> {
     }
 }
 
-fn time(field: &'static str, at: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, Status> {
+pub(super) fn time(
+    field: &'static str,
+    at: Option<&prost_types::Timestamp>,
+) -> Result<Option<Timestamp>, Status> {
     at.map(|at| time_in(field, at)).transpose().map_err(invalid)
 }
 
@@ -76,7 +79,7 @@ pub(super) async fn query(
     loop {
         let page = hub.client.page(filter.clone(), &Tags::new(), step, place.as_deref()).await;
         let page = page.map_err(refusal)?;
-        for (key, record) in page.instances {
+        for perdura_engine::Listed { key, record, .. } in page.instances {
             let payloads = match query.fetch_inputs_and_outputs {
                 true => Some(Payloads { input: hub.client.input(key, &record).await.map_err(refusal)? }),
                 false => None,
@@ -141,10 +144,11 @@ pub(super) async fn purge(
         Some(Request::InstanceBatch(batch)) => batch.instance_ids,
         Some(Request::PurgeInstanceFilter(filter)) => return purge_matching(hub, filter, recursive).await,
     };
+    let (entities, ids): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| id.starts_with('@'));
+    let mut deleted = super::entity::delete(hub, &entities).await?;
     let ids = ids.iter().map(|id| instance_id(id)).collect::<Result<Vec<_>, _>>()?;
     let mut purges = stream::iter(ids.into_iter().map(|id| purge_one(hub, id, recursive)))
         .buffer_unordered(PURGES_AT_ONCE);
-    let mut deleted = 0;
     while let Some(purged) = purges.next().await {
         deleted += purged?;
     }

@@ -30,9 +30,10 @@ impl Refusal for Status {
                 }
                 RequestError::TooLarge { .. }
                 | RequestError::InboxFull { .. }
+                | RequestError::InboxTooLarge { .. }
                 | RequestError::HistoryFull { .. } => Status::resource_exhausted(text),
                 RequestError::Rewind { .. } => Status::failed_precondition(text),
-                RequestError::Damaged { .. } => Status::data_loss(text),
+                RequestError::Damaged { .. } | RequestError::SetAside { .. } => Status::data_loss(text),
             },
             EngineError::InvalidPage { .. } => Status::invalid_argument(text),
             // Not UNAVAILABLE: channels repeat that by themselves, and the request may have taken effect.

@@ -40,7 +40,7 @@ pub(super) fn items(
 }
 
 /// The answer to whoever brings a result that nobody waits for. SDKs repeat a call on most other codes.
-fn stale() -> Status {
+pub(super) fn stale() -> Status {
     Status::not_found(
         "work item not found: it was finished, given to another worker, or is not wanted any more",
     )

@@ -150,7 +150,10 @@ impl OrchestrationWork {
     pub(crate) fn taken(&self, processed: Option<i32>) -> Result<Option<usize>, BadAnswer> {
         let Some(count) = processed else { return Ok(None) };
         let unseen = |event: &Event| {
-            matches!(event.kind, EventKind::CancelRequested(_) | EventKind::ExecutionCompleted(_))
+            matches!(
+                event.kind,
+                EventKind::CancelRequested(_) | EventKind::ExecutionCompleted(_) | EventKind::EventRefused(_)
+            )
         };
         let seen: Vec<usize> =
             self.new.iter().enumerate().filter(|(_, event)| !unseen(event)).map(|(index, _)| index).collect();

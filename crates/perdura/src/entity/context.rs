@@ -19,6 +19,7 @@ pub struct EntityContext(Arc<Inner>);
 
 struct Inner {
     id: EntityId,
+    now: Timestamp,
     caller: Option<InstanceId>,
     delivery: u32,
     sent: Mutex<Sent>,
@@ -31,14 +32,19 @@ struct Sent {
 }
 
 impl EntityContext {
-    pub(super) fn new(id: EntityId, caller: Option<InstanceId>, delivery: u32) -> EntityContext {
-        EntityContext(Arc::new(Inner { id, caller, delivery, sent: Mutex::default() }))
+    pub(super) fn new(
+        id: EntityId,
+        now: Timestamp,
+        caller: Option<InstanceId>,
+        delivery: u32,
+    ) -> EntityContext {
+        EntityContext(Arc::new(Inner { id, now, caller, delivery, sent: Mutex::default() }))
     }
 
-    /// A context outside of any engine, for unit tests of operations.
+    /// A context outside of any engine, for unit tests of operations. It is 1970.
     #[must_use]
     pub fn for_test(id: EntityId) -> EntityContext {
-        EntityContext::new(id, None, 1)
+        EntityContext::new(id, Timestamp(0), None, 1)
     }
 
     /// The entity's name and key.
@@ -51,6 +57,13 @@ impl EntityContext {
     #[must_use]
     pub fn key(&self) -> &str {
         self.0.id.key()
+    }
+
+    /// When the operation was handed out, by the hub's clock; virtual in tests. The same for operations that were handed
+    /// out together.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.now
     }
 
     /// The orchestration that waits for the result; `None`: a signal.

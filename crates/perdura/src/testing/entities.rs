@@ -50,6 +50,7 @@ impl World {
             ticket: BatchTicket { key: InstanceKey(0), number: 0 },
             id: to.clone(),
             state: self.entities.states.get(&to).cloned(),
+            now: self.now(),
             operations: vec![EntityOperation {
                 name,
                 input,

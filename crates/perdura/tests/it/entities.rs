@@ -2,7 +2,7 @@
 
 use perdura::prelude::*;
 use perdura::testing::TestRun;
-use perdura::{EntityId, failure::kind};
+use perdura::{EntityId, Timestamp, failure::kind};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -49,6 +49,36 @@ impl Counter {
         assert!(self.helper() && ctx.key() == "large");
         self.deliveries = vec![1_000_000_000; 1 << 20];
         Ok(())
+    }
+
+    pub fn say_much(&mut self) -> Result<String> {
+        self.value = -1;
+        Ok("x".repeat(5 << 20))
+    }
+
+    pub fn send_much(&mut self, ctx: EntityContext) -> Result<()> {
+        self.value = -1;
+        ctx.signal::<Counter>("c").tell("x".repeat(5 << 20))
+    }
+
+    pub fn start_much(&mut self, ctx: EntityContext) -> Result<()> {
+        self.value = -1;
+        ctx.start(echo, "big", "x".repeat(5 << 20))
+    }
+
+    pub fn send_far(&mut self, ctx: EntityContext) -> Result<()> {
+        self.value = -1;
+        ctx.signal_at::<Counter>("c", Timestamp::MAX).add(1)
+    }
+
+    pub fn start_badly(&mut self, ctx: EntityContext) -> Result<()> {
+        self.value = -1;
+        ctx.start(echo, "@Counter@c", String::new())
+    }
+
+    pub fn signal_badly(&mut self, ctx: EntityContext) -> Result<()> {
+        self.value = -1;
+        ctx.signal::<Counter>("").add(1)
     }
 
     pub fn reset(&mut self, ctx: EntityContext) -> Result<()> {
@@ -180,6 +210,7 @@ impl Hub {
             .register(impatient)
             .register(misuse)
             .register(get)
+            .register(overdo)
             .start()
             .await
             .unwrap()
@@ -226,6 +257,102 @@ async fn what_an_operation_sends_arrives_unless_it_fails() {
     assert_eq!(hub.catch_up("b").await, 3);
     assert_eq!(hub.engine.instance("told-b").wait::<String>().await.unwrap(), "told");
     assert_eq!(hub.catch_up("c").await, 0);
+}
+
+#[orchestration]
+async fn overdo(ctx: Orchestration) -> Result<Vec<String>> {
+    let (a, large) = (ctx.entity::<Counter>("a"), ctx.entity::<Counter>("large"));
+    a.add(5).await?;
+    let refusals = [
+        large.grow().await.unwrap_err(),
+        a.say_much().await.map(drop).unwrap_err(),
+        a.send_much().await.unwrap_err(),
+        a.start_much().await.unwrap_err(),
+        a.send_far().await.unwrap_err(),
+        a.start_badly().await.unwrap_err(),
+        a.signal_badly().await.unwrap_err(),
+        a.tell("x".repeat(5 << 20)).await.unwrap_err(),
+        ctx.signal_at::<Counter>("a", Timestamp::MAX).add(1).unwrap_err(),
+    ];
+    assert_eq!(a.get().await?, 5, "an operation that failed has left a trace");
+    Ok(refusals.iter().map(|error| format!("{}: {error}", error.kind())).collect())
+}
+
+#[tokio::test]
+async fn what_is_over_a_limit_is_an_error_that_names_it_and_leaves_no_trace() {
+    let hub = Hub::new().await;
+    let started = hub.engine.start(overdo, ()).id("overdo").await.unwrap();
+    assert_eq!(
+        started.wait().await.unwrap(),
+        [
+            "perdura.Limit: state of the entity: 11534362 bytes, limit 4194304",
+            "perdura.Limit: output of the operation: 5242882 bytes, limit 4194304",
+            "perdura.Limit: input of the signal to \"@Counter@c\": 5242882 bytes, limit 4194304",
+            "perdura.Limit: input of the start of \"big\": 5242882 bytes, limit 4194304",
+            "perdura.Limit: signal to \"@Counter@c\": more than ten years ahead",
+            "perdura.InvalidArgument: instance id: the prefix \"@\" is reserved",
+            "perdura.InvalidArgument: entity key must not be empty",
+            "perdura.Limit: input of \"overdo\": 5242882 bytes, limit 4194304",
+            "perdura.Limit: signal: more than ten years ahead",
+        ]
+    );
+    assert_eq!(hub.engine.entity::<Counter>("c").get().await.unwrap(), None);
+    assert_eq!(hub.engine.entity::<Counter>("large").get().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_clients_get_wrong_is_an_error_that_names_it() {
+    let hub = Hub::new().await;
+    let signal = |key: &str| hub.engine.signal::<Counter>(key);
+    let far = Timestamp::MAX;
+    let refusals = [
+        signal("").add(1).await.unwrap_err(),
+        signal("a\nb").add(1).await.unwrap_err(),
+        signal(&"k".repeat(600)).add(1).await.unwrap_err(),
+        signal("a").add(1).request_id("r".repeat(2000)).await.unwrap_err(),
+        signal("a").add(1).at(far).await.unwrap_err(),
+        signal("a").tell("x".repeat(5 << 20)).await.unwrap_err(),
+        hub.engine.entity::<Counter>("").read().await.unwrap_err(),
+        hub.engine.entity::<Counter>("").delete().await.unwrap_err(),
+        hub.engine.start(echo, String::new()).id("@Counter@a").await.unwrap_err(),
+    ];
+    let far = far.to_string();
+    let expected = [
+        "entity key must not be empty",
+        "entity key: control character at byte 1",
+        "entity key: 600 bytes, limit 503",
+        "request id: 2000 bytes, limit 1024",
+        &format!("instance \"@Counter@a\", start at {far}: more than ten years ahead"),
+        "instance \"@Counter@a\", input: 5242882 bytes, limit 4194304",
+        "entity key must not be empty",
+        "entity key must not be empty",
+        "instance id: the prefix \"@\" is reserved",
+    ];
+    assert_eq!(refusals.map(|error| error.to_string()), expected);
+    assert_eq!(hub.engine.entity::<Counter>("a").get().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_signal_that_the_entity_cannot_run_changes_nothing_and_holds_up_no_other() {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Other {}
+    #[entity(name = "Counter")]
+    impl Other {
+        pub fn later(&mut self) -> Result<()> {
+            Ok(())
+        }
+
+        pub fn add(&mut self, text: String) -> Result<String> {
+            Ok(text)
+        }
+    }
+    let hub = Hub::new().await;
+    hub.engine.signal::<Other>("a").later().await.unwrap();
+    hub.engine.signal::<Other>("a").add("three".into()).await.unwrap();
+    assert_eq!(hub.catch_up("a").await, 0);
+    assert_eq!(hub.engine.entity::<Counter>("a").get().await.unwrap(), None);
+    hub.engine.signal::<Counter>("a").add(3).await.unwrap();
+    assert_eq!(hub.catch_up("a").await, 3);
 }
 
 #[tokio::test]

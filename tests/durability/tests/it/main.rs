@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
 mod bad_input;
+mod bank;
 mod damage;
 mod kill;
 mod memory;

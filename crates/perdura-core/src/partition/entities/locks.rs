@@ -29,7 +29,7 @@ impl Partition {
         let Some(to) = EntityId::of_instance(id) else { return };
         let key = existing.unwrap_or_else(|| self.create_entity(&to));
         if let Some(entity) = self.entity_mut(key) {
-            entity.queue.push_back(Queued { wanted: Some(Wanted::Lock(request)), delivery: 0 });
+            entity.record.queue.push(Queued { wanted: Some(Wanted::Lock(request)), delivery: 0 });
             self.go_on(key);
         }
     }
@@ -43,7 +43,7 @@ impl Partition {
             return;
         }
         let Some(request) = entity.next_lock() else { return };
-        entity.lock = Some(LockRecord {
+        entity.record.lock = Some(LockRecord {
             holder: request.holder.clone(),
             since: now.0,
             set: request.set.clone(),

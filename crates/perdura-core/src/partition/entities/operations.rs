@@ -1,6 +1,6 @@
 //! Operations: into the queue, out to whoever runs them, and what becomes of them.
 
-use super::record::{Operation, Queued, Stamp, Wanted};
+use super::record::{DelayedSignal, Operation, Queued, Stamp, Wanted};
 use super::state::Entity;
 use crate::entity::{BatchTicket, EntityAction, EntityId, EntityOperation, OperationBatch, OperationsDone};
 use crate::failure::Failure;
@@ -69,13 +69,15 @@ impl Partition {
             return self.mark_dirty(key);
         }
         let queued = Queued { wanted: Some(Wanted::Operation(operation)), delivery: 0 };
-        entity.queue.push_back(queued);
+        entity.record.queue.push(queued);
         if self.planted(Bug::SignalsReordered)
             && let Some(entity) = self.entity_mut(key)
-            && let [.., _, _] = entity.queue.make_contiguous()
         {
-            let last = entity.queue.len() - 1;
-            entity.queue.swap(last, last - 1);
+            // Not one that runs.
+            let first = entity.running.map_or(0, |(_, count)| count);
+            if let [.., before, last] = &mut entity.record.queue[first..] {
+                std::mem::swap(before, last);
+            }
         }
         self.go_on(key);
     }
@@ -121,7 +123,11 @@ impl Partition {
             self.vanishing.push(key);
         }
         // Handed out when the batch is sealed: what comes until then is handed out together.
-        self.operable.push(key);
+        if let Some(entity) = self.entity_mut(key)
+            && !std::mem::replace(&mut entity.operable, true)
+        {
+            self.operable.push(key);
+        }
     }
 
     /// Hands out what waits in entities, as part of the batch that is being sealed.
@@ -146,18 +152,19 @@ impl Partition {
     fn hand_out_operations(&mut self, key: InstanceKey) {
         let reuse = self.planted(Bug::DeliveryCountReused);
         // Drawn, not counted: what a batch of an earlier life brings back must fit no batch of this one.
-        let number = self.draw();
+        let (now, number) = (self.now, self.draw());
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(entity) = instance.entity.as_deref_mut() else { return };
+        entity.operable = false;
         if entity.running.is_some() || instance.record.block.is_some() {
             return;
         }
-        let mut taken = entity.next_operations();
-        if taken.is_empty() {
+        let batch = entity.begin_batch(number);
+        if batch.is_empty() {
             return;
         }
-        let mut operations = Vec::with_capacity(taken.len());
-        for queued in &mut taken {
+        let mut operations = Vec::with_capacity(batch.len());
+        for queued in batch {
             if !(reuse && queued.delivery > 0) {
                 queued.delivery += 1;
             }
@@ -171,12 +178,11 @@ impl Partition {
                 });
             }
         }
-        entity.running = Some((number, taken));
-        let state = entity.state.clone();
+        let state = entity.record.state.clone();
         let Some(id) = EntityId::of_instance(&instance.id) else { return };
         let ticket = BatchTicket { key, number };
         self.mark_dirty(key);
-        self.effect(Effect::RunOperations(OperationBatch { ticket, id, state, operations }));
+        self.effect(Effect::RunOperations(OperationBatch { ticket, id, state, now, operations }));
     }
 
     /// Takes what became of a batch of operations. One that is not awaited any more is dropped.
@@ -185,14 +191,11 @@ impl Partition {
         let (key, limit) = (ticket.key, self.config.limits.payload_bytes_max);
         let sends = self.planted(Bug::FailedOperationSends);
         let Some(entity) = self.running_batch(ticket) else { return };
-        let Some((_, running)) = entity.running.take() else { return };
-        let too_large = done.state.as_ref().is_some_and(|state| state.len() > limit);
-        let ran = done.results.len().min(running.len());
-        let mut operations = running.into_iter();
+        let refusal = done.check(limit, now).err();
         let mut answers = Vec::new();
         let mut actions = Vec::new();
-        for (queued, result) in operations.by_ref().take(ran).zip(done.results) {
-            let outcome = if too_large { Err(state_too_large(limit)) } else { result.outcome };
+        for (queued, result) in entity.end_batch(done.results.len()).zip(done.results) {
+            let outcome = refusal.clone().map_or(result.outcome, Err);
             if outcome.is_ok() || sends {
                 actions.extend(result.actions);
             }
@@ -200,11 +203,8 @@ impl Partition {
                 answers.push((caller, request, outcome.map_err(Failure::within_limits)));
             }
         }
-        for queued in operations.rev() {
-            entity.queue.push_front(queued);
-        }
-        if !too_large {
-            entity.state = done.state;
+        if refusal.is_none() {
+            entity.record.state = done.state;
         }
         for (caller, request, result) in answers {
             self.answer_caller(caller, request, result);
@@ -220,11 +220,7 @@ impl Partition {
     pub fn operations_lost(&mut self, ticket: BatchTicket, now: Timestamp) {
         self.advance(now);
         let Some(entity) = self.running_batch(ticket) else { return };
-        if let Some((_, running)) = entity.running.take() {
-            for queued in running.into_iter().rev() {
-                entity.queue.push_front(queued);
-            }
-        }
+        entity.end_batch(0);
         self.go_on(ticket.key);
     }
 
@@ -232,11 +228,11 @@ impl Partition {
     pub fn operations_cannot_run(&mut self, ticket: BatchTicket, reason: String, now: Timestamp) {
         self.advance(now);
         let Some(entity) = self.running_batch(ticket) else { return };
-        if let Some((_, running)) = entity.running.take() {
-            for queued in running.into_iter().rev() {
-                entity.queue.push_front(Queued { delivery: queued.delivery - 1, ..queued });
-            }
+        let count = entity.running.map_or(0, |(_, count)| count);
+        for queued in &mut entity.record.queue[..count] {
+            queued.delivery -= 1;
         }
+        entity.end_batch(0);
         self.block(ticket.key, reason, None);
     }
 
@@ -267,13 +263,13 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.record.block = None;
         let Some(entity) = instance.entity.as_deref() else { return };
-        let delayed: Vec<_> =
-            entity.delayed.iter().map(|d| (d.operation.as_ref().map_or(0, |o| o.at), d.number)).collect();
+        let at = |delayed: &DelayedSignal| delayed.operation.as_ref().map_or(0, |operation| operation.at);
+        let delayed: Vec<_> = entity.record.delayed.iter().map(|d| (at(d), d.number)).collect();
         for (at, number) in delayed {
             self.wakes.add(Timestamp(at), key, Wake::Signal(number));
         }
         let Some(entity) = self.entity_mut(key) else { return };
-        if entity.is_empty() || !entity.queue.is_empty() {
+        if entity.is_empty() || !entity.record.queue.is_empty() {
             self.go_on(key);
         }
     }
@@ -283,7 +279,7 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         let id = instance.id.clone();
         let Some(entity) = instance.entity.as_deref_mut() else { return Ok(()) };
-        if let Some(lock) = &entity.lock {
+        if let Some(lock) = &entity.record.lock {
             let holder = lock.holder.as_ref().map(|holder| holder.instance.clone()).unwrap_or_default();
             return Err(RequestError::EntityLocked { id, holder });
         }
@@ -291,7 +287,7 @@ impl Partition {
         if entity.running.is_some() {
             return Err(RequestError::EntityBusy { id });
         }
-        entity.state = None;
+        entity.record.state = None;
         self.go_on(key);
         Ok(())
     }
@@ -313,11 +309,6 @@ impl Partition {
             self.remove(key);
         }
     }
-}
-
-fn state_too_large(limit: usize) -> Failure {
-    Failure::new(crate::failure::kind::LIMIT, format!("state of the entity: limit {limit} bytes"))
-        .non_retryable()
 }
 
 /// A stamp for tests and drivers.

@@ -1,11 +1,9 @@
 //! An entity in memory: its state, its queue, its lock.
 
-use super::record::{DelayedSignal, EntityRecord, LockRecord, LockRequest, Operation, Queued, Stamp, Wanted};
+use super::record::{DelayedSignal, EntityRecord, LockRequest, Operation, Queued, Stamp, Wanted};
 use crate::history::ParentLink;
 use crate::limits::{ENTITY_BATCH_MAX, SIGNAL_REQUESTS_REMEMBERED};
 use crate::time::Timestamp;
-use bytes::Bytes;
-use std::collections::VecDeque;
 
 /// Doors remembered: one for each process that took signals lately. Only the latest can ask again.
 const DOORS_REMEMBERED: usize = 4;
@@ -13,95 +11,82 @@ const DOORS_REMEMBERED: usize = 4;
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(in crate::partition) struct Entity {
-    pub(super) state: Option<Bytes>,
-    pub(super) queue: VecDeque<Queued>,
-    /// What was handed out, and the number of that batch.
-    pub(super) running: Option<(u64, Vec<Queued>)>,
-    pub(super) lock: Option<LockRecord>,
-    pub(super) delayed: Vec<DelayedSignal>,
-    next_delayed: u64,
-    doors: Vec<Stamp>,
-    requests: Vec<String>,
+    /// What is stored of it. Lent to the record of its instance while that is written, so that no queue is ever copied.
+    pub(super) record: EntityRecord,
+    /// The batch that was handed out: its number, and how many it is of. They are the first of the queue.
+    pub(super) running: Option<(u64, usize)>,
+    /// It is looked at when the open batch is sealed, to hand out what waits.
+    pub(super) operable: bool,
     /// Nothing is left of it: its row goes with the batch after the one that says so.
     pub(super) vanishing: bool,
 }
 
 impl Entity {
     pub(in crate::partition) fn load(record: EntityRecord) -> Entity {
-        Entity {
-            state: record.state,
-            queue: record.queue.into(),
-            running: None,
-            lock: record.lock,
-            delayed: record.delayed,
-            next_delayed: record.next_delayed,
-            doors: record.doors,
-            requests: record.requests,
-            vanishing: false,
-        }
+        Entity { record, ..Entity::default() }
     }
 
-    pub(in crate::partition) fn record(&self) -> EntityRecord {
-        let running = self.running.iter().flat_map(|(_, running)| running);
-        EntityRecord {
-            state: self.state.clone(),
-            queue: running.chain(&self.queue).cloned().collect(),
-            lock: self.lock.clone(),
-            delayed: self.delayed.clone(),
-            next_delayed: self.next_delayed,
-            doors: self.doors.clone(),
-            requests: self.requests.clone(),
-        }
+    /// Lends what is stored of it. The caller gives it back.
+    pub(in crate::partition) fn lend(&mut self) -> EntityRecord {
+        std::mem::take(&mut self.record)
+    }
+
+    /// Takes back what was lent.
+    pub(in crate::partition) fn give_back(&mut self, record: EntityRecord) {
+        self.record = record;
     }
 
     /// Whether it has anything but state: work, a lock, or signals that wait for their time.
     pub(in crate::partition) fn is_busy(&self) -> bool {
-        self.running.is_some() || !self.queue.is_empty() || self.lock.is_some() || !self.delayed.is_empty()
+        let record = &self.record;
+        !record.queue.is_empty() || record.lock.is_some() || !record.delayed.is_empty()
     }
 
     /// Whether nothing is left of it.
     pub(super) fn is_empty(&self) -> bool {
-        self.state.is_none() && !self.is_busy()
+        self.record.state.is_none() && !self.is_busy()
     }
 
     /// Whether it can leave memory: what waits in it waits for a message.
     pub(in crate::partition) fn may_leave(&self) -> bool {
-        self.running.is_none() && !self.vanishing && (self.queue.is_empty() || self.lock.is_some())
+        let waits = !self.record.queue.is_empty() && self.record.lock.is_none();
+        self.running.is_none() && !self.vanishing && !waits
     }
 
     /// Operations that wait or run, lock requests too.
     pub(super) fn backlog(&self) -> usize {
-        self.running.as_ref().map_or(0, |(_, running)| running.len()) + self.queue.len() + self.delayed.len()
+        self.record.queue.len() + self.record.delayed.len()
     }
 
     /// Whether a client's signal was taken before; if not, it now is.
     pub(super) fn is_repeated(&mut self, stamp: Option<Stamp>, request: &str) -> bool {
+        let EntityRecord { doors, requests, .. } = &mut self.record;
         if let Some(stamp) = stamp {
-            match self.doors.iter().position(|door| door.door == stamp.door) {
-                Some(at) if self.doors[at].number >= stamp.number => return true,
-                Some(at) => drop(self.doors.remove(at)),
-                None if self.doors.len() == DOORS_REMEMBERED => drop(self.doors.remove(0)),
+            match doors.iter().position(|door| door.door == stamp.door) {
+                Some(at) if doors[at].number >= stamp.number => return true,
+                Some(at) => drop(doors.remove(at)),
+                None if doors.len() == DOORS_REMEMBERED => drop(doors.remove(0)),
                 None => {}
             }
-            self.doors.push(stamp);
+            doors.push(stamp);
         }
         if !request.is_empty() {
-            if self.requests.iter().any(|taken| taken == request) {
+            if requests.iter().any(|taken| taken == request) {
                 return true;
             }
-            if self.requests.len() == SIGNAL_REQUESTS_REMEMBERED {
-                self.requests.remove(0);
+            if requests.len() == SIGNAL_REQUESTS_REMEMBERED {
+                requests.remove(0);
             }
-            self.requests.push(request.to_owned());
+            requests.push(request.to_owned());
         }
         false
     }
 
     /// Puts a signal aside until its time; gives its number.
     pub(super) fn delay(&mut self, operation: Operation) -> u64 {
-        let number = self.next_delayed;
-        self.next_delayed += 1;
-        self.delayed.push(DelayedSignal { number, operation: Some(operation) });
+        let number = self.record.next_delayed;
+        self.record.next_delayed += 1;
+        self.record.delayed.push(DelayedSignal { number, operation: Some(operation) });
         number
     }
 
@@ -111,44 +96,59 @@ impl Entity {
             let at = delayed.operation.as_ref().map_or(0, |operation| operation.at);
             delayed.number == number && at <= now.0
         };
-        let at = self.delayed.iter().position(due)?;
-        let operation = self.delayed.remove(at).operation?;
+        let at = self.record.delayed.iter().position(due)?;
+        let operation = self.record.delayed.remove(at).operation?;
         Some((Timestamp(operation.at), operation))
     }
 
-    /// Takes the next operations to be handed out together. While the entity is held, only its holder's; otherwise those
-    /// before the next lock request.
-    pub(super) fn next_operations(&mut self) -> Vec<Queued> {
-        let Some(lock) = &self.lock else {
-            let is_operation = |queued: &&Queued| matches!(queued.wanted, Some(Wanted::Operation(_)));
-            let count = self.queue.iter().take(ENTITY_BATCH_MAX).take_while(is_operation).count();
-            return self.queue.drain(..count).collect();
-        };
-        let holder = lock.holder.clone().unwrap_or_default();
-        let of_holder = |queued: &Queued| match &queued.wanted {
-            Some(Wanted::Operation(operation)) => {
-                operation.caller.as_ref().is_some_and(|caller| same_run(caller, &holder))
+    /// Begins the batch `number` of the operations that can be handed out together. While the entity is held, only its
+    /// holder's; otherwise those before the next lock request. Gives them, with their delivery counts raised.
+    pub(super) fn begin_batch(&mut self, number: u64) -> &mut [Queued] {
+        let count = match &self.record.lock {
+            None => {
+                let is_operation = |queued: &&Queued| matches!(queued.wanted, Some(Wanted::Operation(_)));
+                self.record.queue.iter().take(ENTITY_BATCH_MAX).take_while(is_operation).count()
             }
-            _ => false,
+            Some(lock) => {
+                let holder = lock.holder.clone().unwrap_or_default();
+                self.move_to_front(&holder)
+            }
         };
-        let mut taken = Vec::new();
-        let mut at = 0;
-        while at < self.queue.len() && taken.len() < ENTITY_BATCH_MAX {
-            if of_holder(&self.queue[at]) {
-                taken.extend(self.queue.remove(at));
-            } else {
-                at += 1;
+        self.running = (count > 0).then_some((number, count));
+        &mut self.record.queue[..count]
+    }
+
+    /// Moves the operations of a holder to the front of the queue, as many as go into a batch; says how many.
+    fn move_to_front(&mut self, holder: &ParentLink) -> usize {
+        let mut count = 0;
+        for at in 0..self.record.queue.len() {
+            let of_holder = match &self.record.queue[at].wanted {
+                Some(Wanted::Operation(operation)) => {
+                    operation.caller.as_ref().is_some_and(|caller| same_run(caller, holder))
+                }
+                _ => false,
+            };
+            if of_holder && count < ENTITY_BATCH_MAX {
+                self.record.queue[count..=at].rotate_right(1);
+                count += 1;
             }
         }
-        taken
+        count
+    }
+
+    /// Ends the batch that runs: the first `ran` of it leave the queue, the others wait again.
+    pub(super) fn end_batch(&mut self, ran: usize) -> std::vec::Drain<'_, Queued> {
+        let count = self.running.take().map_or(0, |(_, count)| count);
+        self.record.queue.drain(..ran.min(count))
     }
 
     /// Takes the lock request at the head of the queue, if the entity is free for it.
     pub(super) fn next_lock(&mut self) -> Option<LockRequest> {
-        if self.lock.is_some() || !matches!(self.queue.front()?.wanted, Some(Wanted::Lock(_))) {
+        let queue = &mut self.record.queue;
+        if self.record.lock.is_some() || !matches!(queue.first()?.wanted, Some(Wanted::Lock(_))) {
             return None;
         }
-        match self.queue.pop_front()?.wanted {
+        match queue.remove(0).wanted {
             Some(Wanted::Lock(request)) => Some(request),
             _ => None,
         }
@@ -156,16 +156,16 @@ impl Entity {
 
     /// Gives up the lock of a critical section; says whether it was held.
     pub(super) fn unlock(&mut self, holder: &ParentLink) -> bool {
-        let held = self.lock.as_ref().and_then(|lock| lock.holder.as_ref()) == Some(holder);
+        let held = self.record.lock.as_ref().and_then(|lock| lock.holder.as_ref()) == Some(holder);
         if held {
-            self.lock = None;
+            self.record.lock = None;
         }
         held
     }
 
     /// Takes a lock request that waits out of the queue.
     pub(super) fn withdraw(&mut self, holder: &ParentLink) {
-        self.queue.retain(|queued| match &queued.wanted {
+        self.record.queue.retain(|queued| match &queued.wanted {
             Some(Wanted::Lock(request)) => request.holder.as_ref() != Some(holder),
             _ => true,
         });
