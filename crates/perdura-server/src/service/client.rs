@@ -7,6 +7,7 @@ use crate::convert::time::time_in;
 use crate::convert::{opaque, payload_in, tags_in};
 use crate::hub::Hub;
 use perdura_core::partition::{InstanceRecord, RequestError, StartRequest};
+use perdura_core::rewind::{RewindOrder, RewindSpec};
 use perdura_core::{InstanceId, OnExisting, ReusePolicy, Status as InstanceStatus};
 use perdura_engine::{Client, EngineError, RestartUnder};
 use perdura_proto::*;
@@ -191,9 +192,17 @@ pub(super) async fn restart(
     Ok(RestartInstanceResponse { instance_id: started.id.to_string() })
 }
 
-/// The engine does not rewind yet.
-pub(super) async fn rewind(_: &Hub, _: RewindInstanceRequest) -> Result<RewindInstanceResponse, Status> {
-    Err(Status::unimplemented("this server cannot rewind instances yet"))
+/// What ended the instance is undone.
+pub(super) async fn rewind(
+    hub: &Hub,
+    request: RewindInstanceRequest,
+) -> Result<RewindInstanceResponse, Status> {
+    let id = instance_id(&request.instance_id)?;
+    let reason = request.reason.unwrap_or_default();
+    let order = RewindOrder { by: "a client".into(), reason, ..RewindOrder::default() };
+    let spec = RewindSpec { order, ..RewindSpec::default() };
+    hub.client.rewind(id, spec).await.map_err(|error| Status::refusal(&error))?;
+    Ok(RewindInstanceResponse {})
 }
 
 pub(super) async fn terminate_batch(
