@@ -14,5 +14,6 @@ pages!(
     entities: "entities.md",
     operating: "operating.md",
     guarantees: "guarantees.md",
+    rewind: "rewind.md",
     testing: "testing.md"
 );

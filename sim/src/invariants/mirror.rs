@@ -274,7 +274,11 @@ impl Checker {
             None => {
                 let mut begun = Seen::begin(write.row.clone(), record, inbox);
                 // What a generation said that came and went within one batch is not known.
-                if begun.record.generation > begun.record.start_generation {
+                let is_rewound = begun.record.branch > 0;
+                if is_rewound {
+                    // It began and was rewound within one batch: there was nothing on the branch that it left.
+                    begun.left.insert(0, Vec::new());
+                } else if begun.record.generation > begun.record.start_generation {
                     begun.custom_status.clone_from(&begun.record.custom_status);
                 }
                 begun

@@ -1,10 +1,10 @@
 //! History events. They are past-tense facts, never changed once committed. Field numbers are stored: never reuse one.
 
+use super::rewound::ExecutionRewound;
 use crate::failure::Failure;
 use crate::id::Tags;
 use crate::limits::Limits;
 use crate::retry::RetryPolicy;
-use crate::rewind::Replaced;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -588,24 +588,4 @@ pub struct EntityUnlockSent {
     /// The holder's name for the section; may be empty.
     #[prost(string, tag = "3")]
     pub request: String,
-}
-
-/// See [`EventKind::ExecutionRewound`].
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct ExecutionRewound {
-    /// Who.
-    #[prost(string, tag = "1")]
-    pub by: String,
-    /// Why.
-    #[prost(string, tag = "2")]
-    pub reason: String,
-    /// The branch that was left; its events before this one's number are those of this branch too.
-    #[prost(uint32, tag = "3")]
-    pub from_branch: u32,
-    /// New inputs of activities that run again.
-    #[prost(message, repeated, tag = "4")]
-    pub inputs: Vec<Replaced>,
-    /// Results that the operator gave.
-    #[prost(message, repeated, tag = "5")]
-    pub results: Vec<Replaced>,
 }

@@ -2,6 +2,8 @@
 
 mod codec;
 mod event;
+mod rewound;
 
 pub use codec::{Damaged, decode_events, encode_events, open_record, seal_record};
 pub use event::*;
+pub use rewound::ExecutionRewound;

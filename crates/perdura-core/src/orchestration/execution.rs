@@ -8,6 +8,7 @@ use super::decision::{ContinueAsNew, Decision, TurnResult, describe_recorded};
 use super::mailbox::Mailboxes;
 use super::mismatch::Mismatch;
 use super::section::Section;
+use super::splitmix::splitmix;
 use crate::failure::{Failure, kind};
 use crate::history::{
     Event, EventKind, EventSent, ExecutionCompleted, ParentLink, SubOrchestrationScheduled, TaskScheduled,
@@ -593,13 +594,4 @@ impl Execution {
 /// Whether an event comes from outside, not from the code's own decisions.
 fn is_incoming(event: &EventKind) -> bool {
     !matches!(event, EventKind::TurnStarted(_)) && describe_recorded(event).is_none()
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-fn splitmix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

@@ -7,6 +7,7 @@ mod mailbox;
 mod mismatch;
 mod runner;
 mod section;
+mod splitmix;
 #[cfg(test)]
 mod tests;
 

@@ -62,8 +62,8 @@ pub enum Body {
     #[prost(message, boxed, tag = "40")]
     RewindChild(Box<RewindChild>),
     /// Your child was rewound: come along if you failed with it.
-    #[prost(message, tag = "41")]
-    RewindParent(RewindParent),
+    #[prost(message, boxed, tag = "41")]
+    RewindParent(Box<RewindParent>),
 }
 
 /// See [`Body::StartChild`].

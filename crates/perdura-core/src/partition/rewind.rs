@@ -104,10 +104,8 @@ impl Partition {
         envelope: Option<EnvelopeId>,
         receiver: Option<InstanceKey>,
     ) -> bool {
-        let Some(Body::RewindParent(RewindParent { link: Some(link), order: Some(order) })) = &message.body
-        else {
-            return true;
-        };
+        let Some(Body::RewindParent(body)) = &message.body else { return true };
+        let RewindParent { link: Some(link), order: Some(order) } = &**body else { return true };
         let Some((key, instance)) = receiver.and_then(|key| self.instances.get(&key).map(|i| (key, i)))
         else {
             return true;
@@ -308,7 +306,7 @@ impl Partition {
         if order.with_parents {
             for link in parents {
                 let body = RewindParent { link: Some(link.clone()), order: Some(order.clone()) };
-                self.send(&InstanceId::recorded(&link.instance), Body::RewindParent(body));
+                self.send(&InstanceId::recorded(&link.instance), Body::RewindParent(Box::new(body)));
             }
         }
     }

@@ -205,7 +205,8 @@ pub(super) async fn rewind(
             "instance {id:?} is {status}; only one that has failed can be rewound"
         )));
     }
-    let order = RewindOrder { reason: request.reason.unwrap_or_default(), ..RewindOrder::default() };
+    let reason = request.reason.unwrap_or_default();
+    let order = RewindOrder { by: "a client".into(), reason, ..RewindOrder::default() };
     let spec = RewindSpec { order, ..RewindSpec::default() };
     hub.client.rewind(id, spec).await.map_err(|error| Status::refusal(&error))?;
     Ok(RewindInstanceResponse {})

@@ -6,6 +6,7 @@ pub mod bed;
 mod batch;
 mod branches;
 mod children;
+mod entities;
 mod failures;
 mod points;
 mod refusals;
