@@ -10,6 +10,8 @@ mod commits;
 mod control;
 mod deadlines;
 mod entities;
+mod entity_bed;
+mod locks;
 mod purge;
 mod residency;
 mod rewind;
