@@ -175,26 +175,26 @@ impl Partition {
         if instance.is_active() {
             let link = ParentLink { attached: true, ..parent };
             instance.record.parents.push(link.clone());
-            let waits_for = Awaited {
-                instance: instance.id.as_str().to_owned(),
-                execution: instance.record.execution.clone(),
-            };
             self.mark_dirty(key);
-            let to = InstanceId::recorded(&link.instance);
-            self.send(
-                &to,
-                Body::FindCycle(Box::new(FindCycle {
-                    link: Some(link),
-                    awaited: Some(waits_for),
-                    ..FindCycle::default()
-                })),
-            );
+            self.look_for_cycle(key, link);
         } else {
             let failure = instance.record.failure.clone().map(|failure| *failure);
             let failure = Ended::failure_for_parent(&instance.id, instance.status, failure);
             let output = instance.record.output.clone();
             self.answer_parent(parent, output, failure);
         }
+    }
+
+    /// A wait for an instance that was there has begun, or begun again.
+    pub(super) fn look_for_cycle(&mut self, key: InstanceKey, link: ParentLink) {
+        let Some(instance) = self.instances.get(&key) else { return };
+        let awaited = Awaited {
+            instance: instance.id.as_str().to_owned(),
+            execution: instance.record.execution.clone(),
+        };
+        let to = InstanceId::recorded(&link.instance);
+        let find = FindCycle { link: Some(link), awaited: Some(awaited), ..FindCycle::default() };
+        self.send(&to, Body::FindCycle(Box::new(find)));
     }
 
     /// Somebody waits for `awaited` by `link`, and this instance is that one or waited for by it, over any number of

@@ -1,6 +1,7 @@
 //! Rewinds of instances: the history is read, the plan drawn up and applied in one step; children and parents follow by
 //! messages.
 
+use super::control::Ended;
 use super::effect::Need;
 use super::events::Events;
 use super::instance::{Child, Task, TurnState};
@@ -255,9 +256,13 @@ impl Partition {
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        if let Parked::Message(Message { body: Some(Body::RewindChild(child)), .. }, _) = &awaited.asked
-            && let Some(link) = child.start.as_ref().and_then(|start| start.parent.as_ref())
-        {
+        let by_parent = match &awaited.asked {
+            Parked::Message(Message { body: Some(Body::RewindChild(child)), .. }, _) => {
+                child.start.as_ref().and_then(|start| start.parent.clone())
+            }
+            _ => None,
+        };
+        if let Some(link) = &by_parent {
             instance.relink(link);
         }
         instance.away = None;
@@ -299,6 +304,9 @@ impl Partition {
             self.watch_limits(key, id);
         }
         self.hand_out_tasks(key);
+        if let Some(link) = by_parent {
+            self.look_for_cycle(key, link);
+        }
         let order = &awaited.spec.order;
         for (record, scheduled) in opening.children {
             self.take_child_along(key, record, &scheduled);
@@ -354,6 +362,7 @@ impl Partition {
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some((at, end)) = opening.ended else { return };
+        let was_active = instance.is_active();
         instance.away = None;
         instance.inbox = Events::from(opening.inbox);
         instance.turn = TurnState::Idle;
@@ -366,7 +375,7 @@ impl Partition {
         (record.suspended, record.cancel_requested) = (None, opening.cancel_requested);
         record.block = None;
         let rewinds = record.rewinds.get_or_insert_default();
-        rewinds.reuse = None;
+        rewinds.reuse = opening.reuse;
         rewinds.returns.push(ReturnRecord {
             branch,
             at: now.0,
@@ -378,12 +387,19 @@ impl Partition {
         rewinds.returns.drain(..too_many);
         let waiters = std::mem::take(&mut instance.waiters);
         let record = instance.final_record();
+        let (id, status) = (instance.id.clone(), instance.status);
         self.forgotten.push(key);
         self.mark_dirty(key);
         for waiter in waiters {
             let record = Box::new(record.clone());
             let answer = if waiter.for_begin { Response::Begun(record) } else { Response::Ended(record) };
             self.reply(waiter.token, Ok(answer));
+        }
+        // Whoever waited for the branch that was left hears of the end that counts now.
+        let failure = record.failure.map(|failure| *failure);
+        let failure = Ended::failure_for_parent(&id, status, failure);
+        for parent in record.parents.into_iter().filter(|_| was_active) {
+            self.answer_parent(parent, record.output.clone(), failure.clone());
         }
     }
 
@@ -425,6 +441,7 @@ impl Partition {
             instance.relink(link);
         }
         self.mark_dirty(key);
+        self.look_for_cycle(key, link.clone());
     }
 
     /// Whether an instance was started by this run of a parent, on whatever branch.

@@ -114,6 +114,8 @@ pub(crate) fn draw_up(
         drawing.opening.inbox = untaken.clone();
         drawing.opening.cancel_requested = drawing.kept_cancel_reason();
         drawing.events_of_elsewhere();
+        // What was done on the branch that is left is not to be done again, should this one be rewound later.
+        drawing.opening.reuse = drawing.reuse();
         return Ok((drawing.plan, drawing.opening));
     }
     drawing.fill(subject.pending, is_present);
