@@ -27,7 +27,7 @@ macro_rules! python_programs {
     };
 }
 
-python_programs!(chaining, waiting, children, retries, eternal, control, entities, many, versions);
+python_programs!(chaining, waiting, children, retries, eternal, control, entities, many, versions, rewind);
 
 macro_rules! javascript_programs {
     ($($name:ident),*) => {
