@@ -11,7 +11,7 @@ use super::request::{ReplyToken, RequestError, Response};
 use super::wakes::Wake;
 use super::{Bug, EnvelopeId, HistoryName, Parked, Partition, Request};
 use crate::failure::{Failure, kind};
-use crate::history::{Event, ParentLink, SubOrchestrationScheduled};
+use crate::history::{Event, ParentLink, SubOrchestrationScheduled, encode_events};
 use crate::id::{InstanceId, InstanceKey, check_text};
 use crate::rewind::{
     Because, Opening, ReturnRecord, RewindError, RewindOrder, RewindSpec, RewindTo, Subject, draw_up,
@@ -29,7 +29,7 @@ pub(super) struct Awaited {
 }
 
 /// Returns to older branches that an instance remembers.
-const RETURNS_MAX: usize = 16;
+const RETURNS_MAX: usize = 100;
 
 impl Partition {
     /// Whether a rewind of this instance is under way: it takes no turn meanwhile.
@@ -363,6 +363,7 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some((at, end)) = opening.ended else { return };
         let was_active = instance.is_active();
+        let (from, untaken) = (instance.record.branch, instance.pending());
         instance.away = None;
         instance.inbox = Events::from(opening.inbox);
         instance.turn = TurnState::Idle;
@@ -382,6 +383,8 @@ impl Partition {
             by: order.by.clone(),
             reason: order.reason.clone(),
             request_id: order.request_id.clone(),
+            from,
+            untaken: (!untaken.is_empty()).then(|| encode_events(untaken)),
         });
         let too_many = rewinds.returns.len().saturating_sub(RETURNS_MAX);
         rewinds.returns.drain(..too_many);

@@ -70,6 +70,12 @@ pub struct ReturnRecord {
     /// The request id; empty if it had none.
     #[prost(string, tag = "5")]
     pub request_id: String,
+    /// The branch that was left.
+    #[prost(uint32, tag = "6")]
+    pub from: u32,
+    /// Events that had arrived on that one, but were in no turn yet; sealed like history.
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    pub untaken: Option<Bytes>,
 }
 
 /// What an instance keeps for and of its rewinds.
@@ -123,7 +129,11 @@ impl InstanceRecord {
     /// Events that had arrived when a branch was last left, but were in no turn of it yet.
     pub(crate) fn untaken(&self, branch: u32) -> Result<Vec<Event>, Damaged> {
         let left = self.branches().iter().rev().filter(|record| record.parent == branch);
+        let returns = self.rewinds.iter().flat_map(|rewinds| rewinds.returns.iter().rev());
+        let returned = returns.filter(|record| record.from == branch);
+        // A branch that has not ended is left once, by the one way or by the other.
         let untaken = left.filter_map(|record| record.untaken.clone()).next();
+        let untaken = untaken.or_else(|| returned.filter_map(|record| record.untaken.clone()).next());
         untaken.map_or(Ok(Vec::new()), decode_events)
     }
 
