@@ -48,7 +48,8 @@ pub struct Limits {
     /// Most bytes that wait for an instance: they are written as one record. Events over it are refused; results of
     /// activities and children wait until there is room.
     pub inbox_bytes_max: usize,
-    /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails.
+    /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails. So
+    /// many, too, while they run operations of an entity; then the entity is blocked.
     pub lost_workers_max: u32,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
     pub resident_instances_max: usize,

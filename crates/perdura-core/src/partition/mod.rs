@@ -368,6 +368,7 @@ impl Partition {
             Wake::TaskLimit(task) | Wake::AttemptLimit(task) => self.task_limit_due(key, task),
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
             Wake::Signal(number) => self.signal_due(key, number),
+            Wake::Operations => self.go_on(key),
         }
     }
 

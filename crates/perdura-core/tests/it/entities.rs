@@ -43,7 +43,7 @@ fn an_operation_that_may_have_run_comes_again_with_the_next_delivery_count() {
     bed.crash();
     assert_eq!(bed.operations[0].operations[0].delivery, 2);
     let ticket = bed.operations.remove(0).ticket;
-    bed.partition.operations_lost(ticket, bed.now());
+    bed.partition.operations_lost(ticket, "", bed.now());
     bed.run();
     assert!(bed.operations.is_empty(), "handed out before its count is durable");
     bed.settle();
@@ -51,11 +51,67 @@ fn an_operation_that_may_have_run_comes_again_with_the_next_delivery_count() {
 }
 
 #[test]
+fn operations_that_are_lost_again_and_again_wait_longer_each_time_and_then_block_their_entity() {
+    let mut bed = Bed::with_limits(Limits { lost_workers_max: 4, ..Limits::default() });
+    bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
+    for wait in [0, 100, 200] {
+        let ticket = bed.operations.remove(0).ticket;
+        bed.partition.operations_lost(ticket, "it is gone", bed.now());
+        bed.settle();
+        if wait > 0 {
+            bed.pass(wait - 1);
+            assert!(bed.operations.is_empty(), "handed out before its time");
+            bed.pass(1);
+        }
+    }
+    assert_eq!(bed.operations[0].operations[0].delivery, 4);
+    let ticket = bed.operations.remove(0).ticket;
+    bed.partition.operations_lost(ticket, "it is gone", bed.now());
+    bed.pass(100_000);
+    assert!(bed.operations.is_empty());
+    let reason = bed.record("@log@a").block.unwrap().reason;
+    assert!(
+        reason.starts_with("its operations were lost 4 times in a row, the last time: it is gone; "),
+        "{reason}"
+    );
+    assert_eq!(record(&bed, "@log@a").queue.len(), 1, "the queue is kept");
+    bed.entity("log", log);
+    bed.crash();
+    assert_eq!(state(&bed, "@log@a"), "one;");
+}
+
+#[test]
+fn operations_that_were_lost_together_are_handed_out_one_at_a_time() {
+    let mut bed = Bed::new();
+    for name in ["a", "b", "c"] {
+        bed.ask(Request::Signal(signal("@log@a", name)));
+    }
+    bed.settle();
+    let lost = bed.operations.remove(0);
+    assert_eq!(lost.operations.len(), 3);
+    bed.partition.operations_lost(lost.ticket, "", bed.now());
+    for name in ["d", "e"] {
+        bed.ask(Request::Signal(signal("@log@a", name)));
+    }
+    let mut sizes = Vec::new();
+    bed.settle();
+    while !bed.operations.is_empty() {
+        let batch = bed.operations.remove(0);
+        sizes.push(batch.operations.len());
+        let results = batch.operations.iter().map(|_| ended("")).collect();
+        let done = OperationsDone { results, state: None };
+        bed.partition.operations_done(batch.ticket, done, bed.now());
+        bed.settle();
+    }
+    assert_eq!(sizes, [1, 1, 1, 2]);
+}
+
+#[test]
 fn a_result_that_nobody_awaits_any_more_is_dropped() {
     let mut bed = Bed::new();
     bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
     let old = bed.operations.remove(0);
-    bed.partition.operations_lost(old.ticket, bed.now());
+    bed.partition.operations_lost(old.ticket, "", bed.now());
     bed.settle();
     let done = OperationsDone { results: vec![ended("late")], state: Some(Bytes::from("late")) };
     bed.partition.operations_done(old.ticket, done, bed.now());
@@ -239,6 +295,19 @@ fn an_entity_that_nobody_runs_keeps_its_operations_and_says_so() {
     bed.entity("log", log);
     bed.crash();
     assert_eq!(state(&bed, "@log@a"), "one;two;");
+    assert!(bed.record("@log@a").block.is_none());
+}
+
+#[test]
+fn a_blocked_entity_whose_state_is_deleted_goes_on() {
+    let mut bed = Bed::new();
+    bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
+    let ticket = bed.operations.remove(0).ticket;
+    bed.partition.operations_cannot_run(ticket, "its state cannot be read".into(), bed.now());
+    bed.settle();
+    bed.entity("log", log);
+    bed.call(Request::DeleteEntity { entity: entity("@log@a") }).unwrap();
+    assert_eq!(state(&bed, "@log@a"), "one;");
     assert!(bed.record("@log@a").block.is_none());
 }
 

@@ -452,3 +452,40 @@ async fn an_operation_that_the_entity_does_not_have_is_a_typed_error() {
     let end = TestRun::new(ask, ()).entity::<Counter>().run().await;
     assert_eq!(end.output().unwrap(), "entity @Counter@a has no operation \"later\"");
 }
+
+#[tokio::test]
+async fn an_entity_whose_state_cannot_be_read_goes_on_when_it_is_deleted() {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Other {
+        text: String,
+    }
+    #[entity(name = "Counter")]
+    impl Other {
+        pub fn note(&mut self, text: String) -> Result<()> {
+            self.text = text;
+            Ok(())
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("hub.db");
+    let engine = Engine::sqlite(&file).entity::<Other>().start().await.unwrap();
+    engine.signal::<Other>("a").note("text".into()).await.unwrap();
+    let other = engine.entity::<Other>("a");
+    while other.read().await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    engine.shutdown().await;
+    let engine = Hub::open(&directory).await;
+    engine.signal::<Counter>("a").add(3).await.unwrap();
+    let counter = engine.entity::<Counter>("a");
+    let blocked = loop {
+        match counter.get().await.unwrap().unwrap().blocked {
+            Some(reason) => break reason,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert!(blocked.contains("the state of @Counter@a cannot be read as"), "{blocked}");
+    counter.delete().await.unwrap();
+    let hub = Hub { engine, directory };
+    assert_eq!(hub.catch_up("a").await, 3);
+}

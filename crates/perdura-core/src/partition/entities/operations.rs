@@ -6,10 +6,11 @@ use crate::entity::{BatchTicket, EntityAction, EntityId, EntityOperation, Operat
 use crate::failure::Failure;
 use crate::id::{InstanceId, InstanceKey};
 use crate::partition::effect::Effect;
-use crate::partition::instance::Instance;
+use crate::partition::instance::{Instance, TurnState};
 use crate::partition::message::{Body, StartChild};
 use crate::partition::record::InstanceRecord;
 use crate::partition::request::{RequestError, SignalRequest};
+use crate::partition::tasks::plus;
 use crate::partition::wakes::Wake;
 use crate::partition::{Bug, Partition};
 use crate::status::Status;
@@ -117,7 +118,7 @@ impl Partition {
     }
 
     /// Does what can be done: gives the lock to whoever is next, hands operations out, or lets the entity vanish.
-    pub(super) fn go_on(&mut self, key: InstanceKey) {
+    pub(in crate::partition) fn go_on(&mut self, key: InstanceKey) {
         self.mark_dirty(key);
         self.grant_next_locks(key);
         let vanishes = self.settle_entity(key);
@@ -158,7 +159,7 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(entity) = instance.entity.as_deref_mut() else { return };
         entity.operable = false;
-        if entity.running.is_some() || instance.record.block.is_some() {
+        if entity.running.is_some() || instance.record.block.is_some() || entity.held_until > now {
             return;
         }
         let batch = entity.begin_batch(number);
@@ -218,12 +219,24 @@ impl Partition {
         self.settle();
     }
 
-    /// Whoever ran a batch is gone, and nobody knows what it did: it is handed out again, with the next delivery counts.
-    pub fn operations_lost(&mut self, ticket: BatchTicket, now: Timestamp) {
+    /// Whoever ran a batch is gone, and nobody knows what it did: it is handed out again, with the next delivery counts,
+    /// one operation at a time, and each time a little later. After too many losses in a row the entity is blocked.
+    pub fn operations_lost(&mut self, ticket: BatchTicket, reason: &str, now: Timestamp) {
         self.advance(now);
+        let (key, now, limit) = (ticket.key, self.now, self.config.limits.lost_workers_max);
         let Some(entity) = self.running_batch(ticket) else { return };
-        entity.end_batch(0);
-        self.go_on(ticket.key);
+        if let Some(wait) = entity.lose_batch(limit) {
+            let at = plus(now, wait);
+            entity.held_until = at;
+            self.wakes.add(at, key, Wake::Operations);
+            self.go_on(key);
+        } else {
+            let reason = format!(
+                "its operations were lost {limit} times in a row, the last time: {reason}; they are handed out again after the \
+                 next start, or when its state is deleted"
+            );
+            self.block(key, reason, None);
+        }
     }
 
     /// Nobody here runs this entity. Its operations wait for the next life of the processor; the reason says what to do.
@@ -276,7 +289,7 @@ impl Partition {
         }
     }
 
-    /// Removes the state of an entity that nobody holds.
+    /// Removes the state of an entity that nobody holds. One that is blocked goes on without it.
     pub(in crate::partition) fn delete_entity(&mut self, key: InstanceKey) -> Result<(), RequestError> {
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         let id = instance.id.clone();
@@ -290,6 +303,10 @@ impl Partition {
             return Err(RequestError::EntityBusy { id });
         }
         entity.record.state = None;
+        // Perhaps it was the state that stood in the way.
+        entity.forget_losses();
+        instance.record.block = None;
+        instance.turn = TurnState::Idle;
         self.go_on(key);
         Ok(())
     }

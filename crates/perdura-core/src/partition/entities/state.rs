@@ -7,6 +7,10 @@ use crate::time::Timestamp;
 
 /// Doors remembered: one for each process that took signals lately. Only the latest can ask again.
 const DOORS_REMEMBERED: usize = 4;
+/// Operations that were lost are handed out again at once; after another loss they wait, twice as long each time up to the
+/// maximum.
+const LOSS_WAIT_MS: u64 = 100;
+const LOSS_WAIT_MS_MAX: u64 = 10_000;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -17,6 +21,12 @@ pub(in crate::partition) struct Entity {
     pub(super) running: Option<(u64, usize)>,
     /// It is looked at when the open batch is sealed, to hand out what waits.
     pub(super) operable: bool,
+    /// Batches that were lost one after another.
+    lost: u32,
+    /// So many operations at the head of the queue are handed out one at a time: they were lost together.
+    one_by_one: usize,
+    /// After a loss nothing is handed out before this time.
+    pub(super) held_until: Timestamp,
     /// Nothing is left of it: its row goes with the batch after the one that says so.
     pub(super) vanishing: bool,
 }
@@ -106,22 +116,23 @@ impl Entity {
     /// Begins the batch `number` of the operations that can be handed out together. While the entity is held, only its
     /// holder's; otherwise those before the next lock request. Gives them, with their delivery counts raised.
     pub(super) fn begin_batch(&mut self, number: u64) -> &mut [Queued] {
+        let most = if self.one_by_one > 0 { 1 } else { ENTITY_BATCH_MAX };
         let count = match &self.record.lock {
             None => {
                 let is_operation = |queued: &&Queued| matches!(queued.wanted, Some(Wanted::Operation(_)));
-                self.record.queue.iter().take(ENTITY_BATCH_MAX).take_while(is_operation).count()
+                self.record.queue.iter().take(most).take_while(is_operation).count()
             }
             Some(lock) => {
                 let holder = lock.holder.clone().unwrap_or_default();
-                self.move_to_front(&holder)
+                self.move_to_front(&holder, most)
             }
         };
         self.running = (count > 0).then_some((number, count));
         &mut self.record.queue[..count]
     }
 
-    /// Moves the operations of a holder to the front of the queue, as many as go into a batch; says how many.
-    fn move_to_front(&mut self, holder: &ParentLink) -> usize {
+    /// Moves the operations of a holder to the front of the queue, `most` at most; says how many.
+    fn move_to_front(&mut self, holder: &ParentLink, most: usize) -> usize {
         let mut count = 0;
         for at in 0..self.record.queue.len() {
             let of_holder = match &self.record.queue[at].wanted {
@@ -130,7 +141,7 @@ impl Entity {
                 }
                 _ => false,
             };
-            if of_holder && count < ENTITY_BATCH_MAX {
+            if of_holder && count < most {
                 self.record.queue[count..=at].rotate_right(1);
                 count += 1;
             }
@@ -141,7 +152,33 @@ impl Entity {
     /// Ends the batch that runs: the first `ran` of it leave the queue, the others wait again.
     pub(super) fn end_batch(&mut self, ran: usize) -> std::vec::Drain<'_, Queued> {
         let count = self.running.take().map_or(0, |(_, count)| count);
+        if ran > 0 {
+            self.lost = 0;
+            self.one_by_one = self.one_by_one.saturating_sub(ran);
+        }
         self.record.queue.drain(..ran.min(count))
+    }
+
+    /// The batch that runs was lost. Gives how long its operations wait, in ms, before they are handed out again; `None`:
+    /// so many batches were lost in a row that they are not.
+    pub(super) fn lose_batch(&mut self, limit: u32) -> Option<u64> {
+        let count = self.running.map_or(0, |(_, count)| count);
+        self.end_batch(0);
+        self.lost += 1;
+        if self.lost >= limit {
+            self.forget_losses();
+            return None;
+        }
+        self.one_by_one = self.one_by_one.max(count);
+        Some(match self.lost {
+            1 => 0,
+            lost => (LOSS_WAIT_MS << (lost - 2).min(16)).min(LOSS_WAIT_MS_MAX),
+        })
+    }
+
+    /// Whatever it waits for after losses does not matter any more.
+    pub(super) fn forget_losses(&mut self) {
+        (self.lost, self.one_by_one, self.held_until) = (0, 0, Timestamp(0));
     }
 
     /// Takes the lock request at the head of the queue, if the entity is free for it.
