@@ -162,7 +162,7 @@ impl Partition {
         if entity.running.is_some() || instance.record.block.is_some() || entity.held_until > now {
             return;
         }
-        let batch = entity.begin_batch(number);
+        let batch = entity.begin_batch(number, now);
         if batch.is_empty() {
             return;
         }

@@ -29,6 +29,12 @@ pub struct EntityRecord {
     /// Request ids of clients' signals that were taken, oldest first.
     #[prost(string, repeated, tag = "7")]
     pub requests: Vec<String>,
+    /// So many operations, the first of the queue, are handed out; one of them runs.
+    #[prost(uint32, tag = "8")]
+    pub running: u32,
+    /// When they were handed out, in ms since 1970.
+    #[prost(int64, tag = "9")]
+    pub running_since: i64,
 }
 
 /// Something in the queue of an entity.

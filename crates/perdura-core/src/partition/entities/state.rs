@@ -33,7 +33,8 @@ pub(in crate::partition) struct Entity {
 
 impl Entity {
     pub(in crate::partition) fn load(record: EntityRecord) -> Entity {
-        Entity { record, ..Entity::default() }
+        // Whatever ran when it was stored runs no more.
+        Entity { record: EntityRecord { running: 0, ..record }, ..Entity::default() }
     }
 
     /// Lends what is stored of it. The caller gives it back.
@@ -115,7 +116,7 @@ impl Entity {
 
     /// Begins the batch `number` of the operations that can be handed out together. While the entity is held, only its
     /// holder's; otherwise those before the next lock request. Gives them, with their delivery counts raised.
-    pub(super) fn begin_batch(&mut self, number: u64) -> &mut [Queued] {
+    pub(super) fn begin_batch(&mut self, number: u64, now: Timestamp) -> &mut [Queued] {
         let most = if self.one_by_one > 0 { 1 } else { ENTITY_BATCH_MAX };
         let count = match &self.record.lock {
             None => {
@@ -128,6 +129,7 @@ impl Entity {
             }
         };
         self.running = (count > 0).then_some((number, count));
+        (self.record.running, self.record.running_since) = (count as u32, now.0);
         &mut self.record.queue[..count]
     }
 
@@ -152,6 +154,7 @@ impl Entity {
     /// Ends the batch that runs: the first `ran` of it leave the queue, the others wait again.
     pub(super) fn end_batch(&mut self, ran: usize) -> std::vec::Drain<'_, Queued> {
         let count = self.running.take().map_or(0, |(_, count)| count);
+        self.record.running = 0;
         if ran > 0 {
             self.lost = 0;
             self.one_by_one = self.one_by_one.saturating_sub(ran);
