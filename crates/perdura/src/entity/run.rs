@@ -1,13 +1,14 @@
 //! Runs batches of operations on the state of an entity.
 
+use super::progress::{Progress, run_within};
 use super::{Entity, EntityContext};
 use crate::error::{Error, Result};
 use crate::payload::to_json;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use perdura_core::entity::{DELETE, EntityOperation, OperationBatch, OperationResult, OperationsDone};
+use perdura_core::entity::{DELETE, OperationBatch, OperationResult};
 use perdura_core::failure::kind;
-use perdura_core::{EntityId, Failure, InstanceId, Timestamp};
+use perdura_core::{EntityId, Failure, InstanceId};
 use perdura_engine::{BatchEnd, panic_text};
 use perdura_store::BoxFuture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,47 +16,73 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The code of an entity.
-pub(crate) type EntityCode = Arc<dyn Fn(OperationBatch, usize) -> BoxFuture<'static, BatchEnd> + Send + Sync>;
+pub(crate) type EntityCode =
+    Arc<dyn Fn(OperationBatch, Bounds) -> BoxFuture<'static, BatchEnd> + Send + Sync>;
+
+/// What operations are held to.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) payload_bytes_max: usize,
+    /// How long one of them may take.
+    pub(crate) time_max: Option<Duration>,
+}
 
 /// A batch that has taken so long is given back with what it has done: what comes after it is not held up by the
 /// durability of what came first, and a crash repeats little.
 const BATCH_TIME: Duration = Duration::from_millis(100);
 
 /// Runs the operations of a batch one after another. One that fails leaves the state as it was before it.
-pub(crate) async fn run_batch<E: Entity>(batch: OperationBatch, payload_bytes_max: usize) -> BatchEnd {
-    let OperationBatch { id, state, now, operations, .. } = batch;
-    let mut good = state;
+pub(crate) async fn run_batch<E: Entity>(mut batch: OperationBatch, bounds: Bounds) -> BatchEnd {
+    let progress = Arc::new(Progress::new(batch.state.take()));
+    let running = run_all::<E>(batch, bounds.payload_bytes_max, progress.clone());
+    match bounds.time_max {
+        Some(longest) => run_within(longest, progress, running).await,
+        None => running.await,
+    }
+}
+
+async fn run_all<E: Entity>(
+    batch: OperationBatch,
+    payload_bytes_max: usize,
+    progress: Arc<Progress>,
+) -> BatchEnd {
+    let OperationBatch { id, now, operations, .. } = batch;
     // Not there: it is read from the last good state.
     let mut entity: Option<E> = None;
-    let mut results = Vec::with_capacity(operations.len());
     let began = Instant::now();
     for operation in operations {
-        if !results.is_empty() && began.elapsed() > BATCH_TIME {
+        if !progress.is_none() && began.elapsed() > BATCH_TIME {
             break;
         }
-        let mut present = match entity.take().map_or_else(|| open(&id, &good), Ok) {
+        let mut present = match entity.take().map_or_else(|| open(&id, &progress.good()), Ok) {
             Ok(present) => present,
-            Err(why) if results.is_empty() => return BatchEnd::CannotRun { why },
+            Err(why) if progress.is_none() => return BatchEnd::CannotRun { why },
             // The next batch begins with this one, and says so.
             Err(_) => break,
         };
-        let ran = run_one(&mut present, &id, now, operation).await;
+        let caller = operation.caller.and_then(|caller| InstanceId::new(&caller.instance).ok());
+        let ctx = EntityContext::new(id.clone(), now, caller, operation.delivery);
+        progress.begin(&operation.name, ctx.clone());
+        let ran = run_one(&mut present, ctx, &operation.name, operation.input).await;
+        let mut state = None;
         let ended = ran.and_then(|Ran { result, keep }| {
             result.check(payload_bytes_max, now).map_err(Error::from_failure)?;
             match keep {
                 Keep::AsItWas => entity = Some(present),
-                Keep::Nothing => good = None,
+                Keep::Nothing => state = Some(None),
                 Keep::New => {
-                    good = Some(seal(&present, payload_bytes_max)?);
+                    state = Some(Some(seal(&present, payload_bytes_max)?));
                     entity = Some(present);
                 }
             }
             Ok(result)
         });
         let failed = |error| OperationResult { outcome: Err(Failure::from(error)), actions: Vec::new() };
-        results.push(ended.unwrap_or_else(failed));
+        if !progress.end(ended.unwrap_or_else(failed), state) {
+            break;
+        }
     }
-    BatchEnd::Done(OperationsDone { results, state: good })
+    BatchEnd::Done(progress.take())
 }
 
 /// How an operation ended that ended well.
@@ -73,13 +100,11 @@ enum Keep {
 
 async fn run_one<E: Entity>(
     entity: &mut E,
-    id: &EntityId,
-    now: Timestamp,
-    operation: EntityOperation,
+    ctx: EntityContext,
+    operation: &str,
+    input: Option<Bytes>,
 ) -> Result<Ran> {
-    let caller = operation.caller.and_then(|caller| InstanceId::new(&caller.instance).ok());
-    let ctx = EntityContext::new(id.clone(), now, caller, operation.delivery);
-    let running = entity.dispatch(ctx.clone(), &operation.name, operation.input);
+    let running = entity.dispatch(ctx.clone(), operation, input);
     let outcome = match AssertUnwindSafe(running).catch_unwind().await {
         Ok(outcome) => outcome,
         Err(panic) => Some(Err(panicked(panic_text(&*panic)))),
@@ -89,16 +114,16 @@ async fn run_one<E: Entity>(
         Some(outcome) => {
             let keep = match () {
                 () if deleted => Keep::Nothing,
-                () if E::only_reads(&operation.name) => Keep::AsItWas,
+                () if E::only_reads(operation) => Keep::AsItWas,
                 () => Keep::New,
             };
             Ok(Ran { result: OperationResult { outcome: Ok(outcome?), actions }, keep })
         }
-        None if operation.name == DELETE => {
+        None if operation == DELETE => {
             Ok(Ran { result: OperationResult { outcome: Ok(None), actions }, keep: Keep::Nothing })
         }
         None => {
-            let message = format!("entity {id} has no operation {:?}", operation.name);
+            let message = format!("entity {} has no operation {operation:?}", ctx.id());
             Err(Error::from_failure(Failure::new(kind::NOT_REGISTERED, message).non_retryable()))
         }
     }
@@ -141,7 +166,7 @@ fn seal<E: Entity>(entity: &E, limit: usize) -> Result<Bytes> {
 mod tests {
     use super::*;
     use crate::entity::Door;
-    use perdura_core::entity::BatchTicket;
+    use perdura_core::entity::{BatchTicket, EntityOperation};
     use perdura_core::{InstanceKey, Timestamp};
     use serde::{Deserialize, Serialize};
 
@@ -226,6 +251,8 @@ mod tests {
         }
     }
 
+    const BOUNDS: Bounds = Bounds { payload_bytes_max: 1000, time_max: None };
+
     fn batch<E: Entity>(state: Option<&'static str>, operations: &[&str]) -> OperationBatch {
         let operation = |name: &&str| EntityOperation {
             name: name.to_string(),
@@ -246,7 +273,7 @@ mod tests {
     /// Runs operations on a fragile state: how they ended, and the state after them.
     async fn end(state: Option<&'static str>, operations: &[&str]) -> (Vec<String>, Option<Bytes>) {
         let batch = batch::<Fragile<true>>(state, operations);
-        match run_batch::<Fragile<true>>(batch, 1000).await {
+        match run_batch::<Fragile<true>>(batch, BOUNDS).await {
             BatchEnd::Done(done) => {
                 let say = |result: OperationResult| match result.outcome {
                     Ok(_) => "well".to_owned(),
@@ -277,7 +304,7 @@ mod tests {
     async fn a_panic_while_the_state_is_read_or_made_stops_the_entity_and_says_why() {
         let (ends, _) = end(Some("\"unreadable\""), &["x"]).await;
         assert!(ends[0].contains("panic: read; register code that can"), "{ends:?}");
-        let end = run_batch::<Fragile<false>>(batch::<Fragile<false>>(None, &["x"]), 1000).await;
+        let end = run_batch::<Fragile<false>>(batch::<Fragile<false>>(None, &["x"]), BOUNDS).await;
         let BatchEnd::CannotRun { why } = end else { panic!("{end:?}") };
         assert!(why.ends_with("default() for @Fragile@a panicked: no default"), "{why}");
     }
@@ -288,10 +315,70 @@ mod tests {
         assert_eq!((ends, state.unwrap()), (vec!["well".into(), "E: no".into()], "\"unreadable\"".into()));
     }
 
+    /// Keeps the context of its first operation, and waits for ever in those that are called `wait`.
+    #[derive(Default, Serialize, Deserialize)]
+    struct Waits {
+        names: Vec<String>,
+        #[serde(skip)]
+        kept: Option<EntityContext>,
+    }
+
+    impl Entity for Waits {
+        const NAME: &'static str = "Waits";
+        type Operations<D: Door> = D;
+
+        fn operations<D: Door>(door: D) -> D {
+            door
+        }
+
+        async fn dispatch(
+            &mut self,
+            ctx: EntityContext,
+            operation: &str,
+            _input: Option<Bytes>,
+        ) -> Option<Result<Option<Bytes>>> {
+            self.names.push(operation.into());
+            if operation == "wait" {
+                std::future::pending::<()>().await;
+            }
+            let kept = self.kept.get_or_insert(ctx);
+            Some(kept.signal::<Slow>("a").send::<()>("late", Ok(None)).map(|()| None))
+        }
+
+        fn only_reads(_operation: &str) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_that_takes_too_long_has_failed_and_what_came_before_it_stands() {
+        let batch = batch::<Waits>(None, &["a", "wait", "b"]);
+        let bounds = Bounds { time_max: Some(Duration::from_secs(60)), ..BOUNDS };
+        let BatchEnd::Done(done) = run_batch::<Waits>(batch, bounds).await else { panic!("it can run") };
+        assert_eq!(done.state.as_deref(), Some(&b"{\"names\":[\"a\"]}"[..]));
+        let [_, late] = &done.results[..] else { panic!("{done:?}") };
+        let failure = late.outcome.as_ref().unwrap_err();
+        assert_eq!(failure.kind, kind::TIMEOUT);
+        assert_eq!(
+            failure.message,
+            "operation \"wait\" of @Waits@a took longer than 60000 ms; nothing of it is kept. Shorten it, or raise \
+             operation_time_max"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_context_that_outlives_its_operation_refuses_to_send() {
+        let batch = batch::<Waits>(None, &["a", "b"]);
+        let BatchEnd::Done(done) = run_batch::<Waits>(batch, BOUNDS).await else { panic!("it can run") };
+        assert!(done.results[0].outcome.is_ok());
+        let failure = done.results[1].outcome.as_ref().unwrap_err();
+        assert!(failure.message.starts_with("the operation of @Waits@a has ended, "), "{failure}");
+    }
+
     #[tokio::test]
     async fn a_batch_of_slow_operations_comes_back_with_what_was_run() {
         let batch = batch::<Slow>(None, &["work"; 3]);
-        let BatchEnd::Done(done) = run_batch::<Slow>(batch, 1000).await else { panic!("it can run") };
+        let BatchEnd::Done(done) = run_batch::<Slow>(batch, BOUNDS).await else { panic!("it can run") };
         assert_eq!(done.results.len(), 1);
         assert_eq!(done.state.as_deref(), Some(&b"{\"runs\":1}"[..]));
     }

@@ -489,3 +489,40 @@ async fn an_entity_whose_state_cannot_be_read_goes_on_when_it_is_deleted() {
     let hub = Hub { engine, directory };
     assert_eq!(hub.catch_up("a").await, 3);
 }
+
+#[derive(Default, Serialize, Deserialize)]
+struct Stuck {}
+
+#[entity]
+impl Stuck {
+    pub fn hold(&mut self) -> Result<()> {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+#[orchestration]
+async fn hold_up(ctx: Orchestration) -> Result<String> {
+    Ok(ctx.entity::<Stuck>("a").hold().await.unwrap_err().kind().to_owned())
+}
+
+#[test]
+fn an_operation_that_never_ends_fails_and_its_entity_can_be_managed() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::sqlite(directory.path().join("hub.db"))
+            .operation_time_max(Some(Duration::from_millis(20)))
+            .entity::<Stuck>()
+            .register(hold_up)
+            .start()
+            .await
+            .unwrap();
+        assert_eq!(engine.run(hold_up, ()).await.unwrap(), kind::TIMEOUT);
+        engine.entity::<Stuck>("a").delete().await.unwrap();
+        engine.shutdown().await;
+    });
+    // A thread is held for ever: nobody waits for it.
+    runtime.shutdown_background();
+}
