@@ -5,6 +5,7 @@ use crate::entity_bed::*;
 use bytes::Bytes;
 use perdura_core::entity::*;
 use perdura_core::history::*;
+use perdura_core::orchestration::Decision;
 use perdura_core::partition::*;
 use perdura_core::*;
 
@@ -319,7 +320,7 @@ fn a_full_queue_refuses_clients_and_takes_more_when_there_is_room() {
     let refusal = bed.call(Request::Signal(signal("@log@a", "three"))).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "instance \"@log@a\": 2 events wait for it already; let it take some first"
+        "entity \"@log@a\": 2 operations wait for it already; let it take some first"
     );
     bed.entity("log", log);
     let batch = bed.operations.remove(0);
@@ -328,6 +329,81 @@ fn a_full_queue_refuses_clients_and_takes_more_when_there_is_room() {
     bed.settle();
     bed.call(Request::Signal(signal("@log@a", "three"))).unwrap();
     assert_eq!(state(&bed, "@log@a"), "one;two;three;");
+}
+
+#[test]
+fn a_queue_that_is_too_large_refuses_clients_and_keeps_what_instances_send_in_order() {
+    let mut bed = Bed::with_limits(Limits { inbox_bytes_max: 300, ..Limits::default() });
+    let signals = |names: std::ops::Range<u32>| -> Vec<_> {
+        names
+            .map(|n| {
+                Decision::SignalEntity(EntityOperationSignaled {
+                    id: n,
+                    entity: "@log@a".into(),
+                    operation: format!("s{n}"),
+                    ..Default::default()
+                })
+            })
+            .collect()
+    };
+    bed.script("Sender", move |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => signals(0..20),
+        ["EventRaised"] => [signals(20..30), vec![call(30, "@log@a", "called")]].concat(),
+        _ => Vec::new(),
+    });
+    bed.start("s", "Sender");
+    let waiting = record(&bed, "@log@a").queue.len();
+    assert!(waiting < 6, "{waiting} operations of more than 64 bytes in 300");
+    let refusal = bed.call(Request::Signal(signal("@log@a", "more"))).unwrap_err();
+    let RequestError::InboxTooLarge { bytes, limit: 300, .. } = refusal else { panic!("{refusal}") };
+    let expected = format!(
+        "entity \"@log@a\": {bytes} bytes of operations would wait for it with this one, limit 300; let it take some first"
+    );
+    assert_eq!(refusal.to_string(), expected);
+    bed.crash();
+    bed.call(raise("s", "go")).unwrap();
+    bed.entity("log", log);
+    bed.crash();
+    let expected: String = (0..30).map(|n| format!("s{n};")).collect();
+    assert_eq!(state(&bed, "@log@a"), expected + "called;");
+    assert!(bed.events("s").contains(&"EntityOperationCompleted"));
+    bed.call(Request::Signal(signal("@log@a", "more"))).unwrap();
+}
+
+#[test]
+fn a_full_queue_does_not_keep_the_holder_of_the_entity_out() {
+    let mut bed = Bed::with_limits(Limits { inbox_bytes_max: 65, ..Limits::default() });
+    bed.entity("log", log);
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"])],
+        ["EventRaised"] => vec![call(1, "@log@a", "held")],
+        ["EntityOperationCompleted"] => vec![complete()],
+        _ => Vec::new(),
+    });
+    bed.script(
+        "Caller",
+        steps(vec![vec![call(0, "@log@a", "x"), call(1, "@log@a", "y")], vec![], vec![complete()]]),
+    );
+    bed.start("h", "Holder");
+    bed.start("c", "Caller");
+    assert_eq!(record(&bed, "@log@a").queue.len(), 1, "the other one waits for room");
+    bed.call(raise("h", "go")).unwrap();
+    assert_eq!(state(&bed, "@log@a"), "held;x;y;");
+}
+
+#[test]
+fn a_request_id_with_another_content_is_refused() {
+    let mut bed = bed();
+    let named = |operation| SignalRequest { request_id: "r".into(), ..signal("@log@a", operation) };
+    bed.call(Request::Signal(named("one"))).unwrap();
+    bed.crash();
+    bed.call(Request::Signal(named("one"))).unwrap();
+    let refusal = bed.call(Request::Signal(named("two"))).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "signal to \"@log@a\": request id \"r\" was used for a different one; use a new request id"
+    );
+    assert_eq!(state(&bed, "@log@a"), "one;");
 }
 
 #[test]

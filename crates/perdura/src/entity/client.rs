@@ -40,7 +40,8 @@ impl Signal {
     }
 
     /// Makes a repeated signal harmless: of those to one entity with the same request id, one is run. The last 128
-    /// request ids are remembered, for as long as the entity exists.
+    /// request ids are remembered, for as long as the entity exists. The same request id with another operation or input is
+    /// an error.
     pub fn request_id(mut self, request_id: impl Into<String>) -> Signal {
         self.request_id = request_id.into();
         self
@@ -104,7 +105,8 @@ impl<E: Entity> EntityHandle<E> {
     }
 
     /// Takes the state away at once. An error while somebody holds the entity, or operations run; a signal of the
-    /// operation `delete` waits for its turn instead.
+    /// operation `delete` waits for its turn instead. Only the state goes: operations that wait, and signals whose time has
+    /// not come, run afterwards. An entity that is blocked goes on.
     pub async fn delete(&self) -> Result<(), ClientError> {
         Ok(self.access.open()?.delete_entity(self.id.clone()?).await?)
     }

@@ -322,8 +322,8 @@ async fn what_clients_get_wrong_is_an_error_that_names_it() {
         "entity key: control character at byte 1",
         "entity key: 600 bytes, limit 503",
         "request id: 2000 bytes, limit 1024",
-        &format!("instance \"@Counter@a\", start at {far}: more than ten years ahead"),
-        "instance \"@Counter@a\", input: 5242882 bytes, limit 4194304",
+        &format!("entity \"@Counter@a\", signal at {far}: more than ten years ahead"),
+        "entity \"@Counter@a\", input: 5242882 bytes, limit 4194304",
         "entity key must not be empty",
         "entity key must not be empty",
         "instance id: the prefix \"@\" is reserved",
@@ -386,6 +386,8 @@ async fn the_same_signal_sent_twice_is_run_once() {
     for _ in 0..3 {
         hub.engine.signal::<Counter>("a").add(1).request_id("click").await.unwrap();
     }
+    let other = hub.engine.signal::<Counter>("a").add(2).request_id("click").await.unwrap_err();
+    assert!(other.to_string().contains("request id \"click\" was used for a different one"), "{other}");
     assert_eq!(hub.catch_up("a").await, 1);
 }
 

@@ -1,6 +1,6 @@
 //! Operations: into the queue, out to whoever runs them, and what becomes of them.
 
-use super::record::{DelayedSignal, Operation, Queued, Stamp, Wanted};
+use super::record::{DelayedSignal, Operation, Stamp, Wanted};
 use super::state::Entity;
 use crate::entity::{BatchTicket, EntityAction, EntityId, EntityOperation, OperationBatch, OperationsDone};
 use crate::failure::Failure;
@@ -15,6 +15,7 @@ use crate::partition::wakes::Wake;
 use crate::partition::{Bug, Partition};
 use crate::status::Status;
 use crate::time::Timestamp;
+use bytes::Bytes;
 
 impl Partition {
     /// Takes a client's signal.
@@ -23,16 +24,25 @@ impl Partition {
         signal: SignalRequest,
         existing: Option<InstanceKey>,
     ) -> Result<(), RequestError> {
-        let limit = self.config.limits.inbox_events_max;
+        let (limit, bytes_max) = (self.config.limits.inbox_events_max, self.config.limits.inbox_bytes_max);
         let id = signal.to.instance().clone();
-        let forgets = self.planted(Bug::SignalTwice);
+        let (content, forgets) = (checksum(&signal), self.planted(Bug::SignalTwice));
         if let Some(entity) = existing.and_then(|key| self.entity_mut(key)) {
             // Whether there was room was decided when it was taken.
-            if entity.has_taken(signal.stamp, &signal.request_id) && !forgets {
-                return Ok(());
+            match entity.has_taken(signal.stamp, &signal.request_id, content) {
+                Some(true) if !forgets => return Ok(()),
+                Some(false) => {
+                    return Err(RequestError::RequestIdReused { id, request_id: signal.request_id });
+                }
+                _ => {}
             }
             if entity.backlog() >= limit {
                 return Err(RequestError::InboxFull { id, limit });
+            }
+            let bytes = entity.bytes() + signal.operation.len() + signal.input.as_ref().map_or(0, Bytes::len);
+            // An empty queue takes any operation: the limit of payloads is another one.
+            if bytes > bytes_max && entity.backlog() > 0 {
+                return Err(RequestError::InboxTooLarge { id, bytes, limit: bytes_max });
             }
         }
         let key = existing.unwrap_or_else(|| self.create_entity(&signal.to));
@@ -44,7 +54,7 @@ impl Partition {
             request: signal.request_id,
         };
         if let Some(entity) = self.entity_mut(key) {
-            entity.remember(signal.stamp, &operation.request);
+            entity.remember(signal.stamp, &operation.request, content);
             self.take_operation(key, operation);
         }
         Ok(())
@@ -71,8 +81,7 @@ impl Partition {
             self.wakes.add(at, key, Wake::Signal(number));
             return self.go_on(key);
         }
-        let queued = Queued { wanted: Some(Wanted::Operation(operation)), delivery: 0 };
-        entity.record.queue.push(queued);
+        entity.push(Wanted::Operation(operation));
         if self.planted(Bug::SignalsReordered)
             && let Some(entity) = self.entity_mut(key)
         {
@@ -135,9 +144,14 @@ impl Partition {
 
     /// Hands out what waits in entities, as part of the batch that is being sealed.
     pub(in crate::partition) fn hand_out_all_operations(&mut self) {
+        if self.awaits_messages {
+            return;
+        }
         for key in std::mem::take(&mut self.operable) {
+            self.take_held(key);
             self.hand_out_operations(key);
         }
+        self.settle();
     }
 
     /// Sets the status by what the entity has; says whether nothing is left of it.
@@ -328,6 +342,17 @@ impl Partition {
             self.remove(key);
         }
     }
+}
+
+/// CRC-32 of what a signal asks for, to tell a retry from another signal under the same request id. When it shall run is no
+/// part of it: whoever says «in an hour» says another time in a retry.
+fn checksum(signal: &SignalRequest) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&(signal.operation.len() as u64).to_le_bytes());
+    crc.update(signal.operation.as_bytes());
+    crc.update(&[u8::from(signal.input.is_some())]);
+    crc.update(signal.input.as_deref().unwrap_or_default());
+    crc.finalize()
 }
 
 /// A stamp for tests and drivers.

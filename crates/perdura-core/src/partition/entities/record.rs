@@ -35,6 +35,9 @@ pub struct EntityRecord {
     /// When they were handed out, in ms since 1970.
     #[prost(int64, tag = "9")]
     pub running_since: i64,
+    /// CRC-32 of what each of `requests` asked for; 0 if it is not known.
+    #[prost(uint32, repeated, tag = "10")]
+    pub contents: Vec<u32>,
 }
 
 /// Something in the queue of an entity.
