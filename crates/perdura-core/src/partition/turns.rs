@@ -49,6 +49,9 @@ impl Partition {
     /// The next turn to be run, if any. It comes back by [`finish_turn`](Self::finish_turn) at once, or goes to
     /// [`park_turn`](Self::park_turn) or [`turn_away`](Self::turn_away).
     pub fn next_turn(&mut self) -> Option<Turn> {
+        if self.awaits_messages {
+            return None;
+        }
         // One pass: instances that have had their share of this batch stay in the queue for the next.
         for _ in 0..self.queue.len() {
             let key = self.queue.pop_front()?;

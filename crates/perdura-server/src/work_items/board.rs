@@ -141,16 +141,17 @@ impl Board {
     pub(crate) fn submit_batch(
         &self,
         batch: OperationBatch,
-    ) -> Result<(ItemId, oneshot::Receiver<BatchEnd>), BatchEnd> {
+    ) -> Result<(ItemId, Arc<EntityWork>, oneshot::Receiver<BatchEnd>), BatchEnd> {
         let mut state = self.state();
         if state.draining {
             return Err(closing());
         }
         let route = Route::new(Kind::Entity, batch.id.name(), "");
         let (work, end) = EntityWork::new(batch);
-        let id = state.dispatcher.submit(route, Work::Entity(Arc::new(work)));
+        let work = Arc::new(work);
+        let id = state.dispatcher.submit(route, Work::Entity(work.clone()));
         state.wake_called();
-        Ok((id, end))
+        Ok((id, work, end))
     }
 
     /// The operations that were handed over with this token.
@@ -172,6 +173,9 @@ impl Board {
     /// The item was not done and goes to somebody else, or to the same worker a little later.
     pub(crate) fn refuse(&self, id: ItemId) {
         let mut state = self.state();
+        if let Some(Work::Entity(entity)) = state.dispatcher.work(id) {
+            entity.is_given(false);
+        }
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();
         self.due.notify_one();
@@ -201,7 +205,12 @@ impl Board {
             return Poll::Ready(Offer::Closing);
         }
         match state.dispatcher.take(worker, token) {
-            Some((id, work)) => Poll::Ready(Offer::Work(id, work)),
+            Some((id, work)) => {
+                if let Work::Entity(entity) = &work {
+                    entity.is_given(true);
+                }
+                Poll::Ready(Offer::Work(id, work))
+            }
             None => {
                 state.wakers.insert(worker, waker.clone());
                 Poll::Pending
@@ -311,8 +320,10 @@ impl Board {
         if work.kind() != kind {
             return false;
         }
-        if let Work::Orchestration(turn) = work {
-            turn.drop_parts();
+        match work {
+            Work::Orchestration(turn) => turn.drop_parts(),
+            Work::Entity(entity) => entity.is_given(false),
+            Work::Activity(_) => {}
         }
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();

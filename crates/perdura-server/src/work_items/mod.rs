@@ -16,7 +16,7 @@ use dispatcher::{Dispatcher, Route, WorkerId};
 pub(crate) use filter::Filters;
 pub(crate) use stream::{Profile, WorkItemStream};
 use token::Token;
-pub(crate) use work::OrchestrationWork;
+pub(crate) use work::{EntityWork, OrchestrationWork};
 
 /// The kinds of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
