@@ -165,6 +165,7 @@ impl World {
             next_envelope: grant.next_envelope,
             seed,
             limits: self.plan.limits.clone(),
+            deliveries: Default::default(),
             bug,
         });
         let random = Random::stream(seed as u64, 1);
@@ -381,6 +382,7 @@ impl World {
                     }
                 }
                 Effect::StartTask(start) => self.start_task(post, start),
+                Effect::TaskTaken(task) => self.trace.say(self.now, || format!("{task:?} is taken")),
                 Effect::RunOperations(batch) => self.start_operations(post, batch),
                 Effect::CancelTask(task) => self.trace.say(self.now, || format!("{task:?} is cancelled")),
                 Effect::Notify(partition) => {

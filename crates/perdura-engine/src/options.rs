@@ -1,6 +1,9 @@
 //! Settings of an engine.
 
 use perdura_core::Limits;
+use perdura_core::delivery::Delivery;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of an engine. [`EngineOptions::default`] suits one machine.
@@ -11,6 +14,8 @@ pub struct EngineOptions {
     pub running_activities_max: Option<usize>,
     /// How long a shutdown waits for running activities. What is not finished then runs again after the next start.
     pub drain_time_max: Duration,
+    /// How often activities of a name may run, if neither the call nor its tags say so.
+    pub deliveries: Arc<BTreeMap<String, Delivery>>,
     /// Limits of instances, payloads and memory.
     pub limits: Limits,
 }
@@ -20,6 +25,7 @@ impl Default for EngineOptions {
         EngineOptions {
             running_activities_max: Some(1000),
             drain_time_max: Duration::from_secs(30),
+            deliveries: Arc::default(),
             limits: Limits::default(),
         }
     }

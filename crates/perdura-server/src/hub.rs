@@ -56,7 +56,12 @@ impl Hub {
         let orchestrations = Arc::new(RemoteOrchestrations { board: board.clone() });
         let activities = Arc::new(RemoteActivities { board: board.clone() });
         // The board is the queue: it knows which workers have room.
-        let options = EngineOptions { running_activities_max: None, drain_time_max: drain, limits };
+        let options = EngineOptions {
+            running_activities_max: None,
+            drain_time_max: drain,
+            limits,
+            ..EngineOptions::default()
+        };
         let entities = Arc::new(RemoteEntities { board: board.clone() });
         let hosts = Hosts { orchestrations, activities, entities };
         let engine = Engine::start(Arc::new(store), hosts, options).await?;

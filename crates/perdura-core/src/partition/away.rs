@@ -5,6 +5,7 @@
 use super::Partition;
 use super::events::{Events, weigh};
 use super::instance::{Instance, TurnState};
+use crate::delivery::{Delivery, InvalidDelivery};
 use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ExecutionCompleted};
@@ -147,6 +148,8 @@ enum Refusal {
     Twice { what: String },
     #[error("{what}: {why}")]
     Text { what: String, why: InvalidText },
+    #[error("{what}: {why}")]
+    Delivery { what: String, why: InvalidDelivery },
     #[error("a child cannot have the instance id of its parent")]
     OwnChild,
     #[error("{what} lies more than ten years ahead")]
@@ -157,7 +160,9 @@ impl Refusal {
     fn kind(&self) -> &'static str {
         match self {
             Refusal::Limit { .. } | Refusal::TooFarAhead { .. } => kind::LIMIT,
-            Refusal::Twice { .. } | Refusal::Text { .. } | Refusal::OwnChild => kind::INVALID,
+            Refusal::Twice { .. } | Refusal::Text { .. } | Refusal::Delivery { .. } | Refusal::OwnChild => {
+                kind::INVALID
+            }
         }
     }
 }
@@ -198,6 +203,7 @@ fn check(
                 text(check_name("activity name", &task.name))?;
                 text(check_text("version", task.version.as_deref().unwrap_or_default()))?;
                 text(check_tags(&task.tags))?;
+                Delivery::of_tags(&task.tags).map_err(|why| Refusal::Delivery { what: what(), why })?;
                 if instance.tasks.contains_key(&task.id) || !numbers.insert(("task", task.id)) {
                     return Err(Refusal::Twice { what: what() });
                 }
