@@ -341,7 +341,9 @@ impl Drawing<'_> {
         let is_out = present.any(|task| task.once.as_ref().is_some_and(|once| once.stage() != Stage::Queued));
         let at_most_once = matches!(delivery, Delivery::AtMostOnce(_));
         if at_most_once && !named && work.ended.is_none() && (is_left || is_out) {
-            once.enter(Stage::Out);
+            // Of the attempt only its number is known here.
+            let (delivery, at) = (self.delivery(work), self.timeline.event(work.scheduled).at);
+            once.begin(delivery, at.0, "");
         }
         Some(once)
     }
