@@ -241,6 +241,17 @@ impl Registry {
         Box::new(RegistryRunner::new(self.clone(), self.limits.clone()))
     }
 
+    /// What is registered, for whoever tells others.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn names(&self) -> RegisteredNames {
+        RegisteredNames {
+            orchestrations: self.orchestrations.versions(),
+            activities: self.activities.versions(),
+            entities: self.entities.0.keys().cloned().collect(),
+        }
+    }
+
     /// One attempt of an activity.
     pub(crate) fn run_activity(
         &self,
@@ -299,6 +310,14 @@ impl std::fmt::Debug for Registry {
     }
 }
 
+/// The names of what is registered, and their versions; the empty one is that of an item without a version.
+#[doc(hidden)]
+pub struct RegisteredNames {
+    pub orchestrations: Vec<(String, Vec<String>)>,
+    pub activities: Vec<(String, Vec<String>)>,
+    pub entities: Vec<String>,
+}
+
 /// Items by name and version.
 #[derive(Clone)]
 struct Catalog<T>(BTreeMap<String, BTreeMap<String, T>>);
@@ -334,6 +353,10 @@ impl<T> Catalog<T> {
                 format!("{what} {wanted} is not registered here, only {}", there.join(", "))
             }
         }
+    }
+
+    fn versions(&self) -> Vec<(String, Vec<String>)> {
+        self.0.iter().map(|(name, versions)| (name.clone(), versions.keys().cloned().collect())).collect()
     }
 
     fn names(&self) -> Vec<String> {

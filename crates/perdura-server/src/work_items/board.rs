@@ -47,8 +47,8 @@ impl State {
         let work = self.dispatcher.remove(id)?;
         match &work {
             Work::Orchestration(turn) => {
-                if self.turns.get(&turn.instance) == Some(&id) {
-                    self.turns.remove(&turn.instance);
+                if self.turns.get(&turn.turn.id) == Some(&id) {
+                    self.turns.remove(&turn.turn.id);
                 }
             }
             // Workers always answer these with a token.
@@ -105,15 +105,19 @@ impl Board {
         }
     }
 
-    /// Pins up a turn.
-    pub(crate) fn submit_turn(&self, turn: OrchestrationWork, name: &str, version: &str) -> ItemId {
-        let route = Route::new(Kind::Orchestration, name, version);
-        let instance = turn.instance.clone();
+    /// Pins up a turn, for `only` one worker if it leaves its history out; `None` if that one is gone.
+    pub(crate) fn submit_turn(&self, turn: OrchestrationWork, only: Option<WorkerId>) -> Option<ItemId> {
+        let mut route = Route::new(Kind::Orchestration, &turn.turn.name, &turn.turn.version);
+        route.only = only;
+        let instance = turn.turn.id.clone();
         let mut state = self.state();
+        if only.is_some_and(|only| !state.dispatcher.is_connected(only)) {
+            return None;
+        }
         let id = state.dispatcher.submit(route, Work::Orchestration(Arc::new(turn)));
         state.turns.insert(instance, id);
         state.wake_called();
-        id
+        Some(id)
     }
 
     /// Pins up an attempt of an activity. Its end comes at once if a worker that was taken for lost has finished it.
@@ -146,7 +150,8 @@ impl Board {
         if state.draining {
             return Err(closing());
         }
-        let route = Route::new(Kind::Entity, batch.id.name(), "");
+        // Filters are in lower case: the SDKs write all names of entities so, and a Rust program as its code does.
+        let route = Route::new(Kind::Entity, &batch.id.name().to_lowercase(), "");
         let (work, end) = EntityWork::new(batch);
         let work = Arc::new(work);
         let id = state.dispatcher.submit(route, Work::Entity(work.clone()));
@@ -226,6 +231,11 @@ impl Board {
         let returned = state.dispatcher.disconnect(worker);
         if state.draining {
             return;
+        }
+        for id in state.dispatcher.only_for(worker) {
+            if let Some(Work::Orchestration(turn)) = state.remove(id) {
+                turn.unrun();
+            }
         }
         for id in returned {
             let Some((token, work)) = state.dispatcher.handed_over(id) else { continue };
