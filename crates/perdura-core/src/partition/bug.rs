@@ -43,6 +43,8 @@ pub enum Bug {
     UnknownTakenAsFailure,
     /// A release now and then does not reach an entity.
     LockLeaks,
+    /// A rewind does not release the critical section that its instance holds.
+    RewindLeaksLock,
     /// The last two operations in the queue of an entity change places.
     SignalsReordered,
     /// A signal that is asked again after a doubtful commit is taken again.
@@ -53,7 +55,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 24] = [
         Bug::EffectsBeforeCommit,
         Bug::ContinueAsNewDropsEvents,
         Bug::OldGenerationAccepted,
@@ -74,6 +76,7 @@ impl Bug {
         Bug::RewindLeavesChildren,
         Bug::UnknownTakenAsFailure,
         Bug::LockLeaks,
+        Bug::RewindLeaksLock,
         Bug::SignalsReordered,
         Bug::SignalTwice,
         Bug::FailedOperationSends,
