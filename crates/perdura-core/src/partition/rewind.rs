@@ -253,7 +253,7 @@ impl Partition {
         if self.planted(Bug::RewindLeaksLock)
             && let Some(instance) = self.instances.get_mut(&key)
         {
-            instance.section = None;
+            instance.record.section = None;
         }
         self.release_section(key);
     }
