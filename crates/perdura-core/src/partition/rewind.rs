@@ -248,11 +248,21 @@ impl Partition {
         }
     }
 
+    /// The branch that is left holds nothing any more.
+    fn leave_section(&mut self, key: InstanceKey) {
+        if self.planted(Bug::RewindLeaksLock)
+            && let Some(instance) = self.instances.get_mut(&key)
+        {
+            instance.record.section = None;
+        }
+        self.release_section(key);
+    }
+
     /// The instance goes on, on a new branch.
     fn open_branch(&mut self, key: InstanceKey, awaited: &Awaited, opening: Opening, because: &Because) {
         let (now, forgets) = (self.now, self.planted(Bug::RewindForgetsEvents));
         let bug_reruns = self.planted(Bug::RewindRunsSuccesses);
-        self.release_section(key);
+        self.leave_section(key);
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
@@ -357,7 +367,7 @@ impl Partition {
         opening: Opening,
     ) {
         let now = self.now;
-        self.release_section(key);
+        self.leave_section(key);
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };

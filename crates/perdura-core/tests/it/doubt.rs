@@ -346,6 +346,7 @@ fn an_attempt_that_outlives_a_lost_grant_in_the_same_process_goes_on() {
     let rows: Vec<_> = bed.rows.values().cloned().collect();
     let now = bed.now();
     bed.partition.recover(rows, now);
+    assert!(bed.partition.deliver(Vec::new(), now).is_empty());
     assert!(bed.partition.task_still_runs(task, now));
     assert!(!bed.partition.task_still_runs(task, now));
     assert!(bed.partition.deliver(Vec::new(), now).is_empty());
