@@ -6,7 +6,7 @@ use super::effect::TaskRef;
 use super::entities::{CallRecord, Entity, SectionRecord};
 use super::events::Events;
 use super::held::Held;
-use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
+use super::record::{ChildRecord, FailedTask, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
 use super::results::Reuse;
 use super::tasks::plus;
@@ -17,6 +17,7 @@ use crate::history::{
     encode_events,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
+use crate::limits::FAILED_REMEMBERED;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -342,6 +343,16 @@ impl Instance {
         record.section = self.section.clone().map(Box::new);
         record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());
         record
+    }
+
+    /// An activity has failed: should it be scheduled again under its number, its counts go on.
+    pub(super) fn remember_failed(&mut self, failed: FailedTask) {
+        let known = &mut self.record.failed;
+        known.retain(|other| other.id != failed.id);
+        if known.len() == FAILED_REMEMBERED {
+            known.remove(0);
+        }
+        known.push(failed);
     }
 
     /// A copy of the record with what is outstanding.

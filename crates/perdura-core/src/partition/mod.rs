@@ -42,7 +42,9 @@ pub use message::{
     Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, RaiseRefused, RewindChild, RewindParent,
     StartChild, Terminate,
 };
-pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
+pub use record::{
+    AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, TaskRecord, TimerRecord,
+};
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
 };

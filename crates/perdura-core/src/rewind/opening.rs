@@ -333,8 +333,7 @@ impl Drawing<'_> {
     fn once(&self, work: &Work, scheduled: &TaskScheduled) -> Option<Box<OnceRecord>> {
         let delivery = Delivery::of_recorded(&scheduled.delivery).ok()?;
         let mut once = delivery.has_barrier().then(Box::<OnceRecord>::default)?;
-        let named = self.cut.rerun == Some(work.scheduled)
-            || self.spec.order.rerun.contains(&scheduled.name);
+        let named = self.cut.rerun == Some(work.scheduled) || self.spec.order.rerun.contains(&scheduled.name);
         let mut left = self.record.rewinds.iter().flat_map(|rewinds| &rewinds.left);
         let is_left = left.any(|left| left.event == work.scheduled as u64 && left.in_doubt);
         let mut present = self.record.tasks.iter().filter(|task| task.event == work.scheduled as u64);
