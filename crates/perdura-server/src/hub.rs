@@ -3,6 +3,7 @@
 use crate::hub_name::HubName;
 use crate::remote::{RemoteActivities, RemoteEntities, RemoteOrchestrations};
 use crate::work_items::Board;
+use perdura_core::delivery::Delivery;
 use perdura_core::{Limits, Timestamp};
 use perdura_engine::{Client, Engine, EngineError, EngineOptions, Hosts};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
@@ -47,7 +48,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    async fn open(name: HubName, path: PathBuf, limits: Limits, drain: Duration) -> Result<Hub, HubError> {
+    async fn open(name: HubName, path: PathBuf, common: &HubOptions) -> Result<Hub, HubError> {
         let open = move || SqliteStore::open(path, SqliteOptions::default());
         let store = tokio::task::spawn_blocking(open)
             .await
@@ -58,9 +59,9 @@ impl Hub {
         // The board is the queue: it knows which workers have room.
         let options = EngineOptions {
             running_activities_max: None,
-            drain_time_max: drain,
-            limits,
-            ..EngineOptions::default()
+            drain_time_max: common.drain_time_max,
+            limits: common.limits.clone(),
+            deliveries: common.deliveries.clone(),
         };
         let entities = Arc::new(RemoteEntities { board: board.clone() });
         let hosts = Hosts { orchestrations, activities, entities };
@@ -108,6 +109,7 @@ pub(crate) struct HubOptions {
     pub(crate) hubs_max: usize,
     pub(crate) drain_time_max: Duration,
     pub(crate) limits: Limits,
+    pub(crate) deliveries: Arc<BTreeMap<String, Delivery>>,
 }
 
 /// All hubs of a server.
@@ -147,9 +149,7 @@ impl Hubs {
         }
         let path = self.path(name);
         tracing::info!(hub = %name, file = %path.display(), "opening a task hub");
-        let options = &self.options;
-        let hub =
-            Arc::new(Hub::open(name.clone(), path, options.limits.clone(), options.drain_time_max).await?);
+        let hub = Arc::new(Hub::open(name.clone(), path, &self.options).await?);
         open.hubs.insert(name.clone(), hub.clone());
         Ok(hub)
     }

@@ -5,8 +5,10 @@ use crate::hub_name::HubName;
 use crate::security::{Credentials, Gate};
 use crate::service::Service;
 use perdura_core::Limits;
+use perdura_core::delivery::Delivery;
 use perdura_proto::DESCRIPTORS;
 use perdura_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,6 +57,8 @@ pub struct ServerOptions {
     pub drain_time_max: Duration,
     /// Limits of instances and payloads.
     pub limits: Limits,
+    /// How often activities of a name may run, if their calls do not say so by tags.
+    pub deliveries: BTreeMap<String, Delivery>,
 }
 
 impl ServerOptions {
@@ -71,6 +75,7 @@ impl ServerOptions {
             request_bytes_max: 128 << 20,
             drain_time_max: Duration::from_secs(30),
             limits: Limits::default(),
+            deliveries: BTreeMap::new(),
         }
     }
 }
@@ -152,6 +157,7 @@ impl Server {
             hubs_max: options.hubs_max,
             drain_time_max: options.drain_time_max,
             limits: options.limits.clone(),
+            deliveries: Arc::new(options.deliveries.clone()),
         }));
         // A hub that cannot be opened shall show now and not at the first call.
         hubs.get(&HubName::default()).await?;
