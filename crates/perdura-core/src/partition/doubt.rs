@@ -2,7 +2,6 @@
 
 use super::effect::{Effect, TaskRef};
 use super::instance::Instance;
-use super::record::FailedTask;
 use super::request::RequestError;
 use super::{Bug, Partition};
 use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage, idempotency_key};
@@ -34,19 +33,6 @@ impl Partition {
             scheduled.delivery = delivery.recorded();
         }
         Delivery::of_recorded(&scheduled.delivery).is_ok_and(|delivery| delivery.has_barrier())
-    }
-
-    /// An SDK retries, under its number, what nobody knows the outcome of: it fails as before.
-    pub(super) fn retried_in_doubt(&mut self, key: InstanceKey, failed: FailedTask) {
-        let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&failed.id));
-        let name = task.and_then(|task| task.scheduled.as_ref()).map_or("", |scheduled| &scheduled.name);
-        let (id, delivery) = (failed.id, failed.delivery);
-        let message = format!(
-            "nobody knows whether activity {name:?} (task {id}) ran under delivery {delivery}; it runs at most once, so a \
-             retry does not run it"
-        );
-        let failure = Failure::new(kind::UNKNOWN_OUTCOME, message).non_retryable();
-        self.task_failed(key, id, failure);
     }
 
     /// A worker takes an attempt that was offered. Its count rises, and it may begin when that is committed:

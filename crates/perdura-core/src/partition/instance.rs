@@ -11,7 +11,7 @@ use super::request::ReplyToken;
 use super::results::Reuse;
 use super::tasks::plus;
 use crate::delivery::{Delivery, Stage};
-use crate::failure::Failure;
+use crate::failure::{Failure, kind};
 use crate::history::{
     Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, TimeLimits,
     encode_events,
@@ -343,6 +343,12 @@ impl Instance {
         record.section = self.section.clone().map(Box::new);
         record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());
         record
+    }
+
+    /// Whether no other attempt may follow this failure, also not by a retry under the same number.
+    pub(super) fn has_last_word(&self, id: u32, failure: &Failure) -> bool {
+        let known = self.record.failed.iter().find(|failed| failed.id == id);
+        failure.kind == kind::UNKNOWN_OUTCOME || known.is_some_and(|failed| failed.last_word.is_some())
     }
 
     /// An activity has failed: should it be scheduled again under its number, its counts go on.

@@ -237,7 +237,7 @@ pub struct InstanceRecord {
 }
 
 /// An activity that has failed.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct FailedTask {
     /// Its number.
     #[prost(uint32, tag = "1")]
@@ -248,9 +248,9 @@ pub struct FailedTask {
     /// Hand-overs to a worker so far.
     #[prost(uint32, tag = "3")]
     pub delivery: u32,
-    /// Nobody knows whether it ran.
-    #[prost(bool, tag = "4")]
-    pub unknown: bool,
+    /// The last word on it, if nobody knows whether it ran, or somebody has said that it failed: then it is not tried again.
+    #[prost(message, optional, tag = "4")]
+    pub last_word: Option<Failure>,
 }
 
 impl InstanceRecord {

@@ -411,7 +411,7 @@ fn a_retry_under_the_number_of_the_first_try_counts_on_and_does_not_run_what_is_
 
     let mut bed = Bed::new();
     let mut left = 4;
-    let mut script = retries("fail");
+    let script = retries("fail");
     bed.script("o", move |turn| {
         left -= 1;
         if left > 0 { script(turn) } else { vec![complete()] }
