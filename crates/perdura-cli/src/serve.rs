@@ -73,6 +73,9 @@ struct LimitOptions {
     /// An activity whose delivery count is committed before a worker gets it. May be given several times.
     #[arg(long, value_name = "ACTIVITY", value_parser = activity_name)]
     precise: Vec<String>,
+    /// How long a worker may have an operation of an entity, after which it has failed; 0 is without limit.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    operation_seconds: u64,
 }
 
 fn activity_name(name: &str) -> Result<String, String> {
@@ -92,6 +95,8 @@ impl LimitOptions {
         options.drain_time_max = Duration::from_secs(self.drain_seconds);
         let precise = self.precise.iter().map(|name| (name.clone(), Delivery::Precise));
         options.deliveries = precise.chain(self.at_most_once.iter().cloned()).collect();
+        let operation = Duration::from_secs(self.operation_seconds);
+        options.operation_time_max = (!operation.is_zero()).then_some(operation);
     }
 }
 

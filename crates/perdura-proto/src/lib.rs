@@ -6,5 +6,8 @@
 
 include!(concat!(env!("OUT_DIR"), "/protocol.rs"));
 
+/// What a worker of this project announces: it takes `perduraTurn` in the place of events. Not a number of the protocol's.
+pub const CAPABILITY_PERDURA_TURNS: i32 = 1001;
+
 /// All message, enum and service descriptors, as an encoded `FileDescriptorSet`: for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -113,6 +113,20 @@ impl Program {
         Program(command)
     }
 
+    pub fn java(class: &str) -> Program {
+        let place = sdk("java");
+        let mut classes = place.join("classes").into_os_string();
+        classes.push(":");
+        classes.push(place.join("lib/*"));
+        let mut command = Command::new("java");
+        command.arg("-cp").arg(classes).arg(class);
+        Program(command)
+    }
+
+    pub fn go(name: &str) -> Program {
+        Program(Command::new(sdk("go").join(name)))
+    }
+
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Program {
         self.0.arg(arg);
         self

@@ -10,7 +10,7 @@ use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ExecutionCompleted};
 use crate::id::{InstanceId, InstanceKey, InvalidText, check_name, check_tags, check_text};
-use crate::limits::{DELAY_MS_MAX, Limits, TRACE_BYTES_MAX};
+use crate::limits::{DELAY_MS_MAX, LOCKS_MAX, Limits, TRACE_BYTES_MAX};
 use crate::orchestration::{Decision, Turn, TurnOutcome, TurnResult, TurnTicket};
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -148,6 +148,8 @@ enum Refusal {
     Twice { what: String },
     #[error("{what}: {why}")]
     Text { what: String, why: InvalidText },
+    #[error("entity {entity:?} is locked twice")]
+    LockedTwice { entity: String },
     #[error("{what}: {why}")]
     Delivery { what: String, why: InvalidDelivery },
     #[error("a child cannot have the instance id of its parent")]
@@ -160,9 +162,11 @@ impl Refusal {
     fn kind(&self) -> &'static str {
         match self {
             Refusal::Limit { .. } | Refusal::TooFarAhead { .. } => kind::LIMIT,
-            Refusal::Twice { .. } | Refusal::Text { .. } | Refusal::Delivery { .. } | Refusal::OwnChild => {
-                kind::INVALID
-            }
+            Refusal::Twice { .. }
+            | Refusal::Text { .. }
+            | Refusal::LockedTwice { .. }
+            | Refusal::Delivery { .. }
+            | Refusal::OwnChild => kind::INVALID,
         }
     }
 }
@@ -255,8 +259,13 @@ fn check(
                 (&signaled.input, &None)
             }
             Decision::RequestLock(requested) => {
+                within(&format!("entities of {}", what()), requested.set.len(), LOCKS_MAX)?;
+                let mut set = BTreeSet::new();
                 for entity in &requested.set {
                     text(EntityId::parse(entity).map(drop))?;
+                    if !set.insert(entity) {
+                        return Err(Refusal::LockedTwice { entity: entity.clone() });
+                    }
                 }
                 (&None, &None)
             }

@@ -348,6 +348,7 @@ fn an_attempt_that_outlives_a_lost_grant_in_the_same_process_goes_on() {
     bed.partition.recover(rows, now);
     assert!(bed.partition.task_still_runs(task, now));
     assert!(!bed.partition.task_still_runs(task, now));
+    assert!(bed.partition.deliver(Vec::new(), now).is_empty());
     bed.settle();
     assert_eq!((bed.status("x"), bed.started.len()), (Status::Running, 0));
     bed.task_done(task, Ok("1"));

@@ -34,6 +34,8 @@ pub(crate) enum BadAnswer {
     Unsupported { index: usize, what: &'static str },
     #[error("{count} events processed, but {sent} were sent")]
     Processed { count: i32, sent: usize },
+    #[error("{0}")]
+    Undecodable(String),
     #[error("the parts of this answer have more than {limit} bytes together")]
     TooLarge { limit: usize },
 }

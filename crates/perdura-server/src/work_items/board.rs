@@ -47,8 +47,8 @@ impl State {
         let work = self.dispatcher.remove(id)?;
         match &work {
             Work::Orchestration(turn) => {
-                if self.turns.get(&turn.instance) == Some(&id) {
-                    self.turns.remove(&turn.instance);
+                if self.turns.get(&turn.turn.id) == Some(&id) {
+                    self.turns.remove(&turn.turn.id);
                 }
             }
             // Workers always answer these with a token.
@@ -105,15 +105,19 @@ impl Board {
         }
     }
 
-    /// Pins up a turn.
-    pub(crate) fn submit_turn(&self, turn: OrchestrationWork, name: &str, version: &str) -> ItemId {
-        let route = Route::new(Kind::Orchestration, name, version);
-        let instance = turn.instance.clone();
+    /// Pins up a turn, for `only` one worker if it leaves its history out; `None` if that one is gone.
+    pub(crate) fn submit_turn(&self, turn: OrchestrationWork, only: Option<WorkerId>) -> Option<ItemId> {
+        let mut route = Route::new(Kind::Orchestration, &turn.turn.name, &turn.turn.version);
+        route.only = only;
+        let instance = turn.turn.id.clone();
         let mut state = self.state();
+        if only.is_some_and(|only| !state.dispatcher.is_connected(only)) {
+            return None;
+        }
         let id = state.dispatcher.submit(route, Work::Orchestration(Arc::new(turn)));
         state.turns.insert(instance, id);
         state.wake_called();
-        id
+        Some(id)
     }
 
     /// Pins up an attempt of an activity. Its end comes at once if a worker that was taken for lost has finished it.
@@ -143,16 +147,18 @@ impl Board {
     pub(crate) fn submit_batch(
         &self,
         batch: OperationBatch,
-    ) -> Result<(ItemId, oneshot::Receiver<BatchEnd>), BatchEnd> {
+    ) -> Result<(ItemId, Arc<EntityWork>, oneshot::Receiver<BatchEnd>), BatchEnd> {
         let mut state = self.state();
         if state.draining {
             return Err(closing());
         }
-        let route = Route::new(Kind::Entity, batch.id.name(), "");
+        // Filters are in lower case: the SDKs write all names of entities so, and a Rust program as its code does.
+        let route = Route::new(Kind::Entity, &batch.id.name().to_lowercase(), "");
         let (work, end) = EntityWork::new(batch);
-        let id = state.dispatcher.submit(route, Work::Entity(Arc::new(work)));
+        let work = Arc::new(work);
+        let id = state.dispatcher.submit(route, Work::Entity(work.clone()));
         state.wake_called();
-        Ok((id, end))
+        Ok((id, work, end))
     }
 
     /// The operations that were handed over with this token.
@@ -174,6 +180,9 @@ impl Board {
     /// The item was not done and goes to somebody else, or to the same worker a little later.
     pub(crate) fn refuse(&self, id: ItemId) {
         let mut state = self.state();
+        if let Some(Work::Entity(entity)) = state.dispatcher.work(id) {
+            entity.is_given(false);
+        }
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();
         self.due.notify_one();
@@ -203,7 +212,12 @@ impl Board {
             return Poll::Ready(Offer::Closing);
         }
         match state.dispatcher.take(worker, token) {
-            Some((id, work)) => Poll::Ready(Offer::Work(id, work)),
+            Some((id, work)) => {
+                if let Work::Entity(entity) = &work {
+                    entity.is_given(true);
+                }
+                Poll::Ready(Offer::Work(id, work))
+            }
             None => {
                 state.wakers.insert(worker, waker.clone());
                 Poll::Pending
@@ -219,6 +233,11 @@ impl Board {
         let returned = state.dispatcher.disconnect(worker);
         if state.draining {
             return;
+        }
+        for id in state.dispatcher.only_for(worker) {
+            if let Some(Work::Orchestration(turn)) = state.remove(id) {
+                turn.unrun();
+            }
         }
         for id in returned {
             let Some((token, work)) = state.dispatcher.handed_over(id) else { continue };
@@ -332,7 +351,8 @@ impl Board {
                 activity.finish(ActivityEnd::Lost { reason });
                 return true;
             }
-            Work::Activity(_) | Work::Entity(_) => {}
+            Work::Entity(entity) => entity.is_given(false),
+            Work::Activity(_) => {}
         }
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();

@@ -11,7 +11,7 @@ use perdura_core::history::ExecutionCompleted;
 use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult};
 use perdura_core::{Failure, Status as InstanceStatus, Timestamp};
 use perdura_engine::{ActivityEnd, BatchEnd};
-use perdura_proto::{GetWorkItemsRequest, WorkItem, WorkerCapability};
+use perdura_proto::{CAPABILITY_PERDURA_TURNS, GetWorkItemsRequest, WorkItem, WorkerCapability};
 use perdura_store::BoxFuture;
 use prost::Message;
 use std::pin::Pin;
@@ -30,6 +30,8 @@ const SLACK_BYTES: usize = 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     pub(crate) streams_history: bool,
+    /// It is one of this project and runs orchestrations as the engine does.
+    pub(crate) runs_turns: bool,
     /// Largest message that it receives, in bytes; `None` is without limit.
     pub(crate) message_bytes_max: Option<usize>,
 }
@@ -39,8 +41,10 @@ impl Profile {
     /// receives messages of any size; the others close the stream at one that is too large, and come back for it.
     pub(crate) fn new(request: &GetWorkItemsRequest, user_agent: &str, message_bytes_max: usize) -> Profile {
         let streaming = WorkerCapability::HistoryStreaming as i32;
-        let unlimited = message_bytes_max == 0 || user_agent.contains("grpc-node");
+        let runs_turns = request.capabilities.contains(&CAPABILITY_PERDURA_TURNS);
+        let unlimited = message_bytes_max == 0 || runs_turns || user_agent.contains("grpc-node");
         Profile {
+            runs_turns,
             streams_history: request.capabilities.contains(&streaming),
             message_bytes_max: (!unlimited).then_some(message_bytes_max),
         }
@@ -105,8 +109,8 @@ impl WorkItemStream {
     /// The message for an item; `None` if it is too large for this worker and was dealt with in another way.
     fn message(&self, id: ItemId, work: &Work, token: Token) -> Option<WorkItem> {
         let message = match work {
-            Work::Orchestration(turn) => turn.message(token, (self.now)(), self.profile.streams_history),
-            Work::Activity(activity) => activity.message(token),
+            Work::Orchestration(turn) => turn.message((token, self.worker), (self.now)(), &self.profile),
+            Work::Activity(activity) => activity.message(token, &self.profile),
             Work::Entity(entity) => entity.message(token, (self.now)()),
         };
         let bytes = message.encoded_len();
