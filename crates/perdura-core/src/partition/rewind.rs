@@ -296,6 +296,7 @@ impl Partition {
         (record.completed_at, record.start_at) = (0, 0);
         (record.output, record.failure, record.block) = (None, None, None);
         (record.suspended, record.cancel_requested) = (None, opening.cancel_requested);
+        record.failed.clear();
         let parents = record.parents.clone();
         instance.append(Event::new(now, opening.rewound));
         for timer in &opening.timers {
@@ -384,6 +385,7 @@ impl Partition {
         record.completed_at = at.0;
         (record.output, record.failure) = (end.output, end.failure.map(Box::new));
         (record.suspended, record.cancel_requested) = (None, opening.cancel_requested);
+        record.failed.clear();
         record.block = None;
         let rewinds = record.rewinds.get_or_insert_default();
         rewinds.reuse = opening.reuse;

@@ -385,3 +385,42 @@ fn what_was_decided_when_it_was_scheduled_outlives_a_change_of_the_configuration
     bed.crash();
     assert_eq!((bed.last_started().task.delivery, bed.last_started().has_barrier), (2, false));
 }
+
+#[test]
+fn a_retry_under_the_number_of_the_first_try_counts_on_and_does_not_run_what_is_in_doubt() {
+    // What the SDKs for Python and JavaScript do.
+    let retries = |delivery: &'static str| {
+        move |turn: &Turn| {
+            let again = turn.events.iter().filter(|event| {
+                matches!(event.kind, EventKind::ExecutionStarted(_) | EventKind::TaskFailed(_))
+            });
+            let task = || TaskScheduled {
+                id: 4,
+                name: "pay".into(),
+                delivery: delivery.into(),
+                ..Default::default()
+            };
+            again.map(|_| Decision::ScheduleTask(task())).collect()
+        }
+    };
+    let mut bed = Bed::new();
+    bed.script("o", retries(""));
+    bed.start("x", "o");
+    let first = bed.last_started();
+    bed.task_done(first.task, Err(Failure::new("E", "no")));
+    let second = bed.last_started();
+    assert_eq!((second.task.delivery, second.attempt), (2, 2));
+
+    let mut bed = Bed::new();
+    let mut left = 4;
+    let script = retries("fail");
+    bed.script("o", move |turn| {
+        left -= 1;
+        if left > 0 { script(turn) } else { vec![complete()] }
+    });
+    bed.start("x", "o");
+    let task = take(&mut bed);
+    lose(&mut bed, task);
+    assert_eq!((bed.started.len(), bed.status("x")), (1, Status::Completed));
+    assert_eq!(bed.events("x").iter().filter(|name| **name == "TaskFailed").count(), 3);
+}
