@@ -240,7 +240,7 @@ impl World {
             (Input::Operations { life: number, ticket, done }, Some(life)) if life.number == number => {
                 match done {
                     Some(done) => life.partition.operations_done(ticket, *done, now),
-                    None => life.partition.operations_lost(ticket, now),
+                    None => life.partition.operations_lost(ticket, "it is gone", now),
                 }
             }
             (Input::TaskLost(task), Some(life)) => life.partition.task_lost(task, "it is gone", now),

@@ -64,6 +64,9 @@ struct LimitOptions {
     /// How long a shutdown waits for what workers run.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_seconds: u64,
+    /// How long a worker may have an operation of an entity, after which it has failed; 0 is without limit.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    operation_seconds: u64,
 }
 
 impl LimitOptions {
@@ -71,6 +74,8 @@ impl LimitOptions {
         options.hubs_max = self.hubs_max;
         options.worker_message_bytes_max = self.worker_message_bytes_max;
         options.drain_time_max = Duration::from_secs(self.drain_seconds);
+        let operation = Duration::from_secs(self.operation_seconds);
+        options.operation_time_max = (!operation.is_zero()).then_some(operation);
     }
 }
 

@@ -45,10 +45,11 @@ pub struct Limits {
     pub turn_bytes_max: usize,
     /// Most events that wait for an instance that cannot take them now (suspended, not started, its worker busy).
     pub inbox_events_max: usize,
-    /// Most bytes that wait for an instance: they are written as one record. Events over it are refused; results of
-    /// activities and children wait until there is room.
+    /// Most bytes that wait for an instance or an entity: they are written as one record. Events over it, and signals of
+    /// clients, are refused; results of activities and children, and operations that instances send, wait until there is room.
     pub inbox_bytes_max: usize,
-    /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails.
+    /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails. So
+    /// many, too, while they run operations of an entity; then the entity is blocked.
     pub lost_workers_max: u32,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
     pub resident_instances_max: usize,

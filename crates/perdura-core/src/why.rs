@@ -1,6 +1,8 @@
 //! Why an instance does not go on: what it waits for, since when, who should answer, and what is missing. A pure function
 //! of its record and of what the caller knows besides.
 
+mod entities;
+
 use crate::partition::{ChildRecord, InstanceRecord, TaskRecord};
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -14,6 +16,16 @@ pub trait Surroundings {
     fn instance(&self, id: &str) -> Option<Option<Status>>;
     /// Whether some worker serves activities of this name.
     fn is_served(&self, activity: &str) -> Option<bool>;
+
+    /// The operation that a task called, and when, from the history.
+    fn operation(&self, _task: u32) -> Option<(String, Timestamp)> {
+        None
+    }
+
+    /// The record of an entity; `Some(None)` if there is none.
+    fn entity(&self, _id: &str) -> Option<Option<&InstanceRecord>> {
+        None
+    }
 }
 
 /// Nothing besides the record.
@@ -61,9 +73,13 @@ impl fmt::Display for Wait {
     }
 }
 
-/// What an instance waits for; nothing if it has ended.
+/// What an instance waits for; nothing if it has ended. For an entity, what holds its queue up; nothing if it has nothing
+/// to do.
 #[must_use]
 pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -> Vec<Wait> {
+    if let Some(entity) = &record.entity {
+        return entities::for_entity(record, entity);
+    }
     let status = record.status().unwrap_or_default();
     if status.is_terminal() {
         return Vec::new();
@@ -99,6 +115,10 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
         waits.push(on_time(format!("timer {}", timer.id), timer.fire_at, None));
     }
     waits.extend(record.children.iter().map(|child| for_child(child, now, around)));
+    waits.extend(record.calls.iter().map(|call| entities::for_call(call, &record.id, around)));
+    if let Some(section) = record.section.as_deref().filter(|section| !section.granted) {
+        waits.push(entities::for_section(section, &record.id, around));
+    }
     let arrived = record.inbox_events().map_or(0, |events| events.len());
     if arrived > 0 && record.suspended.is_none() && record.block.is_none() && record.start_at <= now.0 {
         waits.push(Wait {

@@ -11,6 +11,9 @@ pub struct EngineOptions {
     pub running_activities_max: Option<usize>,
     /// How long a shutdown waits for running activities. What is not finished then runs again after the next start.
     pub drain_time_max: Duration,
+    /// How long an operation of an entity may take. One that takes longer has failed and leaves no trace; its entity goes on.
+    /// `None`: as long as it likes. Whoever runs operations keeps to it.
+    pub operation_time_max: Option<Duration>,
     /// Limits of instances, payloads and memory.
     pub limits: Limits,
 }
@@ -20,6 +23,7 @@ impl Default for EngineOptions {
         EngineOptions {
             running_activities_max: Some(1000),
             drain_time_max: Duration::from_secs(30),
+            operation_time_max: Some(Duration::from_secs(600)),
             limits: Limits::default(),
         }
     }

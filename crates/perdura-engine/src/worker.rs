@@ -72,7 +72,9 @@ pub trait EntityHost: Send + Sync + 'static {
 pub enum BatchEnd {
     /// Some or all of it was run.
     Done(OperationsDone),
-    /// Whoever ran it is gone, and nobody knows what it did: it is handed out again, with the next delivery counts.
+    /// Whoever ran it is gone, and nobody knows what it did: it is handed out again, with the next delivery counts and one
+    /// operation at a time. After [`Limits::lost_workers_max`](perdura_core::Limits::lost_workers_max) losses in a row the
+    /// entity is blocked until the next start.
     Lost {
         /// What happened.
         why: String,

@@ -47,7 +47,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    async fn open(name: HubName, path: PathBuf, limits: Limits, drain: Duration) -> Result<Hub, HubError> {
+    async fn open(name: HubName, path: PathBuf, options: EngineOptions) -> Result<Hub, HubError> {
         let open = move || SqliteStore::open(path, SqliteOptions::default());
         let store = tokio::task::spawn_blocking(open)
             .await
@@ -55,9 +55,8 @@ impl Hub {
         let board = Board::new();
         let orchestrations = Arc::new(RemoteOrchestrations { board: board.clone() });
         let activities = Arc::new(RemoteActivities { board: board.clone() });
-        // The board is the queue: it knows which workers have room.
-        let options = EngineOptions { running_activities_max: None, drain_time_max: drain, limits };
-        let entities = Arc::new(RemoteEntities { board: board.clone() });
+        let time_max = options.operation_time_max;
+        let entities = Arc::new(RemoteEntities { board: board.clone(), time_max });
         let hosts = Hosts { orchestrations, activities, entities };
         let engine = Engine::start(Arc::new(store), hosts, options).await?;
         let clock = tokio::spawn({
@@ -102,6 +101,7 @@ pub(crate) struct HubOptions {
     pub(crate) directory: PathBuf,
     pub(crate) hubs_max: usize,
     pub(crate) drain_time_max: Duration,
+    pub(crate) operation_time_max: Option<Duration>,
     pub(crate) limits: Limits,
 }
 
@@ -142,9 +142,14 @@ impl Hubs {
         }
         let path = self.path(name);
         tracing::info!(hub = %name, file = %path.display(), "opening a task hub");
-        let options = &self.options;
-        let hub =
-            Arc::new(Hub::open(name.clone(), path, options.limits.clone(), options.drain_time_max).await?);
+        let options = EngineOptions {
+            // The board is the queue: it knows which workers have room.
+            running_activities_max: None,
+            drain_time_max: self.options.drain_time_max,
+            operation_time_max: self.options.operation_time_max,
+            limits: self.options.limits.clone(),
+        };
+        let hub = Arc::new(Hub::open(name.clone(), path, options).await?);
         open.hubs.insert(name.clone(), hub.clone());
         Ok(hub)
     }

@@ -53,6 +53,9 @@ pub struct ServerOptions {
     pub request_bytes_max: usize,
     /// How long a shutdown waits for what workers run.
     pub drain_time_max: Duration,
+    /// How long a worker may have an operation of an entity. One that takes longer has failed and leaves no trace; its
+    /// entity goes on. `None`: as long as it likes.
+    pub operation_time_max: Option<Duration>,
     /// Limits of instances and payloads.
     pub limits: Limits,
 }
@@ -70,6 +73,7 @@ impl ServerOptions {
             worker_message_bytes_max: 4 << 20,
             request_bytes_max: 128 << 20,
             drain_time_max: Duration::from_secs(30),
+            operation_time_max: Some(Duration::from_secs(600)),
             limits: Limits::default(),
         }
     }
@@ -151,6 +155,7 @@ impl Server {
             directory: options.data.clone(),
             hubs_max: options.hubs_max,
             drain_time_max: options.drain_time_max,
+            operation_time_max: options.operation_time_max,
             limits: options.limits.clone(),
         }));
         // A hub that cannot be opened shall show now and not at the first call.

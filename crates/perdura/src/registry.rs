@@ -1,7 +1,7 @@
 //! What can be run here: orchestrations and activities by name and version, and the state that activities share.
 
 use crate::activity::{ActivityContext, ActivityFn, ActivityRef, Data};
-use crate::entity::{Entity, EntityCode, run_batch};
+use crate::entity::{Bounds, Entity, EntityCode, run_batch};
 use crate::error::Result;
 use crate::macro_support::{Item, MadeByAttribute};
 use crate::orchestration::{Orchestration, OrchestrationFn, OrchestrationRef};
@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = Result<Option<Bytes>>>>>;
 pub(crate) type StartCode = Arc<dyn Fn(Orchestration, Option<Bytes>) -> LocalFuture + Send + Sync>;
@@ -65,6 +66,8 @@ pub struct Registry {
     entities: Arc<Catalog<EntityCode>>,
     data: Arc<Data>,
     limits: Limits,
+    /// How long an operation of an entity may take.
+    operation_time_max: Option<Duration>,
 }
 
 impl Registry {
@@ -92,7 +95,7 @@ impl Registry {
     #[must_use]
     #[track_caller]
     pub fn entity<E: Entity>(mut self) -> Self {
-        let code: EntityCode = Arc::new(|batch, limit| Box::pin(run_batch::<E>(batch, limit)));
+        let code: EntityCode = Arc::new(|batch, bounds| Box::pin(run_batch::<E>(batch, bounds)));
         Arc::make_mut(&mut self.entities).insert("entity", E::NAME, "", code);
         self
     }
@@ -109,6 +112,11 @@ impl Registry {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    pub(crate) fn operation_time_max(mut self, longest: Option<Duration>) -> Self {
+        self.operation_time_max = longest;
         self
     }
 
@@ -265,7 +273,10 @@ impl ActivityHost for Registry {
 impl EntityHost for Registry {
     fn run(&self, batch: OperationBatch) -> BoxFuture<'static, BatchEnd> {
         match self.entities.get(batch.id.name(), "") {
-            Some(run) => run(batch, self.limits.payload_bytes_max),
+            Some(run) => {
+                let payload_bytes_max = self.limits.payload_bytes_max;
+                run(batch, Bounds { payload_bytes_max, time_max: self.operation_time_max })
+            }
             None => {
                 let missing = self.entities.missing("entity", batch.id.name(), "");
                 let why = format!("{missing}; register it, and the operations of {} run", batch.id);

@@ -1,8 +1,9 @@
-//! `perdura why`: what an instance waits for.
+//! `perdura why`: what an instance or an entity waits for.
 
+use crate::inspect::parse_id;
 use anyhow::Context;
 use clap::Args;
-use perdura_core::InstanceId;
+use perdura_core::EntityId;
 use perdura_sqlite::SqliteStore;
 use serde_json::json;
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 pub struct Options {
     /// The hub file
     file: PathBuf,
-    /// The instance
+    /// The instance, or the entity: @Name@key
     instance: String,
     /// Print JSON, an object a line
     #[arg(long)]
@@ -21,7 +22,7 @@ pub struct Options {
 
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let store = SqliteStore::open_read_only(&options.file)?;
-    let id = InstanceId::new(&options.instance)?;
+    let id = parse_id(&options.instance)?;
     let waits = perdura_engine::why_in(&store, &id).await?;
     let waits = waits.with_context(|| format!("there is no instance {id:?}"))?;
     for wait in &waits {
@@ -36,7 +37,8 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
     }
     if waits.is_empty() && !options.json {
-        println!("it has ended, and waits for nothing");
+        let done = if EntityId::of_instance(&id).is_some() { "it has nothing to do" } else { "it has ended" };
+        println!("{done}, and waits for nothing");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ExecutionCompleted};
 use crate::id::{InstanceId, InstanceKey, InvalidText, check_name, check_tags, check_text};
-use crate::limits::{DELAY_MS_MAX, Limits, TRACE_BYTES_MAX};
+use crate::limits::{DELAY_MS_MAX, LOCKS_MAX, Limits, TRACE_BYTES_MAX};
 use crate::orchestration::{Decision, Turn, TurnOutcome, TurnResult, TurnTicket};
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -147,6 +147,8 @@ enum Refusal {
     Twice { what: String },
     #[error("{what}: {why}")]
     Text { what: String, why: InvalidText },
+    #[error("entity {entity:?} is locked twice")]
+    LockedTwice { entity: String },
     #[error("a child cannot have the instance id of its parent")]
     OwnChild,
     #[error("{what} lies more than ten years ahead")]
@@ -157,7 +159,10 @@ impl Refusal {
     fn kind(&self) -> &'static str {
         match self {
             Refusal::Limit { .. } | Refusal::TooFarAhead { .. } => kind::LIMIT,
-            Refusal::Twice { .. } | Refusal::Text { .. } | Refusal::OwnChild => kind::INVALID,
+            Refusal::Twice { .. }
+            | Refusal::Text { .. }
+            | Refusal::LockedTwice { .. }
+            | Refusal::OwnChild => kind::INVALID,
         }
     }
 }
@@ -249,8 +254,13 @@ fn check(
                 (&signaled.input, &None)
             }
             Decision::RequestLock(requested) => {
+                within(&format!("entities of {}", what()), requested.set.len(), LOCKS_MAX)?;
+                let mut set = BTreeSet::new();
                 for entity in &requested.set {
                     text(EntityId::parse(entity).map(drop))?;
+                    if !set.insert(entity) {
+                        return Err(Refusal::LockedTwice { entity: entity.clone() });
+                    }
                 }
                 (&None, &None)
             }

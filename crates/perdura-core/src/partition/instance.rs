@@ -2,7 +2,7 @@
 
 use super::away::Away;
 use super::batch::{HistoryRow, InstanceWrite, Tail};
-use super::entities::{CallRecord, Entity, SectionRecord};
+use super::entities::{CallRecord, Entity};
 use super::events::Events;
 use super::held::Held;
 use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
@@ -97,7 +97,6 @@ pub(super) struct Instance {
     pub(super) timers: BTreeMap<u32, Timestamp>,
     pub(super) children: BTreeMap<u32, Child>,
     pub(super) calls: BTreeMap<u32, CallRecord>,
-    pub(super) section: Option<SectionRecord>,
     /// What it has as an entity; `None`: an orchestration.
     pub(super) entity: Option<Box<Entity>>,
     /// Events that no turn has taken.
@@ -145,7 +144,6 @@ impl Instance {
             timers: BTreeMap::new(),
             children: BTreeMap::new(),
             calls: BTreeMap::new(),
-            section: None,
             entity: None,
             inbox: Events::default(),
             away: None,
@@ -178,11 +176,9 @@ impl Instance {
             std::mem::take(&mut record.children),
         );
         let (entity, calls) = (record.entity.take(), std::mem::take(&mut record.calls));
-        let section = record.section.take();
         let mut instance = Instance::new(row.key, record, row.status);
         instance.entity = entity.map(|entity| Box::new(Entity::load(*entity)));
         instance.calls = calls.into_iter().map(|call| (call.id, call)).collect();
-        instance.section = section.map(|section| *section);
         instance.inbox = Events::from(inbox);
         instance.stored = Some(Tail { generation: row.generation, branch: row.branch, events: row.tail });
         instance.tasks = tasks.into_iter().map(|record| (record.id, Task::new(record, None))).collect();
@@ -272,7 +268,6 @@ impl Instance {
         self.record.timers.clear();
         self.record.children.clear();
         self.record.calls.clear();
-        self.record.section = None;
         self.record.inbox = None;
         let expected = self.stored.replace(tail);
         Ok(InstanceWrite { expected, row, history, drop_generations_before: self.drop_before.take() })
@@ -288,7 +283,6 @@ impl Instance {
         record.children = self.children.values().map(|child| child.record.clone()).collect();
         record.entity = self.entity.as_mut().map(|entity| Box::new(entity.lend()));
         record.calls = self.calls.values().cloned().collect();
-        record.section = self.section.clone().map(Box::new);
         record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());
         record
     }

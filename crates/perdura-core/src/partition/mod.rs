@@ -41,7 +41,9 @@ pub use message::{
     Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, RaiseRefused, RewindChild, RewindParent,
     StartChild, Terminate,
 };
-pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
+pub use record::{
+    AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord, Traces,
+};
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
 };
@@ -115,6 +117,9 @@ pub struct Partition {
     unwritable: BTreeMap<InstanceId, Unwritable>,
     /// Instances for which messages wait until their inbox has room.
     holding: BTreeSet<InstanceKey>,
+    /// Messages of the life before have not been delivered: until then nothing runs that could send more, which would
+    /// overtake them.
+    awaits_messages: bool,
     /// Entities that may have operations to hand out.
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
@@ -195,6 +200,7 @@ impl Partition {
             damage_found: Vec::new(),
             unwritable: BTreeMap::new(),
             holding: BTreeSet::new(),
+            awaits_messages: false,
             operable: Vec::new(),
             vanishing: Vec::new(),
             kept: BTreeMap::new(),
@@ -224,7 +230,8 @@ impl Partition {
 
     /// Takes messages that the store holds for this partition. Some may come more than once; but a driver reads messages
     /// only when it has delivered those that it read before, so that nothing comes back long after it was dealt with.
-    /// Gives those that cannot be read: they stay in the store, and hold up no others.
+    /// After a recovery nothing runs before the first delivery, be it empty. Gives those that cannot be read: they stay in the
+    /// store, and hold up no others.
     #[must_use]
     pub fn deliver(&mut self, envelopes: Vec<Envelope>, now: Timestamp) -> Vec<(EnvelopeId, Damaged)> {
         self.advance(now);
@@ -239,6 +246,7 @@ impl Partition {
             }
         }
         self.handled.clear();
+        self.awaits_messages = false;
         self.settle();
         damaged
     }
@@ -330,6 +338,15 @@ impl Partition {
         if let Some(key) = receiver.filter(|key| self.must_wait_for_room(*key, &message)) {
             return self.hold_message(key, message, envelope);
         }
+        self.take_message(message, envelope, receiver);
+    }
+
+    fn take_message(
+        &mut self,
+        message: Message,
+        envelope: Option<EnvelopeId>,
+        receiver: Option<InstanceKey>,
+    ) {
         if let Some(envelope) = envelope.filter(|_| !self.planted(Bug::MessageNotConsumed)) {
             self.open.consumed.push(envelope);
         }
@@ -368,6 +385,7 @@ impl Partition {
             Wake::TaskLimit(task) | Wake::AttemptLimit(task) => self.task_limit_due(key, task),
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
             Wake::Signal(number) => self.signal_due(key, number),
+            Wake::Operations => self.go_on(key),
         }
     }
 

@@ -205,12 +205,9 @@ pub struct InstanceRecord {
     /// since. Empty in rows of older versions.
     #[prost(bytes = "bytes", tag = "27")]
     pub run: Bytes,
-    /// The trace context of whoever started it.
-    #[prost(bytes = "bytes", optional, tag = "28")]
-    pub trace: Option<Bytes>,
-    /// The trace context that the last turn of this execution gave back, for the next one.
-    #[prost(bytes = "bytes", optional, tag = "29")]
-    pub turn_trace: Option<Bytes>,
+    /// The trace contexts it carries.
+    #[prost(message, optional, boxed, tag = "33")]
+    pub traces: Option<Box<Traces>>,
     /// What an entity has; absent in an orchestration.
     #[prost(message, optional, boxed, tag = "30")]
     pub entity: Option<Box<EntityRecord>>,
@@ -225,7 +222,30 @@ pub struct InstanceRecord {
     pub rewinds: Option<Box<Rewinds>>,
 }
 
+/// The trace contexts of an instance. A record of their own: most have none, and an instance that waits is to be small.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Traces {
+    /// That of whoever started it.
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub start: Option<Bytes>,
+    /// What the last turn of this execution gave back, for the next one.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub turn: Option<Bytes>,
+}
+
 impl InstanceRecord {
+    /// The trace context of whoever started it.
+    #[must_use]
+    pub fn start_trace(&self) -> Option<Bytes> {
+        self.traces.as_ref().and_then(|traces| traces.start.clone())
+    }
+
+    /// The trace context that the last turn gave back.
+    #[must_use]
+    pub fn turn_trace(&self) -> Option<Bytes> {
+        self.traces.as_ref().and_then(|traces| traces.turn.clone())
+    }
+
     /// The record of a stored row.
     pub fn open(stored: Bytes) -> Result<InstanceRecord, Damaged> {
         let record: InstanceRecord = open_record("instance", stored)?;

@@ -181,7 +181,8 @@ pub struct SignalRequest {
     /// Not before this time.
     pub at: Option<Timestamp>,
     /// A retry of this signal carries the same text here, any other signal to the entity another one. Empty: none. It is
-    /// recognised as long as the entity exists: one that has neither state nor anything to do is forgotten.
+    /// recognised as long as the entity exists: one that has neither state nor anything to do is forgotten. With another
+    /// operation or input it is refused.
     pub request_id: String,
     /// Set by the driver that asks again after a doubtful commit. Numbers of one door come in rising order, also when they
     /// are asked again: a lower one than the last counts as taken.
@@ -247,7 +248,7 @@ pub enum Response {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// There is no such instance.
-    #[error("there is no instance {id:?}")]
+    #[error("there is no {}", named(.id))]
     NotFound {
         /// Which.
         id: InstanceId,
@@ -266,7 +267,8 @@ pub enum RequestError {
     },
     /// A request id came again with something else.
     #[error(
-        "start of {id:?}: request id {request_id:?} was used for a different start; use a new request id"
+        "{} {id:?}: request id {request_id:?} was used for a different one; use a new request id",
+        if is_entity(.id) { "signal to" } else { "start of" }
     )]
     RequestIdReused {
         /// Which instance.
@@ -302,9 +304,9 @@ pub enum RequestError {
     #[error(transparent)]
     Invalid(#[from] InvalidText),
     /// A payload is too large.
-    #[error("instance {id:?}, {field}: {bytes} bytes, limit {limit}")]
+    #[error("{}, {field}: {bytes} bytes, limit {limit}", named(.id))]
     TooLarge {
-        /// Which instance.
+        /// Which instance or entity.
         id: InstanceId,
         /// Which payload.
         field: &'static str,
@@ -313,16 +315,18 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
-    /// A start lies too far ahead.
-    #[error("instance {id:?}, start at {at}: more than ten years ahead")]
+    /// A start or a signal lies too far ahead.
+    #[error(
+        "{}, {} at {at}: more than ten years ahead", named(.id), if is_entity(.id) { "signal" } else { "start" }
+    )]
     TooFarAhead {
-        /// Which instance.
+        /// Which instance or entity.
         id: InstanceId,
         /// The time asked for.
         at: Timestamp,
     },
-    /// Too many events wait for it already.
-    #[error("instance {id:?}: {limit} events wait for it already; let it take some first")]
+    /// Too many events or operations wait for it already.
+    #[error("{}: {limit} {} wait for it already; let it take some first", named(.id), taken(.id))]
     InboxFull {
         /// Which.
         id: InstanceId,
@@ -331,7 +335,8 @@ pub enum RequestError {
     },
     /// Too much waits for it already.
     #[error(
-        "instance {id:?}: {bytes} bytes wait for it with this event, limit {limit}; let it take some first"
+        "{}: {bytes} bytes of {} would wait for it with this one, limit {limit}; let it take some first",
+        named(.id), taken(.id)
     )]
     InboxTooLarge {
         /// Which.
@@ -363,7 +368,8 @@ pub enum RequestError {
     },
     /// The store refuses to write it; it is left alone.
     #[error(
-        "instance {id:?} is set aside, the store refuses to write it: {why}; terminate it, or restart the engine to try again"
+        "{} is set aside, the store refuses to write it: {why}; terminate it, or restart the engine to try again",
+        named(.id)
     )]
     SetAside {
         /// Which.
@@ -387,7 +393,7 @@ pub enum RequestError {
     },
     /// Its record cannot be trusted; it is left alone.
     #[error(
-        "instance {id:?} is damaged and not run: {what}; restore the hub from a backup, or purge the instance"
+        "{} is damaged and not run: {what}; restore the hub from a backup, or purge it", named(.id)
     )]
     Damaged {
         /// Which.
@@ -395,4 +401,17 @@ pub enum RequestError {
         /// What is wrong.
         what: String,
     },
+}
+
+fn is_entity(id: &InstanceId) -> bool {
+    EntityId::of_instance(id).is_some()
+}
+
+fn named(id: &InstanceId) -> String {
+    format!("{} {id:?}", if is_entity(id) { "entity" } else { "instance" })
+}
+
+/// What it takes.
+fn taken(id: &InstanceId) -> &'static str {
+    if is_entity(id) { "operations" } else { "events" }
 }

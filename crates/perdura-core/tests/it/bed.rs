@@ -226,6 +226,14 @@ impl Bed {
         let unfinished: Vec<_> =
             self.rows.values().filter(|row| !row.status.is_terminal()).cloned().collect();
         self.partition.recover(unfinished, self.now());
+        let consumed: BTreeSet<_> = self.batches.iter().flat_map(|batch| &batch.consumed).copied().collect();
+        let sent = self.batches.iter().flat_map(|batch| &batch.outgoing);
+        let own = |envelope: &&Envelope| {
+            let id = EnvelopeId { from: envelope.from, number: envelope.number };
+            envelope.to == PartitionId(0) && !consumed.contains(&id)
+        };
+        let messages = sent.filter(own).cloned().collect();
+        assert!(self.partition.deliver(messages, self.now()).is_empty());
         self.settle();
     }
 
@@ -337,7 +345,15 @@ impl Bed {
 
 fn partition(next_key: u64, seed: u128, limits: Limits) -> Partition {
     let id = PartitionId(0);
-    Partition::new(PartitionConfig { id, partitions: 1, next_key, next_envelope: 1, seed, limits, bug: None })
+    Partition::new(PartitionConfig {
+        id,
+        partitions: 1,
+        next_key,
+        next_envelope: 1 + (u64::from(seed as u32) << 20),
+        seed,
+        limits,
+        bug: None,
+    })
 }
 
 pub fn id(text: &str) -> InstanceId {

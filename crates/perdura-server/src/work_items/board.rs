@@ -145,7 +145,7 @@ impl Board {
     pub(crate) fn submit_batch(
         &self,
         batch: OperationBatch,
-    ) -> Result<(ItemId, oneshot::Receiver<BatchEnd>), BatchEnd> {
+    ) -> Result<(ItemId, Arc<EntityWork>, oneshot::Receiver<BatchEnd>), BatchEnd> {
         let mut state = self.state();
         if state.draining {
             return Err(closing());
@@ -153,9 +153,10 @@ impl Board {
         // Filters are in lower case: the SDKs write all names of entities so, and a Rust program as its code does.
         let route = Route::new(Kind::Entity, &batch.id.name().to_lowercase(), "");
         let (work, end) = EntityWork::new(batch);
-        let id = state.dispatcher.submit(route, Work::Entity(Arc::new(work)));
+        let work = Arc::new(work);
+        let id = state.dispatcher.submit(route, Work::Entity(work.clone()));
         state.wake_called();
-        Ok((id, end))
+        Ok((id, work, end))
     }
 
     /// The operations that were handed over with this token.
@@ -177,6 +178,9 @@ impl Board {
     /// The item was not done and goes to somebody else, or to the same worker a little later.
     pub(crate) fn refuse(&self, id: ItemId) {
         let mut state = self.state();
+        if let Some(Work::Entity(entity)) = state.dispatcher.work(id) {
+            entity.is_given(false);
+        }
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();
         self.due.notify_one();
@@ -206,7 +210,12 @@ impl Board {
             return Poll::Ready(Offer::Closing);
         }
         match state.dispatcher.take(worker, token) {
-            Some((id, work)) => Poll::Ready(Offer::Work(id, work)),
+            Some((id, work)) => {
+                if let Work::Entity(entity) = &work {
+                    entity.is_given(true);
+                }
+                Poll::Ready(Offer::Work(id, work))
+            }
             None => {
                 state.wakers.insert(worker, waker.clone());
                 Poll::Pending
@@ -321,8 +330,10 @@ impl Board {
         if work.kind() != kind {
             return false;
         }
-        if let Work::Orchestration(turn) = work {
-            turn.drop_parts();
+        match work {
+            Work::Orchestration(turn) => turn.drop_parts(),
+            Work::Entity(entity) => entity.is_given(false),
+            Work::Activity(_) => {}
         }
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();

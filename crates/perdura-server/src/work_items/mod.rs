@@ -17,7 +17,7 @@ use dispatcher::{Dispatcher, Route};
 pub(crate) use filter::Filters;
 pub(crate) use stream::{Profile, WorkItemStream};
 pub(crate) use token::Token;
-pub(crate) use work::{OrchestrationWork, Warm};
+pub(crate) use work::{EntityWork, OrchestrationWork, Warm};
 
 /// The kinds of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -16,7 +16,8 @@ use perdura_proto::work_item::Request;
 use prost::Message;
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 /// Largest answer of an orchestration that is put together from parts, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -289,13 +290,25 @@ impl ActivityWork {
 pub(crate) struct EntityWork {
     pub(crate) batch: OperationBatch,
     end: Mutex<Option<oneshot::Sender<BatchEnd>>>,
+    /// Since when a worker has it.
+    given: watch::Sender<Option<Instant>>,
 }
 
 impl EntityWork {
     /// The work, and where its end comes out.
     pub(crate) fn new(batch: OperationBatch) -> (EntityWork, oneshot::Receiver<BatchEnd>) {
         let (end, has_ended) = oneshot::channel();
-        (EntityWork { batch, end: Mutex::new(Some(end)) }, has_ended)
+        (EntityWork { batch, end: Mutex::new(Some(end)), given: watch::Sender::new(None) }, has_ended)
+    }
+
+    /// Since when a worker has it; `None` while it waits for one.
+    pub(crate) fn given(&self) -> watch::Receiver<Option<Instant>> {
+        self.given.subscribe()
+    }
+
+    /// A worker has it now, or has given it back.
+    pub(crate) fn is_given(&self, is_given: bool) {
+        self.given.send_replace(is_given.then(Instant::now));
     }
 
     pub(crate) fn message(&self, token: Token, now: Timestamp) -> wire::WorkItem {

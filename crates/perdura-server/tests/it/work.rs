@@ -1,6 +1,7 @@
 use super::world::*;
 use perdura_proto::orchestrator_action::OrchestratorActionType as Action;
 use perdura_proto::*;
+use std::time::Duration;
 use tonic::Code;
 
 #[tokio::test]
@@ -348,4 +349,35 @@ async fn a_shutdown_ends_the_streams_and_takes_what_workers_bring() {
     let mut worker = world.worker().await;
     let turn = worker.turn().await;
     assert_eq!(kinds(&turn.request.new_events), ["OrchestratorStarted", "TaskCompleted"]);
+}
+
+#[tokio::test]
+async fn an_operation_that_a_worker_never_ends_fails_and_its_entity_goes_on() {
+    let world = World::with(|options| options.operation_time_max = Some(Duration::from_millis(50))).await;
+    let mut client = world.client().await;
+    for (name, id) in [("hang", "1"), ("next", "2")] {
+        let signal = SignalEntityRequest {
+            instance_id: "@counter@a".into(),
+            name: name.into(),
+            request_id: id.into(),
+            ..Default::default()
+        };
+        client.signal_entity(signal).await.unwrap();
+    }
+    let mut worker = world.worker().await;
+    let mut given = async || {
+        let item = worker.next().await.unwrap();
+        let Some(work_item::Request::EntityRequestV2(request)) = item.request else { panic!("{item:?}") };
+        let operation = |event: &HistoryEvent| match &event.event_type {
+            Some(history_event::EventType::EntityOperationSignaled(signal)) => signal.operation.clone(),
+            other => panic!("{other:?}"),
+        };
+        (item.completion_token, request.operation_requests.iter().map(operation).collect::<Vec<_>>())
+    };
+    let (token, operations) = given().await;
+    assert_eq!(operations, ["hang"]);
+    let (_, operations) = given().await;
+    assert_eq!(operations, ["next"]);
+    let late = EntityBatchResult { completion_token: token, ..Default::default() };
+    assert_eq!(code(client.complete_entity_task(late).await), tonic::Code::NotFound);
 }

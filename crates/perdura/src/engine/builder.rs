@@ -68,6 +68,15 @@ impl EngineBuilder {
         self
     }
 
+    /// How long an operation of an entity may take; `None`: as long as it likes. The default is ten minutes. One that takes
+    /// longer has failed ([`TIMEOUT`](crate::failure::kind::TIMEOUT)) and leaves no trace, and the entity goes on; what it does
+    /// after that is dropped. An `async` operation ends at its next `.await`; one that holds its thread cannot be stopped, and
+    /// keeps the thread.
+    pub fn operation_time_max(mut self, longest: Option<Duration>) -> Self {
+        self.options.operation_time_max = longest;
+        self
+    }
+
     /// Limits of instances, payloads and memory.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits;
@@ -80,7 +89,8 @@ impl EngineBuilder {
             .await
             .map_err(|error| EngineError::System(format!("the store could not be opened: {error}")))?
             .map_err(EngineError::from)?;
-        let registry = Arc::new(self.registry.limits(self.options.limits.clone()));
+        let registry = self.registry.limits(self.options.limits.clone());
+        let registry = Arc::new(registry.operation_time_max(self.options.operation_time_max));
         let hosts = Hosts {
             orchestrations: registry.clone(),
             activities: registry.clone(),
