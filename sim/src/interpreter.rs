@@ -237,6 +237,11 @@ async fn perform_task(shared: &Shared, task: u32) -> Done {
             input: Some(task_input(task, unique)),
             retry: behaviour.retry.clone(),
             limits: behaviour.limits,
+            delivery: if behaviour.delivery.has_barrier() {
+                behaviour.delivery.recorded()
+            } else {
+                String::new()
+            },
             ..TaskScheduled::default()
         })
     };

@@ -3,6 +3,7 @@
 
 mod entities;
 
+use crate::delivery::Stage;
 use crate::partition::{ChildRecord, InstanceRecord, TaskRecord};
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -152,6 +153,18 @@ fn for_task(task: &TaskRecord, now: Timestamp, around: &dyn Surroundings) -> Wai
     let failure = task.last_failure.as_ref().map(|failure| format!("the last attempt failed: {failure}"));
     if task.not_before > now.0 {
         return on_time(format!("attempt {} of {activity}", task.attempt), task.not_before, failure);
+    }
+    if let Some(once) = task.once.as_ref().filter(|once| once.is_in_doubt()) {
+        let suspended = once.stage() == Stage::Suspended;
+        return Wait {
+            what: format!("the outcome of {activity}, delivery {}", task.delivery),
+            since: Some(Timestamp(once.since)),
+            who: if suspended { "an operator" } else { "its handler of unknown outcomes" }.into(),
+            missing: Some(match suspended {
+                true => format!("{}; say what follows (resolve)", once.why),
+                false => once.why.clone(),
+            }),
+        };
     }
     let unserved = name.as_deref().filter(|name| around.is_served(name) == Some(false));
     Wait {

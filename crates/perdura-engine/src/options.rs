@@ -1,6 +1,9 @@
 //! Settings of an engine.
 
 use perdura_core::Limits;
+use perdura_core::delivery::Delivery;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of an engine. [`EngineOptions::default`] suits one machine.
@@ -14,6 +17,8 @@ pub struct EngineOptions {
     /// How long an operation of an entity may take. One that takes longer has failed and leaves no trace; its entity goes on.
     /// `None`: as long as it likes. Whoever runs operations keeps to it.
     pub operation_time_max: Option<Duration>,
+    /// How often activities of a name may run, if neither the call nor its tags say so.
+    pub deliveries: Arc<BTreeMap<String, Delivery>>,
     /// Limits of instances, payloads and memory.
     pub limits: Limits,
 }
@@ -24,6 +29,7 @@ impl Default for EngineOptions {
             running_activities_max: Some(1000),
             drain_time_max: Duration::from_secs(30),
             operation_time_max: Some(Duration::from_secs(600)),
+            deliveries: Arc::default(),
             limits: Limits::default(),
         }
     }

@@ -57,6 +57,9 @@ fn task(request: ActivityRequest, execution: Option<String>) -> Result<ActivityT
         attempt: request.perdura_attempt.max(1),
         delivery: request.perdura_delivery.max(1),
         last_heartbeat: None,
+        origin: 0,
+        epoch: 0,
+        hand_over: None,
         canceled: CancellationToken::new(),
         heartbeat: Arc::new(|_| {}),
     })

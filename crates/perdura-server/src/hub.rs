@@ -147,6 +147,7 @@ impl Hubs {
             running_activities_max: None,
             drain_time_max: self.options.drain_time_max,
             operation_time_max: self.options.operation_time_max,
+            deliveries: Arc::default(),
             limits: self.options.limits.clone(),
         };
         let hub = Arc::new(Hub::open(name.clone(), path, options).await?);

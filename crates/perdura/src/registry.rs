@@ -8,6 +8,7 @@ use crate::orchestration::{Orchestration, OrchestrationFn, OrchestrationRef};
 use crate::payload::{FromPayload, ToPayload, read};
 use crate::runner::RegistryRunner;
 use bytes::Bytes;
+use perdura_core::delivery::Delivery;
 use perdura_core::entity::OperationBatch;
 use perdura_core::failure::kind;
 use perdura_core::orchestration::Runner;
@@ -64,6 +65,8 @@ pub struct Registry {
     orchestrations: Arc<Catalog<StartCode>>,
     activities: Arc<Catalog<RunActivity>>,
     entities: Arc<Catalog<EntityCode>>,
+    /// How often activities may run that say so themselves, by name.
+    deliveries: BTreeMap<String, Delivery>,
     data: Arc<Data>,
     limits: Limits,
     /// How long an operation of an entity may take.
@@ -120,6 +123,11 @@ impl Registry {
         self
     }
 
+    /// How often activities may run that say so themselves, by name.
+    pub(crate) fn deliveries(&self) -> &BTreeMap<String, Delivery> {
+        &self.deliveries
+    }
+
     pub(crate) fn limits_in_use(&self) -> Limits {
         self.limits.clone()
     }
@@ -167,6 +175,12 @@ impl Registry {
     #[track_caller]
     pub fn add_activity<A: ActivityFn>(&mut self) {
         self.insert_activity(A::NAME, A::VERSION, A::run);
+        if !A::DELIVERY.is_empty() {
+            match Delivery::of_recorded(A::DELIVERY) {
+                Ok(delivery) => drop(self.deliveries.insert(A::NAME.to_owned(), delivery)),
+                Err(error) => panic!("cannot register activity {:?}: {error}", A::NAME),
+            }
+        }
     }
 
     #[doc(hidden)]

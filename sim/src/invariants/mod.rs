@@ -145,6 +145,8 @@ pub struct Checker {
     clock_error: i64,
     starts: starts::Starts,
     attempts: BTreeMap<activities::TaskKey, activities::Attempts>,
+    /// How often somebody has said of a task in doubt that it may run once more.
+    permissions: BTreeMap<(InstanceId, u32), usize>,
     entities: entities::Entities,
     /// Activities that have succeeded, by execution and input: on which branch.
     successes: BTreeMap<(bytes::Bytes, bytes::Bytes), u32>,
@@ -172,6 +174,7 @@ impl Checker {
             clock_error: 2 * i64::from(plan.faults.clock_skew),
             starts: starts::Starts::default(),
             attempts: BTreeMap::new(),
+            permissions: BTreeMap::new(),
             successes: BTreeMap::new(),
             entities: entities::Entities::default(),
             ended: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 use crate::escape::escape;
 use bytes::Bytes;
+use perdura_core::delivery::Delivery;
 use perdura_core::history::EventKind;
 use perdura_core::partition::InstanceRecord;
 use perdura_core::{Failure, Status, Timestamp};
@@ -54,6 +55,15 @@ pub fn waits_for(record: &InstanceRecord, names: &TaskNames) -> Vec<String> {
             Some(name) => format!("activity {} (task {})", escape(name), task.id),
             None => format!("the activity of task {}", task.id),
         };
+        if let Some(once) = task.once.as_ref().filter(|once| once.is_in_doubt()) {
+            let since = Timestamp(once.since);
+            let why = escape(&once.why);
+            waits.push(format!(
+                "the outcome of {activity}, delivery {}, unknown since {since}: {why}",
+                task.delivery
+            ));
+            continue;
+        }
         waits.push(match task.not_before {
             0 => format!(
                 "{activity}, scheduled {}, attempt {}, delivery {}{failure}",
@@ -106,12 +116,25 @@ pub fn describe(event: &EventKind) -> String {
             format!("{} {}", with(status, &e.output), failed(&e.failure)).trim_end().into()
         }
         EventKind::ExecutionTerminated(e) => escape(&e.reason),
-        EventKind::TaskScheduled(e) => with(format!("{} {}", e.id, escape(&e.name)), &e.input),
+        EventKind::TaskScheduled(e) => {
+            let delivery = match Delivery::of_recorded(&e.delivery) {
+                Ok(Delivery::AtLeastOnce) => String::new(),
+                Ok(delivery) => format!(", {}", escape(&delivery.to_string())),
+                Err(error) => format!(", {}", escape(&error.to_string())),
+            };
+            with(format!("{} {}{delivery}", e.id, escape(&e.name)), &e.input)
+        }
         EventKind::TaskCompleted(e) => {
-            with(format!("{} (attempt {}, delivery {})", e.id, e.attempt, e.delivery), &e.output)
+            let count = format!("attempt {}, delivery {}{}", e.attempt, e.delivery, settled(&e.settled_by));
+            with(format!("{} ({count})", e.id), &e.output)
         }
         EventKind::TaskFailed(e) => {
-            format!("{} (attempt {}, delivery {}) {}", e.id, e.attempt, e.delivery, failed(&e.failure))
+            let count = format!("attempt {}, delivery {}{}", e.attempt, e.delivery, settled(&e.settled_by));
+            format!("{} ({count}) {}", e.id, failed(&e.failure))
+        }
+        EventKind::TaskResultLate(e) => {
+            let text = format!("{} (delivery {}, too late to count)", e.id, e.delivery);
+            format!("{} {}", with(text, &e.output), failed(&e.failure)).trim_end().into()
         }
         EventKind::SubOrchestrationScheduled(e) => {
             with(format!("{} {} as \"{}\"", e.id, escape(&e.name), escape(&e.instance)), &e.input)
@@ -143,6 +166,11 @@ pub fn describe(event: &EventKind) -> String {
         }
         EventKind::EventRefused(e) => format!("{} {}", e.id, failed(&e.failure)),
     }
+}
+
+/// Who said what came of an activity, if it was not its worker.
+fn settled(by: &str) -> String {
+    if by.is_empty() { String::new() } else { format!(", as said by {}", escape(by)) }
 }
 
 /// The beginning of a payload, as text where it is text.

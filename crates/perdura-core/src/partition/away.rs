@@ -5,6 +5,7 @@
 use super::Partition;
 use super::events::{Events, weigh};
 use super::instance::{Instance, TurnState};
+use crate::delivery::{Delivery, InvalidDelivery};
 use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ExecutionCompleted};
@@ -149,6 +150,8 @@ enum Refusal {
     Text { what: String, why: InvalidText },
     #[error("entity {entity:?} is locked twice")]
     LockedTwice { entity: String },
+    #[error("{what}: {why}")]
+    Delivery { what: String, why: InvalidDelivery },
     #[error("a child cannot have the instance id of its parent")]
     OwnChild,
     #[error("{what} lies more than ten years ahead")]
@@ -162,6 +165,7 @@ impl Refusal {
             Refusal::Twice { .. }
             | Refusal::Text { .. }
             | Refusal::LockedTwice { .. }
+            | Refusal::Delivery { .. }
             | Refusal::OwnChild => kind::INVALID,
         }
     }
@@ -203,6 +207,7 @@ fn check(
                 text(check_name("activity name", &task.name))?;
                 text(check_text("version", task.version.as_deref().unwrap_or_default()))?;
                 text(check_tags(&task.tags))?;
+                Delivery::of_tags(&task.tags).map_err(|why| Refusal::Delivery { what: what(), why })?;
                 if instance.tasks.contains_key(&task.id) || !numbers.insert(("task", task.id)) {
                     return Err(Refusal::Twice { what: what() });
                 }

@@ -49,11 +49,15 @@ pub enum Bug {
     SignalTwice,
     /// What an operation sent leaves although the operation failed.
     FailedOperationSends,
+    /// An attempt begins before the hand-over to its worker is durable.
+    BarrierLeavesEarly,
+    /// An activity that runs at most once runs again although nobody knows how an attempt ended.
+    UnknownRunsAgain,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 25] = [
         Bug::EffectsBeforeCommit,
         Bug::ContinueAsNewDropsEvents,
         Bug::OldGenerationAccepted,
@@ -77,5 +81,7 @@ impl Bug {
         Bug::SignalsReordered,
         Bug::SignalTwice,
         Bug::FailedOperationSends,
+        Bug::BarrierLeavesEarly,
+        Bug::UnknownRunsAgain,
     ];
 }

@@ -2,6 +2,7 @@
 
 use super::away::Away;
 use super::batch::{HistoryRow, InstanceWrite, Tail};
+use super::effect::TaskRef;
 use super::entities::{CallRecord, Entity};
 use super::events::Events;
 use super::held::Held;
@@ -9,6 +10,7 @@ use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerR
 use super::request::ReplyToken;
 use super::results::Reuse;
 use super::tasks::plus;
+use crate::delivery::{Delivery, Stage};
 use crate::failure::Failure;
 use crate::history::{
     Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, TimeLimits,
@@ -42,8 +44,10 @@ pub(super) struct Task {
     pub(super) record: TaskRecord,
     /// What to run; read from the history after a recovery.
     pub(super) scheduled: Option<Arc<TaskScheduled>>,
-    /// An attempt has been handed out in this life of the processor.
+    /// An attempt, or the handler that is asked about one, has been handed out in this life of the processor.
     pub(super) running: bool,
+    /// That attempt waits for a worker, and its hand-over is not committed.
+    pub(super) offered: bool,
     /// When that attempt began and when it was last heard of; `None` while it waits for a worker.
     pub(super) began: Option<(Timestamp, Timestamp)>,
     /// When the limits of that attempt are looked at.
@@ -54,7 +58,54 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(record: TaskRecord, scheduled: Option<Arc<TaskScheduled>>) -> Task {
-        Task { record, scheduled, running: false, began: None, attempt_limit_at: None, ended: None }
+        Task {
+            record,
+            scheduled,
+            running: false,
+            offered: false,
+            began: None,
+            attempt_limit_at: None,
+            ended: None,
+        }
+    }
+
+    /// Where it is, if its hand-overs are committed.
+    pub(super) fn stage(&self) -> Option<Stage> {
+        self.record.once.as_ref().map(|once| once.stage())
+    }
+
+    /// The delivery count of the attempt that is handed out, or was last.
+    pub(super) fn delivery(&self) -> u32 {
+        self.record.delivery + u32::from(self.offered)
+    }
+
+    /// Whether it is not to run again while the outcome of an attempt is unknown.
+    pub(super) fn is_at_most_once(&self) -> bool {
+        let delivery = self.scheduled.as_ref().map(|scheduled| Delivery::of_recorded(&scheduled.delivery));
+        // What cannot be read, or is not known yet, may be a policy.
+        self.record.once.is_some() && !matches!(delivery, Some(Ok(Delivery::AtLeastOnce | Delivery::Precise)))
+    }
+
+    /// It is known how the present attempt ended: another may follow.
+    pub(super) fn note_end(&mut self, end: &str) {
+        let delivery = self.record.delivery;
+        if let Some(once) = &mut self.record.once {
+            if let Some(attempt) = once.attempt(delivery).filter(|attempt| attempt.end.is_empty()) {
+                attempt.end = end.chars().take(256).collect();
+            }
+            once.enter(Stage::Queued);
+        }
+    }
+
+    /// Whether this names what is handed out now.
+    pub(super) fn is_present(&self, task: TaskRef) -> bool {
+        let asked = self.record.once.as_ref().filter(|once| once.stage() == Stage::Asked);
+        self.running
+            && match (task.asks, asked) {
+                (true, Some(once)) => once.asked == task.delivery,
+                (false, None) => self.delivery() == task.delivery,
+                _ => false,
+            }
     }
 
     /// Its time limits; `None` while it is not known what it is.
@@ -237,7 +288,7 @@ impl Instance {
             && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
             && !self.set_aside
             && self.held.is_empty()
-            && self.tasks.is_empty()
+            && self.tasks.values().all(|task| task.stage() == Some(Stage::Suspended))
             && (self.inbox.is_empty()
                 || self.is_suspended()
                 || self.turn == TurnState::Blocked

@@ -13,6 +13,7 @@ mod bug;
 mod children;
 mod commit;
 mod control;
+mod doubt;
 mod effect;
 mod entities;
 mod events;
@@ -49,6 +50,7 @@ pub use request::{
 };
 pub use residency::HistoryName;
 
+use crate::delivery::Delivery;
 use crate::entity::EntityId;
 use crate::history::Damaged;
 use crate::id::{InstanceId, InstanceKey, PartitionId};
@@ -58,6 +60,7 @@ use instance::Instance;
 use rustc_hash::FxHashMap;
 use set_aside::Unwritable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use wakes::{Wake, Wakes};
 
 /// What a processor is told when it is made.
@@ -75,6 +78,8 @@ pub struct PartitionConfig {
     pub seed: u128,
     /// Limits.
     pub limits: Limits,
+    /// How often activities of a name may run, if neither the call nor its tags say so.
+    pub deliveries: Arc<BTreeMap<String, Delivery>>,
     /// A bug to have, for tests of the tests.
     pub bug: Option<Bug>,
 }

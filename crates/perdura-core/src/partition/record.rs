@@ -2,6 +2,7 @@
 //! reuse one.
 
 use super::entities::{CallRecord, EntityRecord, SectionRecord};
+use crate::delivery::OnceRecord;
 use crate::failure::Failure;
 use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
 use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
@@ -61,6 +62,9 @@ pub struct TaskRecord {
     /// Workers that were lost while they ran the present attempt.
     #[prost(uint32, tag = "9")]
     pub lost: u32,
+    /// Its hand-overs, if each is committed before its attempt begins.
+    #[prost(message, optional, boxed, tag = "60")]
+    pub once: Option<Box<OnceRecord>>,
 }
 
 /// A timer that has not fired.
@@ -220,6 +224,9 @@ pub struct InstanceRecord {
     /// What it keeps for and of its rewinds.
     #[prost(message, optional, boxed, tag = "40")]
     pub rewinds: Option<Box<Rewinds>>,
+    /// It is suspended because nobody knows the outcome of an activity, not because somebody asked for it.
+    #[prost(bool, tag = "60")]
+    pub suspended_in_doubt: bool,
 }
 
 /// The trace contexts of an instance. A record of their own: most have none, and an instance that waits is to be small.

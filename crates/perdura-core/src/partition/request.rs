@@ -2,6 +2,7 @@
 
 use super::entities::Stamp;
 use super::record::InstanceRecord;
+use crate::delivery::Answer;
 use crate::entity::EntityId;
 use crate::id::{ExecutionId, InstanceId, InvalidText, Tags};
 use crate::rewind::{RewindError, RewindSpec};
@@ -84,6 +85,17 @@ pub enum Request {
         /// Where to, and how.
         spec: Box<RewindSpec>,
     },
+    /// Say what follows for an activity of which nobody knows the outcome.
+    Resolve {
+        /// Whose.
+        id: InstanceId,
+        /// Which task; `None` if there is only one.
+        task: Option<u32>,
+        /// What follows.
+        answer: Answer,
+        /// Who says so, and why.
+        by: String,
+    },
     /// Answer when it has ended.
     Wait {
         /// For whom.
@@ -109,6 +121,7 @@ impl Request {
             | Request::Terminate { id, .. }
             | Request::Purge { id, .. }
             | Request::Rewind { id, .. }
+            | Request::Resolve { id, .. }
             | Request::WaitBegun { id }
             | Request::Wait { id, .. } => id,
         }
@@ -136,7 +149,7 @@ impl Request {
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         match self {
-            Request::Raise { .. } => false,
+            Request::Raise { .. } | Request::Resolve { .. } => false,
             Request::Rewind { spec, .. } => !spec.order.request_id.is_empty(),
             Request::Signal(signal) => signal.stamp.is_some() || !signal.request_id.is_empty(),
             _ => true,
@@ -357,6 +370,32 @@ pub enum RequestError {
         events: u64,
         /// The limit.
         limit: u64,
+    },
+    /// It is suspended until somebody says what follows for these tasks.
+    #[error(
+        "instance {id:?}: nobody knows whether the activities of these tasks ran: {tasks:?}; say for each what follows (resolve), and it goes on"
+    )]
+    InDoubt {
+        /// Which.
+        id: InstanceId,
+        /// The tasks.
+        tasks: Vec<u32>,
+    },
+    /// The outcome of this task is not in doubt.
+    #[error("instance {id:?}: it has no {}whose outcome is unknown", task.map_or("task ".to_owned(), |task| format!("task {task} ")))]
+    NotInDoubt {
+        /// Which.
+        id: InstanceId,
+        /// The task that was named.
+        task: Option<u32>,
+    },
+    /// It was not said which task is meant.
+    #[error("instance {id:?}: the outcomes of several tasks are unknown: {tasks:?}; say which one is meant")]
+    SeveralInDoubt {
+        /// Which.
+        id: InstanceId,
+        /// The tasks.
+        tasks: Vec<u32>,
     },
     /// It cannot be rewound as asked.
     #[error("instance {id:?} cannot be rewound: {error}")]

@@ -161,6 +161,7 @@ impl Partition {
             self.watch_limits(key, task);
         }
         self.hand_out_tasks(key);
+        self.take_held(key);
         self.start_due_children(key);
         self.settle();
         let instance = self.instances.get_mut(&key)?;

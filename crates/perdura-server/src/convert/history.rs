@@ -240,9 +240,15 @@ impl HistoryWriter {
                 let data = Some(format!("event {} was refused: {why}", refused.id));
                 (None, EventType::GenericEvent(wire::GenericEvent { data }))
             }
-            EventKind::ExecutionCompleted(_) | EventKind::CancelRequested(_) | EventKind::EventRefused(_) => {
-                return None;
+            EventKind::TaskResultLate(late) if self.reader == Reader::Operator => {
+                let data =
+                    Some(format!("task {}: delivery {} ended too late to count", late.id, late.delivery));
+                (None, EventType::GenericEvent(wire::GenericEvent { data }))
             }
+            EventKind::ExecutionCompleted(_)
+            | EventKind::CancelRequested(_)
+            | EventKind::EventRefused(_)
+            | EventKind::TaskResultLate(_) => return None,
         })
     }
 }

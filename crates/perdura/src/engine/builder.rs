@@ -3,9 +3,11 @@
 use super::{Client, ClientError, Engine};
 use crate::entity::Entity;
 use crate::registry::{Register, Registry};
-use perdura_core::Limits;
+use perdura_core::delivery::Delivery;
+use perdura_core::{Limits, check_name};
 use perdura_engine::{EngineError, EngineOptions, Hosts};
 use perdura_store::{Store, StoreError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +19,17 @@ pub struct EngineBuilder {
     open: Open,
     registry: Registry,
     options: EngineOptions,
+    deliveries: BTreeMap<String, Delivery>,
 }
 
 impl EngineBuilder {
     pub(super) fn new(open: Open) -> EngineBuilder {
-        EngineBuilder { open, registry: Registry::new(), options: EngineOptions::default() }
+        EngineBuilder {
+            open,
+            registry: Registry::new(),
+            options: EngineOptions::default(),
+            deliveries: BTreeMap::new(),
+        }
     }
 
     /// Adds an orchestration or an activity; see [`Registry::register`].
@@ -53,6 +61,25 @@ impl EngineBuilder {
     /// Takes a registry that was built elsewhere, in place of what was registered so far.
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = registry;
+        self
+    }
+
+    /// How often activities of this name may run, if neither the call nor the activity itself says so. Counts for what is
+    /// scheduled from now on.
+    ///
+    /// # Panics
+    /// If the name, or that of a handler, breaks the rules.
+    #[track_caller]
+    pub fn delivery(mut self, activity: &str, delivery: Delivery) -> Self {
+        if let Err(error) = check_name("activity name", activity) {
+            panic!("delivery of activity {activity:?}: {error}");
+        }
+        if let Delivery::AtMostOnce(policy) = &delivery
+            && let Err(error) = policy.check()
+        {
+            panic!("delivery of activity {activity:?}: {error}");
+        }
+        self.deliveries.insert(activity.to_owned(), delivery);
         self
     }
 
@@ -96,7 +123,10 @@ impl EngineBuilder {
             activities: registry.clone(),
             entities: registry.clone(),
         };
-        let engine = perdura_engine::Engine::start(store, hosts, self.options).await?;
+        let mut deliveries = registry.deliveries().clone();
+        deliveries.extend(self.deliveries);
+        let options = EngineOptions { deliveries: Arc::new(deliveries), ..self.options };
+        let engine = perdura_engine::Engine::start(store, hosts, options).await?;
         let client = Client::new(engine.client(), registry);
         Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine })
     }
