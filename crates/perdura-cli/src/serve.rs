@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A token may come by this variable instead of a file.
-const TOKEN_VARIABLE: &str = "PERDURA_TOKEN";
+pub const TOKEN_VARIABLE: &str = "PERDURA_TOKEN";
 /// Wrong settings end with this code.
 const EXIT_SETTINGS: u8 = 2;
 

@@ -1,5 +1,5 @@
 //! The DurableTask protocol as generated code: the messages, the server's trait and the client of
-//! `TaskHubSidecarService`. The `.proto` files in this crate are the project's own; a test compares them with what the
+//! `TaskHubSidecarService`, and beside it [`perdura::v1`], what only this engine offers to operators. The `.proto` files in this crate are the project's own; a test compares them with what the
 //! official SDKs carry.
 
 #![allow(missing_docs, clippy::all, reason = "generated; what there is to say stands in the .proto files")]

@@ -2,6 +2,7 @@
 
 use crate::hub::{HubError, HubOptions, Hubs};
 use crate::hub_name::HubName;
+use crate::operator::OperatorService;
 use crate::security::{Credentials, Gate};
 use crate::service::Service;
 use perdura_core::Limits;
@@ -221,6 +222,7 @@ async fn routes(hubs: &Arc<Hubs>, options: &ServerOptions) -> Result<(HealthRepo
     let service = TaskHubSidecarServiceServer::new(service)
         .max_decoding_message_size(options.request_bytes_max)
         .max_encoding_message_size(usize::MAX);
+    let operator = OperatorService::of_hubs(hubs.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<TaskHubSidecarServiceServer<Service>>().await;
     let internal = |error: tonic_reflection::server::Error| ServerError::Internal(error.to_string());
@@ -230,6 +232,7 @@ async fn routes(hubs: &Arc<Hubs>, options: &ServerOptions) -> Result<(HealthRepo
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let routes = Routes::new(service)
+        .add_service(operator)
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(internal)?)
         // Older tools ask this one.

@@ -3,7 +3,9 @@
 mod codec;
 mod event;
 mod rewound;
+mod words;
 
 pub use codec::{Damaged, decode_events, encode_events, open_record, seal_record};
 pub use event::*;
 pub use rewound::ExecutionRewound;
+pub use words::payload_in_words;

@@ -2,7 +2,7 @@
 
 use super::bed::*;
 use perdura::prelude::*;
-use perdura::{BatchItem, BatchReport, InstanceQuery, Replay, RewindBatch, Status};
+use perdura::{Act, Batch, BatchItem, BatchReport, Bulk, InstanceQuery, Replay, Selection, Status};
 
 on_every_store![
     tctl240_cli717_a_batch_rewinds_what_matches_and_says_what_it_did,
@@ -32,22 +32,38 @@ async fn failed_orders(kind: Kind, name: &str) -> Bed {
     bed
 }
 
-fn orders() -> RewindBatch {
-    because().batch(InstanceQuery { name: Some("order".into()), ..Default::default() }).unwrap()
+fn all_orders() -> Selection {
+    InstanceQuery { name: Some("order".into()), ..Default::default() }.into()
 }
 
-async fn run(bed: &Bed, batch: &RewindBatch) -> BatchReport {
+fn orders() -> Batch {
+    because().batch(all_orders()).unwrap()
+}
+
+fn failed_with(text: &str) -> Batch {
+    because().batch(Selection { failure: Some(text.into()), ..all_orders() }).unwrap()
+}
+
+fn limited(limit: usize) -> Batch {
+    because().batch(Selection { limit, ..all_orders() }).unwrap()
+}
+
+fn everything() -> Selection {
+    Selection { all: true, ..InstanceQuery::default().into() }
+}
+
+async fn run(bed: &Bed, batch: &Batch) -> BatchReport {
     let mut seen = 0;
-    let report = bed.engine.client().rewind_batch(batch, |_, _| seen += 1).await.unwrap();
+    let report = bed.engine.client().batch(batch, |_, _| seen += 1).await.unwrap();
     assert_eq!(seen, report.items.len());
     report
 }
 
 async fn tctl240_cli717_a_batch_rewinds_what_matches_and_says_what_it_did(kind: Kind) {
     let bed = failed_orders(kind, "batch").await;
-    let other = RewindBatch { failure: Some("no such text".into()), ..orders() };
+    let other = failed_with("no such text");
     assert_eq!(run(&bed, &other).await, BatchReport::default());
-    let batch = RewindBatch { failure: Some("is broken".into()), ..orders() };
+    let batch = failed_with("is broken");
     assert_eq!(run(&bed, &batch).await.rewound(), 5);
     for number in 0..5 {
         assert_eq!(bed.output(&format!("order-{number}")).await, format!("charge {number} done"));
@@ -59,7 +75,7 @@ async fn tctl240_cli717_a_batch_rewinds_what_matches_and_says_what_it_did(kind: 
 
 async fn dbos_java305_a_batch_has_a_rate_and_a_limit(kind: Kind) {
     let bed = failed_orders(kind, "rate").await;
-    let report = run(&bed, &RewindBatch { limit: 3, per_second: Some(50), ..orders() }).await;
+    let report = run(&bed, &Batch { per_second: Some(50), ..limited(3) }).await;
     assert_eq!(report.rewound(), 3);
 }
 
@@ -68,17 +84,17 @@ async fn a_canary_that_fails_again_stops_the_batch(kind: Kind) {
     for number in 0..5 {
         bed.workshop.breaks(&format!("charge {number}"), 1);
     }
-    let batch = RewindBatch { canaries: 1, ..orders() };
+    let batch = Batch { canaries: 1, ..orders() };
     let report = run(&bed, &batch).await;
     assert_eq!(report.rewound(), 1);
     assert!(report.stopped.unwrap().contains("is Failed again"));
-    let good = RewindBatch { limit: 1, ..orders() };
+    let good = limited(1);
     assert_eq!(run(&bed, &good).await.rewound(), 1);
 }
 
 async fn a_dry_run_changes_nothing(kind: Kind) {
     let bed = failed_orders(kind, "dry").await;
-    let report = run(&bed, &RewindBatch { dry_run: true, ..orders() }).await;
+    let report = run(&bed, &Batch { dry_run: true, ..orders() }).await;
     let planned = |item: &BatchItem| matches!(item, BatchItem::Planned(plan) if plan.rerun[0].name == "pay");
     assert!(report.items.len() == 5 && report.items.iter().all(|(_, item)| planned(item)));
     assert_eq!(bed.engine.instance("order-1").get().await.unwrap().unwrap().status(), Status::Failed);
@@ -87,9 +103,9 @@ async fn a_dry_run_changes_nothing(kind: Kind) {
 async fn a_filter_that_matches_everything_must_be_meant(kind: Kind) {
     let bed = failed_orders(kind, "all").await;
     let all = because().batch(InstanceQuery::default()).unwrap();
-    let refusal = bed.engine.client().rewind_batch(&all, |_, _| ()).await.unwrap_err().to_string();
+    let refusal = bed.engine.client().batch(&all, |_, _| ()).await.unwrap_err().to_string();
     assert!(refusal.contains("matches every instance"), "{refusal}");
-    assert_eq!(run(&bed, &RewindBatch { all: true, ..all }).await.rewound(), 5);
+    assert_eq!(run(&bed, &because().batch(everything()).unwrap()).await.rewound(), 5);
 }
 
 #[orchestration]
@@ -101,8 +117,7 @@ async fn children_go_with_their_parents(kind: Kind) {
     let bed = Bed::new(kind, "parents-batch", |r| r.register(order).register(parent)).await;
     bed.workshop.breaks("charge 9", 1);
     bed.fails(parent, (), "p").await;
-    let report =
-        run(&bed, &RewindBatch { all: true, ..because().batch(InstanceQuery::default()).unwrap() }).await;
+    let report = run(&bed, &because().batch(everything()).unwrap()).await;
     assert_eq!(bed.output("p").await, "charge 9 done");
     assert_eq!((report.items.len(), bed.workshop.ran("charge 9")), (2, (2, 1)));
 }
