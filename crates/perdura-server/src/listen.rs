@@ -192,16 +192,19 @@ impl Server {
     }
 
     /// Ends the server: streams of work end, what workers run may finish within the drain time, and everything that
-    /// they bring is recorded.
+    /// they bring is recorded. The files of the hubs are free then.
     pub async fn shutdown(self) {
         self.health.set_service_status("", ServingStatus::NotServing).await;
-        self.hubs.close().await;
+        let closed = self.hubs.close().await;
         let _ = self.stop.send(true);
         for listener in self.listeners {
             let abort = listener.abort_handle();
             if tokio::time::timeout(CLOSE_TIME_MAX, listener).await.is_err() {
                 abort.abort();
             }
+        }
+        for hub in closed {
+            hub.is_free().await;
         }
     }
 }
