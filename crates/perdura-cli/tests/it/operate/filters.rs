@@ -39,8 +39,18 @@ async fn a_batch_rewinds_what_matches_and_reports_each(place: Place) {
         assert!(shown.starts_with("0 matched, 0 rewound"), "{nothing:?}: {shown}");
     }
     let filter = [
-        "--status", "failed", "--name", "order", "--error", "bank.Down", "--tag", "shop=books", "--since",
-        "1h", "--rate", "1000",
+        "--status",
+        "failed",
+        "--name",
+        "order",
+        "--error",
+        "bank.Down",
+        "--tag",
+        "shop=books",
+        "--since",
+        "1h",
+        "--rate",
+        "1000",
     ];
     let shown = bed.shown("rewind", &[&filter[..], &WHY].concat()).await;
     assert!(shown.contains("\"o3\"  rewound: branch 1, "), "{shown}");
@@ -48,7 +58,10 @@ async fn a_batch_rewinds_what_matches_and_reports_each(place: Place) {
     bed.stop_server().await;
     bed.with_engine(true, async |engine| {
         for id in ORDERS {
-            assert_eq!(engine.instance(id).wait::<String>().await.unwrap(), "a book is reserved, a book is paid");
+            assert_eq!(
+                engine.instance(id).wait::<String>().await.unwrap(),
+                "a book is reserved, a book is paid"
+            );
         }
     })
     .await;

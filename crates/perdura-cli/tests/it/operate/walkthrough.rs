@@ -1,6 +1,7 @@
 //! The walk-through of the guide: its commands are run, and print what it says.
 
 use super::bed::*;
+use crate::perdura::run;
 use std::path::Path;
 use std::process::Command;
 
@@ -55,14 +56,12 @@ fn shell(command: &str, directory: &Path) -> String {
     let path = std::env::join_paths(
         std::iter::once(perdura.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     );
-    let output = Command::new("sh")
+    let said = run(Command::new("sh")
         .args(["-c", command])
         .current_dir(directory)
         .env("PATH", path.unwrap())
-        .env("USER", "ada")
-        .output()
-        .unwrap();
-    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+        .env("USER", "ada"));
+    said.out + &said.err
 }
 
 /// Every point of time is the same.
