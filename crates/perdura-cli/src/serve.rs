@@ -2,6 +2,8 @@
 
 use anyhow::{Context, bail};
 use clap::Args;
+use perdura_core::Status;
+use perdura_engine::Retention;
 use perdura_server::{Credentials, Server, ServerError, ServerOptions, Tls};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -64,6 +66,19 @@ struct LimitOptions {
     /// How long a shutdown waits for what workers run.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_seconds: u64,
+    /// How long instances that have ended stay, such as completed=7d; may be given several times. Without it until they
+    /// are purged.
+    #[arg(long, value_name = "STATUS=TIME", value_parser = retain)]
+    retain: Vec<(Status, Duration)>,
+}
+
+fn retain(text: &str) -> Result<(Status, Duration), String> {
+    let (status, age) = text.split_once('=').ok_or("expected STATUS=TIME, such as completed=7d")?;
+    let status = crate::inspect::parse_status(status)?;
+    if !status.is_terminal() {
+        return Err(format!("{status} is not an end; one of completed, failed, canceled, terminated"));
+    }
+    Ok((status, crate::operate::span(age)?))
 }
 
 impl LimitOptions {
@@ -71,6 +86,8 @@ impl LimitOptions {
         options.hubs_max = self.hubs_max;
         options.worker_message_bytes_max = self.worker_message_bytes_max;
         options.drain_time_max = Duration::from_secs(self.drain_seconds);
+        let each = self.retain.iter();
+        options.retention = each.fold(Retention::default(), |all, (status, age)| all.of(*status, *age));
     }
 }
 

@@ -146,8 +146,12 @@ impl Client {
         let canaries = if is_tried_first { batch.canaries.min(ids.len()) } else { 0 };
         let (canaries, rest) = ids.split_at(canaries);
         let Ok(rewound) = self.each(batch, canaries, &items).await else { return Ok(None) };
-        if let Some(failed) = self.failed_canary(batch, &rewound).await {
-            return Ok(Some(failed));
+        let failed = tokio::select! {
+            failed = self.failed_canary(batch, &rewound) => failed,
+            () = items.closed() => return Ok(None),
+        };
+        if failed.is_some() {
+            return Ok(failed);
         }
         let _ = self.each(batch, rest, &items).await;
         Ok(None)
@@ -173,13 +177,17 @@ impl Client {
         });
         let mut done = stream::iter(each).buffered(AT_ONCE);
         let mut rewound = Vec::new();
-        while let Some((id, item)) = done.next().await {
+        loop {
+            let next = tokio::select! {
+                next = done.next() => next,
+                () = items.closed() => return Err(Abandoned),
+            };
+            let Some((id, item)) = next else { return Ok(rewound) };
             if matches!(item, BatchItem::Rewound(_)) && rewound.len() < batch.canaries {
                 rewound.push(id.clone());
             }
             items.send((id, item)).await.map_err(|_| Abandoned)?;
         }
-        Ok(rewound)
     }
 
     async fn act(&self, batch: &Batch, id: &InstanceId) -> BatchItem {

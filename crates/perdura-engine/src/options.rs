@@ -1,5 +1,6 @@
 //! Settings of an engine.
 
+use crate::retention::Retention;
 use perdura_core::Limits;
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ pub struct EngineOptions {
     pub drain_time_max: Duration,
     /// Limits of instances, payloads and memory.
     pub limits: Limits,
+    /// How long instances that have ended stay. By default until somebody removes them.
+    pub retention: Retention,
 }
 
 impl Default for EngineOptions {
@@ -21,6 +24,7 @@ impl Default for EngineOptions {
             running_activities_max: Some(1000),
             drain_time_max: Duration::from_secs(30),
             limits: Limits::default(),
+            retention: Retention::default(),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::hub_name::HubName;
 use crate::remote::{RemoteActivities, RemoteEntities, RemoteOrchestrations};
 use crate::work_items::Board;
 use perdura_core::{Limits, Timestamp};
-use perdura_engine::{Client, Engine, EngineError, EngineOptions, Hosts};
+use perdura_engine::{Client, Engine, EngineError, EngineOptions, Hosts, Retention};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
 use perdura_store::{Store, StoreError};
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    async fn open(name: HubName, path: PathBuf, limits: Limits, drain: Duration) -> Result<Hub, HubError> {
+    async fn open(name: HubName, path: PathBuf, options: &HubOptions) -> Result<Hub, HubError> {
         let open = move || SqliteStore::open(path, SqliteOptions::default());
         let store = tokio::task::spawn_blocking(open)
             .await
@@ -56,7 +56,8 @@ impl Hub {
         let orchestrations = Arc::new(RemoteOrchestrations { board: board.clone() });
         let activities = Arc::new(RemoteActivities { board: board.clone() });
         // The board is the queue: it knows which workers have room.
-        let options = EngineOptions { running_activities_max: None, drain_time_max: drain, limits };
+        let HubOptions { drain_time_max, limits, retention, .. } = options.clone();
+        let options = EngineOptions { running_activities_max: None, drain_time_max, limits, retention };
         let entities = Arc::new(RemoteEntities { board: board.clone() });
         let hosts = Hosts { orchestrations, activities, entities };
         let engine = Engine::start(Arc::new(store), hosts, options).await?;
@@ -103,6 +104,7 @@ pub(crate) struct HubOptions {
     pub(crate) hubs_max: usize,
     pub(crate) drain_time_max: Duration,
     pub(crate) limits: Limits,
+    pub(crate) retention: Retention,
 }
 
 /// All hubs of a server.
@@ -157,9 +159,7 @@ impl Hubs {
         }
         let path = self.path(name);
         tracing::info!(hub = %name, file = %path.display(), "opening a task hub");
-        let options = &self.options;
-        let hub =
-            Arc::new(Hub::open(name.clone(), path, options.limits.clone(), options.drain_time_max).await?);
+        let hub = Arc::new(Hub::open(name.clone(), path, &self.options).await?);
         open.hubs.insert(name.clone(), hub.clone());
         Ok(hub)
     }

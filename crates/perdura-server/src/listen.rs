@@ -6,6 +6,7 @@ use crate::operator::OperatorService;
 use crate::security::{Credentials, Gate};
 use crate::service::Service;
 use perdura_core::Limits;
+use perdura_engine::Retention;
 use perdura_proto::DESCRIPTORS;
 use perdura_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
 use std::net::SocketAddr;
@@ -56,6 +57,8 @@ pub struct ServerOptions {
     pub drain_time_max: Duration,
     /// Limits of instances and payloads.
     pub limits: Limits,
+    /// How long instances that have ended stay. By default until somebody removes them.
+    pub retention: Retention,
 }
 
 impl ServerOptions {
@@ -72,6 +75,7 @@ impl ServerOptions {
             request_bytes_max: 128 << 20,
             drain_time_max: Duration::from_secs(30),
             limits: Limits::default(),
+            retention: Retention::default(),
         }
     }
 }
@@ -153,6 +157,7 @@ impl Server {
             hubs_max: options.hubs_max,
             drain_time_max: options.drain_time_max,
             limits: options.limits.clone(),
+            retention: options.retention.clone(),
         }));
         // A hub that cannot be opened shall show now and not at the first call.
         hubs.get(&HubName::default()).await?;

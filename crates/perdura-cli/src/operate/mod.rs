@@ -12,3 +12,5 @@ pub mod rewind;
 mod select;
 mod time;
 pub mod why;
+
+pub use time::span;

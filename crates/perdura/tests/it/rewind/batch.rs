@@ -2,7 +2,7 @@
 
 use super::bed::*;
 use perdura::prelude::*;
-use perdura::{Act, Batch, BatchItem, BatchReport, Bulk, InstanceQuery, Replay, Selection, Status};
+use perdura::{Batch, BatchItem, BatchReport, InstanceQuery, Replay, Selection, Status};
 
 on_every_store![
     tctl240_cli717_a_batch_rewinds_what_matches_and_says_what_it_did,
