@@ -168,7 +168,7 @@ impl Client {
         let due = |index: usize| {
             batch.per_second.map(|rate| began + Duration::from_secs(1) * index as u32 / rate.max(1))
         };
-        let each = ids.to_vec().into_iter().enumerate().map(|(index, id)| async move {
+        let each = ids.iter().cloned().enumerate().map(|(index, id)| async move {
             if let Some(due) = due(index) {
                 tokio::time::sleep_until(due).await;
             }

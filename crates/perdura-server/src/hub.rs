@@ -129,7 +129,7 @@ pub(crate) struct Closed(Weak<dyn Store>);
 
 impl Closed {
     /// Waits until its file is free, at most five seconds.
-    pub(crate) async fn is_free(self) {
+    pub(crate) async fn until_free(self) {
         for _ in 0..LAST_READERS.1 {
             if self.0.strong_count() == 0 {
                 return;
@@ -174,7 +174,7 @@ impl Hubs {
             hub.close(Duration::ZERO).await;
             let closed = Closed(Arc::downgrade(hub.client.store()));
             drop(hub);
-            closed.is_free().await;
+            closed.until_free().await;
         }
         let path = self.path(name);
         for suffix in ["", "-wal", "-shm"] {

@@ -209,7 +209,7 @@ impl Server {
             }
         }
         for hub in closed {
-            hub.is_free().await;
+            hub.until_free().await;
         }
     }
 }
