@@ -7,6 +7,7 @@
 //!   file holds N completed instances besides.
 //! - `hub`: W1 in an empty hub, and in one where 100,000 instances wait (`--count` says how many).
 //! - `load`: fills a file with completed instances (`--count` says how many).
+//! - `rewind`: how long a plan for 10,000 events takes; 10,000 failed instances (`--count`) started, and rewound.
 //! - `e1`: signals to one entity; `e2`: as many entities as signals; `e3`: calls from an orchestration.
 
 mod counted;
@@ -14,6 +15,7 @@ mod crash;
 mod embedded;
 mod entities;
 mod hub;
+mod rewind;
 mod store;
 
 use perdura_benchkit::{Options, Outcome, Peer, Report, workload};
@@ -36,6 +38,7 @@ async fn run(options: Options) -> Outcome<()> {
         "w8-recover" => crash::recover(&options).await,
         "hub" => hub::run(&options).await,
         "load" => hub::load(&options).await,
+        "rewind" => rewind::run(&options).await,
         "e1" => entities::e1(&options).await,
         "e2" => entities::e2(&options).await,
         "e3" => entities::e3(&options).await,
