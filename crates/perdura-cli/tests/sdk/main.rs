@@ -44,4 +44,4 @@ macro_rules! javascript_programs {
     };
 }
 
-javascript_programs!(patterns, control);
+javascript_programs!(patterns, control, rewind);
