@@ -25,6 +25,8 @@ enum Command {
     Inspect(inspect::Options),
     /// Take instances back to an earlier point of their histories, and on from there.
     Rewind(Box<operate::rewind::Options>),
+    /// List instances by a filter: status, name, failure, tag, time.
+    List(operate::list::Options),
     /// List the branches of an instance's history: who rewound it, when, why and where to.
     Branches(operate::branches::Options),
     /// Print the history of an instance, of any of its branches.
@@ -65,6 +67,7 @@ async fn main() -> ExitCode {
         Command::Demo(options) => demo::run(options).await,
         Command::Inspect(options) => inspect::run(options).await,
         Command::Rewind(options) => operate::rewind::run(*options).await,
+        Command::List(options) => operate::list::run(options).await,
         Command::Branches(options) => operate::branches::run(options).await,
         Command::History(options) => operate::history::run(options).await,
         Command::Diff(options) => operate::diff::run(options).await,

@@ -10,6 +10,10 @@ use std::fmt;
 pub trait Surroundings {
     /// The name of the activity of a task, from the history.
     fn activity(&self, task: u32) -> Option<String>;
+    /// When its code asked for something, from the history: for an activity, a timer or a child, by number.
+    fn asked_at(&self, id: u32) -> Option<Timestamp>;
+    /// When it was suspended, from the history.
+    fn suspended_at(&self) -> Option<Timestamp>;
     /// The status of another instance; `Some(None)` if there is none.
     fn instance(&self, id: &str) -> Option<Option<Status>>;
     /// How a piece of its work stands with those who run the code.
@@ -49,6 +53,14 @@ pub struct Unknown;
 
 impl Surroundings for Unknown {
     fn activity(&self, _: u32) -> Option<String> {
+        None
+    }
+
+    fn asked_at(&self, _: u32) -> Option<Timestamp> {
+        None
+    }
+
+    fn suspended_at(&self) -> Option<Timestamp> {
         None
     }
 
@@ -113,7 +125,7 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
     if let Some(reason) = &record.suspended {
         waits.push(Wait {
             what: "being resumed".into(),
-            since: None,
+            since: around.suspended_at(),
             who: format!("whoever suspended it: {reason:?}"),
             missing: Some("resume it".into()),
         });
@@ -123,7 +135,8 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
     }
     waits.extend(record.tasks.iter().map(|task| for_task(task, now, around)));
     for timer in &record.timers {
-        waits.push(on_time(format!("timer {}", timer.id), timer.fire_at, None));
+        let wait = on_time(format!("timer {}", timer.id), timer.fire_at, None);
+        waits.push(Wait { since: around.asked_at(timer.id), ..wait });
     }
     waits.extend(record.children.iter().map(|child| for_child(child, now, around)));
     let arrived = record.inbox_events().map_or(0, |events| events.len());
@@ -204,7 +217,8 @@ fn for_child(child: &ChildRecord, now: Timestamp, around: &dyn Surroundings) -> 
         Some(Some(Status::Suspended)) => Some("it is suspended: resume it".into()),
         _ => None,
     };
-    Wait { what, since: None, who: format!("instance {:?}", child.instance), missing }
+    let since = around.asked_at(child.id);
+    Wait { what, since, who: format!("instance {:?}", child.instance), missing }
 }
 
 #[cfg(test)]
@@ -217,6 +231,14 @@ mod tests {
     impl Surroundings for Around {
         fn activity(&self, _: u32) -> Option<String> {
             Some("pay".into())
+        }
+
+        fn asked_at(&self, id: u32) -> Option<Timestamp> {
+            (id == 5).then_some(Timestamp(500))
+        }
+
+        fn suspended_at(&self) -> Option<Timestamp> {
+            None
         }
 
         fn instance(&self, _: &str) -> Option<Option<Status>> {
@@ -242,7 +264,7 @@ mod tests {
         };
         let expected = [
             "waits for activity \"pay\" (task 3), attempt 2, delivery 4 since 1970-01-01T00:00:00.000Z; a worker; no worker serves activity \"pay\": start one",
-            "waits for timer 5 at 1970-01-01T00:00:02.000Z; the clock",
+            "waits for timer 5 at 1970-01-01T00:00:02.000Z since 1970-01-01T00:00:00.500Z; the clock",
             "waits for child \"kid\"; instance \"kid\"; it is suspended: resume it",
         ];
         assert_eq!(said(&record), expected);

@@ -1,6 +1,6 @@
 //! Which of a hub's instances are meant, when something is done to many.
 
-use crate::client::Client;
+use crate::client::{Client, Listed};
 use crate::error::EngineError;
 use perdura_core::partition::InstanceRecord;
 use perdura_core::{InstanceId, Status, Tags, Timestamp};
@@ -65,19 +65,40 @@ impl Client {
         if selection.is_unconditional() && !selection.all {
             return Err(EngineError::NoCondition);
         }
+        let mut ids = Vec::new();
+        self.visit(selection, statuses, |listed| ids.push(listed.record.instance_id())).await?;
+        Ok(ids)
+    }
+
+    /// The same, as they are; without a condition, and at most `limit` of the selection, the oldest of the hub.
+    pub async fn look_at(&self, selection: &Selection) -> Result<Vec<Listed>, EngineError> {
+        let mut found = Vec::new();
+        self.visit(selection, &[], |listed| found.push(listed)).await?;
+        Ok(found)
+    }
+
+    async fn visit(
+        &self,
+        selection: &Selection,
+        statuses: &[Status],
+        mut visit: impl FnMut(Listed),
+    ) -> Result<(), EngineError> {
         let mut query = selection.query.clone();
         if query.statuses.is_empty() {
             query.statuses = statuses.to_vec();
         }
-        let mut ids = Vec::new();
-        while ids.len() < selection.limit {
+        let mut left = selection.limit;
+        while left > 0 {
             let page = self.list(query.clone(), PAGE).await?;
             let Some(last) = page.last() else { break };
             query.after = Some((Timestamp(last.record.created_at), last.key));
-            let meant = page.iter().filter(|listed| listed.damage.is_none() && selection.has(&listed.record));
-            ids.extend(meant.map(|listed| listed.record.instance_id()));
+            let meant =
+                page.into_iter().filter(|listed| listed.damage.is_none() && selection.has(&listed.record));
+            for listed in meant.take(left) {
+                left -= 1;
+                visit(listed);
+            }
         }
-        ids.truncate(selection.limit);
-        Ok(ids)
+        Ok(())
     }
 }

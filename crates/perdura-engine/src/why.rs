@@ -3,9 +3,9 @@
 use crate::client::Client;
 use crate::error::EngineError;
 use crate::lookups;
-use perdura_core::history::EventKind;
+use perdura_core::history::{Event, EventKind};
 use perdura_core::why::{Line, Surroundings, Wait, Work, why};
-use perdura_core::{InstanceId, Status};
+use perdura_core::{InstanceId, Status, Timestamp};
 use std::collections::BTreeMap;
 
 /// What is known of those who run the code.
@@ -17,14 +17,39 @@ pub trait Workers: Send + Sync {
 struct Around<'a> {
     id: &'a InstanceId,
     activities: BTreeMap<u32, String>,
+    asked: BTreeMap<u32, Timestamp>,
+    suspended: Option<Timestamp>,
     instances: BTreeMap<String, Option<Status>>,
     workers: Option<&'a dyn Workers>,
     is_at_rest: bool,
 }
 
+impl Around<'_> {
+    fn learn(&mut self, event: Event) {
+        match event.kind {
+            EventKind::TaskScheduled(task) => {
+                self.asked.insert(task.id, event.at);
+                self.activities.insert(task.id, task.name);
+            }
+            EventKind::TimerCreated(timer) => drop(self.asked.insert(timer.id, event.at)),
+            EventKind::SubOrchestrationScheduled(child) => drop(self.asked.insert(child.id, event.at)),
+            EventKind::ExecutionSuspended(_) => self.suspended = Some(event.at),
+            _ => {}
+        }
+    }
+}
+
 impl Surroundings for Around<'_> {
     fn activity(&self, task: u32) -> Option<String> {
         self.activities.get(&task).cloned()
+    }
+
+    fn asked_at(&self, id: u32) -> Option<Timestamp> {
+        self.asked.get(&id).copied()
+    }
+
+    fn suspended_at(&self) -> Option<Timestamp> {
+        self.suspended
     }
 
     fn instance(&self, id: &str) -> Option<Option<Status>> {
@@ -53,16 +78,16 @@ impl Client {
         let mut around = Around {
             id,
             activities: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            suspended: None,
             instances: BTreeMap::new(),
             workers,
             is_at_rest: self.is_at_rest(),
         };
-        if !record.tasks.is_empty() {
+        if !row.status.is_terminal() {
             let history = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
-            around.activities.extend(history.into_iter().filter_map(|event| match event.kind {
-                EventKind::TaskScheduled(task) => Some((task.id, task.name)),
-                _ => None,
-            }));
+            let waiting = record.inbox_events().unwrap_or_default();
+            history.into_iter().chain(waiting).for_each(|event| around.learn(event));
         }
         for child in &record.children {
             if let Ok(child) = InstanceId::new(&child.instance) {

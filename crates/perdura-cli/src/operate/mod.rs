@@ -6,6 +6,7 @@ pub mod control;
 pub mod diff;
 pub mod history;
 mod hub;
+pub mod list;
 pub mod replay;
 mod report;
 pub mod rewind;

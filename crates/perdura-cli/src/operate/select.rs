@@ -51,7 +51,8 @@ fn tag(text: &str) -> Result<(String, String), String> {
 }
 
 impl SelectOptions {
-    fn selection(&self) -> Selection {
+    /// The filter alone.
+    pub fn selection(&self) -> Selection {
         Selection {
             statuses: self.status.clone(),
             name: self.name.clone().unwrap_or_default(),

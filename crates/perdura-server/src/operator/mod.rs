@@ -15,7 +15,7 @@ use perdura_core::rewind::difference;
 use perdura_engine::{Act, Batch, BatchItem, Client, Workers};
 use perdura_proto::perdura::v1::operator_server::{Operator, OperatorServer};
 use perdura_proto::perdura::v1::*;
-use report::{What, branch_out, event_out, item_out, return_out};
+use report::{What, branch_out, event_out, instance_out, item_out, return_out};
 use request::{bulk_in, rewind_in, selection_in};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -167,6 +167,7 @@ fn without_instance(what: What) -> Report {
 impl Operator for OperatorService {
     type RewindStream = Messages<Report>;
     type ControlStream = Messages<Report>;
+    type ListStream = Messages<Instance>;
     type HistoryStream = Messages<HistoryEvent>;
     type DiffStream = Messages<DiffLine>;
 
@@ -183,6 +184,14 @@ impl Operator for OperatorService {
         let desk = self.desk(request.metadata()).await?;
         let request = request.into_inner();
         desk.run(request.target, Act::Bulk(bulk_in(request.act)?), request.dry_run, (0, 0)).await
+    }
+
+    async fn list(&self, request: Request<Selection>) -> Result<Response<Messages<Instance>>, Status> {
+        let desk = self.desk(request.metadata()).await?;
+        let (select, _) = selection_in(request.into_inner())?;
+        let found = desk.client.look_at(&select).await.map_err(refusal)?;
+        let found = found.into_iter().map(|listed| Ok(instance_out(&listed.record)));
+        Ok(Response::new(Box::pin(stream::iter(found))))
     }
 
     async fn why(&self, request: Request<InstanceRequest>) -> Result<Response<WhyResponse>, Status> {

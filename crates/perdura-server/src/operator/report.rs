@@ -2,6 +2,7 @@
 
 use crate::convert::time::time_out;
 use perdura_core::history::Event;
+use perdura_core::partition::InstanceRecord;
 use perdura_core::rewind::{BranchRecord, ReturnRecord, RewindPlan, TimerPlan, WorkRef};
 use perdura_core::{InstanceId, Status, Timestamp};
 use perdura_engine::BatchItem;
@@ -76,6 +77,20 @@ pub(super) fn return_out(back: &ReturnRecord) -> v1::Return {
         at: Some(time_out(Timestamp(back.at))),
         by: back.by.clone(),
         reason: back.reason.clone(),
+    }
+}
+
+pub(super) fn instance_out(record: &InstanceRecord) -> v1::Instance {
+    let ended = (record.completed_at != 0).then(|| time_out(Timestamp(record.completed_at)));
+    v1::Instance {
+        instance: record.id.clone(),
+        name: record.name.clone(),
+        version: record.version.clone(),
+        status: record.status().map_or("?", Status::name).to_owned(),
+        created_at: Some(time_out(Timestamp(record.created_at))),
+        completed_at: ended,
+        failure: record.failure.as_ref().map_or_else(String::new, ToString::to_string),
+        tags: record.tags.clone().into_iter().collect(),
     }
 }
 

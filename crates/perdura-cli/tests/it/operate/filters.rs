@@ -9,6 +9,7 @@ in_every_place![
     a_dry_run_of_many_changes_nothing,
     a_filter_that_matches_everything_must_be_meant,
     many_are_purged_by_age_and_by_filter,
+    a_list_shows_what_a_filter_matches,
 ];
 
 const WHY: [&str; 2] = ["--reason", "the bank is up"];
@@ -112,4 +113,18 @@ async fn many_are_purged_by_age_and_by_filter(place: Place) {
     assert!(shown.contains("\"well\"  purged") && shown.contains("1 matched, 1 purged"), "{shown}");
     assert!(bed.shown("purge", &["--error", "bank.Down"]).await.contains("4 matched, 4 purged"));
     assert_eq!(bed.statuses(&["o1", "well", "w"]).await, ["gone", "gone", "Running"]);
+}
+
+async fn a_list_shows_what_a_filter_matches(place: Place) {
+    let bed = orders(place).await;
+    let shown = bed.shown("list", &["--error", "bank.Down", "--limit", "1"]).await;
+    assert!(
+        shown.starts_with("\"o1\"  order Failed, started ") && shown.contains("failed: bank.Down: no route")
+    );
+    assert_eq!(shown.lines().count(), 2, "{shown}");
+    let all = bed.json("list", &[]).await;
+    let ids: Vec<_> = all.iter().map(|line| line["instance"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["o1", "o2", "o3", "o4", "well", "w"]);
+    assert_eq!((&all[0]["tags"]["shop"], &all[5]["ended"]), (&"books".into(), &serde_json::Value::Null));
+    assert!(bed.refused("list", &["o1"]).await.contains("perdura history"));
 }

@@ -3,6 +3,7 @@
 use super::bed::*;
 use crate::in_every_place;
 use crate::perdura::{perdura, run};
+use perdura_server::{Credentials, Server, ServerOptions};
 
 in_every_place![every_refusal_says_what_to_do_and_changes_nothing, an_unknown_id_is_said_by_every_verb,];
 
@@ -93,4 +94,33 @@ async fn a_hub_that_is_not_there_or_in_use_is_said() {
     assert!(canary.contains("no engine serves this hub; start it, or do without canaries"), "{canary}");
     let replay = run(perdura().arg("check-replay"));
     assert!(replay.code == 2 && replay.err.contains("engine.check_replay"), "{}", replay.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_gets_the_token_that_it_wants_and_finds_the_hub_that_is_meant() {
+    const TOKEN: &str = "a-token-for-the-tests";
+    let bed = Bed::failed_orders(&["o1"]).await;
+    let mut options = ServerOptions::new(bed.dir.path());
+    options.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    options.credentials = Credentials::tokens([TOKEN]).unwrap();
+    let server = Server::start(options).await.unwrap();
+    let url = format!("http://{}", server.addresses()[0]);
+    let why = |args: &[&str], variable: Option<&str>| {
+        let mut command = perdura();
+        command.args(["why", "--server", &url, "o1"]).args(args).env_remove("PERDURA_TOKEN");
+        variable.map(|token| command.env("PERDURA_TOKEN", token));
+        tokio::task::block_in_place(|| run(&mut command))
+    };
+    let file = bed.dir.path().join("token");
+    std::fs::write(&file, format!("\n{TOKEN}\n")).unwrap();
+    let file = file.to_str().unwrap();
+    for refused in [why(&[], None), why(&[], Some("another-token-entirely"))] {
+        assert!(refused.code != 0 && refused.err.contains("needs a valid token"), "{}", refused.err);
+    }
+    for said in [why(&[], Some(TOKEN)), why(&["--token-file", file], None)] {
+        assert_eq!((said.code, &said.out[..]), (0, "it has ended, and waits for nothing\n"), "{}", said.err);
+    }
+    let other = why(&["--hub", "other", "--token-file", file], None);
+    assert!(other.code != 0 && other.err.contains("there is no instance \"o1\""), "{}", other.err);
+    server.shutdown().await;
 }

@@ -13,6 +13,9 @@ on_every_store![
     children_go_with_their_parents,
     check_replay_says_who_would_be_blocked_and_where,
     why_says_what_an_instance_waits_for,
+    temporal3006_an_instance_is_paused_keeps_what_arrives_and_goes_on,
+    code_that_does_not_fit_blocks_an_instance_until_code_that_fits_is_deployed,
+    an_instance_is_started_once_more_and_purged_with_its_family,
 ];
 
 #[orchestration]
@@ -153,4 +156,51 @@ async fn why_says_what_an_instance_waits_for(kind: Kind) {
     let waits = bed.engine.instance("x").why().await.unwrap().unwrap();
     assert!(waits.iter().any(|wait| wait.to_string().contains("suspended it: \"a look\"; resume it")));
     assert_eq!(bed.engine.instance("y").why().await.unwrap(), None);
+}
+
+async fn temporal3006_an_instance_is_paused_keeps_what_arrives_and_goes_on(kind: Kind) {
+    let bed = Bed::new(kind, "paused", |r| r.register(changes)).await;
+    bed.start(changes, (), "x").await;
+    let instance = bed.engine.instance("x");
+    instance.suspend("a look").await.unwrap();
+    instance.raise("go", "on").await.unwrap();
+    bed.until("x", |state| state.status() == Status::Suspended).await;
+    instance.resume("enough seen").await.unwrap();
+    assert_eq!(bed.output("x").await, "on");
+}
+
+async fn code_that_does_not_fit_blocks_an_instance_until_code_that_fits_is_deployed(kind: Kind) {
+    let bed = Bed::new(kind, "blocked", |r| r.register(changes)).await;
+    bed.start(changes, (), "x").await;
+    bed.until("x", |_| bed.workshop.ran("one").1 == 1).await;
+    bed.workshop.deploys();
+    let bed = bed.restart().await;
+    bed.engine.instance("x").raise("go", "on").await.unwrap();
+    bed.until("x", |state| state.blocked().is_some()).await;
+    let waits = bed.engine.instance("x").why().await.unwrap().unwrap();
+    let missing = waits[0].missing.as_ref().unwrap();
+    assert!(
+        missing.contains("its history has activity \"step\"") && missing.contains("its code did"),
+        "{missing}"
+    );
+    assert_ne!(bed.engine.instance("x").get().await.unwrap().unwrap().status(), Status::Failed);
+    bed.workshop.withdraws();
+    let bed = bed.restart().await;
+    assert_eq!(bed.output("x").await, "on");
+    assert_eq!(bed.workshop.ran("one"), (1, 1));
+}
+
+async fn an_instance_is_started_once_more_and_purged_with_its_family(kind: Kind) {
+    let bed = Bed::new(kind, "once-more", |r| r.register(order).register(parent)).await;
+    bed.start(parent, (), "p").await;
+    bed.output("p").await;
+    let instance = bed.engine.instance("p");
+    assert!(bed.engine.instance("nobody").restart().await.is_err());
+    assert_eq!(instance.purge_family().await.unwrap(), 2);
+    assert_eq!(bed.engine.instance("order-9").get().await.unwrap().map(|_| ()), None);
+    bed.start(order, 1, "o").await;
+    bed.output("o").await;
+    bed.engine.instance("o").restart().await.unwrap();
+    bed.output("o").await;
+    assert_eq!(bed.workshop.ran("charge 1"), (2, 2));
 }
