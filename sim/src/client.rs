@@ -88,6 +88,9 @@ impl World {
             None => true,
         });
         let id = self.draw_id();
+        if let Some(resolve) = self.resolutions(&id).pop() {
+            return resolve;
+        }
         let reason = String::from("because");
         let random = &mut self.random.clients;
         match kind {
@@ -367,7 +370,12 @@ impl World {
             let id = row.id;
             // It takes no more events, so what waits for one waits in vain.
             let is_full = row.tail >= history_max - history_max / 10;
-            if row.status == Status::Suspended {
+            let resolutions = self.resolutions(&id);
+            if !resolutions.is_empty() {
+                for resolve in resolutions {
+                    self.ask(OPERATOR, resolve, 1);
+                }
+            } else if row.status == Status::Suspended {
                 self.ask(OPERATOR, Asking::Resume { id, reason: "healed".into() }, 1);
             } else if waits_long && is_full {
                 let reason = "its history is full".to_owned();

@@ -75,6 +75,7 @@ impl World {
         for partition in 0..self.plan.partitions {
             let holding = self.holdings.entry(Post { node, partition }).or_default();
             holding.life = None;
+            holding.at_work.clear();
             holding.losses = 0;
             holding.unanswered.clear();
         }

@@ -122,8 +122,8 @@ pub(crate) fn failed(failure: Failure) -> Done {
 /// The code of an execution: everything from its input to its end.
 pub async fn run(shared: Rc<Shared>) {
     let (input, execution) = {
-        let execution = shared.execution.borrow();
-        (Input::decode(&execution.info().input), execution.info().execution)
+        let mut execution = shared.execution.borrow_mut();
+        (Input::decode(&execution.take_input()), execution.info().execution)
     };
     let Some(input) = input else {
         let failure = Failure::new(kind::PAYLOAD, "not an input of the simulation");
@@ -237,6 +237,11 @@ async fn perform_task(shared: &Shared, task: u32) -> Done {
             input: Some(task_input(task, unique)),
             retry: behaviour.retry.clone(),
             limits: behaviour.limits,
+            delivery: if behaviour.delivery.has_barrier() {
+                behaviour.delivery.recorded()
+            } else {
+                String::new()
+            },
             ..TaskScheduled::default()
         })
     };

@@ -10,6 +10,7 @@
 
 mod client;
 mod commit;
+mod doubt;
 mod elsewhere;
 pub mod entities;
 mod fault;

@@ -10,14 +10,16 @@ use crate::report::Fault;
 use crate::runner::Programmed;
 use crate::world::{Event, Post, World};
 use bytes::Bytes;
+use perdura_core::delivery::Answer;
 use perdura_core::entity::{BatchTicket, OperationsDone};
 use perdura_core::history::Event as HistoryEvent;
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome, TurnTicket};
 use perdura_core::partition::{
-    Batch, Bug, Effect, Need, Partition, PartitionConfig, ReplyToken, Request, TaskRef,
+    Batch, Bug, Effect, Need, Partition, PartitionConfig, ReplyToken, Request, TaskRef, TaskStart,
 };
 use perdura_core::{Failure, InstanceId, PartitionId, Timestamp};
 use perdura_store::{Grant, Lookup};
+use std::collections::BTreeMap;
 
 /// Wait before the second attempt to take a grant, in ms; it doubles up to the maximum.
 const RETRY_WAIT: u64 = 50;
@@ -41,6 +43,18 @@ pub(crate) enum Input {
     TaskLost(TaskRef),
     /// No worker ever had an attempt.
     TaskNotStarted(TaskRef),
+    /// A worker takes an attempt that some life offered.
+    Take {
+        life: u64,
+        start: Box<TaskStart>,
+    },
+    /// Nobody has taken it.
+    Unbegun {
+        life: u64,
+        task: TaskRef,
+    },
+    /// What a handler of unknown outcomes says.
+    TaskAnswered(TaskRef, Result<Answer, String>),
     /// The outcome of a turn that some life sent away.
     TurnDone {
         life: u64,
@@ -79,6 +93,8 @@ pub(crate) struct Life {
     /// Messages are being read; whether a bell has rung since.
     pub(crate) messages: Option<bool>,
     pub(crate) tick_at: i64,
+    /// Attempts whose hand-over is being committed.
+    pub(crate) taking: BTreeMap<TaskRef, TaskStart>,
 }
 
 impl Life {
@@ -165,6 +181,7 @@ impl World {
             next_envelope: grant.next_envelope,
             seed,
             limits: self.plan.limits.clone(),
+            deliveries: Default::default(),
             bug,
         });
         let random = Random::stream(seed as u64, 1);
@@ -180,6 +197,7 @@ impl World {
             reads: 0,
             messages: None,
             tick_at: i64::MAX,
+            taking: BTreeMap::new(),
         }
     }
 
@@ -195,6 +213,11 @@ impl World {
             if let Some(life) = self.life(post) {
                 life.partition.recover(rows, now);
             }
+        }
+        // The process is the same: what it was given for good is still at work.
+        let holding = self.holdings.entry(post).or_default();
+        if let Some(life) = &mut holding.life {
+            holding.at_work.retain(|task| life.partition.task_still_runs(*task, now));
         }
     }
 
@@ -237,13 +260,29 @@ impl World {
                 }
             }
             (Input::TaskDone(task, result), Some(life)) => life.partition.task_done(task, result, now),
+            (Input::TaskAnswered(task, answer), Some(life)) => {
+                life.partition.task_answered(task, answer, now);
+            }
+            (Input::Take { life: number, start }, Some(life)) if life.number == number => {
+                if life.partition.task_taken(start.task, "a worker", now) {
+                    life.taking.insert(start.task, *start);
+                }
+            }
+            (Input::Unbegun { life: number, task }, Some(life)) if life.number == number => {
+                life.partition.task_not_started(task, now);
+            }
             (Input::Operations { life: number, ticket, done }, Some(life)) if life.number == number => {
                 match done {
                     Some(done) => life.partition.operations_done(ticket, *done, now),
-                    None => life.partition.operations_lost(ticket, now),
+                    None => life.partition.operations_lost(ticket, "it is gone", now),
                 }
             }
-            (Input::TaskLost(task), Some(life)) => life.partition.task_lost(task, "it is gone", now),
+            (Input::TaskLost(task), life) => {
+                holding.at_work.remove(&task);
+                if let Some(life) = life {
+                    life.partition.task_lost(task, "it is gone", now);
+                }
+            }
             (Input::TaskNotStarted(task), Some(life)) => life.partition.task_not_started(task, now),
             (Input::TurnDone { life: number, ticket, outcome }, Some(life)) if life.number == number => {
                 let awaited = life.partition.turn_back(ticket, outcome, now);
@@ -381,6 +420,7 @@ impl World {
                     }
                 }
                 Effect::StartTask(start) => self.start_task(post, start),
+                Effect::TaskTaken(task) => self.taken(post, task),
                 Effect::RunOperations(batch) => self.start_operations(post, batch),
                 Effect::CancelTask(task) => self.trace.say(self.now, || format!("{task:?} is cancelled")),
                 Effect::Notify(partition) => {

@@ -2,6 +2,7 @@
 
 use crate::payload::{EventSalt, Reader};
 use crate::program::{APP_FAILURE, Programs, Step};
+use perdura_core::delivery::Delivery;
 use perdura_core::failure::kind;
 
 pub(crate) const TASK: u8 = 1;
@@ -18,7 +19,7 @@ pub(crate) const ENTITY: u8 = 11;
 /// The sum over a critical section changed while it was held.
 pub(crate) const TORN: u8 = 12;
 
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 9] = [
     APP_FAILURE,
     kind::TIMEOUT,
     kind::CANCELED,
@@ -27,6 +28,7 @@ const KINDS: [&str; 8] = [
     kind::LIMIT,
     kind::INVALID,
     kind::WORKER_LOST,
+    kind::UNKNOWN_OUTCOME,
 ];
 
 /// The number of a kind of failure in an outcome.
@@ -122,6 +124,8 @@ impl Judge<'_> {
             }
             (Step::Timer(_), TIMER) | (Step::Send { .. }, SENT) | (Step::Status(_), STATUS) => Ok(()),
             (Step::Entity(_), ENTITY) => Ok(()),
+            // One half of it may be what was read on a branch before.
+            (Step::Entity(_), TORN) if self.may_rewind => Ok(()),
             (Step::Child(child), DETACHED) if self.programs.children[*child as usize].is_detached => Ok(()),
             (Step::Child(_), CHILD) => {
                 let length = reader.u16().ok_or("no length")?;
@@ -146,6 +150,9 @@ impl Judge<'_> {
                 task.fails >= task.attempts() || task.fails > 0 && (task.is_fatal || gives_up)
             }
             (Step::Task(_), kind::WORKER_LOST) => self.gives_up_lost,
+            (Step::Task(task), kind::UNKNOWN_OUTCOME) => {
+                matches!(self.programs.tasks[*task as usize].delivery, Delivery::AtMostOnce(_))
+            }
             (Step::Task(task), kind::TIMEOUT) => self.programs.tasks[*task as usize].limits.is_some(),
             // Several steps at once may name each other's sections.
             (Step::Entity(_), APP_FAILURE | kind::INVALID) => true,

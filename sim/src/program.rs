@@ -3,6 +3,7 @@
 
 use crate::entities::steps::{EntityStep, Section};
 use crate::random::Random;
+use perdura_core::delivery::{Delivery, OnUnknown};
 use perdura_core::history::TimeLimits;
 use perdura_core::{OnExisting, RetryPolicy, ReusePolicy};
 
@@ -59,6 +60,8 @@ pub struct Task {
     pub limits: Option<TimeLimits>,
     /// How long an attempt takes, in ms.
     pub takes_ms: u64,
+    /// How often it may run.
+    pub delivery: Delivery,
 }
 
 impl Task {
@@ -122,6 +125,9 @@ pub struct Programs {
     pub entity_steps: Vec<EntityStep>,
     /// The sub-orchestration that entities start.
     pub entity_start: Option<u32>,
+    /// An order of an execution is named by its place in the program, not by how many there were before it: an execution that
+    /// was rewound may come to it in another order.
+    pub names_orders_by_place: bool,
 }
 
 impl Programs {
@@ -193,6 +199,13 @@ impl Programs {
             retry,
             limits,
             takes_ms: *random.pick(&[0, 3, 30, 300]),
+            delivery: match random.below(10) {
+                0..5 => Delivery::AtLeastOnce,
+                5 => Delivery::Precise,
+                6 | 7 => Delivery::AtMostOnce(OnUnknown::Fail),
+                8 => Delivery::AtMostOnce(OnUnknown::Suspend),
+                _ => Delivery::AtMostOnce(OnUnknown::Handler("find".into())),
+            },
         });
         self.tasks.len() as u32 - 1
     }

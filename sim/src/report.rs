@@ -59,11 +59,13 @@ pub enum Fault {
     WorkerLost,
     /// An attempt came back that no worker had had.
     NotStarted,
+    /// Two workers took one attempt.
+    TakenTwice,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 25] = [
+    pub const ALL: [Fault; 26] = [
         Fault::Crash,
         Fault::CrashAll,
         Fault::Pause,
@@ -89,6 +91,7 @@ impl Fault {
         Fault::TurnUnrun,
         Fault::WorkerLost,
         Fault::NotStarted,
+        Fault::TakenTwice,
     ];
 
     /// Its name.
@@ -120,6 +123,7 @@ impl Fault {
             Fault::TurnUnrun => "turn comes back unrun",
             Fault::WorkerLost => "worker is lost with an attempt",
             Fault::NotStarted => "attempt never reached a worker",
+            Fault::TakenTwice => "two workers take one attempt",
         }
     }
 }

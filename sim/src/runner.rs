@@ -4,13 +4,14 @@ use crate::elsewhere::Work;
 use crate::interpreter::{self, Shared};
 use crate::program::Programs;
 use crate::random::Random;
-use perdura_core::history::Event;
+use perdura_core::history::{Event, TurnLimits};
 use perdura_core::orchestration::{Execution, Mismatch, Run, Runner, Turn, TurnOutcome, TurnResult};
 use perdura_core::{InstanceId, InstanceKey, Limits};
 use rustc_hash::FxHashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Waker};
 
 /// One execution that runs.
@@ -23,7 +24,7 @@ impl Code {
     /// The code of an execution before its first event.
     #[must_use]
     pub fn new(id: InstanceId, limits: Limits, programs: Rc<Programs>) -> Code {
-        let shared = Shared::new(Execution::new(id, limits), programs);
+        let shared = Shared::new(Execution::new(id, Arc::new(TurnLimits::of(&limits))), programs);
         let future: Pin<Box<dyn Future<Output = ()>>> = Box::pin(interpreter::run(shared.clone()));
         Code { shared, future: Some(future) }
     }

@@ -9,8 +9,19 @@ use perdura_core::Failure;
 use perdura_core::partition::TaskStart;
 
 impl World {
-    /// A worker of the node takes an attempt.
+    /// An attempt, or the handler that is asked about one, shall run on the node.
     pub(crate) fn start_task(&mut self, post: Post, start: TaskStart) {
+        if start.question.is_some() {
+            self.ask_handler(post, start);
+        } else if start.has_barrier {
+            self.offer(post, start);
+        } else {
+            self.begin_attempt(post, start);
+        }
+    }
+
+    /// A worker of the node begins with an attempt.
+    pub(crate) fn begin_attempt(&mut self, post: Post, start: TaskStart) {
         self.stats.attempts += 1;
         self.trace.mix(&[6, start.task.key.0, u64::from(start.task.task), u64::from(start.task.delivery)]);
         self.trace.say(self.now, || format!("{post:?} starts {:?} attempt {}", start.task, start.attempt));
@@ -33,7 +44,7 @@ impl World {
         if self.fault(Fault::ResultLate, late) {
             ms += self.random.faults.between(100, 4_000);
         }
-        if self.fault(Fault::NotStarted, not_started) {
+        if !start.has_barrier && self.fault(Fault::NotStarted, not_started) {
             let input = Input::TaskNotStarted(start.task);
             return self.after(ms, Event::Input(post, input));
         }
@@ -66,6 +77,7 @@ impl World {
             // What an operator rewinds for has been mended.
             Some(task) if start.attempt <= task.fails && start.task.branch == 0 => {
                 let failure = Failure::new(APP_FAILURE, "as programmed");
+                self.checker.task_failed(&start);
                 Err(if task.is_fatal { failure.non_retryable() } else { failure })
             }
             _ => Ok(Some(task_output(input, start.task.delivery))),
@@ -74,6 +86,7 @@ impl World {
         // the next owner.
         let partition = start.task.key.partition();
         let home = Post { node, partition: partition.0 };
+        self.holdings.entry(home).or_default().at_work.remove(&start.task);
         let lives = self.holdings.get(&home).is_some_and(|holding| holding.life.is_some());
         let post = if lives { home } else { self.owner(partition) };
         self.after(0, Event::Input(post, Input::TaskDone(start.task, result)));

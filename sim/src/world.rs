@@ -11,12 +11,12 @@ use crate::random::Random;
 use crate::read::Wanted;
 use crate::report::{Fault, Stats};
 use crate::trace::Trace;
-use perdura_core::partition::{Batch, RequestError, Response, TaskStart};
+use perdura_core::partition::{Batch, RequestError, Response, TaskRef, TaskStart};
 use perdura_core::{PartitionId, Timestamp};
 use perdura_store::sim::SimStore;
 use perdura_store::{CommitLog, CommitOutcome, Grant};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 
 /// The store's clock when a world begins, in ms.
@@ -126,6 +126,8 @@ pub(crate) struct Holding {
     pub(crate) life: Option<Life>,
     pub(crate) unanswered: BTreeMap<u64, Unanswered>,
     pub(crate) losses: u32,
+    /// Attempts whose hand-over is durable, and which have not ended here.
+    pub(crate) at_work: BTreeSet<TaskRef>,
     /// An attempt to take the partition is scheduled.
     pub(crate) begins: bool,
 }
@@ -172,7 +174,8 @@ impl World {
     pub(crate) fn new(seed: u64, bug: Option<PlantedBug>, with_text: bool) -> World {
         let plan = Plan::draw(&mut Random::stream(seed, 1));
         let programs = Programs::draw(&mut Random::stream(seed, 2), plan.programs, plan.ids, plan.entities);
-        let programs = Rc::new(programs);
+        let names_orders_by_place = plan.requests_mix.rewind > 0;
+        let programs = Rc::new(Programs { names_orders_by_place, ..programs });
         let store = SimStore::new(plan.partitions);
         store.set_clock(Timestamp(EPOCH));
         if let Some(PlantedBug::Store(bug)) = bug {

@@ -51,6 +51,9 @@ enum Command {
     Raise(operate::control::RaiseOptions),
     /// Tell how to replay stored histories against new code before it is deployed.
     CheckReplay,
+    /// Say what follows for an activity that runs at most once, when nobody knows whether it ran. The engine must be
+    /// stopped; the instance goes on when it is started.
+    Resolve(operate::resolve::Options),
     /// Serve workers and clients in other languages: the DurableTask gRPC protocol, which the official SDKs speak.
     Serve(serve::ServeOptions),
     /// Like serve, for a developer's machine: on the ports that SDKs and the DTS emulator use, with a temporary store.
@@ -80,6 +83,7 @@ async fn main() -> ExitCode {
         Command::Purge(options) => operate::control::purge(options).await,
         Command::Raise(options) => operate::control::raise(options).await,
         Command::CheckReplay => Ok(operate::replay::run()),
+        Command::Resolve(options) => operate::resolve::run(options).await,
         Command::Serve(options) => serve::serve(options).await,
         Command::Dev(options) => serve::dev(options).await,
     };

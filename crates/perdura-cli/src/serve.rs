@@ -2,7 +2,8 @@
 
 use anyhow::{Context, bail};
 use clap::Args;
-use perdura_core::Status;
+use perdura_core::delivery::{Delivery, OnUnknown};
+use perdura_core::{Status, check_name};
 use perdura_engine::Retention;
 use perdura_server::{Credentials, Server, ServerError, ServerOptions, Tls};
 use std::io::Write;
@@ -70,6 +71,16 @@ struct LimitOptions {
     /// are purged.
     #[arg(long, value_name = "STATUS=TIME", value_parser = retain)]
     retain: Vec<(Status, Duration)>,
+    /// An activity that is not run again while nobody knows whether it ran, and what is done then: fail, suspend, or
+    /// handler:NAME to ask another activity. May be given several times. Tags of a call come first.
+    #[arg(long, value_name = "ACTIVITY=POLICY", value_parser = at_most_once)]
+    at_most_once: Vec<(String, Delivery)>,
+    /// An activity whose delivery count is committed before a worker gets it. May be given several times.
+    #[arg(long, value_name = "ACTIVITY", value_parser = activity_name)]
+    precise: Vec<String>,
+    /// How long a worker may have an operation of an entity, after which it has failed; 0 is without limit.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    operation_seconds: u64,
 }
 
 fn retain(text: &str) -> Result<(Status, Duration), String> {
@@ -81,6 +92,16 @@ fn retain(text: &str) -> Result<(Status, Duration), String> {
     Ok((status, crate::operate::span(age)?))
 }
 
+fn activity_name(name: &str) -> Result<String, String> {
+    check_name("activity name", name).map(|()| name.to_owned()).map_err(|error| error.to_string())
+}
+
+fn at_most_once(text: &str) -> Result<(String, Delivery), String> {
+    let (name, policy) = text.split_once('=').ok_or("say ACTIVITY=POLICY, such as charge=suspend")?;
+    let policy = OnUnknown::parse(policy).map_err(|error| error.to_string())?;
+    Ok((activity_name(name)?, Delivery::AtMostOnce(policy)))
+}
+
 impl LimitOptions {
     fn apply(&self, options: &mut ServerOptions) {
         options.hubs_max = self.hubs_max;
@@ -88,6 +109,10 @@ impl LimitOptions {
         options.drain_time_max = Duration::from_secs(self.drain_seconds);
         let each = self.retain.iter();
         options.retention = each.fold(Retention::default(), |all, (status, age)| all.of(*status, *age));
+        let precise = self.precise.iter().map(|name| (name.clone(), Delivery::Precise));
+        options.deliveries = precise.chain(self.at_most_once.iter().cloned()).collect();
+        let operation = Duration::from_secs(self.operation_seconds);
+        options.operation_time_max = (!operation.is_zero()).then_some(operation);
     }
 }
 

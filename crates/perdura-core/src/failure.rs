@@ -29,6 +29,8 @@ pub mod kind {
     pub const PAYLOAD: &str = "perdura.Payload";
     /// Worker after worker was lost while it ran the activity.
     pub const WORKER_LOST: &str = "perdura.WorkerLost";
+    /// An activity that runs at most once was handed to a worker, and nobody knows whether it ran.
+    pub const UNKNOWN_OUTCOME: &str = "perdura.UnknownOutcome";
     /// A record cannot be read.
     pub const DAMAGED: &str = "perdura.Damaged";
 }

@@ -2,11 +2,13 @@
 //! async, no randomness but what comes in as an argument.
 //!
 //! - [`history`]: what is recorded, and how it is stored.
+//! - [`delivery`]: how often an activity may run, and what follows when nobody knows whether it did.
 //! - [`entity`]: keyed state, and operations on it.
 //! - [`partition`]: the processor of one partition, which decides everything.
 //! - [`why`](mod@why): what an instance waits for, in words.
 //! - [`rewind`]: how an instance goes back to an earlier point, and what becomes of what came after.
 
+pub mod delivery;
 pub mod entity;
 pub mod failure;
 pub mod history;

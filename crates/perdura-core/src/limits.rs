@@ -20,6 +20,9 @@ pub const TRACE_BYTES_MAX: usize = 4096;
 pub const START_REQUESTS_REMEMBERED: usize = 16;
 /// Continue-as-new turns of one instance per minute; more are held back until the minute is over.
 pub const CONTINUE_AS_NEW_PER_MINUTE: u32 = 1000;
+/// Activities that have failed which are remembered per execution, so that counts go on when an SDK retries under the
+/// number of the first try.
+pub const FAILED_REMEMBERED: usize = 32;
 /// Most branches that rewinds of one execution may open.
 pub const BRANCHES_MAX: usize = 100;
 /// Operations of one entity that are handed out together. More than clients can send while a batch is handed out and
@@ -45,10 +48,11 @@ pub struct Limits {
     pub turn_bytes_max: usize,
     /// Most events that wait for an instance that cannot take them now (suspended, not started, its worker busy).
     pub inbox_events_max: usize,
-    /// Most bytes that wait for an instance: they are written as one record. Events over it are refused; results of
-    /// activities and children wait until there is room.
+    /// Most bytes that wait for an instance or an entity: they are written as one record. Events over it, and signals of
+    /// clients, are refused; results of activities and children, and operations that instances send, wait until there is room.
     pub inbox_bytes_max: usize,
-    /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails.
+    /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails. So
+    /// many, too, while they run operations of an entity; then the entity is blocked.
     pub lost_workers_max: u32,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
     pub resident_instances_max: usize,

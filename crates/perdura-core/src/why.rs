@@ -1,6 +1,9 @@
 //! Why an instance does not go on: what it waits for, since when, who should answer, and what is missing. A pure function
 //! of its record and of what the caller knows besides.
 
+mod entities;
+
+use crate::delivery::Stage;
 use crate::partition::{ChildRecord, InstanceRecord, TaskRecord};
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -18,6 +21,16 @@ pub trait Surroundings {
     fn instance(&self, id: &str) -> Option<Option<Status>>;
     /// How a piece of its work stands with those who run the code.
     fn line(&self, work: Work) -> Option<Line>;
+
+    /// The operation that a task called, and when, from the history.
+    fn operation(&self, _task: u32) -> Option<(String, Timestamp)> {
+        None
+    }
+
+    /// The record of an entity; `Some(None)` if there is none.
+    fn entity(&self, _id: &str) -> Option<Option<&InstanceRecord>> {
+        None
+    }
 }
 
 /// A piece of work that somebody else does for an instance.
@@ -100,9 +113,13 @@ impl fmt::Display for Wait {
     }
 }
 
-/// What an instance waits for; nothing if it has ended.
+/// What an instance waits for; nothing if it has ended. For an entity, what holds its queue up; nothing if it has nothing
+/// to do.
 #[must_use]
 pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -> Vec<Wait> {
+    if let Some(entity) = &record.entity {
+        return entities::for_entity(record, entity);
+    }
     let status = record.status().unwrap_or_default();
     if status.is_terminal() {
         return Vec::new();
@@ -139,6 +156,10 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
         waits.push(Wait { since: around.asked_at(timer.id), ..wait });
     }
     waits.extend(record.children.iter().map(|child| for_child(child, now, around)));
+    waits.extend(record.calls.iter().map(|call| entities::for_call(call, &record.id, around)));
+    if let Some(section) = record.section.as_deref().filter(|section| !section.granted) {
+        waits.push(entities::for_section(section, &record.id, around));
+    }
     let arrived = record.inbox_events().map_or(0, |events| events.len());
     if arrived > 0 && record.suspended.is_none() && record.block.is_none() && record.start_at <= now.0 {
         waits.push(Wait {
@@ -173,6 +194,18 @@ fn for_task(task: &TaskRecord, now: Timestamp, around: &dyn Surroundings) -> Wai
     let failure = task.last_failure.as_ref().map(|failure| format!("the last attempt failed: {failure}"));
     if task.not_before > now.0 {
         return on_time(format!("attempt {} of {activity}", task.attempt), task.not_before, failure);
+    }
+    if let Some(once) = task.once.as_ref().filter(|once| once.is_in_doubt()) {
+        let suspended = once.stage() == Stage::Suspended;
+        return Wait {
+            what: format!("the outcome of {activity}, delivery {}", task.delivery),
+            since: Some(Timestamp(once.since)),
+            who: if suspended { "an operator" } else { "its handler of unknown outcomes" }.into(),
+            missing: Some(match suspended {
+                true => format!("{}; say what follows (resolve)", once.why),
+                false => once.why.clone(),
+            }),
+        };
     }
     let line = in_line(around.line(Work::Activity(task.id)), "activity", name.as_deref().unwrap_or("?"));
     Wait {

@@ -1,10 +1,12 @@
 //! The activities that run in this process, for one partition: which wait, which run, and how they are told to stop.
 
-use crate::processor::Input;
+use crate::hand_over::HandOver;
+use crate::handler;
+use crate::processor::{Input, tell_end};
 use crate::worker::{ActivityEnd, ActivityHost, ActivityTask};
-use perdura_core::Failure;
 use perdura_core::failure::kind;
-use perdura_core::partition::{TaskRef, TaskStart};
+use perdura_core::partition::{Partition, TaskRef, TaskStart};
+use perdura_core::{Failure, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -13,7 +15,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Activities {
@@ -25,12 +27,28 @@ pub(crate) struct Activities {
     waiting: VecDeque<TaskStart>,
     /// Attempts among the waiting ones that nobody wants any more.
     unwanted: FxHashSet<TaskRef>,
-    running: FxHashMap<TaskRef, CancellationToken>,
-    /// Attempts of a lost life that have not ended. They have been told, and still take their place.
-    strays: FxHashSet<TaskRef>,
+    running: FxHashMap<TaskRef, Running>,
+    /// Attempts of lost lives that have not ended, each with its life. They still take their place.
+    strays: FxHashMap<(u64, TaskRef), Running>,
+    /// Strays that the next life wants, if any, which have ended in between.
+    ended: Vec<(TaskRef, ActivityEnd)>,
+    /// Attempts whose hand-over is being committed.
+    taking: FxHashMap<TaskRef, oneshot::Sender<()>>,
+    life: u64,
+    epoch: u64,
+    worker: Arc<str>,
     /// Attempts with a time limit that began since the processor was last told: their time runs from then on.
     begun: Vec<TaskRef>,
     draining: bool,
+}
+
+/// An attempt that has not ended.
+struct Running {
+    canceled: CancellationToken,
+    /// The life that started it.
+    life: u64,
+    /// Its hand-over is committed: it may have begun, and no other takes its place unless somebody says so.
+    is_taken: bool,
 }
 
 impl Activities {
@@ -48,9 +66,48 @@ impl Activities {
             waiting: VecDeque::new(),
             unwanted: FxHashSet::default(),
             running: FxHashMap::default(),
-            strays: FxHashSet::default(),
+            strays: FxHashMap::default(),
+            ended: Vec::new(),
+            taking: FxHashMap::default(),
+            life: 0,
+            epoch: 0,
+            worker: format!("process {}", std::process::id()).into(),
             begun: Vec::new(),
             draining: false,
+        }
+    }
+
+    /// A life begins. Attempts of lives before it go on if their hand-over is committed and nothing else is decided about
+    /// them; the others are told that nobody waits for them.
+    pub(crate) fn begin_life(&mut self, life: u64, epoch: u64, partition: &mut Partition, now: Timestamp) {
+        (self.life, self.epoch) = (life, epoch);
+        for (task, end) in std::mem::take(&mut self.ended) {
+            if partition.task_still_runs(task, now) {
+                tell_end(partition, task, end, now);
+            }
+        }
+        let wanted = |(_, task): &(u64, TaskRef), stray: &mut Running| {
+            stray.is_taken && partition.task_still_runs(*task, now)
+        };
+        for ((_, task), stray) in self.strays.extract_if(wanted) {
+            self.running.insert(task, stray);
+        }
+        self.strays.values().for_each(|stray| stray.canceled.cancel());
+    }
+
+    /// The hand-over of an attempt is about to be committed; `taken` learns when it is.
+    pub(crate) fn taken(&mut self, task: TaskRef, taken: oneshot::Sender<()>) {
+        self.taking.insert(task, taken);
+    }
+
+    /// The hand-over of an attempt is committed.
+    pub(crate) fn confirm(&mut self, task: TaskRef) {
+        if let Some(running) = self.running.get_mut(&task) {
+            running.is_taken = true;
+        }
+        if let Some(taken) = self.taking.remove(&task) {
+            // An error means that whoever was about to run it is gone; its end says so.
+            let _ = taken.send(());
         }
     }
 
@@ -70,16 +127,21 @@ impl Activities {
     /// Nobody waits for this attempt any more.
     pub(crate) fn cancel(&mut self, task: TaskRef) {
         match self.running.get(&task) {
-            Some(canceled) => canceled.cancel(),
+            Some(running) => {
+                running.canceled.cancel();
+                self.taking.remove(&task);
+            }
             // Found when its turn comes: to look for each of many would take for ever.
             None => drop(self.unwanted.insert(task)),
         }
     }
 
     /// An attempt is over; another may take its place.
-    pub(crate) fn finished(&mut self, task: TaskRef) {
-        self.running.remove(&task);
-        self.strays.remove(&task);
+    pub(crate) fn finished(&mut self, life: u64, task: TaskRef) {
+        if self.running.get(&task).is_some_and(|running| running.life == life) {
+            self.running.remove(&task);
+        }
+        self.strays.remove(&(life, task));
         while self.has_room() {
             let Some(next) = self.waiting.pop_front() else {
                 self.unwanted.clear();
@@ -89,6 +151,14 @@ impl Activities {
                 self.spawn(next);
             }
         }
+    }
+
+    /// An attempt has ended while no life is there to be told.
+    pub(crate) fn finished_between(&mut self, life: u64, task: TaskRef, end: ActivityEnd) {
+        if self.strays.get(&(life, task)).is_some_and(|stray| stray.is_taken) {
+            self.ended.push((task, end));
+        }
+        self.finished(life, task);
     }
 
     /// No attempt is started any more.
@@ -106,25 +176,31 @@ impl Activities {
     }
 
     /// The grant is lost: what waits will be handed out again with new counts, and so will what runs, whose results
-    /// nobody takes any more.
+    /// nobody takes any more; but not what was handed over for good.
     pub(crate) fn let_go(&mut self) {
         self.waiting.clear();
         self.unwanted.clear();
         self.begun.clear();
-        for (task, canceled) in self.running.drain() {
-            canceled.cancel();
-            self.strays.insert(task);
+        self.taking.clear();
+        for (task, running) in self.running.drain() {
+            if !running.is_taken {
+                running.canceled.cancel();
+            }
+            self.strays.insert((running.life, task), running);
         }
     }
 
     fn spawn(&mut self, start: TaskStart) {
-        let reference = start.task;
+        let (life, reference) = (self.life, start.task);
         let canceled = CancellationToken::new();
-        self.running.insert(reference, canceled.clone());
-        if start.scheduled.limits.is_some() {
+        let running = Running { canceled: canceled.clone(), life, is_taken: false };
+        self.running.insert(reference, running);
+        if start.scheduled.limits.is_some() && !start.has_barrier {
             self.begun.push(reference);
         }
         let heartbeats = self.inputs.clone();
+        let hand_over = start.has_barrier.then(|| HandOver::new(self.inputs.clone(), life, reference));
+        let asks = start.question.is_some();
         let scheduled = &start.scheduled;
         let task = ActivityTask {
             instance: start.instance,
@@ -133,12 +209,15 @@ impl Activities {
             name: scheduled.name.clone(),
             version: scheduled.version.clone(),
             orchestration_version: start.orchestration_version,
-            input: scheduled.input.clone(),
+            input: start.question.as_deref().map(handler::input_of).or_else(|| scheduled.input.clone()),
             tags: scheduled.tags.clone(),
             trace: scheduled.trace.clone(),
             attempt: start.attempt,
             delivery: reference.delivery,
             last_heartbeat: start.last_heartbeat,
+            origin: start.origin,
+            epoch: self.epoch,
+            hand_over: hand_over.clone(),
             canceled,
             // A heartbeat that finds the queue full is dropped: the next one says the same.
             heartbeat: Arc::new(move |details| {
@@ -146,12 +225,40 @@ impl Activities {
             }),
         };
         let (host, inputs) = (self.host.clone(), self.inputs.clone());
+        if let Some(hand_over) = hand_over {
+            let worker = self.worker.clone();
+            self.runtime.spawn(async move {
+                let may_run = host.hands_over() || hand_over.commit(&worker).await;
+                let end =
+                    if may_run { Some(run_caught(async move { host.run(task).await }).await) } else { None };
+                let input = match end.filter(|_| hand_over.is_done()) {
+                    Some(end) => Input::TaskDone(life, reference, end),
+                    None => Input::TaskUnbegun(life, reference),
+                };
+                let _ = inputs.send(input).await;
+            });
+            return;
+        }
         self.runtime.spawn(async move {
             let end = run_caught(async move { host.run(task).await }).await;
+            let input = match asks {
+                true => answered(life, reference, end),
+                false => Input::TaskDone(life, reference, end),
+            };
             // An error means that the processor is gone for good: nobody is left to be told.
-            let _ = inputs.send(Input::TaskDone(reference, end)).await;
+            let _ = inputs.send(input).await;
         });
     }
+}
+
+/// What a handler of unknown outcomes says.
+fn answered(life: u64, task: TaskRef, end: ActivityEnd) -> Input {
+    let answer = match end {
+        ActivityEnd::Completed(output) => handler::answer_of(output.as_ref()),
+        ActivityEnd::Failed(failure) => Err(failure.to_string()),
+        end => return Input::TaskDone(life, task, end),
+    };
+    Input::TaskAnswered(life, task, answer)
 }
 
 /// Runs user code; a panic is a failure like any other.

@@ -22,6 +22,7 @@ pub(crate) async fn ask_at_rest(store: &dyn Store, request: Request) -> Result<R
         next_envelope: grant.next_envelope,
         seed: random()?,
         limits: Limits::default(),
+        deliveries: Default::default(),
         bug: None,
     });
     partition.request(TOKEN, request, store.now());

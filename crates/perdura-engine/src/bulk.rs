@@ -5,6 +5,7 @@ use crate::error::EngineError;
 use crate::restart::RestartUnder;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use perdura_core::delivery::Answer;
 use perdura_core::history::{EventKind, ParentLink};
 use perdura_core::partition::{InstanceRecord, RequestError};
 use perdura_core::{InstanceId, Status, Tags};
@@ -53,6 +54,15 @@ pub enum Bulk {
         name: String,
         /// What it carries.
         input: Option<Bytes>,
+    },
+    /// Say what follows for an activity of which nobody knows whether it ran.
+    Resolve {
+        /// Which; may be left out if there is only one.
+        task: Option<u32>,
+        /// What follows.
+        answer: Answer,
+        /// Who decides, and why.
+        by: String,
     },
 }
 
@@ -115,6 +125,7 @@ impl Client {
             Bulk::Suspend { reason } => self.suspend(id, reason.clone()).await,
             Bulk::Resume { reason } => self.resume(id, reason.clone()).await,
             Bulk::Restart => self.restart(&id, RestartUnder::SameId).await.map(drop),
+            Bulk::Resolve { task, answer, by } => self.resolve(id, *task, answer.clone(), by.clone()).await,
             Bulk::Raise { name, input } => self.raise_event(id, name.clone(), input.clone()).await,
         }?;
         Ok(1)

@@ -5,6 +5,7 @@ use crate::error::EngineError;
 use crate::lookups;
 use crate::processor::{Input, random};
 use bytes::Bytes;
+use perdura_core::delivery::Answer;
 use perdura_core::history::{Damaged, Event};
 use perdura_core::partition::{
     InstanceRecord, InstanceRow, ReplyToken, Request, Response, SignalRequest, StartRequest, Started,
@@ -93,6 +94,18 @@ impl Client {
     /// Lets a suspended instance go on. No effect on one that runs.
     pub async fn resume(&self, id: InstanceId, reason: String) -> Result<(), EngineError> {
         self.ask(Request::Resume { id, reason }).await.map(drop)
+    }
+
+    /// Says what follows for an activity of which nobody knows whether it ran; `task` may be left out if there is only
+    /// one. `by` says who decides, and why.
+    pub async fn resolve(
+        &self,
+        id: InstanceId,
+        task: Option<u32>,
+        answer: Answer,
+        by: String,
+    ) -> Result<(), EngineError> {
+        self.ask(Request::Resolve { id, task, answer, by }).await.map(drop)
     }
 
     /// Asks an instance to end by its own code: whatever it waits for fails, its activities and children are told.

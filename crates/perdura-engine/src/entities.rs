@@ -70,9 +70,11 @@ impl Entities {
         self.running.remove(&ticket);
         match end {
             BatchEnd::Done(done) => partition.operations_done(ticket, done, now),
+            // The next life hands it out; that this one ends is nobody's fault.
+            BatchEnd::Lost { .. } if self.draining => {}
             BatchEnd::Lost { why } => {
-                tracing::warn!(?ticket, why, "operations of an entity are handed out again");
-                partition.operations_lost(ticket, now);
+                tracing::warn!(?ticket, why, "operations of an entity were lost");
+                partition.operations_lost(ticket, &why, now);
             }
             BatchEnd::CannotRun { why } => {
                 tracing::warn!(?ticket, why, "the entity is blocked");

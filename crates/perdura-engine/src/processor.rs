@@ -15,11 +15,12 @@ use crate::turns::TurnReturns;
 use crate::worker::{ActivityEnd, Hosts, OrchestrationHost};
 use bytes::Bytes;
 use futures_util::FutureExt;
+use perdura_core::delivery::Answer;
 use perdura_core::orchestration::{TurnOutcome, TurnTicket};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
-use perdura_core::{InstanceId, PartitionId};
+use perdura_core::{InstanceId, PartitionId, Timestamp};
 use perdura_store::Store;
 use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
@@ -50,7 +51,20 @@ pub(crate) enum Input {
     Request(ReplyToken, Request, Reply),
     /// A caller does not wait any more.
     StopWaiting(ReplyToken, InstanceId),
-    TaskDone(TaskRef, ActivityEnd),
+    /// An attempt that some life started is over.
+    TaskDone(u64, TaskRef, ActivityEnd),
+    /// The handler of an unknown outcome is over.
+    TaskAnswered(u64, TaskRef, Result<Answer, String>),
+    /// An attempt that some life offered never began.
+    TaskUnbegun(u64, TaskRef),
+    /// A worker is about to begin with an attempt that some life offered. `taken` learns when that is durable; it is
+    /// dropped if nobody waits for the attempt any more.
+    Take {
+        life: u64,
+        task: TaskRef,
+        worker: String,
+        taken: oneshot::Sender<()>,
+    },
     /// The outcome of a turn that was sent away in some life. `taken` learns whether it was awaited; it is dropped if not.
     TurnDone {
         life: u64,
@@ -222,8 +236,16 @@ impl Processor {
                     return true;
                 }
                 // Attempts of the lost life: they are handed out again.
-                Some(Input::TaskDone(task, _)) => self.activities.finished(task),
-                Some(Input::Heartbeat(..) | Input::TurnDone { .. } | Input::TurnUnrun { .. }) => {}
+                Some(Input::TaskDone(life, task, end)) => self.activities.finished_between(life, task, end),
+                Some(Input::TaskAnswered(life, task, _) | Input::TaskUnbegun(life, task)) => {
+                    self.activities.finished(life, task);
+                }
+                Some(
+                    Input::Heartbeat(..)
+                    | Input::TurnDone { .. }
+                    | Input::TurnUnrun { .. }
+                    | Input::Take { .. },
+                ) => {}
                 None => return true,
             }
         }
@@ -281,6 +303,7 @@ impl Processor {
             next_envelope: grant.next_envelope,
             seed,
             limits: self.options.limits.clone(),
+            deliveries: self.options.deliveries.clone(),
             bug: None,
         });
         self.refusals.set_aside(&mut partition);
@@ -292,6 +315,7 @@ impl Processor {
             partition.recover(rows, self.store.now());
         }
         self.lives += 1;
+        self.activities.begin_life(self.lives, grant.epoch, &mut partition, self.store.now());
         let (inputs, runtime) = self.returns.clone();
         let mut runner = self.orchestrations.runner(self.id, TurnReturns::new(self.lives, inputs, runtime));
         let disturbed = Arc::new(Notify::new());
@@ -388,14 +412,28 @@ impl Processor {
                 self.unanswered.remove(&token);
                 life.partition.stop_waiting(token, &id);
             }
-            Input::TaskDone(task, end) => {
-                self.activities.finished(task);
+            Input::TaskDone(of, task, end) => {
+                self.activities.finished(of, task);
                 self.tell_what_began(life);
-                match end {
-                    ActivityEnd::Completed(output) => life.partition.task_done(task, Ok(output), now),
-                    ActivityEnd::Failed(failure) => life.partition.task_done(task, Err(failure), now),
-                    ActivityEnd::Lost { reason } => life.partition.task_lost(task, &reason, now),
-                    ActivityEnd::NotStarted => life.partition.task_not_started(task, now),
+                tell_end(&mut life.partition, task, end, now);
+            }
+            Input::TaskAnswered(of, task, answer) => {
+                self.activities.finished(of, task);
+                self.tell_what_began(life);
+                life.partition.task_answered(task, answer, now);
+            }
+            Input::TaskUnbegun(of, task) => {
+                self.activities.finished(of, task);
+                self.tell_what_began(life);
+                // The same number may have been offered again since.
+                if of == life.number {
+                    life.partition.task_not_started(task, now);
+                }
+            }
+            Input::Take { life: of, task, worker, taken } => {
+                let is_open = of == life.number && self.drain_until.is_none();
+                if is_open && life.partition.task_taken(task, &worker, now) {
+                    self.activities.taken(task, taken);
                 }
             }
             Input::TurnDone { life: number, ticket, outcome, taken } => {
@@ -434,6 +472,7 @@ impl Processor {
             match effect {
                 Effect::Reply(token, answer) => self.answer(token, answer),
                 Effect::StartTask(start) => self.activities.start(start),
+                Effect::TaskTaken(task) => self.activities.confirm(task),
                 Effect::CancelTask(task) => self.activities.cancel(task),
                 Effect::RunOperations(batch) => self.entities.start(batch),
                 Effect::Notify(partition) => {
@@ -473,6 +512,16 @@ impl Processor {
             let working = self.activities.running() + self.entities.running() > 0;
             quiet && (!working || tokio::time::Instant::now() >= until)
         })
+    }
+}
+
+/// Tells a partition how an attempt ended.
+pub(crate) fn tell_end(partition: &mut Partition, task: TaskRef, end: ActivityEnd, now: Timestamp) {
+    match end {
+        ActivityEnd::Completed(output) => partition.task_done(task, Ok(output), now),
+        ActivityEnd::Failed(failure) => partition.task_done(task, Err(failure), now),
+        ActivityEnd::Lost { reason } => partition.task_lost(task, &reason, now),
+        ActivityEnd::NotStarted => partition.task_not_started(task, now),
     }
 }
 

@@ -4,8 +4,9 @@ use crate::client::Client;
 use crate::error::EngineError;
 use crate::lookups;
 use perdura_core::history::{Event, EventKind};
+use perdura_core::partition::InstanceRecord;
 use perdura_core::why::{Line, Surroundings, Wait, Work, why};
-use perdura_core::{InstanceId, Status, Timestamp};
+use perdura_core::{EntityId, InstanceId, Status, Timestamp};
 use std::collections::BTreeMap;
 
 /// What is known of those who run the code.
@@ -20,6 +21,8 @@ struct Around<'a> {
     asked: BTreeMap<u32, Timestamp>,
     suspended: Option<Timestamp>,
     instances: BTreeMap<String, Option<Status>>,
+    operations: BTreeMap<u32, (String, Timestamp)>,
+    entities: BTreeMap<String, Option<InstanceRecord>>,
     workers: Option<&'a dyn Workers>,
     is_at_rest: bool,
 }
@@ -33,6 +36,9 @@ impl Around<'_> {
             }
             EventKind::TimerCreated(timer) => drop(self.asked.insert(timer.id, event.at)),
             EventKind::SubOrchestrationScheduled(child) => drop(self.asked.insert(child.id, event.at)),
+            EventKind::EntityOperationCalled(call) => {
+                self.operations.insert(call.id, (call.operation, event.at));
+            }
             EventKind::ExecutionSuspended(_) => self.suspended = Some(event.at),
             _ => {}
         }
@@ -59,10 +65,18 @@ impl Surroundings for Around<'_> {
     fn line(&self, work: Work) -> Option<Line> {
         if self.is_at_rest { Some(Line::NoEngine) } else { self.workers?.line(self.id, work) }
     }
+
+    fn operation(&self, task: u32) -> Option<(String, Timestamp)> {
+        self.operations.get(&task).cloned()
+    }
+
+    fn entity(&self, id: &str) -> Option<Option<&InstanceRecord>> {
+        self.entities.get(id).map(Option::as_ref)
+    }
 }
 
 impl Client {
-    /// What an instance waits for; `None` if there is none.
+    /// What an instance or an entity waits for; `None` if there is none.
     pub async fn why(&self, id: &InstanceId) -> Result<Option<Vec<Wait>>, EngineError> {
         self.why_with(id, None).await
     }
@@ -81,13 +95,25 @@ impl Client {
             asked: BTreeMap::new(),
             suspended: None,
             instances: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            entities: BTreeMap::new(),
             workers,
             is_at_rest: self.is_at_rest(),
         };
-        if !row.status.is_terminal() {
+        if !row.status.is_terminal() && record.entity.is_none() {
             let history = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
             let waiting = record.inbox_events().unwrap_or_default();
             history.into_iter().chain(waiting).for_each(|event| around.learn(event));
+        }
+        let waiting = record.section.iter().filter(|section| !section.granted);
+        let wanted =
+            waiting.flat_map(|section| &section.set).chain(record.calls.iter().map(|call| &call.entity));
+        for entity in wanted {
+            // What is known of the instance shall be told, even if one of its entities cannot be read.
+            let Ok(id) = EntityId::parse(entity) else { continue };
+            if let Ok(found) = lookups::row(store, id.instance()).await {
+                around.entities.insert(entity.clone(), found.map(|(_, record)| record));
+            }
         }
         for child in &record.children {
             if let Ok(child) = InstanceId::new(&child.instance) {

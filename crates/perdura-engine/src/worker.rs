@@ -1,5 +1,6 @@
 //! What the engine asks of those who run user code.
 
+use crate::hand_over::HandOver;
 use crate::turns::TurnReturns;
 use bytes::Bytes;
 use perdura_core::entity::{OperationBatch, OperationsDone};
@@ -21,6 +22,12 @@ pub trait OrchestrationHost: Send + Sync + 'static {
 pub trait ActivityHost: Send + Sync + 'static {
     /// Runs one attempt of an activity. A panic inside is caught by the engine and counts as a failed attempt.
     fn run(&self, task: ActivityTask) -> BoxFuture<'static, ActivityEnd>;
+
+    /// Whether it hands attempts to workers later than when it is told to run them. Then it waits itself for
+    /// [`ActivityTask::hand_over`], right before a worker gets the attempt; otherwise the engine does.
+    fn hands_over(&self) -> bool {
+        false
+    }
 }
 
 /// How an attempt of an activity ended.
@@ -72,7 +79,9 @@ pub trait EntityHost: Send + Sync + 'static {
 pub enum BatchEnd {
     /// Some or all of it was run.
     Done(OperationsDone),
-    /// Whoever ran it is gone, and nobody knows what it did: it is handed out again, with the next delivery counts.
+    /// Whoever ran it is gone, and nobody knows what it did: it is handed out again, with the next delivery counts and one
+    /// operation at a time. After [`Limits::lost_workers_max`](perdura_core::Limits::lost_workers_max) losses in a row the
+    /// entity is blocked until the next start.
     Lost {
         /// What happened.
         why: String,
@@ -111,6 +120,12 @@ pub struct ActivityTask {
     pub delivery: u32,
     /// What the last heartbeat of an earlier attempt said.
     pub last_heartbeat: Option<Bytes>,
+    /// The branch of the history on which it was scheduled.
+    pub origin: u32,
+    /// The epoch of the grant under which it was handed out.
+    pub epoch: u64,
+    /// What is to be committed before it begins, if its count is precise.
+    pub hand_over: Option<HandOver>,
     /// Cancelled when nobody waits for the result any more.
     pub canceled: CancellationToken,
     /// Where heartbeats go.

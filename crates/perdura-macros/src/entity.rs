@@ -27,6 +27,11 @@ fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     if let Some(version) = &options.version {
         return Err(Error::new(version.span(), "an entity has no version; the option is `name`"));
     }
+    if options.delivery.is_some() {
+        let text =
+            "operations of an entity run exactly once, as far as its state shows; the option is `name`";
+        return Err(Error::new(proc_macro2::Span::call_site(), text));
+    }
     let block: ItemImpl = syn::parse2(item)?;
     if let Some((path, _)) = &block.trait_ {
         return Err(Error::new(

@@ -16,7 +16,11 @@ fn expand(kind: Kind, options: TokenStream, item: TokenStream) -> syn::Result<To
     let function: ItemFn = syn::parse2(item)?;
     let parameters = parameters(kind, &function)?;
     let structure = structure(&options, &function, &parameters);
-    let traits = traits(kind, &function, &parameters);
+    if kind == Kind::Orchestration && options.delivery.is_some() {
+        let text = "only an activity can be precise or at most once: an orchestration runs exactly once";
+        return Err(syn::Error::new(function.sig.ident.span(), text));
+    }
+    let traits = traits(kind, &options, &function, &parameters);
     Ok(quote!(#structure #traits))
 }
 
@@ -84,7 +88,7 @@ fn call(ident: &syn::Ident, parameters: &Parameters<'_>) -> TokenStream {
     }
 }
 
-fn traits(kind: Kind, function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
+fn traits(kind: Kind, options: &Options, function: &ItemFn, parameters: &Parameters<'_>) -> TokenStream {
     let (_, cfg, _) = sort(&function.attrs);
     let (ident, output, input) = (&function.sig.ident, parameters.output, input_type(parameters));
     let call = call(ident, parameters);
@@ -96,12 +100,15 @@ fn traits(kind: Kind, function: &ItemFn, parameters: &Parameters<'_>) -> TokenSt
             (quote!(OrchestrationFn), quote!(Orchestration), quote!('static), quote!(add_orchestration))
         }
     };
+    let delivery =
+        options.delivery.as_ref().map(|delivery| quote!(const DELIVERY: &'static str = #delivery;));
     quote! {
         #(#cfg)*
         const _: () = {
             impl ::perdura::#code for #ident {
                 const NAME: &'static str = #ident::NAME;
                 const VERSION: &'static str = #ident::VERSION;
+                #delivery
                 type Input = #input;
                 type Output = <#output as ::perdura::macro_support::Outcome>::Value;
                 fn run(

@@ -4,21 +4,43 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Ident, LitStr, Token};
 
-/// `name = "..."`, `version = "..."`; both optional.
+/// `name = "..."`, `version = "..."`; of activities also `precise` and `at_most_once`, with a policy or without.
 #[derive(Default)]
 pub struct Options {
     pub name: Option<LitStr>,
     pub version: Option<LitStr>,
+    /// How often an activity may run, as history keeps it.
+    pub delivery: Option<String>,
 }
+
+const KNOWN: &str = "the options are `name` and `version`, and of activities `precise` and `at_most_once`";
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> syn::Result<Options> {
         let mut options = Options::default();
         for Setting { key, value } in Punctuated::<Setting, Token![,]>::parse_terminated(input)? {
+            let delivery = match (key.to_string().as_str(), &value) {
+                ("precise", None) => Some("precise".to_owned()),
+                ("at_most_once", None) => Some("fail".to_owned()),
+                ("at_most_once", Some(policy)) => Some(checked(policy)?),
+                ("precise", Some(value)) => {
+                    return Err(syn::Error::new(value.span(), "`precise` takes no value"));
+                }
+                _ => None,
+            };
+            if let Some(delivery) = delivery {
+                if options.delivery.replace(delivery).is_some() {
+                    return Err(syn::Error::new(key.span(), "it is said twice how often it may run"));
+                }
+                continue;
+            }
             let place = match key.to_string().as_str() {
                 "name" => &mut options.name,
                 "version" => &mut options.version,
-                _ => return Err(syn::Error::new(key.span(), "the options are `name` and `version`")),
+                _ => return Err(syn::Error::new(key.span(), KNOWN)),
+            };
+            let Some(value) = value else {
+                return Err(syn::Error::new(key.span(), format!("`{key}` needs a value: `{key} = \"..\"`")));
             };
             if value.value().is_empty() {
                 return Err(syn::Error::new(value.span(), format!("`{key}` must not be empty")));
@@ -31,15 +53,29 @@ impl Parse for Options {
     }
 }
 
+/// A policy for unknown outcomes.
+fn checked(policy: &LitStr) -> syn::Result<String> {
+    let text = policy.value();
+    let has_name = text.strip_prefix("handler:").is_some_and(|name| !name.is_empty());
+    match text.as_str() {
+        "fail" | "suspend" => Ok(text),
+        _ if has_name => Ok(text),
+        _ => Err(syn::Error::new(policy.span(), "use \"fail\", \"suspend\" or \"handler:NAME\"")),
+    }
+}
+
 struct Setting {
     key: Ident,
-    value: LitStr,
+    value: Option<LitStr>,
 }
 
 impl Parse for Setting {
     fn parse(input: ParseStream<'_>) -> syn::Result<Setting> {
         let key = input.parse()?;
+        if !input.peek(Token![=]) {
+            return Ok(Setting { key, value: None });
+        }
         input.parse::<Token![=]>()?;
-        Ok(Setting { key, value: input.parse()? })
+        Ok(Setting { key, value: Some(input.parse()?) })
     }
 }

@@ -3,6 +3,7 @@
 use crate::hub_name::HubName;
 use crate::remote::{RemoteActivities, RemoteEntities, RemoteOrchestrations};
 use crate::work_items::Board;
+use perdura_core::delivery::Delivery;
 use perdura_core::{Limits, Timestamp};
 use perdura_engine::{Client, Engine, EngineError, EngineOptions, Hosts, Retention};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
@@ -47,7 +48,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    async fn open(name: HubName, path: PathBuf, options: &HubOptions) -> Result<Hub, HubError> {
+    async fn open(name: HubName, path: PathBuf, options: EngineOptions) -> Result<Hub, HubError> {
         let open = move || SqliteStore::open(path, SqliteOptions::default());
         let store = tokio::task::spawn_blocking(open)
             .await
@@ -55,10 +56,8 @@ impl Hub {
         let board = Board::new();
         let orchestrations = Arc::new(RemoteOrchestrations { board: board.clone() });
         let activities = Arc::new(RemoteActivities { board: board.clone() });
-        // The board is the queue: it knows which workers have room.
-        let HubOptions { drain_time_max, limits, retention, .. } = options.clone();
-        let options = EngineOptions { running_activities_max: None, drain_time_max, limits, retention };
-        let entities = Arc::new(RemoteEntities { board: board.clone() });
+        let time_max = options.operation_time_max;
+        let entities = Arc::new(RemoteEntities { board: board.clone(), time_max });
         let hosts = Hosts { orchestrations, activities, entities };
         let engine = Engine::start(Arc::new(store), hosts, options).await?;
         let clock = tokio::spawn({
@@ -103,8 +102,10 @@ pub(crate) struct HubOptions {
     pub(crate) directory: PathBuf,
     pub(crate) hubs_max: usize,
     pub(crate) drain_time_max: Duration,
+    pub(crate) operation_time_max: Option<Duration>,
     pub(crate) limits: Limits,
     pub(crate) retention: Retention,
+    pub(crate) deliveries: Arc<BTreeMap<String, Delivery>>,
 }
 
 /// All hubs of a server.
@@ -159,7 +160,16 @@ impl Hubs {
         }
         let path = self.path(name);
         tracing::info!(hub = %name, file = %path.display(), "opening a task hub");
-        let hub = Arc::new(Hub::open(name.clone(), path, &self.options).await?);
+        let options = EngineOptions {
+            // The board is the queue: it knows which workers have room.
+            running_activities_max: None,
+            drain_time_max: self.options.drain_time_max,
+            operation_time_max: self.options.operation_time_max,
+            deliveries: self.options.deliveries.clone(),
+            limits: self.options.limits.clone(),
+            retention: self.options.retention.clone(),
+        };
+        let hub = Arc::new(Hub::open(name.clone(), path, options).await?);
         open.hubs.insert(name.clone(), hub.clone());
         Ok(hub)
     }

@@ -2,6 +2,8 @@
 //! DurableTask SDK connect to it; each task hub is a file of its own, and an engine that runs here.
 
 mod convert;
+#[doc(hidden)]
+pub mod fuzz;
 mod hub;
 mod hub_name;
 mod listen;

@@ -6,9 +6,11 @@ use crate::operator::OperatorService;
 use crate::security::{Credentials, Gate};
 use crate::service::Service;
 use perdura_core::Limits;
+use perdura_core::delivery::Delivery;
 use perdura_engine::Retention;
 use perdura_proto::DESCRIPTORS;
 use perdura_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,10 +57,15 @@ pub struct ServerOptions {
     pub request_bytes_max: usize,
     /// How long a shutdown waits for what workers run.
     pub drain_time_max: Duration,
+    /// How long a worker may have an operation of an entity. One that takes longer has failed and leaves no trace; its
+    /// entity goes on. `None`: as long as it likes.
+    pub operation_time_max: Option<Duration>,
     /// Limits of instances and payloads.
     pub limits: Limits,
     /// How long instances that have ended stay. By default until somebody removes them.
     pub retention: Retention,
+    /// How often activities of a name may run, if their calls do not say so by tags.
+    pub deliveries: BTreeMap<String, Delivery>,
 }
 
 impl ServerOptions {
@@ -74,8 +81,10 @@ impl ServerOptions {
             worker_message_bytes_max: 4 << 20,
             request_bytes_max: 128 << 20,
             drain_time_max: Duration::from_secs(30),
+            operation_time_max: Some(Duration::from_secs(600)),
             limits: Limits::default(),
             retention: Retention::default(),
+            deliveries: BTreeMap::new(),
         }
     }
 }
@@ -156,8 +165,10 @@ impl Server {
             directory: options.data.clone(),
             hubs_max: options.hubs_max,
             drain_time_max: options.drain_time_max,
+            operation_time_max: options.operation_time_max,
             limits: options.limits.clone(),
             retention: options.retention.clone(),
+            deliveries: Arc::new(options.deliveries.clone()),
         }));
         // A hub that cannot be opened shall show now and not at the first call.
         hubs.get(&HubName::default()).await?;

@@ -68,7 +68,7 @@ fn run(runner: &mut dyn Runner, name: &str, n: u64) -> (Vec<Event>, u32, Duratio
             }
         }
         let output = Some(Bytes::from_static(b"1"));
-        let done = TaskCompleted { id: answered, output, attempt: 1, delivery: 1 };
+        let done = TaskCompleted { id: answered, output, attempt: 1, delivery: 1, ..Default::default() };
         next = turn(name, history.len() as u64, done);
         answered += 1;
     }

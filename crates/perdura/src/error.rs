@@ -114,6 +114,12 @@ impl Error {
         self.kind() == kind::TIMEOUT
     }
 
+    /// Whether an activity that runs at most once was handed to a worker, and nobody knows whether it ran.
+    #[must_use]
+    pub fn is_unknown_outcome(&self) -> bool {
+        self.kind() == kind::UNKNOWN_OUTCOME
+    }
+
     /// The failure, or what the next generation begins with.
     pub(crate) fn into_end(self) -> Result<Next, Failure> {
         match *self.0 {

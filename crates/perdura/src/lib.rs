@@ -28,11 +28,13 @@
 //! - [`ActivityContext`]: what an activity knows of its attempt.
 //! - [`Engine`]: the engine inside a program, on an SQLite file or another store; [`Client`] and [`Instance`] are what
 //!   its users hold.
+//! - [`delivery`]: how often an activity may run, and what follows when nobody knows whether it did.
 //! - [`Error`]: how code fails, and what is retried.
 //! - [`Rewind`]: how an instance goes back to an earlier point and on from there.
 //! - [`testing`]: tests in virtual time that also check for determinism.
 
 mod activity;
+pub mod delivery;
 mod engine;
 mod entity;
 mod error;
@@ -78,7 +80,9 @@ pub use perdura_engine::{
 /// becomes an [`Error`]. In its place comes a zero-sized item of the same name: `ctx.call(greet, name)` calls it from an
 /// orchestration, `.register(greet)` makes it known, `greet::call(name)` runs it directly, for unit tests.
 ///
-/// Options: `name = ".."` pins the durable name, which is otherwise the function's; `version = ".."`.
+/// Options: `name = ".."` pins the durable name, which is otherwise the function's; `version = ".."`; `precise` for a
+/// [delivery count](ActivityContext::delivery) that is committed at the hand-over; `at_most_once`, or
+/// `at_most_once = "fail"`, `"suspend"` or `"handler:NAME"`, for one that must not run twice: see [`delivery`].
 ///
 /// ```
 /// use perdura::prelude::*;
@@ -105,6 +109,13 @@ pub use perdura_engine::{
 /// # use perdura::prelude::*;
 /// #[activity]
 /// fn greet(name: String) -> Result<String> {
+///     Ok(name)
+/// }
+/// ```
+/// ```compile_fail
+/// # use perdura::prelude::*;
+/// #[activity(at_most_once = "retry")]
+/// async fn greet(name: String) -> Result<String> {
 ///     Ok(name)
 /// }
 /// ```

@@ -1,13 +1,14 @@
 //! What can be run here: orchestrations and activities by name and version, and the state that activities share.
 
 use crate::activity::{ActivityContext, ActivityFn, ActivityRef, Data};
-use crate::entity::{Entity, EntityCode, run_batch};
+use crate::entity::{Bounds, Entity, EntityCode, run_batch};
 use crate::error::Result;
 use crate::macro_support::{Item, MadeByAttribute};
 use crate::orchestration::{Orchestration, OrchestrationFn, OrchestrationRef};
 use crate::payload::{FromPayload, ToPayload, read};
 use crate::runner::RegistryRunner;
 use bytes::Bytes;
+use perdura_core::delivery::Delivery;
 use perdura_core::entity::OperationBatch;
 use perdura_core::failure::kind;
 use perdura_core::orchestration::Runner;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn, ready};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = Result<Option<Bytes>>>>>;
 pub(crate) type StartCode = Arc<dyn Fn(Orchestration, Option<Bytes>) -> LocalFuture + Send + Sync>;
@@ -63,8 +65,12 @@ pub struct Registry {
     orchestrations: Arc<Catalog<StartCode>>,
     activities: Arc<Catalog<RunActivity>>,
     entities: Arc<Catalog<EntityCode>>,
+    /// How often activities may run that say so themselves, by name.
+    deliveries: BTreeMap<String, Delivery>,
     data: Arc<Data>,
     limits: Limits,
+    /// How long an operation of an entity may take.
+    operation_time_max: Option<Duration>,
 }
 
 impl Registry {
@@ -92,7 +98,7 @@ impl Registry {
     #[must_use]
     #[track_caller]
     pub fn entity<E: Entity>(mut self) -> Self {
-        let code: EntityCode = Arc::new(|batch, limit| Box::pin(run_batch::<E>(batch, limit)));
+        let code: EntityCode = Arc::new(|batch, bounds| Box::pin(run_batch::<E>(batch, bounds)));
         Arc::make_mut(&mut self.entities).insert("entity", E::NAME, "", code);
         self
     }
@@ -110,6 +116,16 @@ impl Registry {
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    pub(crate) fn operation_time_max(mut self, longest: Option<Duration>) -> Self {
+        self.operation_time_max = longest;
+        self
+    }
+
+    /// How often activities may run that say so themselves, by name.
+    pub(crate) fn deliveries(&self) -> &BTreeMap<String, Delivery> {
+        &self.deliveries
     }
 
     pub(crate) fn limits_in_use(&self) -> Limits {
@@ -159,6 +175,12 @@ impl Registry {
     #[track_caller]
     pub fn add_activity<A: ActivityFn>(&mut self) {
         self.insert_activity(A::NAME, A::VERSION, A::run);
+        if !A::DELIVERY.is_empty() {
+            match Delivery::of_recorded(A::DELIVERY) {
+                Ok(delivery) => drop(self.deliveries.insert(A::NAME.to_owned(), delivery)),
+                Err(error) => panic!("cannot register activity {:?}: {error}", A::NAME),
+            }
+        }
     }
 
     #[doc(hidden)]
@@ -219,6 +241,17 @@ impl Registry {
         Box::new(RegistryRunner::new(self.clone(), self.limits.clone()))
     }
 
+    /// What is registered, for whoever tells others.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn names(&self) -> RegisteredNames {
+        RegisteredNames {
+            orchestrations: self.orchestrations.versions(),
+            activities: self.activities.versions(),
+            entities: self.entities.0.keys().cloned().collect(),
+        }
+    }
+
     /// One attempt of an activity.
     pub(crate) fn run_activity(
         &self,
@@ -254,7 +287,10 @@ impl ActivityHost for Registry {
 impl EntityHost for Registry {
     fn run(&self, batch: OperationBatch) -> BoxFuture<'static, BatchEnd> {
         match self.entities.get(batch.id.name(), "") {
-            Some(run) => run(batch, self.limits.payload_bytes_max),
+            Some(run) => {
+                let payload_bytes_max = self.limits.payload_bytes_max;
+                run(batch, Bounds { payload_bytes_max, time_max: self.operation_time_max })
+            }
             None => {
                 let missing = self.entities.missing("entity", batch.id.name(), "");
                 let why = format!("{missing}; register it, and the operations of {} run", batch.id);
@@ -272,6 +308,14 @@ impl std::fmt::Debug for Registry {
             .field("entities", &self.entities.names())
             .finish_non_exhaustive()
     }
+}
+
+/// The names of what is registered, and their versions; the empty one is that of an item without a version.
+#[doc(hidden)]
+pub struct RegisteredNames {
+    pub orchestrations: Vec<(String, Vec<String>)>,
+    pub activities: Vec<(String, Vec<String>)>,
+    pub entities: Vec<String>,
 }
 
 /// Items by name and version.
@@ -309,6 +353,10 @@ impl<T> Catalog<T> {
                 format!("{what} {wanted} is not registered here, only {}", there.join(", "))
             }
         }
+    }
+
+    fn versions(&self) -> Vec<(String, Vec<String>)> {
+        self.0.iter().map(|(name, versions)| (name.clone(), versions.keys().cloned().collect())).collect()
     }
 
     fn names(&self) -> Vec<String> {

@@ -1,12 +1,13 @@
-//! Activities (I14 to I18): a delivery count is given once, its number is durable before the attempt begins, only the
+//! Activities (I14 to I18): one that runs at most once does not run again while the outcome of an attempt is unknown; a delivery count is given once, its number is durable before the attempt begins, only the
 //! present delivery completes, and retries keep to their policy.
 
 use super::mirror::Seen;
 use super::{Change, Checker, Group};
 use crate::payload::{task_of, task_output};
+use perdura_core::delivery::Delivery;
 use perdura_core::history::{Event, EventKind, TaskCompleted};
 use perdura_core::partition::{TaskRecord, TaskStart};
-use perdura_core::{InstanceKey, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, Timestamp};
 use std::collections::BTreeSet;
 
 /// Names a scheduled activity: key, generation, branch, number.
@@ -16,6 +17,8 @@ pub(super) type TaskKey = (InstanceKey, u32, u32, u32);
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     deliveries: BTreeSet<u32>,
+    /// Those that have failed, as their worker said.
+    failed: BTreeSet<u32>,
     /// The latest attempt of the policy, and when it first began.
     latest: (u32, Timestamp),
 }
@@ -97,7 +100,7 @@ impl Checker {
     }
 
     /// Whether a branch comes from another one.
-    fn comes_from(&self, key: InstanceKey, mut branch: u32, origin: u32) -> bool {
+    pub(super) fn comes_from(&self, key: InstanceKey, mut branch: u32, origin: u32) -> bool {
         let Some(seen) = self.mirror.instances.get(&key) else { return false };
         while let Some(opened) = seen.record.branches().iter().find(|opened| opened.branch == branch) {
             branch = opened.parent;
@@ -128,6 +131,19 @@ impl Checker {
         if self.judges_everything() {
             let result = self.attempt_begins(start, now);
             self.check(Group::Activities, result);
+        }
+    }
+
+    /// Somebody says that a task in doubt may run once more.
+    pub fn permitted(&mut self, id: &InstanceId, task: u32) {
+        *self.permissions.entry((id.clone(), task)).or_default() += 1;
+    }
+
+    /// A worker says that its attempt has failed.
+    pub fn task_failed(&mut self, start: &TaskStart) {
+        let task = start.task;
+        if let Some(attempts) = self.attempts.get_mut(&(task.key, task.generation, task.branch, task.task)) {
+            attempts.failed.insert(task.delivery);
         }
     }
 
@@ -165,6 +181,7 @@ impl Checker {
         {
             return Err(format!("{start:?} began, but its instance is not durable"));
         }
+        let permitted = self.permissions.get(&(start.instance.clone(), task.task)).copied().unwrap_or(0);
         let name = (task.key, task.generation, task.branch, task.task);
         if let Some(origin) = self.scheduled_on(&name)
             && !self
@@ -176,6 +193,19 @@ impl Checker {
             return Err(format!("delivery {} was given before, on another branch: {start:?}", task.delivery));
         }
         let attempts = self.attempts.entry(name).or_default();
+        if let Some(later) =
+            attempts.deliveries.last().filter(|last| start.has_barrier && **last > task.delivery)
+        {
+            return Err(format!("a precise count went back from {later}: {start:?}"));
+        }
+        if matches!(behaviour.delivery, Delivery::AtMostOnce(_)) {
+            let in_doubt = attempts.deliveries.difference(&attempts.failed).count();
+            if in_doubt > permitted {
+                return Err(format!(
+                    "{in_doubt} attempts may have had their effect, and it runs again: {start:?}"
+                ));
+            }
+        }
         if !attempts.deliveries.insert(task.delivery) {
             return Err(format!("delivery {} was given twice: {start:?}", task.delivery));
         }

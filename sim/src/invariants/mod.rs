@@ -149,6 +149,8 @@ pub struct Checker {
     attempts: BTreeMap<activities::TaskKey, activities::Attempts>,
     /// Numbers of deliveries, on whatever branch; named by the branch on which the activity was scheduled.
     deliveries: BTreeMap<activities::TaskKey, BTreeSet<u32>>,
+    /// How often somebody has said of a task in doubt that it may run once more.
+    permissions: BTreeMap<(InstanceId, u32), usize>,
     entities: entities::Entities,
     /// Activities that have succeeded, by execution and input: on which branch.
     successes: BTreeMap<(bytes::Bytes, bytes::Bytes), u32>,
@@ -178,6 +180,7 @@ impl Checker {
             starts: starts::Starts::default(),
             attempts: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            permissions: BTreeMap::new(),
             successes: BTreeMap::new(),
             entities: entities::Entities::default(),
             ended: BTreeMap::new(),

@@ -58,16 +58,25 @@ pub fn print(record: &InstanceRecord, as_json: bool, out: &mut impl Write) -> io
     if let Some(block) = &record.block {
         writeln!(out, "    waits for a repair since {}: {}", Timestamp(block.since), escape(&block.reason))?;
     }
+    if let Some((operation, delivery)) = entity.running_operation() {
+        let more = match entity.running {
+            1 => String::new(),
+            running => format!(" and {} more, one after another,", running - 1),
+        };
+        let (name, since) = (escape(&operation.name), Timestamp(entity.running_since));
+        writeln!(out, "    runs {name} (delivery {delivery}){more} since {since}")?;
+    }
     if let Some(lock) = &entity.lock {
         let holder = lock.holder.as_ref().map_or("?", |holder| &holder.instance);
         let with = escape(&lock.set.join(", "));
         writeln!(out, "    held by \"{}\" since {}, with {with}", escape(holder), Timestamp(lock.since))?;
     }
-    for queued in entity.queue.iter().take(QUEUE_SHOWN) {
+    let waiting = entity.queue.iter().skip(entity.running as usize);
+    for queued in waiting.clone().take(QUEUE_SHOWN) {
         writeln!(out, "    waits: {}", describe(queued))?;
     }
-    if entity.queue.len() > QUEUE_SHOWN {
-        writeln!(out, "    … and {} more", entity.queue.len() - QUEUE_SHOWN)?;
+    if waiting.len() > QUEUE_SHOWN {
+        writeln!(out, "    … and {} more", waiting.len() - QUEUE_SHOWN)?;
     }
     for operation in entity.delayed.iter().take(QUEUE_SHOWN).filter_map(|delayed| delayed.operation.as_ref())
     {
@@ -120,11 +129,15 @@ fn as_value(record: &InstanceRecord, entity: &EntityRecord) -> serde_json::Value
     let delayed: Vec<_> = delayed
         .map(|operation| json!({ "operation": operation.name, "at": Timestamp(operation.at).to_string() }))
         .collect();
+    let running = (entity.running > 0).then(
+        || json!({ "operations": entity.running, "since": Timestamp(entity.running_since).to_string() }),
+    );
     json!({
         "entity": record.id,
         "state": entity.state.as_deref().map(as_text),
         "updated_at": Timestamp(record.updated_at).to_string(),
         "lock": lock,
+        "running": running,
         "queue": queue,
         "delayed": delayed,
         "blocked": record.block.as_ref().map(|block| &block.reason),

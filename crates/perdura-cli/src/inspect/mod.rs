@@ -4,6 +4,8 @@ mod entities;
 mod json;
 mod words;
 
+pub use entities::parse_id;
+
 use crate::escape::escape;
 use anyhow::Context;
 use clap::Args;
@@ -135,7 +137,7 @@ async fn all(store: &SqliteStore, options: &Options, out: &mut impl Write) -> an
 
 async fn one(store: &SqliteStore, id: &str, options: &Options, out: &mut impl Write) -> anyhow::Result<()> {
     let as_json = options.json;
-    let id = entities::parse_id(id)?;
+    let id = parse_id(id)?;
     let row = store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
     let row = row.with_context(|| format!("there is no instance {id:?}"))?;
     let record = row.open()?;

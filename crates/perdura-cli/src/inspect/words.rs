@@ -50,6 +50,15 @@ pub fn waits_for(record: &InstanceRecord, names: &TaskNames) -> Vec<String> {
             Some(name) => format!("activity {} (task {})", escape(name), task.id),
             None => format!("the activity of task {}", task.id),
         };
+        if let Some(once) = task.once.as_ref().filter(|once| once.is_in_doubt()) {
+            let since = Timestamp(once.since);
+            let why = escape(&once.why);
+            waits.push(format!(
+                "the outcome of {activity}, delivery {}, unknown since {since}: {why}",
+                task.delivery
+            ));
+            continue;
+        }
         waits.push(match task.not_before {
             0 => format!(
                 "{activity}, scheduled {}, attempt {}, delivery {}{failure}",

@@ -4,7 +4,7 @@ use super::hub::{Access, HubOptions, refused};
 use super::time::shown;
 use crate::escape::escape;
 use clap::Args;
-use perdura_proto::perdura::v1::InstanceRequest;
+use perdura_proto::operator::InstanceRequest;
 use serde_json::json;
 use std::process::ExitCode;
 

@@ -6,9 +6,9 @@ use super::rewind::{Payload, json_payload, send};
 use super::select::SelectOptions;
 use anyhow::ensure;
 use clap::Args;
-use perdura_proto::perdura::v1::control_request::Act;
-use perdura_proto::perdura::v1::rewind_request::To;
-use perdura_proto::perdura::v1::{ControlRequest, Purge, Raise, Reason, Restart, RewindRequest, Terminate};
+use perdura_proto::operator::control_request::Act;
+use perdura_proto::operator::rewind_request::To;
+use perdura_proto::operator::{ControlRequest, Purge, Raise, Reason, Restart, RewindRequest, Terminate};
 use std::process::ExitCode;
 
 #[derive(Args, Debug)]
@@ -142,7 +142,7 @@ pub async fn restart(options: RestartOptions) -> anyhow::Result<ExitCode> {
 }
 
 pub async fn raise(options: RaiseOptions) -> anyhow::Result<ExitCode> {
-    use perdura_proto::perdura::v1::{Target, target};
+    use perdura_proto::operator::{Target, target};
     ensure!(!options.event.is_empty(), "--event: an event has a name");
     let target = Target { target: Some(target::Target::Instance(options.hub.the_instance()?)) };
     let input = options.data.and_then(|data| *data);

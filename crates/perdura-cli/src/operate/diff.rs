@@ -3,8 +3,8 @@
 use super::history::{as_json, line};
 use super::hub::{Access, HubOptions, refused};
 use clap::Args;
-use perdura_proto::perdura::v1::DiffRequest;
-use perdura_proto::perdura::v1::diff_line::Line;
+use perdura_proto::operator::DiffRequest;
+use perdura_proto::operator::diff_line::Line;
 use serde_json::json;
 use std::process::ExitCode;
 

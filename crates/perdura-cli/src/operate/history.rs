@@ -4,7 +4,7 @@ use super::hub::{Access, HubOptions, refused};
 use super::time::shown;
 use crate::escape::escape;
 use clap::Args;
-use perdura_proto::perdura::v1::{HistoryEvent, HistoryRequest};
+use perdura_proto::operator::{HistoryEvent, HistoryRequest};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 

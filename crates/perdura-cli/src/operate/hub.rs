@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use perdura_engine::Client;
-use perdura_proto::perdura::v1::operator_client::OperatorClient;
+use perdura_proto::operator::operator_client::OperatorClient;
 use perdura_server::OperatorService;
 use perdura_sqlite::{SqliteOptions, SqliteStore};
 use std::path::{Path, PathBuf};

@@ -9,6 +9,7 @@ mod hub;
 pub mod list;
 pub mod replay;
 mod report;
+pub mod resolve;
 pub mod rewind;
 mod select;
 mod time;

@@ -3,8 +3,8 @@
 use super::hub::refused;
 use super::time::shown;
 use crate::escape::escape;
-use perdura_proto::perdura::v1::report::What;
-use perdura_proto::perdura::v1::{Plan, Report, Timer, Work};
+use perdura_proto::operator::report::What;
+use perdura_proto::operator::{Plan, Report, Timer, Work};
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

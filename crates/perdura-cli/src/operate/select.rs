@@ -3,7 +3,7 @@
 use super::time::time;
 use anyhow::{bail, ensure};
 use clap::Args;
-use perdura_proto::perdura::v1::{Selection, Target, target};
+use perdura_proto::operator::{Selection, Target, target};
 use prost_types::Timestamp as WireTime;
 
 /// A filter. All conditions have to be met.

@@ -1,10 +1,10 @@
-//! `perdura why`: what an instance waits for.
+//! `perdura why`: what an instance or an entity waits for.
 
 use super::hub::{Access, HubOptions, refused};
 use super::time::shown;
 use crate::escape::escape;
 use clap::Args;
-use perdura_proto::perdura::v1::InstanceRequest;
+use perdura_proto::operator::InstanceRequest;
 use serde_json::json;
 use std::process::ExitCode;
 
@@ -19,6 +19,7 @@ pub struct Options {
 
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let instance = options.hub.the_instance()?;
+    let is_entity = instance.starts_with('@');
     let hub = options.hub.open(Access::Read).await?;
     let answer = hub.calls().why(hub.request(InstanceRequest { instance })).await.map_err(refused)?;
     let waits = answer.into_inner().waits;
@@ -34,7 +35,8 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
     }
     if waits.is_empty() && !options.json {
-        println!("it has ended, and waits for nothing");
+        let done = if is_entity { "it has nothing to do" } else { "it has ended" };
+        println!("{done}, and waits for nothing");
     }
     Ok(ExitCode::SUCCESS)
 }

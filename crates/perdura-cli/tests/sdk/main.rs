@@ -1,8 +1,10 @@
-//! The official SDKs against the real server process. Ignored unless asked for: `scripts/python-sdk` and
-//! `scripts/javascript-sdk` install what they need, and a machine that lacks it shall not call them passed.
+//! The official SDKs against the real server process. Ignored unless asked for: `scripts/{python,javascript,java,go}-sdk`
+//! install what they need, and a machine that lacks it shall not call them passed.
 #![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
 mod crashes;
+mod once;
+mod polyglot;
 mod process;
 
 use process::{Program, Server};
@@ -45,3 +47,35 @@ macro_rules! javascript_programs {
 }
 
 javascript_programs!(patterns, control, rewind);
+
+macro_rules! java_programs {
+    ($($name:ident: $class:literal),*) => {
+        mod java {
+            $(
+                #[test]
+                #[ignore = "needs the Java SDK: scripts/java-sdk, then --ignored"]
+                fn $name() {
+                    super::passes(super::Program::java($class));
+                }
+            )*
+        }
+    };
+}
+
+java_programs!(patterns: "Patterns", control: "Control");
+
+macro_rules! go_programs {
+    ($($name:ident),*) => {
+        mod go {
+            $(
+                #[test]
+                #[ignore = "needs the Go SDK: scripts/go-sdk, then --ignored"]
+                fn $name() {
+                    super::passes(super::Program::go(stringify!($name)));
+                }
+            )*
+        }
+    };
+}
+
+go_programs!(patterns, control);

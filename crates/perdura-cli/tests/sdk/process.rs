@@ -44,13 +44,20 @@ impl Drop for Running {
 pub struct Server {
     directory: tempfile::TempDir,
     address: String,
+    settings: Vec<String>,
     process: Option<Running>,
 }
 
 impl Server {
     pub fn new() -> Server {
+        Server::with(&[])
+    }
+
+    /// One with more settings.
+    pub fn with(settings: &[&str]) -> Server {
         let directory = tempfile::tempdir().unwrap();
-        let mut server = Server { directory, address: "127.0.0.1:0".to_owned(), process: None };
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let mut server = Server { directory, address: "127.0.0.1:0".to_owned(), settings, process: None };
         server.start();
         server
     }
@@ -69,6 +76,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_perdura"))
             .args(["serve", "--listen", &self.address, "--data"])
             .arg(self.directory.path().join("hubs"))
+            .args(&self.settings)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -103,6 +111,20 @@ impl Program {
         let mut command = Command::new("node");
         command.arg(root().join(path)).env("NODE_PATH", modules);
         Program(command)
+    }
+
+    pub fn java(class: &str) -> Program {
+        let place = sdk("java");
+        let mut classes = place.join("classes").into_os_string();
+        classes.push(":");
+        classes.push(place.join("lib/*"));
+        let mut command = Command::new("java");
+        command.arg("-cp").arg(classes).arg(class);
+        Program(command)
+    }
+
+    pub fn go(name: &str) -> Program {
+        Program(Command::new(sdk("go").join(name)))
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Program {

@@ -1,6 +1,7 @@
 //! History events. They are past-tense facts, never changed once committed. Field numbers are stored: never reuse one.
 
 use super::rewound::ExecutionRewound;
+use super::task::{TaskCompleted, TaskFailed, TaskResultLate, TaskScheduled};
 use crate::failure::Failure;
 use crate::id::Tags;
 use crate::limits::Limits;
@@ -99,6 +100,8 @@ event_kinds! {
     EntityUnlockSent = "36",
     /// An operator went back to an earlier point: a new branch of the history begins.
     ExecutionRewound = "40",
+    /// A result of an earlier hand-over of an activity came when it did not count any more.
+    TaskResultLate = "60",
 }
 
 /// Who waits for the end of a child: which task of which run.
@@ -276,69 +279,6 @@ pub struct TimeLimits {
     /// Between two heartbeats.
     #[prost(uint64, tag = "3")]
     pub heartbeat_ms: u64,
-}
-
-/// See [`EventKind::TaskScheduled`].
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct TaskScheduled {
-    /// The task's number in this execution.
-    #[prost(uint32, tag = "1")]
-    pub id: u32,
-    /// The activity's name.
-    #[prost(string, tag = "2")]
-    pub name: String,
-    /// The version asked for. Absent: nothing was said of it; empty: the one without a version.
-    #[prost(string, optional, tag = "3")]
-    pub version: Option<String>,
-    /// Its input.
-    #[prost(bytes = "bytes", optional, tag = "4")]
-    pub input: Option<Bytes>,
-    /// How it is retried.
-    #[prost(message, optional, tag = "5")]
-    pub retry: Option<RetryPolicy>,
-    /// How long it may take.
-    #[prost(message, optional, tag = "6")]
-    pub limits: Option<TimeLimits>,
-    /// Tags.
-    #[prost(btree_map = "string, string", tag = "7")]
-    pub tags: Tags,
-    /// The trace context for the activity. The engine only hands it on.
-    #[prost(bytes = "bytes", optional, tag = "8")]
-    pub trace: Option<Bytes>,
-}
-
-/// See [`EventKind::TaskCompleted`].
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct TaskCompleted {
-    /// The task.
-    #[prost(uint32, tag = "1")]
-    pub id: u32,
-    /// What it returned.
-    #[prost(bytes = "bytes", optional, tag = "2")]
-    pub output: Option<Bytes>,
-    /// Which attempt of the retry policy it was.
-    #[prost(uint32, tag = "3")]
-    pub attempt: u32,
-    /// The delivery count of that attempt.
-    #[prost(uint32, tag = "4")]
-    pub delivery: u32,
-}
-
-/// See [`EventKind::TaskFailed`].
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct TaskFailed {
-    /// The task.
-    #[prost(uint32, tag = "1")]
-    pub id: u32,
-    /// The failure of the last attempt.
-    #[prost(message, optional, tag = "2")]
-    pub failure: Option<Failure>,
-    /// Which attempt of the retry policy it was.
-    #[prost(uint32, tag = "3")]
-    pub attempt: u32,
-    /// The delivery count of that attempt.
-    #[prost(uint32, tag = "4")]
-    pub delivery: u32,
 }
 
 /// See [`EventKind::SubOrchestrationScheduled`].

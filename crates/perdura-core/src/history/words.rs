@@ -1,6 +1,7 @@
 //! What people read of an event.
 
 use super::EventKind;
+use crate::delivery::Delivery;
 use crate::failure::Failure;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -27,12 +28,27 @@ impl EventKind {
                 format!("{} {}", with(status, &e.output), failed(&e.failure)).trim_end().into()
             }
             EventKind::ExecutionTerminated(e) => e.reason.clone(),
-            EventKind::TaskScheduled(e) => with(format!("{} {}", e.id, e.name), &e.input),
+            EventKind::TaskScheduled(e) => {
+                let delivery = match Delivery::of_recorded(&e.delivery) {
+                    Ok(Delivery::AtLeastOnce) => String::new(),
+                    Ok(delivery) => format!(", {delivery}"),
+                    Err(error) => format!(", {error}"),
+                };
+                with(format!("{} {}{delivery}", e.id, e.name), &e.input)
+            }
             EventKind::TaskCompleted(e) => {
-                with(format!("{} (attempt {}, delivery {})", e.id, e.attempt, e.delivery), &e.output)
+                let count =
+                    format!("attempt {}, delivery {}{}", e.attempt, e.delivery, settled(&e.settled_by));
+                with(format!("{} ({count})", e.id), &e.output)
             }
             EventKind::TaskFailed(e) => {
-                format!("{} (attempt {}, delivery {}) {}", e.id, e.attempt, e.delivery, failed(&e.failure))
+                let count =
+                    format!("attempt {}, delivery {}{}", e.attempt, e.delivery, settled(&e.settled_by));
+                format!("{} ({count}) {}", e.id, failed(&e.failure))
+            }
+            EventKind::TaskResultLate(e) => {
+                let text = format!("{} (delivery {}, too late to count)", e.id, e.delivery);
+                format!("{} {}", with(text, &e.output), failed(&e.failure)).trim_end().into()
             }
             EventKind::SubOrchestrationScheduled(e) => {
                 with(format!("{} {} as \"{}\"", e.id, e.name, e.instance), &e.input)
@@ -63,6 +79,11 @@ impl EventKind {
             EventKind::EventRefused(e) => format!("{} {}", e.id, failed(&e.failure)),
         }
     }
+}
+
+/// Who said what came of an activity, if it was not its worker.
+fn settled(by: &str) -> String {
+    if by.is_empty() { String::new() } else { format!(", as said by {by}") }
 }
 
 /// The beginning of a payload, as text where it is text.

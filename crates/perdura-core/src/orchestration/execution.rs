@@ -15,12 +15,13 @@ use crate::history::{
     TimerCreated, TurnLimits,
 };
 use crate::id::{ExecutionId, InstanceId, Tags};
-use crate::limits::{DELAY_MS_MAX, Limits};
+use crate::limits::DELAY_MS_MAX;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// Something that the code can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,10 +41,8 @@ pub struct Info {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// Its input.
-    pub input: Option<Bytes>,
     /// Its parent, if it is a child.
-    pub parent: Option<ParentLink>,
+    pub parent: Option<Box<ParentLink>>,
     /// Its tags.
     pub tags: Tags,
 }
@@ -52,10 +51,12 @@ pub struct Info {
 #[derive(Debug)]
 pub struct Execution {
     info: Info,
+    /// What it was started with, until its code takes it: a waiting execution need not keep it.
+    input: Option<Bytes>,
     /// Those of the present turn.
-    limits: TurnLimits,
+    limits: Limited,
     /// Those of turns that are not history yet.
-    limits_now: TurnLimits,
+    limits_now: Arc<TurnLimits>,
     /// The code met one of them in the present turn.
     limit_met: bool,
     now: Timestamp,
@@ -81,13 +82,24 @@ pub struct Execution {
     /// External events that nobody has taken, and who waits for one, by name.
     mailboxes: Mailboxes,
     /// When it was asked to cancel, among the arrivals, and why.
-    canceled: Option<(u64, String)>,
-    pub(super) section: Option<Section>,
+    canceled: Option<Box<(u64, String)>>,
+    pub(super) section: Option<Box<Section>>,
     custom_status: Option<Bytes>,
     custom_status_changed: bool,
     /// The last event so far says that the execution was rewound.
     rewound: bool,
     ended: bool,
+}
+
+/// The limits of a turn.
+#[derive(Debug)]
+enum Limited {
+    /// Those of today.
+    Now,
+    /// It is history, and met none.
+    Not,
+    /// It is history, and met one of these.
+    Recorded(Box<TurnLimits>),
 }
 
 impl Info {
@@ -110,20 +122,20 @@ struct Arrived {
 impl Execution {
     /// An execution before its first event.
     #[must_use]
-    pub fn new(id: InstanceId, limits: Limits) -> Execution {
+    pub fn new(id: InstanceId, limits: Arc<TurnLimits>) -> Execution {
         let info = Info {
             id,
             execution: ExecutionId::default(),
             name: String::new(),
             version: String::new(),
-            input: None,
             parent: None,
             tags: Tags::new(),
         };
         Execution {
             info,
-            limits: TurnLimits::of(&limits),
-            limits_now: TurnLimits::of(&limits),
+            input: None,
+            limits: Limited::Now,
+            limits_now: limits,
             limit_met: false,
             now: Timestamp(0),
             events: 0,
@@ -198,9 +210,11 @@ impl Execution {
         match &event.kind {
             EventKind::TurnStarted(turn) => {
                 self.expect_nothing_made("the next turn")?;
-                // A turn of the past without limits met none.
-                let past = || turn.limits.unwrap_or(TurnLimits::NONE);
-                self.limits = if self.replaying { past() } else { self.limits_now };
+                self.limits = match turn.limits {
+                    _ if !self.replaying => Limited::Now,
+                    Some(limits) => Limited::Recorded(Box::new(limits)),
+                    None => Limited::Not,
+                };
                 self.limit_met = false;
                 self.now = self.now.max(event.at);
                 self.turn_bytes = 0;
@@ -255,8 +269,8 @@ impl Execution {
             EventKind::ExecutionStarted(started) => {
                 self.info.name.clone_from(&started.name);
                 self.info.version.clone_from(&started.version);
-                self.info.input.clone_from(&started.input);
-                self.info.parent.clone_from(&started.parent);
+                self.input.clone_from(&started.input);
+                self.info.parent = started.parent.clone().map(Box::new);
                 self.info.tags.clone_from(&started.tags);
                 let bytes = <[u8; 16]>::try_from(&started.execution[..]).unwrap_or_default();
                 self.info.execution = ExecutionId(u128::from_be_bytes(bytes));
@@ -321,7 +335,7 @@ impl Execution {
         }
         self.withdraw_lock_request();
         self.arrivals += 1;
-        self.canceled = Some((self.arrivals, reason.to_owned()));
+        self.canceled = Some(Box::new((self.arrivals, reason.to_owned())));
         let waits = self.mailboxes.take_waiting();
         for ticket in std::mem::take(&mut self.pending).into_iter().chain(waits) {
             self.arrive(ticket, 0, Err(Failure::new(kind::CANCELED, reason).non_retryable()));
@@ -334,7 +348,7 @@ impl Execution {
         let mut decisions = Vec::from(std::mem::take(&mut self.made));
         if let Some(Decision::ContinueAsNew(next)) = decisions.last_mut() {
             next.carry_over = self.mailboxes.take_events();
-            let (bytes, limit) = (next.carried_bytes(), self.limits.inbox_bytes);
+            let (bytes, limit) = (next.carried_bytes(), self.limits().inbox_bytes);
             if bytes > limit {
                 let message =
                     format!("events that nobody took, to be carried over: {bytes} bytes, limit {limit}");
@@ -348,7 +362,7 @@ impl Execution {
         TurnResult {
             decisions,
             custom_status: changed.then(|| self.custom_status.clone()),
-            limits_met: self.limit_met.then_some(self.limits),
+            limits_met: self.limit_met.then(|| *self.limits()),
             ..TurnResult::default()
         }
     }
@@ -359,6 +373,19 @@ impl Execution {
     #[must_use]
     pub fn info(&self) -> &Info {
         &self.info
+    }
+
+    /// What it was started with, for its code, which asks once.
+    pub fn take_input(&mut self) -> Option<Bytes> {
+        self.input.take()
+    }
+
+    fn limits(&self) -> &TurnLimits {
+        match &self.limits {
+            Limited::Now => &self.limits_now,
+            Limited::Not => &TurnLimits::NONE,
+            Limited::Recorded(limits) => limits,
+        }
     }
 
     /// The time of the present turn.
@@ -376,13 +403,13 @@ impl Execution {
     /// Why it was asked to cancel, if it was.
     #[must_use]
     pub fn cancel_reason(&self) -> Option<&str> {
-        self.canceled.as_ref().map(|(_, reason)| reason.as_str())
+        self.canceled.as_deref().map(|(_, reason)| reason.as_str())
     }
 
     /// When it was asked to cancel, relative to the [`arrival`](Self::arrival) of results.
     #[must_use]
     pub fn cancel_arrival(&self) -> Option<u64> {
-        self.canceled.as_ref().map(|(order, _)| *order)
+        self.canceled.as_deref().map(|(order, _)| *order)
     }
 
     /// A number that no other call of any execution gets, and every replay gets again.
@@ -511,7 +538,11 @@ impl Execution {
     pub fn continue_as_new(&mut self, input: Option<Bytes>, version: Option<String>) {
         match self.check_payload("input", &input) {
             Ok(()) => {
-                self.end(Decision::ContinueAsNew(ContinueAsNew { input, version, carry_over: Vec::new() }));
+                self.end(Decision::ContinueAsNew(ContinueAsNew {
+                    input,
+                    version,
+                    ..ContinueAsNew::default()
+                }));
             }
             Err(limit) => {
                 self.end(Decision::Complete(ExecutionCompleted::new(Status::Failed, None, Some(limit))));
@@ -533,7 +564,7 @@ impl Execution {
         checked: Result<usize, Failure>,
         decision: impl FnOnce(u32) -> Decision,
     ) -> Ticket {
-        let bytes_max = self.limits.turn_bytes;
+        let bytes_max = self.limits().turn_bytes;
         let failure = match checked {
             Err(failure) => failure,
             Ok(bytes) if self.turn_bytes.saturating_add(bytes) as u64 > bytes_max => Failure::new(
@@ -543,14 +574,15 @@ impl Execution {
                 ),
             ),
             Ok(_) if self.ended => Failure::new(kind::CANCELED, "the execution has ended"),
-            Ok(_) if self.events >= self.limits.history_events => Failure::new(
+            Ok(_) if self.events >= self.limits().history_events => Failure::new(
                 kind::LIMIT,
                 format!(
                     "history: {} events, limit {}; continue as new",
-                    self.events, self.limits.history_events
+                    self.events,
+                    self.limits().history_events
                 ),
             ),
-            Ok(_) if self.made.len() as u64 >= self.limits.decisions_per_turn => Failure::new(
+            Ok(_) if self.made.len() as u64 >= self.limits().decisions_per_turn => Failure::new(
                 kind::LIMIT,
                 format!("decisions in one turn: limit {}; wait for some of them first", self.made.len()),
             ),
@@ -581,7 +613,7 @@ impl Execution {
     }
 
     pub(super) fn check_payload(&mut self, field: &str, payload: &Option<Bytes>) -> Result<(), Failure> {
-        let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.limits.payload_bytes);
+        let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.limits().payload_bytes);
         if bytes as u64 <= limit {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! One execution of orchestration code: what it decided, what it waits for, and whether a replay still agrees with the
 //! history. Knows nothing of futures or of who runs the code.
 
+mod carried;
 mod decision;
 mod execution;
 mod mailbox;
@@ -11,6 +12,7 @@ mod splitmix;
 #[cfg(test)]
 mod tests;
 
+pub use carried::{decode_outcome, decode_turn, encode_outcome, encode_turn};
 pub use decision::{ContinueAsNew, Decision, TerminateInstance, Turn, TurnOutcome, TurnResult, TurnTicket};
 pub use execution::{Execution, Info, Ticket};
 pub use mismatch::Mismatch;

@@ -87,7 +87,7 @@ impl Execution {
             Decision::RequestLock(EntityLockRequested { id, set, request: String::new() })
         });
         if !refused && self.is_pending(ticket) {
-            self.section = Some(Section { ticket, set: names, granted: false });
+            self.section = Some(Box::new(Section { ticket, set: names, granted: false }));
         }
         ticket
     }

@@ -2,6 +2,7 @@
 
 use super::{Decision, Execution, Mismatch, Ticket};
 use crate::failure::{Failure, kind};
+use crate::history::TurnLimits;
 use crate::history::{
     CancelRequested, Event, EventKind, EventRaised, ExecutionStarted, SubOrchestrationScheduled,
     TaskCompleted, TaskFailed, TaskScheduled, TimerCreated, TimerFired, TurnStarted,
@@ -11,9 +12,14 @@ use crate::limits::Limits;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
+use std::sync::Arc;
+
+fn in_force(limits: Limits) -> Arc<TurnLimits> {
+    Arc::new(TurnLimits::of(&limits))
+}
 
 fn execution_with(limits: Limits) -> Execution {
-    let mut execution = Execution::new(InstanceId::new("i").unwrap(), limits);
+    let mut execution = Execution::new(InstanceId::new("i").unwrap(), in_force(limits));
     take(&mut execution, TurnStarted::default());
     take(&mut execution, ExecutionStarted { execution: vec![1; 16].into(), ..Default::default() });
     execution.running();
@@ -63,7 +69,7 @@ fn history() -> Vec<Event> {
 
 /// Replays a history under that code.
 fn replay(history: &[Event]) -> Result<(), Mismatch> {
-    let mut execution = Execution::new(InstanceId::new("i").unwrap(), Limits::default());
+    let mut execution = Execution::new(InstanceId::new("i").unwrap(), in_force(Limits::default()));
     let mut tickets = Vec::new();
     let mut run = |execution: &mut Execution| {
         execution.running();
@@ -294,7 +300,7 @@ fn a_status_is_reported_when_it_changes_and_not_for_what_was_replayed() {
 #[test]
 fn unique_numbers_differ_within_and_between_executions_and_repeat_in_replay() {
     let numbers = |execution: u8| {
-        let mut e = Execution::new(InstanceId::new("i").unwrap(), Limits::default());
+        let mut e = Execution::new(InstanceId::new("i").unwrap(), in_force(Limits::default()));
         take(&mut e, ExecutionStarted { execution: vec![execution; 16].into(), ..Default::default() });
         std::array::from_fn::<u128, 100, _>(|_| e.unique())
     };
@@ -306,7 +312,7 @@ fn unique_numbers_differ_within_and_between_executions_and_repeat_in_replay() {
 #[test]
 fn what_one_turn_carries_together_has_a_limit_that_the_next_turn_does_not_feel() {
     let limits = Limits { turn_bytes_max: 20, ..Limits::default() };
-    let mut e = Execution::new(InstanceId::new("x").unwrap(), limits);
+    let mut e = Execution::new(InstanceId::new("x").unwrap(), in_force(limits));
     let task = |input: &'static str| TaskScheduled {
         name: "a".into(),
         input: Some(input.into()),
@@ -338,7 +344,7 @@ fn a_replay_refuses_what_was_refused_and_nothing_else_whatever_the_limits_are_by
         assert_eq!(heard.is_some(), then < 50);
         let result = live.take_result();
         let turn = TurnStarted { limits: result.limits_met };
-        let mut replay = Execution::new(InstanceId::new("i").unwrap(), limited(now));
+        let mut replay = Execution::new(InstanceId::new("i").unwrap(), in_force(limited(now)));
         replay.set_replaying(true);
         take(&mut replay, turn);
         take(&mut replay, ExecutionStarted { execution: vec![1; 16].into(), ..Default::default() });

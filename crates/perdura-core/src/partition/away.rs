@@ -5,11 +5,12 @@
 use super::Partition;
 use super::events::{Events, weigh};
 use super::instance::{Instance, TurnState};
+use crate::delivery::{Delivery, InvalidDelivery};
 use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ExecutionCompleted};
 use crate::id::{InstanceId, InstanceKey, InvalidText, check_name, check_tags, check_text};
-use crate::limits::{DELAY_MS_MAX, Limits, TRACE_BYTES_MAX};
+use crate::limits::{DELAY_MS_MAX, LOCKS_MAX, Limits, TRACE_BYTES_MAX};
 use crate::orchestration::{Decision, Turn, TurnOutcome, TurnResult, TurnTicket};
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -147,6 +148,10 @@ enum Refusal {
     Twice { what: String },
     #[error("{what}: {why}")]
     Text { what: String, why: InvalidText },
+    #[error("entity {entity:?} is locked twice")]
+    LockedTwice { entity: String },
+    #[error("{what}: {why}")]
+    Delivery { what: String, why: InvalidDelivery },
     #[error("a child cannot have the instance id of its parent")]
     OwnChild,
     #[error("{what} lies more than ten years ahead")]
@@ -157,7 +162,11 @@ impl Refusal {
     fn kind(&self) -> &'static str {
         match self {
             Refusal::Limit { .. } | Refusal::TooFarAhead { .. } => kind::LIMIT,
-            Refusal::Twice { .. } | Refusal::Text { .. } | Refusal::OwnChild => kind::INVALID,
+            Refusal::Twice { .. }
+            | Refusal::Text { .. }
+            | Refusal::LockedTwice { .. }
+            | Refusal::Delivery { .. }
+            | Refusal::OwnChild => kind::INVALID,
         }
     }
 }
@@ -198,6 +207,7 @@ fn check(
                 text(check_name("activity name", &task.name))?;
                 text(check_text("version", task.version.as_deref().unwrap_or_default()))?;
                 text(check_tags(&task.tags))?;
+                Delivery::of_tags(&task.tags).map_err(|why| Refusal::Delivery { what: what(), why })?;
                 if instance.tasks.contains_key(&task.id) || !numbers.insert(("task", task.id)) {
                     return Err(Refusal::Twice { what: what() });
                 }
@@ -249,8 +259,13 @@ fn check(
                 (&signaled.input, &None)
             }
             Decision::RequestLock(requested) => {
+                within(&format!("entities of {}", what()), requested.set.len(), LOCKS_MAX)?;
+                let mut set = BTreeSet::new();
                 for entity in &requested.set {
                     text(EntityId::parse(entity).map(drop))?;
+                    if !set.insert(entity) {
+                        return Err(Refusal::LockedTwice { entity: entity.clone() });
+                    }
                 }
                 (&None, &None)
             }
@@ -263,6 +278,7 @@ fn check(
             Decision::Complete(end) => (&end.output, &None),
             Decision::ContinueAsNew(next) => {
                 text(check_text("version", next.version.as_deref().unwrap_or_default()))?;
+                text(next.tags.as_ref().map_or(Ok(()), check_tags))?;
                 (&next.input, &None)
             }
         };

@@ -53,17 +53,23 @@ pub enum Bug {
     UnknownTakenAsFailure,
     /// A release now and then does not reach an entity.
     LockLeaks,
+    /// A rewind does not release the critical section that its instance holds.
+    RewindLeaksLock,
     /// The last two operations in the queue of an entity change places.
     SignalsReordered,
     /// A signal that is asked again after a doubtful commit is taken again.
     SignalTwice,
     /// What an operation sent leaves although the operation failed.
     FailedOperationSends,
+    /// An attempt begins before the hand-over to its worker is durable.
+    BarrierLeavesEarly,
+    /// An activity that runs at most once runs again although nobody knows how an attempt ended.
+    UnknownRunsAgain,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 28] = [
+    pub const ALL: [Bug; 31] = [
         Bug::EffectsBeforeCommit,
         Bug::ContinueAsNewDropsEvents,
         Bug::OldGenerationAccepted,
@@ -89,8 +95,11 @@ impl Bug {
         Bug::RewindForgetsDeliveries,
         Bug::UnknownTakenAsFailure,
         Bug::LockLeaks,
+        Bug::RewindLeaksLock,
         Bug::SignalsReordered,
         Bug::SignalTwice,
         Bug::FailedOperationSends,
+        Bug::BarrierLeavesEarly,
+        Bug::UnknownRunsAgain,
     ];
 }

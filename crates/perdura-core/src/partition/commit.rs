@@ -25,7 +25,7 @@ pub(super) struct Open {
 /// The batch that is being written.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    effects: Vec<Effect>,
+    pub(super) effects: Vec<Effect>,
     consumed: Vec<EnvelopeId>,
     keys: Vec<InstanceKey>,
 }
@@ -44,6 +44,7 @@ impl Partition {
         // An attempt that was called off before its number was durable never begins.
         open.effects.retain(|effect| match effect {
             Effect::StartTask(start) => self.is_running(start.task),
+            Effect::TaskTaken(task) => self.is_running(*task),
             _ => true,
         });
         let mut batch = Batch {

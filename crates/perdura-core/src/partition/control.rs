@@ -6,13 +6,14 @@ use super::message::{Body, Cancel, Terminate};
 use super::request::{ReplyToken, Request, RequestError, Response, StartRequest};
 use super::wakes::Wake;
 use super::{Bug, Parked, Partition};
+use crate::delivery::{Answer, Stage};
 use crate::failure::{Failure, kind};
 use crate::history::{
     CancelRequested, Event, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionSuspended,
     ExecutionTerminated, ParentLink,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey, check_name, check_tags, check_text};
-use crate::limits::{DELAY_MS_MAX, TRACE_BYTES_MAX};
+use crate::limits::{DELAY_MS_MAX, FAILURE_TEXT_BYTES_MAX, TRACE_BYTES_MAX};
 use crate::rewind::LeftTask;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -62,9 +63,18 @@ impl Partition {
             }
             Request::Suspend { reason, .. }
             | Request::Resume { reason, .. }
-            | Request::Cancel { reason, .. }
-            | Request::Terminate { reason, .. } => Ok(check_text("reason", reason)?),
+            | Request::Cancel { reason, .. } => Ok(check_text("reason", reason)?),
+            // On the wire it is the output that the instance ends with.
+            Request::Terminate { id, reason, .. } => self.check_size(id, "reason", reason.len()),
             Request::Rewind { id, spec } => self.check_rewind(id, spec),
+            Request::Resolve { id, answer, by, .. } => {
+                check_text("who resolves", by)?;
+                match answer {
+                    Answer::Complete(output) => self.check_payload(id, "result", output),
+                    Answer::Suspend(why) => Ok(check_text("reason", why)?),
+                    Answer::Fail(_) | Answer::RunOnceMore => Ok(()),
+                }
+            }
             Request::Purge { .. }
             | Request::DeleteEntity { .. }
             | Request::Wait { .. }
@@ -93,7 +103,11 @@ impl Partition {
         field: &'static str,
         payload: &Option<Bytes>,
     ) -> Result<(), RequestError> {
-        let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.config.limits.payload_bytes_max);
+        self.check_size(id, field, payload.as_ref().map_or(0, Bytes::len))
+    }
+
+    fn check_size(&self, id: &InstanceId, field: &'static str, bytes: usize) -> Result<(), RequestError> {
+        let limit = self.config.limits.payload_bytes_max;
         if bytes <= limit {
             return Ok(());
         }
@@ -124,6 +138,7 @@ impl Partition {
                 Ok(())
             }
             (Request::Purge { .. }, Some(key)) => self.purge(key),
+            (Request::Resolve { task, answer, by, .. }, Some(key)) => self.resolve(key, task, answer, &by),
             (request @ Request::Rewind { .. }, Some(key)) => {
                 return self.rewind_by_client(token, request, key);
             }
@@ -151,6 +166,11 @@ impl Partition {
     fn suspend(&mut self, key: InstanceKey, reason: String) -> Result<(), RequestError> {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
+        // Whoever asks for it resumes it, whatever becomes known meanwhile.
+        if std::mem::take(&mut instance.record.suspended_in_doubt) {
+            self.mark_dirty(key);
+        }
+        let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         if instance.is_active() && !instance.is_suspended() {
             instance.record.suspended = Some(reason.clone());
             instance.status = Status::Suspended;
@@ -167,6 +187,10 @@ impl Partition {
     fn resume(&mut self, key: InstanceKey, reason: String) -> Result<(), RequestError> {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
+        let tasks = instance.suspended_tasks();
+        if !tasks.is_empty() {
+            return Err(RequestError::InDoubt { id: instance.id.clone(), tasks });
+        }
         if instance.is_active() && instance.record.suspended.take().is_some() {
             instance.status = if instance.has_begun() { Status::Running } else { Status::Pending };
             instance.inbox.push(Event::new(now, ExecutionResumed { reason }));
@@ -213,7 +237,9 @@ impl Partition {
             instance.append(Event::new(now, terminated));
         }
         let failure = Some(Failure::new(kind::TERMINATED, reason.clone()).non_retryable());
-        self.end(key, Ended { status: Status::Terminated, output: None, failure });
+        // Failures are cut to a size; who asked finds all of the reason.
+        let output = (reason.len() > FAILURE_TEXT_BYTES_MAX).then(|| Bytes::from(reason.clone()));
+        self.end(key, Ended { status: Status::Terminated, output, failure });
         if recurse_children {
             for (id, link) in children {
                 let terminate = Terminate { reason: reason.clone(), recurse: true, parent: Some(link) };
@@ -293,8 +319,10 @@ impl Partition {
         instance.calls.clear();
         let timers = std::mem::take(&mut instance.timers);
         let children = std::mem::take(&mut instance.children);
-        for task in tasks.values().map(|task| &task.record).filter(|task| task.delivery > 0) {
-            let left = LeftTask { id: task.id, delivery: task.delivery, event: task.event };
+        for task in tasks.values().filter(|task| task.record.delivery > 0) {
+            let in_doubt = task.is_at_most_once() && task.stage() != Some(Stage::Queued);
+            let task = &task.record;
+            let left = LeftTask { id: task.id, delivery: task.delivery, event: task.event, in_doubt };
             instance.record.rewinds.get_or_insert_default().leave(left);
         }
         let running: Vec<_> =

@@ -1,6 +1,7 @@
 //! What a processor wants done. An effect leaves only after the commit that justifies it.
 
 use super::request::{ReplyToken, RequestError, Response};
+use crate::delivery::Question;
 use crate::entity::OperationBatch;
 use crate::history::TaskScheduled;
 use crate::id::{ExecutionId, InstanceId, InstanceKey, PartitionId};
@@ -13,8 +14,10 @@ use std::sync::Arc;
 pub enum Effect {
     /// Answer a client.
     Reply(ReplyToken, Result<Response, RequestError>),
-    /// Run an attempt of an activity.
+    /// Run an attempt of an activity, or the handler that is asked about one.
     StartTask(TaskStart),
+    /// The hand-over of an attempt with a barrier is committed: it may begin.
+    TaskTaken(TaskRef),
     /// Tell a running attempt that nobody waits for it.
     CancelTask(TaskRef),
     /// Run operations of an entity.
@@ -38,6 +41,8 @@ pub struct TaskRef {
     pub task: u32,
     /// The delivery count.
     pub delivery: u32,
+    /// Not the activity, but the handler that is asked what became of it; then the count is that of the asking.
+    pub asks: bool,
 }
 
 /// An attempt to run.
@@ -49,6 +54,8 @@ pub struct TaskStart {
     pub instance: InstanceId,
     /// Its run.
     pub execution: ExecutionId,
+    /// The branch of its history on which the activity was scheduled.
+    pub origin: u32,
     /// The version of its orchestration; empty if it has none.
     pub orchestration_version: String,
     /// What to run.
@@ -57,6 +64,11 @@ pub struct TaskStart {
     pub attempt: u32,
     /// What the last heartbeat of an earlier attempt said.
     pub last_heartbeat: Option<Bytes>,
+    /// It must not begin before its hand-over is committed:
+    /// [`task_taken`](super::Partition::task_taken), then [`Effect::TaskTaken`].
+    pub has_barrier: bool,
+    /// What a handler is asked. Its answer goes to [`task_answered`](super::Partition::task_answered).
+    pub question: Option<Box<Question>>,
 }
 
 /// Something that a processor needs to read before it can go on with an instance. What it read, it tells.

@@ -1,4 +1,5 @@
-//! What comes for an instance whose inbox is full: results wait until it has taken a turn, events are refused.
+//! What comes for an instance whose inbox is full: results wait until it has taken a turn, events are refused. Operations
+//! for an entity whose queue is full wait, too, unless a client sends them: those are refused.
 
 use super::Partition;
 use super::batch::EnvelopeId;
@@ -10,13 +11,14 @@ use crate::history::{Event, EventRefused, ParentLink};
 use crate::id::{InstanceId, InstanceKey};
 use crate::limits::Limits;
 use bytes::Bytes;
+use std::collections::VecDeque;
 
 /// Something that waits for room in the inbox.
 #[derive(Debug)]
 pub(super) enum Held {
     /// The result of an activity; the task has it. It is in memory only: after a crash the activity runs again.
     Result(u32),
-    /// The answer of a child or of an entity, with its envelope once it is in the store.
+    /// The answer of a child or of an entity, or an operation for an entity, with its envelope once it is in the store.
     Message(Box<Message>, Option<EnvelopeId>),
 }
 
@@ -26,9 +28,12 @@ impl Instance {
         self.inbox.bytes() + self.away.as_ref().map_or(0, |away| away.bytes)
     }
 
-    /// Whether its inbox may take one thing more.
+    /// Whether its inbox, or the queue of an entity, may take one thing more.
     pub(super) fn has_room(&self, bytes_max: usize) -> bool {
-        self.waiting_bytes() < bytes_max
+        match &self.entity {
+            Some(entity) => entity.has_room(bytes_max),
+            None => self.waiting_bytes() < bytes_max,
+        }
     }
 
     /// Whether its inbox may take an external event.
@@ -75,9 +80,17 @@ impl Instance {
 impl Partition {
     pub(super) fn must_wait_for_room(&self, key: InstanceKey, message: &Message) -> bool {
         let room = self.config.limits.inbox_bytes_max;
-        let is_full = |instance: &Instance| instance.is_active() && !instance.has_room(room);
-        matches!(message.body, Some(Body::ChildEnded(_) | Body::OperationEnded(_)))
-            && self.instances.get(&key).is_some_and(|i| is_full(i))
+        let Some(instance) = self.instances.get(&key) else { return false };
+        match &message.body {
+            Some(Body::ChildEnded(_) | Body::OperationEnded(_)) => {
+                instance.is_active() && !instance.has_room(room)
+            }
+            // Those of one sender come in order: nobody overtakes what waits already.
+            Some(Body::Operation(operation)) => instance.entity.as_deref().is_some_and(|entity| {
+                !(entity.is_of_holder(operation) || instance.held.is_empty() && entity.has_room(room))
+            }),
+            _ => false,
+        }
     }
 
     pub(super) fn hold_message(&mut self, key: InstanceKey, message: Message, envelope: Option<EnvelopeId>) {
@@ -100,7 +113,7 @@ impl Partition {
         }
     }
 
-    /// A turn has taken something from the inbox: what waited for room comes in.
+    /// Something has left the inbox or the queue: what waited for room comes in.
     pub(super) fn take_held(&mut self, key: InstanceKey) {
         let room = self.config.limits.inbox_bytes_max;
         while let Some(instance) = self.instances.get_mut(&key).filter(|instance| instance.has_room(room)) {
@@ -111,8 +124,31 @@ impl Partition {
                         self.attempt_ended(key, task, result);
                     }
                 }
-                Some(Held::Message(message, envelope)) => self.apply_message(*message, envelope, Some(key)),
+                Some(Held::Message(message, envelope)) => self.take_message(*message, envelope, Some(key)),
                 None => break,
+            }
+        }
+    }
+
+    /// An entity has a new holder: what that one called before must not wait for those who wait for the holder, nor come after
+    /// what it calls now.
+    pub(super) fn take_held_of_holder(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key).filter(|instance| !instance.held.is_empty()) else {
+            return;
+        };
+        let Some(entity) = instance.entity.as_deref() else { return };
+        let is_own = |held: &Held| match held {
+            Held::Message(message, _) => {
+                matches!(&message.body, Some(Body::Operation(operation)) if entity.is_of_holder(operation))
+            }
+            Held::Result(_) => false,
+        };
+        let (own, others): (VecDeque<_>, _) =
+            std::mem::take(&mut instance.held).into_iter().partition(is_own);
+        instance.held = others;
+        for held in own {
+            if let Held::Message(message, envelope) = held {
+                self.take_message(*message, envelope, Some(key));
             }
         }
     }

@@ -2,19 +2,22 @@
 
 use super::away::Away;
 use super::batch::{HistoryRow, InstanceWrite, Tail};
-use super::entities::{CallRecord, Entity, SectionRecord};
+use super::effect::TaskRef;
+use super::entities::{CallRecord, Entity};
 use super::events::Events;
 use super::held::Held;
-use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
+use super::record::{ChildRecord, FailedTask, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
 use super::results::Reuse;
 use super::tasks::plus;
-use crate::failure::Failure;
+use crate::delivery::{Delivery, Stage};
+use crate::failure::{Failure, kind};
 use crate::history::{
     Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, TimeLimits,
     encode_events,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
+use crate::limits::FAILED_REMEMBERED;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -42,8 +45,10 @@ pub(super) struct Task {
     pub(super) record: TaskRecord,
     /// What to run; read from the history after a recovery.
     pub(super) scheduled: Option<Arc<TaskScheduled>>,
-    /// An attempt has been handed out in this life of the processor.
+    /// An attempt, or the handler that is asked about one, has been handed out in this life of the processor.
     pub(super) running: bool,
+    /// That attempt waits for a worker, and its hand-over is not committed.
+    pub(super) offered: bool,
     /// When that attempt began and when it was last heard of; `None` while it waits for a worker.
     pub(super) began: Option<(Timestamp, Timestamp)>,
     /// When the limits of that attempt are looked at.
@@ -54,7 +59,54 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(record: TaskRecord, scheduled: Option<Arc<TaskScheduled>>) -> Task {
-        Task { record, scheduled, running: false, began: None, attempt_limit_at: None, ended: None }
+        Task {
+            record,
+            scheduled,
+            running: false,
+            offered: false,
+            began: None,
+            attempt_limit_at: None,
+            ended: None,
+        }
+    }
+
+    /// Where it is, if its hand-overs are committed.
+    pub(super) fn stage(&self) -> Option<Stage> {
+        self.record.once.as_ref().map(|once| once.stage())
+    }
+
+    /// The delivery count of the attempt that is handed out, or was last.
+    pub(super) fn delivery(&self) -> u32 {
+        self.record.delivery + u32::from(self.offered)
+    }
+
+    /// Whether it is not to run again while the outcome of an attempt is unknown.
+    pub(super) fn is_at_most_once(&self) -> bool {
+        let delivery = self.scheduled.as_ref().map(|scheduled| Delivery::of_recorded(&scheduled.delivery));
+        // What cannot be read, or is not known yet, may be a policy.
+        self.record.once.is_some() && !matches!(delivery, Some(Ok(Delivery::AtLeastOnce | Delivery::Precise)))
+    }
+
+    /// It is known how the present attempt ended: another may follow.
+    pub(super) fn note_end(&mut self, end: &str) {
+        let delivery = self.record.delivery;
+        if let Some(once) = &mut self.record.once {
+            if let Some(attempt) = once.attempt(delivery).filter(|attempt| attempt.end.is_empty()) {
+                attempt.end = end.chars().take(256).collect();
+            }
+            once.enter(Stage::Queued);
+        }
+    }
+
+    /// Whether this names what is handed out now.
+    pub(super) fn is_present(&self, task: TaskRef) -> bool {
+        let asked = self.record.once.as_ref().filter(|once| once.stage() == Stage::Asked);
+        self.running
+            && match (task.asks, asked) {
+                (true, Some(once)) => once.asked == task.delivery,
+                (false, None) => self.delivery() == task.delivery,
+                _ => false,
+            }
     }
 
     /// Its time limits; `None` while it is not known what it is.
@@ -97,7 +149,6 @@ pub(super) struct Instance {
     pub(super) timers: BTreeMap<u32, Timestamp>,
     pub(super) children: BTreeMap<u32, Child>,
     pub(super) calls: BTreeMap<u32, CallRecord>,
-    pub(super) section: Option<SectionRecord>,
     /// What it has as an entity; `None`: an orchestration.
     pub(super) entity: Option<Box<Entity>>,
     /// Events that no turn has taken.
@@ -145,7 +196,6 @@ impl Instance {
             timers: BTreeMap::new(),
             children: BTreeMap::new(),
             calls: BTreeMap::new(),
-            section: None,
             entity: None,
             inbox: Events::default(),
             away: None,
@@ -178,11 +228,9 @@ impl Instance {
             std::mem::take(&mut record.children),
         );
         let (entity, calls) = (record.entity.take(), std::mem::take(&mut record.calls));
-        let section = record.section.take();
         let mut instance = Instance::new(row.key, record, row.status);
         instance.entity = entity.map(|entity| Box::new(Entity::load(*entity)));
         instance.calls = calls.into_iter().map(|call| (call.id, call)).collect();
-        instance.section = section.map(|section| *section);
         instance.inbox = Events::from(inbox);
         instance.stored = Some(Tail { generation: row.generation, branch: row.branch, events: row.tail });
         instance.tasks = tasks.into_iter().map(|record| (record.id, Task::new(record, None))).collect();
@@ -241,7 +289,7 @@ impl Instance {
             && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
             && !self.set_aside
             && self.held.is_empty()
-            && self.tasks.is_empty()
+            && self.tasks.values().all(|task| task.stage() == Some(Stage::Suspended))
             && (self.inbox.is_empty()
                 || self.is_suspended()
                 || self.turn == TurnState::Blocked
@@ -272,7 +320,6 @@ impl Instance {
         self.record.timers.clear();
         self.record.children.clear();
         self.record.calls.clear();
-        self.record.section = None;
         self.record.inbox = None;
         let expected = self.stored.replace(tail);
         Ok(InstanceWrite { expected, row, history, drop_generations_before: self.drop_before.take() })
@@ -288,9 +335,24 @@ impl Instance {
         record.children = self.children.values().map(|child| child.record.clone()).collect();
         record.entity = self.entity.as_mut().map(|entity| Box::new(entity.lend()));
         record.calls = self.calls.values().cloned().collect();
-        record.section = self.section.clone().map(Box::new);
         record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());
         record
+    }
+
+    /// Whether no other attempt may follow this failure, also not by a retry under the same number.
+    pub(super) fn has_last_word(&self, id: u32, failure: &Failure) -> bool {
+        let known = self.record.failed.iter().find(|failed| failed.id == id);
+        failure.kind == kind::UNKNOWN_OUTCOME || known.is_some_and(|failed| failed.last_word.is_some())
+    }
+
+    /// An activity has failed: should it be scheduled again under its number, its counts go on.
+    pub(super) fn remember_failed(&mut self, failed: FailedTask) {
+        let known = &mut self.record.failed;
+        known.retain(|other| other.id != failed.id);
+        if known.len() == FAILED_REMEMBERED {
+            known.remove(0);
+        }
+        known.push(failed);
     }
 
     /// A copy of the record with what is outstanding.

@@ -13,6 +13,7 @@ mod bug;
 mod children;
 mod commit;
 mod control;
+mod doubt;
 mod effect;
 mod entities;
 mod events;
@@ -41,12 +42,16 @@ pub use message::{
     Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, RaiseRefused, RewindChild, RewindParent,
     StartChild, Terminate,
 };
-pub use record::{AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
+pub use record::{
+    AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, TaskRecord, TimerRecord,
+    Traces,
+};
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
 };
 pub use residency::HistoryName;
 
+use crate::delivery::Delivery;
 use crate::entity::EntityId;
 use crate::history::Damaged;
 use crate::id::{InstanceId, InstanceKey, PartitionId};
@@ -56,6 +61,7 @@ use instance::Instance;
 use rustc_hash::FxHashMap;
 use set_aside::Unwritable;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use wakes::{Wake, Wakes};
 
 /// What a processor is told when it is made.
@@ -73,6 +79,8 @@ pub struct PartitionConfig {
     pub seed: u128,
     /// Limits.
     pub limits: Limits,
+    /// How often activities of a name may run, if neither the call nor its tags say so.
+    pub deliveries: Arc<BTreeMap<String, Delivery>>,
     /// A bug to have, for tests of the tests.
     pub bug: Option<Bug>,
 }
@@ -115,6 +123,9 @@ pub struct Partition {
     unwritable: BTreeMap<InstanceId, Unwritable>,
     /// Instances for which messages wait until their inbox has room.
     holding: BTreeSet<InstanceKey>,
+    /// Messages of the life before have not been delivered: until then nothing runs that could send more, which would
+    /// overtake them.
+    awaits_messages: bool,
     /// Entities that may have operations to hand out.
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
@@ -195,6 +206,7 @@ impl Partition {
             damage_found: Vec::new(),
             unwritable: BTreeMap::new(),
             holding: BTreeSet::new(),
+            awaits_messages: false,
             operable: Vec::new(),
             vanishing: Vec::new(),
             kept: BTreeMap::new(),
@@ -224,7 +236,8 @@ impl Partition {
 
     /// Takes messages that the store holds for this partition. Some may come more than once; but a driver reads messages
     /// only when it has delivered those that it read before, so that nothing comes back long after it was dealt with.
-    /// Gives those that cannot be read: they stay in the store, and hold up no others.
+    /// After a recovery nothing runs before the first delivery, be it empty. Gives those that cannot be read: they stay in the
+    /// store, and hold up no others.
     #[must_use]
     pub fn deliver(&mut self, envelopes: Vec<Envelope>, now: Timestamp) -> Vec<(EnvelopeId, Damaged)> {
         self.advance(now);
@@ -239,6 +252,7 @@ impl Partition {
             }
         }
         self.handled.clear();
+        self.awaits_messages = false;
         self.settle();
         damaged
     }
@@ -330,6 +344,15 @@ impl Partition {
         if let Some(key) = receiver.filter(|key| self.must_wait_for_room(*key, &message)) {
             return self.hold_message(key, message, envelope);
         }
+        self.take_message(message, envelope, receiver);
+    }
+
+    fn take_message(
+        &mut self,
+        message: Message,
+        envelope: Option<EnvelopeId>,
+        receiver: Option<InstanceKey>,
+    ) {
         if let Some(envelope) = envelope.filter(|_| !self.planted(Bug::MessageNotConsumed)) {
             self.open.consumed.push(envelope);
         }
@@ -368,6 +391,7 @@ impl Partition {
             Wake::TaskLimit(task) | Wake::AttemptLimit(task) => self.task_limit_due(key, task),
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
             Wake::Signal(number) => self.signal_due(key, number),
+            Wake::Operations => self.go_on(key),
         }
     }
 

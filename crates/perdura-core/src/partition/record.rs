@@ -2,6 +2,7 @@
 //! reuse one.
 
 use super::entities::{CallRecord, EntityRecord, SectionRecord};
+use crate::delivery::OnceRecord;
 use crate::failure::Failure;
 use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
 use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
@@ -61,6 +62,9 @@ pub struct TaskRecord {
     /// Workers that were lost while they ran the present attempt.
     #[prost(uint32, tag = "9")]
     pub lost: u32,
+    /// Its hand-overs, if each is committed before its attempt begins.
+    #[prost(message, optional, boxed, tag = "60")]
+    pub once: Option<Box<OnceRecord>>,
 }
 
 /// A timer that has not fired.
@@ -205,12 +209,9 @@ pub struct InstanceRecord {
     /// since. Empty in rows of older versions.
     #[prost(bytes = "bytes", tag = "27")]
     pub run: Bytes,
-    /// The trace context of whoever started it.
-    #[prost(bytes = "bytes", optional, tag = "28")]
-    pub trace: Option<Bytes>,
-    /// The trace context that the last turn of this execution gave back, for the next one.
-    #[prost(bytes = "bytes", optional, tag = "29")]
-    pub turn_trace: Option<Bytes>,
+    /// The trace contexts it carries.
+    #[prost(message, optional, boxed, tag = "33")]
+    pub traces: Option<Box<Traces>>,
     /// What an entity has; absent in an orchestration.
     #[prost(message, optional, boxed, tag = "30")]
     pub entity: Option<Box<EntityRecord>>,
@@ -223,9 +224,56 @@ pub struct InstanceRecord {
     /// What it keeps for and of its rewinds.
     #[prost(message, optional, boxed, tag = "40")]
     pub rewinds: Option<Box<Rewinds>>,
+    /// It is suspended because nobody knows the outcome of an activity, not because somebody asked for it.
+    #[prost(bool, tag = "60")]
+    pub suspended_in_doubt: bool,
+    /// Activities of this execution that have failed, the last ones: some SDKs retry under the number of the first try, and
+    /// its counts go on.
+    #[prost(message, repeated, tag = "61")]
+    pub failed: Vec<FailedTask>,
+}
+
+/// An activity that has failed.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct FailedTask {
+    /// Its number.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// Attempts so far.
+    #[prost(uint32, tag = "2")]
+    pub attempt: u32,
+    /// Hand-overs to a worker so far.
+    #[prost(uint32, tag = "3")]
+    pub delivery: u32,
+    /// The last word on it, if nobody knows whether it ran, or somebody has said that it failed: then it is not tried again.
+    #[prost(message, optional, tag = "4")]
+    pub last_word: Option<Failure>,
+}
+
+/// The trace contexts of an instance. A record of their own: most have none, and an instance that waits is to be small.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Traces {
+    /// That of whoever started it.
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub start: Option<Bytes>,
+    /// What the last turn of this execution gave back, for the next one.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub turn: Option<Bytes>,
 }
 
 impl InstanceRecord {
+    /// The trace context of whoever started it.
+    #[must_use]
+    pub fn start_trace(&self) -> Option<Bytes> {
+        self.traces.as_ref().and_then(|traces| traces.start.clone())
+    }
+
+    /// The trace context that the last turn gave back.
+    #[must_use]
+    pub fn turn_trace(&self) -> Option<Bytes> {
+        self.traces.as_ref().and_then(|traces| traces.turn.clone())
+    }
+
     /// The record of a stored row.
     pub fn open(stored: Bytes) -> Result<InstanceRecord, Damaged> {
         let record: InstanceRecord = open_record("instance", stored)?;

@@ -2,6 +2,7 @@
 
 use super::entities::Stamp;
 use super::record::InstanceRecord;
+use crate::delivery::Answer;
 use crate::entity::EntityId;
 use crate::id::{ExecutionId, InstanceId, InvalidText, Tags};
 use crate::rewind::{RewindError, RewindSpec};
@@ -84,6 +85,17 @@ pub enum Request {
         /// Where to, and how.
         spec: Box<RewindSpec>,
     },
+    /// Say what follows for an activity of which nobody knows the outcome.
+    Resolve {
+        /// Whose.
+        id: InstanceId,
+        /// Which task; `None` if there is only one.
+        task: Option<u32>,
+        /// What follows.
+        answer: Answer,
+        /// Who says so, and why.
+        by: String,
+    },
     /// Answer when it has ended.
     Wait {
         /// For whom.
@@ -109,6 +121,7 @@ impl Request {
             | Request::Terminate { id, .. }
             | Request::Purge { id, .. }
             | Request::Rewind { id, .. }
+            | Request::Resolve { id, .. }
             | Request::WaitBegun { id }
             | Request::Wait { id, .. } => id,
         }
@@ -136,7 +149,7 @@ impl Request {
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         match self {
-            Request::Raise { .. } => false,
+            Request::Raise { .. } | Request::Resolve { .. } => false,
             Request::Rewind { spec, .. } => !spec.order.request_id.is_empty(),
             Request::Signal(signal) => signal.stamp.is_some() || !signal.request_id.is_empty(),
             _ => true,
@@ -181,7 +194,8 @@ pub struct SignalRequest {
     /// Not before this time.
     pub at: Option<Timestamp>,
     /// A retry of this signal carries the same text here, any other signal to the entity another one. Empty: none. It is
-    /// recognised as long as the entity exists: one that has neither state nor anything to do is forgotten.
+    /// recognised as long as the entity exists: one that has neither state nor anything to do is forgotten. With another
+    /// operation or input it is refused.
     pub request_id: String,
     /// Set by the driver that asks again after a doubtful commit. Numbers of one door come in rising order, also when they
     /// are asked again: a lower one than the last counts as taken.
@@ -247,7 +261,7 @@ pub enum Response {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// There is no such instance.
-    #[error("there is no instance {id:?}")]
+    #[error("there is no {}", named(.id))]
     NotFound {
         /// Which.
         id: InstanceId,
@@ -266,7 +280,8 @@ pub enum RequestError {
     },
     /// A request id came again with something else.
     #[error(
-        "start of {id:?}: request id {request_id:?} was used for a different start; use a new request id"
+        "{} {id:?}: request id {request_id:?} was used for a different one; use a new request id",
+        if is_entity(.id) { "signal to" } else { "start of" }
     )]
     RequestIdReused {
         /// Which instance.
@@ -302,9 +317,9 @@ pub enum RequestError {
     #[error(transparent)]
     Invalid(#[from] InvalidText),
     /// A payload is too large.
-    #[error("instance {id:?}, {field}: {bytes} bytes, limit {limit}")]
+    #[error("{}, {field}: {bytes} bytes, limit {limit}", named(.id))]
     TooLarge {
-        /// Which instance.
+        /// Which instance or entity.
         id: InstanceId,
         /// Which payload.
         field: &'static str,
@@ -313,16 +328,18 @@ pub enum RequestError {
         /// The limit.
         limit: usize,
     },
-    /// A start lies too far ahead.
-    #[error("instance {id:?}, start at {at}: more than ten years ahead")]
+    /// A start or a signal lies too far ahead.
+    #[error(
+        "{}, {} at {at}: more than ten years ahead", named(.id), if is_entity(.id) { "signal" } else { "start" }
+    )]
     TooFarAhead {
-        /// Which instance.
+        /// Which instance or entity.
         id: InstanceId,
         /// The time asked for.
         at: Timestamp,
     },
-    /// Too many events wait for it already.
-    #[error("instance {id:?}: {limit} events wait for it already; let it take some first")]
+    /// Too many events or operations wait for it already.
+    #[error("{}: {limit} {} wait for it already; let it take some first", named(.id), taken(.id))]
     InboxFull {
         /// Which.
         id: InstanceId,
@@ -331,7 +348,8 @@ pub enum RequestError {
     },
     /// Too much waits for it already.
     #[error(
-        "instance {id:?}: {bytes} bytes wait for it with this event, limit {limit}; let it take some first"
+        "{}: {bytes} bytes of {} would wait for it with this one, limit {limit}; let it take some first",
+        named(.id), taken(.id)
     )]
     InboxTooLarge {
         /// Which.
@@ -353,6 +371,32 @@ pub enum RequestError {
         /// The limit.
         limit: u64,
     },
+    /// It is suspended until somebody says what follows for these tasks.
+    #[error(
+        "instance {id:?}: nobody knows whether the activities of these tasks ran: {tasks:?}; say for each what follows (resolve), and it goes on"
+    )]
+    InDoubt {
+        /// Which.
+        id: InstanceId,
+        /// The tasks.
+        tasks: Vec<u32>,
+    },
+    /// The outcome of this task is not in doubt.
+    #[error("instance {id:?}: it has no {}whose outcome is unknown", task.map_or("task ".to_owned(), |task| format!("task {task} ")))]
+    NotInDoubt {
+        /// Which.
+        id: InstanceId,
+        /// The task that was named.
+        task: Option<u32>,
+    },
+    /// It was not said which task is meant.
+    #[error("instance {id:?}: the outcomes of several tasks are unknown: {tasks:?}; say which one is meant")]
+    SeveralInDoubt {
+        /// Which.
+        id: InstanceId,
+        /// The tasks.
+        tasks: Vec<u32>,
+    },
     /// It cannot be rewound as asked.
     #[error("instance {id:?} cannot be rewound: {error}")]
     Rewind {
@@ -363,7 +407,8 @@ pub enum RequestError {
     },
     /// The store refuses to write it; it is left alone.
     #[error(
-        "instance {id:?} is set aside, the store refuses to write it: {why}; terminate it, or restart the engine to try again"
+        "{} is set aside, the store refuses to write it: {why}; terminate it, or restart the engine to try again",
+        named(.id)
     )]
     SetAside {
         /// Which.
@@ -387,7 +432,7 @@ pub enum RequestError {
     },
     /// Its record cannot be trusted; it is left alone.
     #[error(
-        "instance {id:?} is damaged and not run: {what}; restore the hub from a backup, or purge the instance"
+        "{} is damaged and not run: {what}; restore the hub from a backup, or purge it", named(.id)
     )]
     Damaged {
         /// Which.
@@ -395,4 +440,17 @@ pub enum RequestError {
         /// What is wrong.
         what: String,
     },
+}
+
+fn is_entity(id: &InstanceId) -> bool {
+    EntityId::of_instance(id).is_some()
+}
+
+fn named(id: &InstanceId) -> String {
+    format!("{} {id:?}", if is_entity(id) { "entity" } else { "instance" })
+}
+
+/// What it takes.
+fn taken(id: &InstanceId) -> &'static str {
+    if is_entity(id) { "operations" } else { "events" }
 }

@@ -18,9 +18,11 @@ const EVICTION_LOOKS_MAX: usize = 2048;
 pub type HistoryName = (InstanceKey, u32, u32);
 
 impl Partition {
-    /// Takes rows of instances that have not ended, after a new grant. All of them, before anything else.
+    /// Takes rows of instances that have not ended, after a new grant. All of them, before anything else; then all messages
+    /// by [`deliver`](Self::deliver), and only then something runs.
     pub fn recover(&mut self, rows: Vec<InstanceRow>, now: Timestamp) {
         self.advance(now);
+        self.awaits_messages = true;
         for row in rows {
             let key = row.key;
             let loaded = self.load(row);
@@ -159,6 +161,7 @@ impl Partition {
             self.watch_limits(key, task);
         }
         self.hand_out_tasks(key);
+        self.take_held(key);
         self.start_due_children(key);
         self.settle();
         let instance = self.instances.get_mut(&key)?;

@@ -1,7 +1,7 @@
 //! The atomic start: one call looks, decides and says what happened.
 
 use super::instance::{Instance, execution_bytes};
-use super::record::{AnsweredStart, InstanceRecord};
+use super::record::{AnsweredStart, InstanceRecord, Traces};
 use super::request::{ReplyToken, RequestError, Response, StartOutcome, StartRequest, Started};
 use super::wakes::Wake;
 use super::{Bug, Partition};
@@ -120,11 +120,12 @@ impl Partition {
         let forgets = self.planted(Bug::RequestIdForgotten);
         let start_at = start.start_at.filter(|at| *at > now);
         let started = Started { outcome, id: start.id.clone(), execution, generation: 0 };
+        let id_bytes = execution_bytes(execution);
         let Some(instance) = self.instances.get_mut(&key) else { return started };
         let generation = instance.record.generation + 1;
         let mut starts = std::mem::take(&mut instance.record.starts);
         if let Some((request_id, content)) = start.request.filter(|_| !forgets) {
-            let execution = execution_bytes(execution);
+            let execution = id_bytes.clone();
             starts.reserve_exact(1);
             starts.push(AnsweredStart {
                 request_id,
@@ -140,7 +141,7 @@ impl Partition {
             name: start.name.clone(),
             version: start.version.clone(),
             input: start.input,
-            execution: execution_bytes(execution),
+            execution: id_bytes.clone(),
             start_at: start_at.map(|at| at.0),
             parent: start.parent.clone(),
             tags: start.tags.clone(),
@@ -152,14 +153,14 @@ impl Partition {
             version: start.version,
             generation,
             start_generation: generation,
-            execution: execution_bytes(execution),
-            run: execution_bytes(execution),
+            execution: id_bytes.clone(),
+            run: id_bytes,
             created_at: now.0,
             start_at: start_at.map_or(0, |at| at.0),
             parents: start.parent.into_iter().collect(),
             tags: start.tags,
             starts,
-            trace: start.trace,
+            traces: start.trace.map(|trace| Box::new(Traces { start: Some(trace), turn: None })),
             ..InstanceRecord::default()
         };
         instance.status = Status::Pending;

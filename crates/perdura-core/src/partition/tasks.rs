@@ -2,9 +2,10 @@
 
 use super::effect::{Effect, TaskRef, TaskStart};
 use super::instance::{Instance, Task};
-use super::record::TaskRecord;
+use super::record::{FailedTask, TaskRecord};
 use super::wakes::Wake;
 use super::{Bug, Partition};
+use crate::delivery::{Question, REMEMBERED_BYTES_MAX, Stage};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, TaskCompleted, TaskFailed, TaskScheduled, TimeLimits};
 use crate::id::InstanceKey;
@@ -18,22 +19,31 @@ use std::sync::Arc;
 const NOT_STARTED_WAIT_MS: u64 = 1000;
 
 impl Partition {
-    pub(super) fn schedule_task(&mut self, key: InstanceKey, scheduled: TaskScheduled) {
+    pub(super) fn schedule_task(&mut self, key: InstanceKey, mut scheduled: TaskScheduled) {
         let now = self.now;
+        let has_barrier = self.settle_delivery(&mut scheduled);
         let found = self.reused(key, || Sort::of_task(&scheduled));
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let id = scheduled.id;
         if let Some(Found::Result(output)) = found {
             instance.append(Event::new(now, scheduled));
             // No attempt of it was made on this branch.
-            instance.inbox.push(Event::new(now, TaskCompleted { id, output, attempt: 0, delivery: 0 }));
+            instance.inbox.push(Event::new(now, TaskCompleted { id, output, ..TaskCompleted::default() }));
             return;
         }
         let has_limits = scheduled.limits.is_some();
         let shared = Arc::new(scheduled.clone());
         let event = instance.append(Event::new(now, scheduled));
-        let record = TaskRecord { id, event, attempt: 1, scheduled_at: now.0, ..TaskRecord::default() };
+        let once = has_barrier.then(Box::default);
+        let before = instance.record.failed.iter().find(|failed| failed.id == id);
+        let (attempt, delivery) = before.map_or((1, 0), |failed| (failed.attempt + 1, failed.delivery));
+        let last_word = before.and_then(|failed| failed.last_word.clone());
+        let record =
+            TaskRecord { id, event, attempt, delivery, scheduled_at: now.0, once, ..TaskRecord::default() };
         instance.tasks.insert(id, Task::new(record, Some(shared)));
+        if let Some(failure) = last_word {
+            return self.task_failed(key, id, failure);
+        }
         if has_limits {
             self.watch_limits(key, id);
         }
@@ -51,37 +61,63 @@ impl Partition {
         }
     }
 
-    /// Hands a task to a worker: its delivery count rises and is durable before the attempt starts.
-    fn hand_out(&mut self, key: InstanceKey, id: u32) {
+    /// Hands a task to a worker: its delivery count rises and is durable before the attempt starts. With a barrier it is
+    /// only offered, and the count rises when a worker takes it.
+    pub(super) fn hand_out(&mut self, key: InstanceKey, id: u32) {
         let reuse = self.planted(Bug::DeliveryCountReused);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_suspended() {
             return;
         }
-        let (execution, name) = (instance.execution(), instance.id.clone());
-        let orchestration_version = instance.record.version.clone();
-        let (generation, branch) = (instance.record.generation, instance.record.branch);
-        let Some(task) = instance.tasks.get_mut(&id).filter(|task| !task.running) else { return };
-        let Some(scheduled) = task.scheduled.clone() else { return self.want_history(key) };
+        let Some(task) = instance.tasks.get(&id).filter(|task| !task.running) else { return };
+        if task.scheduled.is_none() {
+            return self.want_history(key);
+        }
+        let has_barrier = match task.stage() {
+            None => false,
+            Some(Stage::Queued) => true,
+            Some(Stage::Out | Stage::Asked | Stage::Suspended) => return self.go_on_in_doubt(key, id),
+        };
+        let Some(task) = instance.tasks.get_mut(&id) else { return };
+        task.running = true;
+        task.began = None;
+        task.offered = has_barrier;
+        if has_barrier {
+            // What it waited for is relied on, and nothing is written, when it is taken.
+            return self.start_task(key, id, None);
+        }
         let not_before = std::mem::take(&mut task.record.not_before);
         if !(reuse && task.record.delivery > 0 && not_before == 0) {
             task.record.delivery += 1;
         }
-        task.running = true;
-        task.began = None;
-        let start = TaskStart {
-            task: TaskRef { key, execution, generation, branch, task: id, delivery: task.record.delivery },
-            instance: name,
-            execution,
-            orchestration_version,
-            scheduled,
-            attempt: task.record.attempt,
-            last_heartbeat: task.record.heartbeat.clone(),
-        };
         if not_before != 0 && !self.planted(Bug::RetryAtOnce) {
             self.rely_on(Timestamp(not_before));
         }
         self.mark_dirty(key);
+        self.start_task(key, id, None);
+    }
+
+    /// Lets a worker begin with what is handed out: the activity, or the handler with its question.
+    pub(super) fn start_task(&mut self, key: InstanceKey, id: u32, asked: Option<(TaskScheduled, Question)>) {
+        let Some(instance) = self.instances.get(&key) else { return };
+        let Some(task) = instance.tasks.get(&id) else { return };
+        let (scheduled, question) = match asked {
+            Some((handler, question)) => (Some(Arc::new(handler)), Some(Box::new(question))),
+            None => (task.scheduled.clone(), None),
+        };
+        let Some(scheduled) = scheduled else { return };
+        let start = TaskStart {
+            task: Self::task_ref(instance, task),
+            instance: instance.id.clone(),
+            execution: instance.execution(),
+            orchestration_version: instance.record.version.clone(),
+            origin: instance.record.origin(task.record.event),
+            scheduled,
+            attempt: task.record.attempt,
+            last_heartbeat: task.record.heartbeat.clone(),
+            has_barrier: task.offered,
+            question,
+        };
         self.effect(Effect::StartTask(start));
     }
 
@@ -92,7 +128,7 @@ impl Partition {
         let now = self.now;
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
-        if state.running && state.record.delivery == task.delivery {
+        if state.is_present(task) && !state.offered && !task.asks {
             state.began = Some((now, now));
             self.watch_limits(task.key, task.task);
         }
@@ -130,7 +166,8 @@ impl Partition {
         }
     }
 
-    /// Takes the result of an attempt. A result of anything but the present delivery is dropped.
+    /// Takes the result of an attempt. One of anything but the present delivery does not count; it is noted while the
+    /// task is open.
     pub fn task_done(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, now: Timestamp) {
         self.advance(now);
         let room = self.config.limits.inbox_bytes_max;
@@ -138,10 +175,11 @@ impl Partition {
         let Some(instance) = self.awaiting(task) else { return };
         let has_room = instance.has_room(room);
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
-        if !state.running || (state.record.delivery != task.delivery && !late_accepted) {
-            return;
-        }
-        if has_room {
+        // An attempt of an earlier life, not yet given up by this one, was at work all the time.
+        state.running |= state.stage() == Some(Stage::Out) && state.record.delivery == task.delivery;
+        if !(state.is_present(task) || late_accepted && state.running) || task.asks {
+            self.result_late(task, result);
+        } else if has_room && (state.scheduled.is_some() || result.is_ok()) {
             self.attempt_ended(task.key, task.task, result);
         } else {
             self.hold_result(task.key, task.task, result);
@@ -169,7 +207,7 @@ impl Partition {
             Ok(output) => {
                 let (attempt, delivery) = (state.record.attempt, state.record.delivery);
                 let over = if late_accepted { None } else { instance.tasks.remove(&task) };
-                let done = TaskCompleted { id: task, output, attempt, delivery };
+                let done = TaskCompleted { id: task, output, attempt, delivery, settled_by: String::new() };
                 instance.inbox.push(Event::new(self.now, done));
                 if let Some(over) = over {
                     self.unwatch(key, &over);
@@ -186,7 +224,21 @@ impl Partition {
     pub fn task_lost(&mut self, task: TaskRef, reason: &str, now: Timestamp) {
         self.advance(now);
         let limit = self.config.limits.lost_workers_max;
+        if task.asks {
+            self.handler_lost(task, reason);
+            return self.settle();
+        }
         let Some(state) = self.handed_out(task) else { return };
+        if state.offered {
+            // It was lost on the way to a worker.
+            (state.running, state.offered) = (false, false);
+            return self.hand_out(task.key, task.task);
+        }
+        if state.is_at_most_once() {
+            self.in_doubt(task.key, task.task, reason);
+            return self.settle();
+        }
+        state.note_end(reason);
         state.record.lost += 1;
         if state.record.lost >= limit {
             let message = format!(
@@ -209,7 +261,10 @@ impl Partition {
         self.advance(now);
         let at = plus(self.now, NOT_STARTED_WAIT_MS);
         let Some(state) = self.handed_out(task) else { return };
-        state.running = false;
+        (state.running, state.offered) = (false, false);
+        if !task.asks {
+            state.note_end("it did not begin");
+        }
         state.record.not_before = at.0;
         self.watch_limits(task.key, task.task);
         self.wakes.add(at, task.key, Wake::Retry(task.task));
@@ -217,9 +272,9 @@ impl Partition {
     }
 
     /// The task, if this is its present delivery.
-    fn handed_out(&mut self, task: TaskRef) -> Option<&mut Task> {
+    pub(super) fn handed_out(&mut self, task: TaskRef) -> Option<&mut Task> {
         let state = self.awaiting(task)?.tasks.get_mut(&task.task)?;
-        let is_present = state.running && state.ended.is_none() && state.record.delivery == task.delivery;
+        let is_present = state.is_present(task) && state.ended.is_none();
         is_present.then_some(state)
     }
 
@@ -230,11 +285,17 @@ impl Partition {
         let limit = self.config.limits.payload_bytes_max;
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
-        if state.running && state.record.delivery == task.delivery {
+        if state.is_present(task) && !state.offered && !task.asks {
             state.began = state.began.map(|(began, _)| (began, now));
             if details.as_ref().is_some_and(|details| details.len() <= limit)
                 && state.record.heartbeat != details
             {
+                if let Some(attempt) = state.record.once.as_mut().and_then(|once| once.attempt(task.delivery))
+                {
+                    attempt.heard_at = now.0;
+                    let kept = details.clone().filter(|details| details.len() <= REMEMBERED_BYTES_MAX);
+                    attempt.heartbeat = kept;
+                }
                 state.record.heartbeat = details;
                 self.mark_dirty(task.key);
             }
@@ -242,7 +303,7 @@ impl Partition {
     }
 
     /// The instance, if it still waits for this task.
-    fn awaiting(&mut self, task: TaskRef) -> Option<&mut Instance> {
+    pub(super) fn awaiting(&mut self, task: TaskRef) -> Option<&mut Instance> {
         let any_generation = self.planted(Bug::OldGenerationAccepted);
         let instance = self.instances.get_mut(&task.key)?;
         let same_run = instance.record.generation == task.generation
@@ -256,8 +317,7 @@ impl Partition {
     pub(super) fn is_running(&self, task: TaskRef) -> bool {
         self.instances.get(&task.key).is_some_and(|instance| {
             let state = instance.tasks.get(&task.task);
-            instance.execution() == task.execution
-                && state.is_some_and(|state| state.running && state.record.delivery == task.delivery)
+            instance.execution() == task.execution && state.is_some_and(|state| state.is_present(task))
         })
     }
 
@@ -267,6 +327,7 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
         task.running = false;
+        task.note_end(&failure.kind);
         let scheduled = task.scheduled.clone();
         let total = scheduled.as_ref().and_then(|s| s.limits).map_or(0, |limits| limits.total_ms);
         let scheduled_at = Timestamp(task.record.scheduled_at);
@@ -286,12 +347,21 @@ impl Partition {
         }
     }
 
-    fn task_failed(&mut self, key: InstanceKey, id: u32, failure: Failure) {
+    pub(super) fn task_failed(&mut self, key: InstanceKey, id: u32, failure: Failure) {
+        self.task_failed_by(key, id, failure, "");
+    }
+
+    /// The task has failed for good, and this is who says so; empty if its worker does.
+    pub(super) fn task_failed_by(&mut self, key: InstanceKey, id: u32, failure: Failure, by: &str) {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.remove(&id) else { return };
         let (attempt, delivery) = (task.record.attempt, task.record.delivery);
-        instance.inbox.push(Event::new(now, TaskFailed { id, failure: Some(failure), attempt, delivery }));
+        let is_last = !by.is_empty() || instance.has_last_word(id, &failure);
+        let last_word = is_last.then(|| failure.clone());
+        instance.remember_failed(FailedTask { id, attempt, delivery, last_word });
+        let (failure, settled_by) = (Some(failure), by.to_owned());
+        instance.inbox.push(Event::new(now, TaskFailed { id, failure, attempt, delivery, settled_by }));
         self.unwatch(key, &task);
         self.mark_dirty(key);
         self.enqueue(key);
@@ -310,8 +380,10 @@ impl Partition {
     pub(super) fn task_limit_due(&mut self, key: InstanceKey, id: u32) {
         let now = self.now;
         let Some(instance) = self.instances.get(&key) else { return };
-        // One that has ended in time cannot be late.
-        let Some(task) = instance.tasks.get(&id).filter(|task| task.ended.is_none()) else { return };
+        // One that has ended in time cannot be late; and one in doubt waits for whoever can tell.
+        let in_doubt = |task: &Task| task.record.once.as_ref().is_some_and(|once| once.is_in_doubt());
+        let awaited = |task: &&Task| task.ended.is_none() && !in_doubt(task);
+        let Some(task) = instance.tasks.get(&id).filter(awaited) else { return };
         let Some(limits) = task.limits() else { return };
         let passed = |from: Timestamp, ms: u64| ms > 0 && plus(from, ms) <= now;
         let timeout = |what: &str, ms: u64| Failure::new(kind::TIMEOUT, format!("{what}: limit {ms} ms"));
@@ -321,30 +393,44 @@ impl Partition {
             self.task_failed(key, id, timeout("all attempts took too long", limits.total_ms));
         } else if running.is_some() && task.began.is_some_and(|(began, _)| passed(began, limits.attempt_ms)) {
             self.cancel_attempt(running);
-            self.attempt_failed(key, id, timeout("the attempt took too long", limits.attempt_ms));
+            self.attempt_timed_out(key, id, timeout("the attempt took too long", limits.attempt_ms));
         } else if running.is_some() && task.began.is_some_and(|(_, heard)| passed(heard, limits.heartbeat_ms))
         {
             self.cancel_attempt(running);
-            self.attempt_failed(key, id, timeout("no heartbeat", limits.heartbeat_ms));
+            self.attempt_timed_out(key, id, timeout("no heartbeat", limits.heartbeat_ms));
         } else {
             self.watch_limits(key, id);
         }
     }
 
-    fn cancel_attempt(&mut self, running: Option<TaskRef>) {
+    /// Nobody waits for an attempt any more that may still be at work: of one that runs at most once, nobody knows what
+    /// comes of it.
+    fn attempt_timed_out(&mut self, key: InstanceKey, id: u32, failure: Failure) {
+        let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
+        if task.is_some_and(|task| task.is_at_most_once()) {
+            self.in_doubt(key, id, &failure.message);
+        } else {
+            self.attempt_failed(key, id, failure);
+        }
+    }
+
+    pub(super) fn cancel_attempt(&mut self, running: Option<TaskRef>) {
         if let Some(task) = running {
             self.effect(Effect::CancelTask(task));
         }
     }
 
+    /// Names what is handed out of a task.
     pub(super) fn task_ref(instance: &Instance, task: &Task) -> TaskRef {
+        let asked = task.record.once.as_ref().filter(|once| once.stage() == Stage::Asked);
         TaskRef {
             key: instance.key,
             execution: instance.execution(),
             generation: instance.record.generation,
             branch: instance.record.branch,
             task: task.record.id,
-            delivery: task.record.delivery,
+            delivery: asked.map_or(task.delivery(), |once| once.asked),
+            asks: asked.is_some(),
         }
     }
 }

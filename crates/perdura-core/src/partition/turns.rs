@@ -49,6 +49,9 @@ impl Partition {
     /// The next turn to be run, if any. It comes back by [`finish_turn`](Self::finish_turn) at once, or goes to
     /// [`park_turn`](Self::park_turn) or [`turn_away`](Self::turn_away).
     pub fn next_turn(&mut self) -> Option<Turn> {
+        if self.awaits_messages {
+            return None;
+        }
         // One pass: instances that have had their share of this batch stay in the queue for the next.
         for _ in 0..self.queue.len() {
             let key = self.queue.pop_front()?;
@@ -96,7 +99,7 @@ impl Partition {
             branch: instance.record.branch,
             from: instance.record.tail,
             number,
-            trace: instance.record.turn_trace.clone(),
+            trace: instance.record.turn_trace(),
             events,
         };
         if turn.events.iter().any(|event| matches!(event.kind, EventKind::CancelRequested(_))) {
@@ -168,7 +171,8 @@ impl Partition {
             turn.events[0].at = began.max(turn.events[0].at);
         }
         if result.trace.is_some() {
-            instance.record.turn_trace.clone_from(&result.trace);
+            let traces = instance.record.traces.get_or_insert_default();
+            traces.turn.clone_from(&result.trace);
         }
         let is_cancel = |event: &&Event| matches!(event.kind, EventKind::CancelRequested(_));
         let canceled = turn.events.iter().find(is_cancel).cloned();
@@ -300,10 +304,14 @@ impl Partition {
         let record = &mut instance.record;
         record.generation += 1;
         (record.branch, record.rewinds) = (0, None);
+        record.failed.clear();
         record.tail = 0;
         record.execution = execution_bytes(execution);
         if let Some(version) = next.version {
             record.version = version;
+        }
+        if let Some(tags) = next.tags {
+            record.tags = tags;
         }
         let started = ExecutionStarted {
             name: record.name.clone(),
@@ -313,9 +321,11 @@ impl Partition {
             start_at: None,
             parent: record.parents.first().cloned(),
             tags: record.tags.clone(),
-            trace: record.trace.clone(),
+            trace: record.start_trace(),
         };
-        record.turn_trace = None;
+        if let Some(traces) = &mut record.traces {
+            traces.turn = None;
+        }
         record.start_at = hold_back(&mut instance.renewals, now);
         instance.unwritten.clear();
         instance.reuse = None;

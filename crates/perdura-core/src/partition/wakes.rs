@@ -22,6 +22,8 @@ pub(super) enum Wake {
     ChildRetry(u32),
     /// A signal to an entity whose time has come.
     Signal(u64),
+    /// Operations of an entity that were lost, and are handed out again.
+    Operations,
 }
 
 #[derive(Debug, Default)]

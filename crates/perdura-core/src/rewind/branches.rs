@@ -50,6 +50,9 @@ pub struct LeftTask {
     /// The number of its `TaskScheduled` event.
     #[prost(uint64, tag = "3")]
     pub event: u64,
+    /// It runs at most once, and nobody knows how its last attempt ended.
+    #[prost(bool, tag = "60")]
+    pub in_doubt: bool,
 }
 
 /// A return to the end of an older branch that had ended: it opens no branch.
@@ -102,7 +105,10 @@ impl Rewinds {
     /// Notes that nobody waits for a task any more that was handed out.
     pub(crate) fn leave(&mut self, task: LeftTask) {
         match self.left.iter_mut().find(|left| left.event == task.event) {
-            Some(left) => left.delivery = left.delivery.max(task.delivery),
+            Some(left) => {
+                left.delivery = left.delivery.max(task.delivery);
+                left.in_doubt = task.in_doubt;
+            }
             None => self.left.push(task),
         }
     }
@@ -124,6 +130,18 @@ impl InstanceRecord {
     #[must_use]
     pub fn branches(&self) -> &[BranchRecord] {
         self.rewinds.as_ref().map_or(&[], |rewinds| &rewinds.branches)
+    }
+
+    /// The branch on which an event of the present one was recorded.
+    #[must_use]
+    pub fn origin(&self, event: u64) -> u32 {
+        let mut at = self.branch;
+        while let Some(opened) =
+            self.branches().iter().find(|opened| opened.branch == at && event < opened.cut)
+        {
+            at = opened.parent;
+        }
+        at
     }
 
     /// Events that had arrived when a branch was last left, but were in no turn of it yet.

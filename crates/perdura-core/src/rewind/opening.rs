@@ -9,6 +9,7 @@ use super::reuse::{self, Found, ReuseSource, ReuseState};
 use super::role::Role;
 use super::spec::{Head, Replaced, RewindSpec, RewindTo, Timers};
 use super::timeline::{Timeline, Work, WorkKind};
+use crate::delivery::{Delivery, OnceRecord, Stage};
 use crate::history::{
     Event, EventKind, ExecutionCompleted, ExecutionRewound, SubOrchestrationCompleted,
     SubOrchestrationScheduled, TaskCompleted, TaskScheduled, encode_events,
@@ -282,7 +283,9 @@ impl Drawing<'_> {
                 if let Some(input) = input.or_else(|| self.input_given_before(work)) {
                     scheduled.input = input;
                 }
+                let once = self.once(work, &scheduled);
                 let record = TaskRecord {
+                    once,
                     id: work.id,
                     event: work.scheduled as u64,
                     attempt: 1,
@@ -323,6 +326,25 @@ impl Drawing<'_> {
         .flatten()
         .find(|replaced| replaced.event == work.scheduled as u64)
         .map(|replaced| replaced.payload.clone())
+    }
+
+    /// Of an activity whose hand-overs are committed. One that runs at most once, and whose last attempt has no known end,
+    /// is in doubt on the new branch, too, unless it is named to run again.
+    fn once(&self, work: &Work, scheduled: &TaskScheduled) -> Option<Box<OnceRecord>> {
+        let delivery = Delivery::of_recorded(&scheduled.delivery).ok()?;
+        let mut once = delivery.has_barrier().then(Box::<OnceRecord>::default)?;
+        let named = self.cut.rerun == Some(work.scheduled) || self.spec.order.rerun.contains(&scheduled.name);
+        let mut left = self.record.rewinds.iter().flat_map(|rewinds| &rewinds.left);
+        let is_left = left.any(|left| left.event == work.scheduled as u64 && left.in_doubt);
+        let mut present = self.record.tasks.iter().filter(|task| task.event == work.scheduled as u64);
+        let is_out = present.any(|task| task.once.as_ref().is_some_and(|once| once.stage() != Stage::Queued));
+        let at_most_once = matches!(delivery, Delivery::AtMostOnce(_));
+        if at_most_once && !named && work.ended.is_none() && (is_left || is_out) {
+            // Of the attempt only its number is known here.
+            let (delivery, at) = (self.delivery(work), self.timeline.event(work.scheduled).at);
+            once.begin(delivery, at.0, "");
+        }
+        Some(once)
     }
 
     /// How often the work was handed out: no attempt on the new branch has the number of an earlier one.
@@ -466,6 +488,6 @@ impl Drawing<'_> {
 fn completion(at: Timestamp, work: &Work, output: Option<Bytes>) -> Event {
     match work.kind {
         WorkKind::Child => Event::new(at, SubOrchestrationCompleted { id: work.id, output }),
-        _ => Event::new(at, TaskCompleted { id: work.id, output, attempt: 0, delivery: 0 }),
+        _ => Event::new(at, TaskCompleted { id: work.id, output, ..TaskCompleted::default() }),
     }
 }

@@ -54,6 +54,7 @@ pub(super) fn role(event: &Event) -> Role {
         EventKind::ExecutionSuspended(_)
         | EventKind::ExecutionResumed(_)
         | EventKind::ExecutionTerminated(_)
+        | EventKind::TaskResultLate(_)
         | EventKind::ExecutionRewound(_) => Role::Notes,
         EventKind::ExecutionCompleted(_) => Role::Ends,
     }

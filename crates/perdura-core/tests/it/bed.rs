@@ -1,6 +1,7 @@
 //! A processor with a store made of maps and orchestrations made of closures.
 
 use bytes::Bytes;
+use perdura_core::delivery::Delivery;
 use perdura_core::entity::*;
 use perdura_core::history::*;
 use perdura_core::orchestration::{Decision, Turn, TurnOutcome, TurnResult};
@@ -8,6 +9,7 @@ use perdura_core::partition::*;
 use perdura_core::rewind::HistoryPart;
 use perdura_core::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Runs one operation: changes the state, gives the result and what it sends.
 pub type EntityScript = Box<dyn FnMut(&mut Option<Bytes>, &EntityOperation) -> OperationResult>;
@@ -36,6 +38,10 @@ pub struct Bed {
     pub replies: BTreeMap<u64, Result<Response, RequestError>>,
     pub started: Vec<TaskStart>,
     pub canceled: Vec<TaskRef>,
+    /// Attempts whose hand-over is committed.
+    pub taken: Vec<TaskRef>,
+    /// How often activities may run, by name.
+    pub deliveries: BTreeMap<String, Delivery>,
     next_token: u64,
     lives: u128,
     limits: Limits,
@@ -48,7 +54,7 @@ impl Bed {
 
     pub fn with_limits(limits: Limits) -> Bed {
         Bed {
-            partition: partition(1, 1, limits.clone()),
+            partition: partition(1, 1, limits.clone(), &BTreeMap::new()),
             now: 1_000_000,
             scripts: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
@@ -63,6 +69,8 @@ impl Bed {
             replies: BTreeMap::new(),
             started: Vec::new(),
             canceled: Vec::new(),
+            taken: Vec::new(),
+            deliveries: BTreeMap::new(),
             next_token: 0,
             lives: 1,
             limits,
@@ -213,9 +221,10 @@ impl Bed {
     pub fn forget_all(&mut self) {
         self.lives += 1;
         let next_key = self.rows.keys().map(|key| key.number() + 1).max().unwrap_or(1);
-        self.partition = partition(next_key, self.lives, self.limits.clone());
+        self.partition = partition(next_key, self.lives, self.limits.clone(), &self.deliveries);
         self.started.clear();
         self.canceled.clear();
+        self.taken.clear();
         self.away.clear();
         self.operations.clear();
     }
@@ -226,6 +235,14 @@ impl Bed {
         let unfinished: Vec<_> =
             self.rows.values().filter(|row| !row.status.is_terminal()).cloned().collect();
         self.partition.recover(unfinished, self.now());
+        let consumed: BTreeSet<_> = self.batches.iter().flat_map(|batch| &batch.consumed).copied().collect();
+        let sent = self.batches.iter().flat_map(|batch| &batch.outgoing);
+        let own = |envelope: &&Envelope| {
+            let id = EnvelopeId { from: envelope.from, number: envelope.number };
+            envelope.to == PartitionId(0) && !consumed.contains(&id)
+        };
+        let messages = sent.filter(own).cloned().collect();
+        assert!(self.partition.deliver(messages, self.now()).is_empty());
         self.settle();
     }
 
@@ -292,6 +309,7 @@ impl Bed {
                     self.partition.task_began(start.task, now);
                     self.started.push(start);
                 }
+                Effect::TaskTaken(task) => self.taken.push(task),
                 Effect::CancelTask(task) => self.canceled.push(task),
                 Effect::RunOperations(batch) => self.operations.push(batch),
                 Effect::Notify(_) => {}
@@ -335,9 +353,23 @@ impl Bed {
     }
 }
 
-fn partition(next_key: u64, seed: u128, limits: Limits) -> Partition {
-    let id = PartitionId(0);
-    Partition::new(PartitionConfig { id, partitions: 1, next_key, next_envelope: 1, seed, limits, bug: None })
+fn partition(
+    next_key: u64,
+    seed: u128,
+    limits: Limits,
+    deliveries: &BTreeMap<String, Delivery>,
+) -> Partition {
+    let (id, deliveries) = (PartitionId(0), Arc::new(deliveries.clone()));
+    Partition::new(PartitionConfig {
+        id,
+        partitions: 1,
+        next_key,
+        next_envelope: 1 + (u64::from(seed as u32) << 20),
+        seed,
+        limits,
+        deliveries,
+        bug: None,
+    })
 }
 
 pub fn id(text: &str) -> InstanceId {

@@ -5,6 +5,7 @@ use crate::entity_bed::*;
 use bytes::Bytes;
 use perdura_core::entity::*;
 use perdura_core::history::*;
+use perdura_core::orchestration::Decision;
 use perdura_core::partition::*;
 use perdura_core::*;
 
@@ -43,7 +44,7 @@ fn an_operation_that_may_have_run_comes_again_with_the_next_delivery_count() {
     bed.crash();
     assert_eq!(bed.operations[0].operations[0].delivery, 2);
     let ticket = bed.operations.remove(0).ticket;
-    bed.partition.operations_lost(ticket, bed.now());
+    bed.partition.operations_lost(ticket, "", bed.now());
     bed.run();
     assert!(bed.operations.is_empty(), "handed out before its count is durable");
     bed.settle();
@@ -51,11 +52,67 @@ fn an_operation_that_may_have_run_comes_again_with_the_next_delivery_count() {
 }
 
 #[test]
+fn operations_that_are_lost_again_and_again_wait_longer_each_time_and_then_block_their_entity() {
+    let mut bed = Bed::with_limits(Limits { lost_workers_max: 4, ..Limits::default() });
+    bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
+    for wait in [0, 100, 200] {
+        let ticket = bed.operations.remove(0).ticket;
+        bed.partition.operations_lost(ticket, "it is gone", bed.now());
+        bed.settle();
+        if wait > 0 {
+            bed.pass(wait - 1);
+            assert!(bed.operations.is_empty(), "handed out before its time");
+            bed.pass(1);
+        }
+    }
+    assert_eq!(bed.operations[0].operations[0].delivery, 4);
+    let ticket = bed.operations.remove(0).ticket;
+    bed.partition.operations_lost(ticket, "it is gone", bed.now());
+    bed.pass(100_000);
+    assert!(bed.operations.is_empty());
+    let reason = bed.record("@log@a").block.unwrap().reason;
+    assert!(
+        reason.starts_with("its operations were lost 4 times in a row, the last time: it is gone; "),
+        "{reason}"
+    );
+    assert_eq!(record(&bed, "@log@a").queue.len(), 1, "the queue is kept");
+    bed.entity("log", log);
+    bed.crash();
+    assert_eq!(state(&bed, "@log@a"), "one;");
+}
+
+#[test]
+fn operations_that_were_lost_together_are_handed_out_one_at_a_time() {
+    let mut bed = Bed::new();
+    for name in ["a", "b", "c"] {
+        bed.ask(Request::Signal(signal("@log@a", name)));
+    }
+    bed.settle();
+    let lost = bed.operations.remove(0);
+    assert_eq!(lost.operations.len(), 3);
+    bed.partition.operations_lost(lost.ticket, "", bed.now());
+    for name in ["d", "e"] {
+        bed.ask(Request::Signal(signal("@log@a", name)));
+    }
+    let mut sizes = Vec::new();
+    bed.settle();
+    while !bed.operations.is_empty() {
+        let batch = bed.operations.remove(0);
+        sizes.push(batch.operations.len());
+        let results = batch.operations.iter().map(|_| ended("")).collect();
+        let done = OperationsDone { results, state: None };
+        bed.partition.operations_done(batch.ticket, done, bed.now());
+        bed.settle();
+    }
+    assert_eq!(sizes, [1, 1, 1, 2]);
+}
+
+#[test]
 fn a_result_that_nobody_awaits_any_more_is_dropped() {
     let mut bed = Bed::new();
     bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
     let old = bed.operations.remove(0);
-    bed.partition.operations_lost(old.ticket, bed.now());
+    bed.partition.operations_lost(old.ticket, "", bed.now());
     bed.settle();
     let done = OperationsDone { results: vec![ended("late")], state: Some(Bytes::from("late")) };
     bed.partition.operations_done(old.ticket, done, bed.now());
@@ -243,6 +300,19 @@ fn an_entity_that_nobody_runs_keeps_its_operations_and_says_so() {
 }
 
 #[test]
+fn a_blocked_entity_whose_state_is_deleted_goes_on() {
+    let mut bed = Bed::new();
+    bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
+    let ticket = bed.operations.remove(0).ticket;
+    bed.partition.operations_cannot_run(ticket, "its state cannot be read".into(), bed.now());
+    bed.settle();
+    bed.entity("log", log);
+    bed.call(Request::DeleteEntity { entity: entity("@log@a") }).unwrap();
+    assert_eq!(state(&bed, "@log@a"), "one;");
+    assert!(bed.record("@log@a").block.is_none());
+}
+
+#[test]
 fn a_full_queue_refuses_clients_and_takes_more_when_there_is_room() {
     let mut bed = Bed::with_limits(Limits { inbox_events_max: 2, ..Limits::default() });
     bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
@@ -250,7 +320,7 @@ fn a_full_queue_refuses_clients_and_takes_more_when_there_is_room() {
     let refusal = bed.call(Request::Signal(signal("@log@a", "three"))).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "instance \"@log@a\": 2 events wait for it already; let it take some first"
+        "entity \"@log@a\": 2 operations wait for it already; let it take some first"
     );
     bed.entity("log", log);
     let batch = bed.operations.remove(0);
@@ -259,6 +329,119 @@ fn a_full_queue_refuses_clients_and_takes_more_when_there_is_room() {
     bed.settle();
     bed.call(Request::Signal(signal("@log@a", "three"))).unwrap();
     assert_eq!(state(&bed, "@log@a"), "one;two;three;");
+}
+
+#[test]
+fn a_queue_that_is_too_large_refuses_clients_and_keeps_what_instances_send_in_order() {
+    let mut bed = Bed::with_limits(Limits { inbox_bytes_max: 300, ..Limits::default() });
+    let signals = |names: std::ops::Range<u32>| -> Vec<_> {
+        names
+            .map(|n| {
+                Decision::SignalEntity(EntityOperationSignaled {
+                    id: n,
+                    entity: "@log@a".into(),
+                    operation: format!("s{n}"),
+                    ..Default::default()
+                })
+            })
+            .collect()
+    };
+    bed.script("Sender", move |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => signals(0..20),
+        ["EventRaised"] => [signals(20..30), vec![call(30, "@log@a", "called")]].concat(),
+        _ => Vec::new(),
+    });
+    bed.start("s", "Sender");
+    let waiting = record(&bed, "@log@a").queue.len();
+    assert!(waiting < 6, "{waiting} operations of more than 64 bytes in 300");
+    let refusal = bed.call(Request::Signal(signal("@log@a", "more"))).unwrap_err();
+    let RequestError::InboxTooLarge { bytes, limit: 300, .. } = refusal else { panic!("{refusal}") };
+    let expected = format!(
+        "entity \"@log@a\": {bytes} bytes of operations would wait for it with this one, limit 300; let it take some first"
+    );
+    assert_eq!(refusal.to_string(), expected);
+    bed.crash();
+    bed.call(raise("s", "go")).unwrap();
+    bed.entity("log", log);
+    bed.crash();
+    let expected: String = (0..30).map(|n| format!("s{n};")).collect();
+    assert_eq!(state(&bed, "@log@a"), expected + "called;");
+    assert!(bed.events("s").contains(&"EntityOperationCompleted"));
+    bed.call(Request::Signal(signal("@log@a", "more"))).unwrap();
+}
+
+#[test]
+fn a_full_queue_does_not_keep_the_holder_of_the_entity_out() {
+    let mut bed = Bed::with_limits(Limits { inbox_bytes_max: 65, ..Limits::default() });
+    bed.entity("log", log);
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"])],
+        ["EventRaised"] => vec![call(1, "@log@a", "held")],
+        ["EntityOperationCompleted"] => vec![complete()],
+        _ => Vec::new(),
+    });
+    bed.script(
+        "Caller",
+        steps(vec![vec![call(0, "@log@a", "x"), call(1, "@log@a", "y")], vec![], vec![complete()]]),
+    );
+    bed.start("h", "Holder");
+    bed.start("c", "Caller");
+    assert_eq!(record(&bed, "@log@a").queue.len(), 1, "the other one waits for room");
+    bed.call(raise("h", "go")).unwrap();
+    assert_eq!(state(&bed, "@log@a"), "held;x;y;");
+}
+
+#[test]
+fn what_the_holder_called_before_it_held_the_entity_does_not_wait_for_room_either() {
+    let mut bed = Bed::with_limits(Limits { inbox_bytes_max: 65, ..Limits::default() });
+    let signal = |id, operation: &str| {
+        Decision::SignalEntity(EntityOperationSignaled {
+            id,
+            entity: "@log@a".into(),
+            operation: operation.into(),
+            ..Default::default()
+        })
+    };
+    bed.script("Sender", move |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![signal(0, "s0"), signal(1, "s1"), signal(2, "s2")],
+        _ => Vec::new(),
+    });
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![call(0, "@log@a", "x"), lock(1, &["@log@a"])],
+        ["EntityLockGranted"] => vec![call(2, "@log@a", "y")],
+        [.., "EntityOperationCompleted"] if turn.events.iter().any(|e| ended_call(e) == Some(2)) => {
+            vec![complete()]
+        }
+        _ => Vec::new(),
+    });
+    bed.start("s", "Sender");
+    bed.start("h", "Holder");
+    bed.entity("log", log);
+    bed.crash();
+    assert_eq!(bed.status("h"), Status::Completed);
+    assert_eq!(state(&bed, "@log@a"), "s0;x;y;s1;s2;");
+}
+
+fn ended_call(event: &Event) -> Option<u32> {
+    match &event.kind {
+        EventKind::EntityOperationCompleted(done) => Some(done.id),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_request_id_with_another_content_is_refused() {
+    let mut bed = bed();
+    let named = |operation| SignalRequest { request_id: "r".into(), ..signal("@log@a", operation) };
+    bed.call(Request::Signal(named("one"))).unwrap();
+    bed.crash();
+    bed.call(Request::Signal(named("one"))).unwrap();
+    let refusal = bed.call(Request::Signal(named("two"))).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "signal to \"@log@a\": request id \"r\" was used for a different one; use a new request id"
+    );
+    assert_eq!(state(&bed, "@log@a"), "one;");
 }
 
 #[test]

@@ -204,6 +204,28 @@ fn a_worker_can_give_up_a_lock_when_the_history_is_full() {
     assert!(!exists(&bed, "@log@a"));
 }
 
+#[test]
+fn a_worker_that_locks_too_much_or_twice_fails_its_orchestration() {
+    let many: Vec<String> = (0..101).map(|n| format!("@log@{n}")).collect();
+    let sets = [
+        (vec!["@log@a", "@log@b", "@log@a"], "entity \"@log@a\" is locked twice"),
+        (many.iter().map(String::as_str).collect(), ": 101, limit 100"),
+    ];
+    for (set, why) in sets {
+        let mut bed = bed();
+        bed.elsewhere.insert("Holder".into());
+        bed.start("h", "Holder");
+        let turn = bed.away.remove(0);
+        let result = TurnResult { decisions: vec![lock(0, &set)], ..TurnResult::default() };
+        let now = bed.now();
+        assert!(bed.partition.turn_back(turn.ticket(), TurnOutcome::Done(result), now));
+        bed.settle();
+        let failure = bed.record("h").failure.unwrap();
+        assert!(failure.message.ends_with(why), "{failure}");
+        assert!(!exists(&bed, "@log@a"));
+    }
+}
+
 /// The store may fail over in between, and give a message again that it had forgotten to have given.
 #[test]
 fn a_lock_is_granted_once() {

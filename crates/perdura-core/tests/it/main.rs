@@ -9,6 +9,7 @@ mod children;
 mod commits;
 mod control;
 mod deadlines;
+mod doubt;
 mod entities;
 mod entity_bed;
 mod locks;

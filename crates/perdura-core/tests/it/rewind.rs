@@ -18,11 +18,17 @@ fn scheduled(id: u32, name: &str) -> TaskScheduled {
 }
 
 fn failed(id: u32, message: &str) -> TaskFailed {
-    TaskFailed { id, failure: Some(Failure::new("E", message)), attempt: 1, delivery: 1 }
+    TaskFailed {
+        id,
+        failure: Some(Failure::new("E", message)),
+        attempt: 1,
+        delivery: 1,
+        settled_by: String::new(),
+    }
 }
 
 fn done(id: u32) -> TaskCompleted {
-    TaskCompleted { id, output: None, attempt: 1, delivery: 1 }
+    TaskCompleted { id, output: None, attempt: 1, delivery: 1, settled_by: String::new() }
 }
 
 fn ended(message: &str) -> ExecutionCompleted {

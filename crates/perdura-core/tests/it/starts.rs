@@ -140,6 +140,7 @@ fn a_history_that_was_read_for_the_replaced_run_says_nothing_of_the_new_one() {
     let old_history = bed.history.values().next().unwrap().clone();
     bed.forget_all();
     bed.partition.recover(rows, bed.now());
+    assert!(bed.partition.deliver(Vec::new(), bed.now()).is_empty());
     let asked = bed.partition.needs();
     assert!(matches!(asked[..], [perdura_core::partition::Need::History { generation: 1, .. }]), "{asked:?}");
     bed.start_replacing("x", "seq");

@@ -8,13 +8,13 @@ use crate::convert::time::time_out;
 use crate::hub::{Hub, Hubs};
 use crate::service::{hub_of, instance_id, refusal};
 use futures_util::{Stream, StreamExt, stream};
-use perdura_core::InstanceId;
 use perdura_core::history::Event;
 use perdura_core::partition::RequestError;
 use perdura_core::rewind::difference;
+use perdura_core::{EntityId, InstanceId};
 use perdura_engine::{Act, Batch, BatchItem, Client, Workers};
-use perdura_proto::perdura::v1::operator_server::{Operator, OperatorServer};
-use perdura_proto::perdura::v1::*;
+use perdura_proto::operator::operator_server::{Operator, OperatorServer};
+use perdura_proto::operator::*;
 use report::{What, branch_out, event_out, instance_out, item_out, return_out};
 use request::{bulk_in, rewind_in, selection_in};
 use std::pin::Pin;
@@ -159,6 +159,16 @@ impl Desk {
     }
 }
 
+fn instance_or_entity(id: &str) -> Result<InstanceId, Status> {
+    match id.starts_with('@') {
+        true => {
+            let entity = EntityId::parse(id).map_err(|error| Status::invalid_argument(error.to_string()))?;
+            Ok(entity.instance().clone())
+        }
+        false => instance_id(id),
+    }
+}
+
 fn without_instance(what: What) -> Report {
     Report { instance: String::new(), what: Some(what) }
 }
@@ -196,7 +206,7 @@ impl Operator for OperatorService {
 
     async fn why(&self, request: Request<InstanceRequest>) -> Result<Response<WhyResponse>, Status> {
         let desk = self.desk(request.metadata()).await?;
-        let id = instance_id(&request.get_ref().instance)?;
+        let id = instance_or_entity(&request.get_ref().instance)?;
         let workers = desk.hub.as_ref().map(|hub| &*hub.board as &dyn Workers);
         let waits = desk.client.why_with(&id, workers).await.map_err(refusal)?;
         let waits = waits.ok_or_else(|| refusal(RequestError::NotFound { id }.into()))?;

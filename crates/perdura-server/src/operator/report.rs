@@ -6,8 +6,8 @@ use perdura_core::partition::InstanceRecord;
 use perdura_core::rewind::{BranchRecord, ReturnRecord, RewindPlan, TimerPlan, WorkRef};
 use perdura_core::{InstanceId, Status, Timestamp};
 use perdura_engine::BatchItem;
-use perdura_proto::perdura::v1;
-pub(super) use perdura_proto::perdura::v1::report::What;
+use perdura_proto::operator as v1;
+pub(super) use perdura_proto::operator::report::What;
 
 pub(super) fn item_out(id: &InstanceId, item: &BatchItem) -> v1::Report {
     let what = match item {

@@ -1,12 +1,16 @@
 //! What operators ask, in the words of the engine.
 
 use crate::convert::time::time_in;
+use perdura_core::delivery::Answer;
 use perdura_core::rewind::{Head, Replaced, RewindOrder, RewindSpec, RewindTo, Timers};
-use perdura_core::{Status as InstanceStatus, Timestamp};
+use perdura_core::{Failure, Status as InstanceStatus, Timestamp};
 use perdura_engine::{Bulk, Selection as Selected};
-use perdura_proto::perdura::v1;
+use perdura_proto::operator as v1;
 use perdura_store::InstanceQuery;
 use tonic::Status;
+
+/// The kind of the failure that an operator declares.
+const UNNAMED: &str = "OperatorSaidFailed";
 
 fn time(field: &'static str, at: Option<&prost_types::Timestamp>) -> Result<Option<Timestamp>, Status> {
     let at = at.map(|at| time_in(field, at)).transpose();
@@ -105,6 +109,22 @@ pub(super) fn bulk_in(act: Option<v1::control_request::Act>) -> Result<Bulk, Sta
         Act::Terminate(v1::Terminate { reason, recursive }) => Bulk::Terminate { reason, recurse: recursive },
         Act::Purge(v1::Purge { recursive }) => Bulk::Purge { recurse: recursive },
         Act::Restart(v1::Restart {}) => Bulk::Restart,
+        Act::Resolve(v1::Resolve { task, by, answer }) => {
+            Bulk::Resolve { task, answer: answer_in(answer)?, by }
+        }
         Act::Raise(v1::Raise { name, input }) => Bulk::Raise { name, input: input.map(Into::into) },
+    })
+}
+
+fn answer_in(answer: Option<v1::resolve::Answer>) -> Result<Answer, Status> {
+    Ok(match answer {
+        Some(v1::resolve::Answer::Complete(output)) => Answer::Complete(output.payload.map(Into::into)),
+        Some(v1::resolve::Answer::Fail(message)) => Answer::Fail(Failure::new(UNNAMED, message)),
+        Some(v1::resolve::Answer::RunOnceMore(true)) => Answer::RunOnceMore,
+        _ => {
+            return Err(Status::invalid_argument(
+                "no answer: it completed, it failed, or it may run once more",
+            ));
+        }
     })
 }

@@ -10,6 +10,7 @@ pub(crate) use listing::refusal;
 
 use crate::hub::{Hub, HubError, Hubs};
 use crate::hub_name::HubName;
+pub(crate) use client::reuse;
 use perdura_core::InstanceId;
 use perdura_proto::task_hub_sidecar_service_server::TaskHubSidecarService;
 use perdura_proto::*;

@@ -24,7 +24,10 @@ impl Refusal for Status {
                 RequestError::Invalid(_) | RequestError::TooFarAhead { .. } => Status::invalid_argument(text),
                 RequestError::Ended { .. }
                 | RequestError::NotEnded { .. }
-                | RequestError::Replaced { .. } => Status::failed_precondition(text),
+                | RequestError::Replaced { .. }
+                | RequestError::InDoubt { .. }
+                | RequestError::NotInDoubt { .. }
+                | RequestError::SeveralInDoubt { .. } => Status::failed_precondition(text),
                 RequestError::EntityLocked { .. } | RequestError::EntityBusy { .. } => {
                     Status::failed_precondition(text)
                 }

@@ -11,7 +11,7 @@ use crate::work_items::{Kind, OrchestrationWork, Profile, WorkItemStream};
 use futures_util::stream;
 use perdura_core::failure::kind;
 use perdura_core::history::ExecutionCompleted;
-use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult};
+use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult, decode_outcome};
 use perdura_core::{Failure, Status as InstanceStatus};
 use perdura_engine::{ActivityEnd, EngineError};
 use perdura_proto::*;
@@ -33,10 +33,13 @@ pub(super) fn items(
     message_bytes_max: usize,
 ) -> WorkItemStream {
     let user_agent = request.metadata().get("user-agent").and_then(|value| value.to_str().ok());
-    let profile = Profile::new(request.get_ref(), user_agent.unwrap_or_default(), message_bytes_max);
+    let user_agent = user_agent.unwrap_or_default();
+    let profile = Profile::new(request.get_ref(), user_agent, message_bytes_max);
+    let address = request.remote_addr().map_or_else(String::new, |address| address.to_string());
+    let name = format!("{address} {user_agent}").trim().into();
     let store = hub.client.store().clone();
     let now = Arc::new(move || store.now());
-    WorkItemStream::new(hub.board.clone(), request.into_inner(), profile, now)
+    WorkItemStream::new(hub.board.clone(), request.into_inner(), profile, now, name)
 }
 
 /// The answer to whoever brings a result that nobody waits for. SDKs repeat a call on most other codes.
@@ -68,11 +71,14 @@ pub(super) async fn complete_orchestration(
 ) -> Result<CompleteTaskResponse, Status> {
     let found = hub.board.find_turn(&response.completion_token, &response.instance_id);
     let (id, token, turn) = found.ok_or_else(stale)?;
-    if response.instance_id != turn.instance.as_str() {
+    if response.instance_id != turn.turn.id.as_str() {
         return Err(Status::invalid_argument(format!(
             "the token is that of a work item of instance {:?}, not of {:?}",
-            turn.instance, response.instance_id
+            turn.turn.id, response.instance_id
         )));
+    }
+    if !response.perdura_outcome.is_empty() {
+        return complete_turn(hub, (id, token), &turn, response).await;
     }
     if response.is_partial {
         return match turn.add_part(token, response) {
@@ -82,6 +88,11 @@ pub(super) async fn complete_orchestration(
     }
     let (response, began) = turn.whole_answer(token, response);
     if response.requires_history && response.actions.is_empty() {
+        if turn.past.is_none() {
+            hub.board.remove(id).ok_or_else(stale)?;
+            turn.unrun();
+            return Ok(CompleteTaskResponse {});
+        }
         // Every item comes with the whole history or a way to it; once more, then.
         hub.board.refuse(id);
         return Ok(CompleteTaskResponse {});
@@ -100,12 +111,32 @@ pub(super) async fn complete_orchestration(
     Ok(CompleteTaskResponse {})
 }
 
+/// The answer of a worker that runs turns as the engine does.
+async fn complete_turn(
+    hub: &Hub,
+    (id, token): (crate::work_items::ItemId, crate::work_items::Token),
+    turn: &OrchestrationWork,
+    response: OrchestratorResponse,
+) -> Result<CompleteTaskResponse, Status> {
+    let began = turn.whole_answer(token, OrchestratorResponse::default()).1;
+    let outcome = match decode_outcome(response.perdura_outcome.into()) {
+        Ok(TurnOutcome::Done(result)) => TurnOutcome::Done(TurnResult { began, ..result }),
+        Ok(outcome) => outcome,
+        Err(damaged) => return Err(refused(hub, id, turn, &BadAnswer::Undecodable(damaged.to_string()))),
+    };
+    hub.board.remove(id).ok_or_else(stale)?;
+    // Before the engine knows: the next turn may follow at once.
+    turn.kept_by(token);
+    turn.done(outcome).await.map_err(|_| stale())?;
+    Ok(CompleteTaskResponse {})
+}
+
 /// An answer that cannot be taken harms its worker only: the item goes to somebody else.
 fn refused(hub: &Hub, id: crate::work_items::ItemId, turn: &OrchestrationWork, bad: &BadAnswer) -> Status {
-    tracing::warn!(hub = %hub.name, instance = ?turn.instance, %bad, "the answer of a worker was refused");
+    tracing::warn!(hub = %hub.name, instance = ?turn.turn.id, %bad, "the answer of a worker was refused");
     turn.drop_parts();
     hub.board.refuse(id);
-    Status::invalid_argument(format!("instance {:?}: {bad}", turn.instance))
+    Status::invalid_argument(format!("instance {:?}: {bad}", turn.turn.id))
 }
 
 /// A worker that asks for what the server does not have would ask again for ever.
@@ -143,7 +174,7 @@ pub(super) async fn history(
     let events = if request.for_work_item_processing {
         let turn = hub.board.held_turn(id.as_str());
         let execution = request.execution_id.filter(|execution| !execution.is_empty());
-        let turn = turn.filter(|turn| execution.is_none_or(|asked| asked == turn.execution.to_string()));
+        let turn = turn.filter(|turn| execution.is_none_or(|asked| asked == turn.turn.execution.to_string()));
         turn.ok_or_else(stale)?.past_events()
     } else {
         let events = hub.client.history(&id).await.map_err(|error| Status::refusal(&error))?;

@@ -1,6 +1,6 @@
 //! The board of a hub: work is pinned to it, workers take it off and bring back what came of it.
 
-use super::late::LateResults;
+use super::late::{LateResults, Lost};
 use super::stream::Profile;
 use super::work::{ActivityWork, EntityWork, OrchestrationWork, Work};
 use super::{Credits, Dispatcher, Filters, ItemId, Kind, Route, Token, WorkerId};
@@ -48,8 +48,8 @@ impl State {
         let work = self.dispatcher.remove(id)?;
         match &work {
             Work::Orchestration(turn) => {
-                if self.turns.get(&turn.instance) == Some(&id) {
-                    self.turns.remove(&turn.instance);
+                if self.turns.get(&turn.turn.id) == Some(&id) {
+                    self.turns.remove(&turn.turn.id);
                 }
             }
             // Workers always answer these with a token.
@@ -118,15 +118,19 @@ impl Board {
         }
     }
 
-    /// Pins up a turn.
-    pub(crate) fn submit_turn(&self, turn: OrchestrationWork, name: &str, version: &str) -> ItemId {
-        let route = Route::new(Kind::Orchestration, name, version);
-        let instance = turn.instance.clone();
+    /// Pins up a turn, for `only` one worker if it leaves its history out; `None` if that one is gone.
+    pub(crate) fn submit_turn(&self, turn: OrchestrationWork, only: Option<WorkerId>) -> Option<ItemId> {
+        let mut route = Route::new(Kind::Orchestration, &turn.turn.name, &turn.turn.version);
+        route.only = only;
+        let instance = turn.turn.id.clone();
         let mut state = self.state();
+        if only.is_some_and(|only| !state.dispatcher.is_connected(only)) {
+            return None;
+        }
         let id = state.dispatcher.submit(route, Work::Orchestration(Arc::new(turn)));
         state.turns.insert(instance, id);
         state.wake_called();
-        id
+        Some(id)
     }
 
     /// Pins up an attempt of an activity. Its end comes at once if a worker that was taken for lost has finished it.
@@ -139,7 +143,9 @@ impl Board {
             return Err(ActivityEnd::NotStarted);
         }
         let name = (task.instance.clone(), task.execution, task.task);
-        if let Some(end) = state.late.take_result(&name) {
+        if task.hand_over.is_none()
+            && let Some(end) = state.late.take_result(&name)
+        {
             return Err(end);
         }
         let (work, end) = ActivityWork::new(task);
@@ -154,16 +160,18 @@ impl Board {
     pub(crate) fn submit_batch(
         &self,
         batch: OperationBatch,
-    ) -> Result<(ItemId, oneshot::Receiver<BatchEnd>), BatchEnd> {
+    ) -> Result<(ItemId, Arc<EntityWork>, oneshot::Receiver<BatchEnd>), BatchEnd> {
         let mut state = self.state();
         if state.draining {
             return Err(closing());
         }
-        let route = Route::new(Kind::Entity, batch.id.name(), "");
+        // Filters are in lower case: the SDKs write all names of entities so, and a Rust program as its code does.
+        let route = Route::new(Kind::Entity, &batch.id.name().to_lowercase(), "");
         let (work, end) = EntityWork::new(batch);
-        let id = state.dispatcher.submit(route, Work::Entity(Arc::new(work)));
+        let work = Arc::new(work);
+        let id = state.dispatcher.submit(route, Work::Entity(work.clone()));
         state.wake_called();
-        Ok((id, end))
+        Ok((id, work, end))
     }
 
     /// The operations that were handed over with this token.
@@ -185,6 +193,9 @@ impl Board {
     /// The item was not done and goes to somebody else, or to the same worker a little later.
     pub(crate) fn refuse(&self, id: ItemId) {
         let mut state = self.state();
+        if let Some(Work::Entity(entity)) = state.dispatcher.work(id) {
+            entity.is_given(false);
+        }
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();
         self.due.notify_one();
@@ -214,7 +225,12 @@ impl Board {
             return Poll::Ready(Offer::Closing);
         }
         match state.dispatcher.take(worker, token) {
-            Some((id, work)) => Poll::Ready(Offer::Work(id, work)),
+            Some((id, work)) => {
+                if let Work::Entity(entity) = &work {
+                    entity.is_given(true);
+                }
+                Poll::Ready(Offer::Work(id, work))
+            }
             None => {
                 state.wakers.insert(worker, waker.clone());
                 Poll::Pending
@@ -231,6 +247,11 @@ impl Board {
         if state.draining {
             return;
         }
+        for id in state.dispatcher.only_for(worker) {
+            if let Some(Work::Orchestration(turn)) = state.remove(id) {
+                turn.unrun();
+            }
+        }
         for id in returned {
             let Some((token, work)) = state.dispatcher.handed_over(id) else { continue };
             match work.clone() {
@@ -246,7 +267,9 @@ impl Board {
                 // The engine counts deliveries, so it hands the activity out again.
                 Work::Activity(activity) => {
                     let task = &activity.task;
-                    state.late.lost(token, (task.instance.clone(), task.execution, task.task));
+                    let name = || Lost::Task((task.instance.clone(), task.execution, task.task));
+                    let lost = task.hand_over.clone().map_or_else(name, Lost::HandedOver);
+                    state.late.lost(token, lost);
                     state.remove(id);
                     let reason = "the stream of the worker that ran it has ended".to_owned();
                     activity.finish(ActivityEnd::Lost { reason });
@@ -294,10 +317,17 @@ impl Board {
                 Some(_) => None,
                 None => {
                     // A worker that was taken for lost has finished after all.
-                    let Some(name) = state.late.take_lost(token) else { return false };
+                    let name = match state.late.take_lost(token) {
+                        Some(Lost::Task(name)) => name,
+                        Some(Lost::HandedOver(hand_over)) => return hand_over.bring_late(end),
+                        None => return false,
+                    };
                     let present = state.tasks.get(&(name.0.clone(), name.2)).copied();
                     let present = present.filter(|id| {
-                        let is_same = |work: &Work| matches!(work, Work::Activity(activity) if activity.task.execution == name.1);
+                        let is_same = |work: &Work| {
+                            matches!(work, Work::Activity(activity)
+                            if activity.task.execution == name.1 && activity.task.hand_over.is_none())
+                        };
                         state.dispatcher.work(*id).is_some_and(is_same)
                     });
                     if present.is_none() {
@@ -324,8 +354,18 @@ impl Board {
         if work.kind() != kind {
             return false;
         }
-        if let Work::Orchestration(turn) = work {
-            turn.drop_parts();
+        match work {
+            Work::Orchestration(turn) => turn.drop_parts(),
+            // Nobody knows whether it has begun with it, and each hand-over is counted.
+            Work::Activity(activity) if activity.task.hand_over.is_some() => {
+                let activity = activity.clone();
+                state.remove(id);
+                let reason = "the worker that had it gave it back".to_owned();
+                activity.finish(ActivityEnd::Lost { reason });
+                return true;
+            }
+            Work::Entity(entity) => entity.is_given(false),
+            Work::Activity(_) => {}
         }
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();

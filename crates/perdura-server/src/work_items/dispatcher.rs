@@ -26,11 +26,13 @@ pub(crate) struct Route {
     pub(crate) version: String,
     /// Too large for one message: only for workers that fetch the history by themselves.
     pub(crate) streamed: bool,
+    /// Only this worker can do it: it keeps what the item leaves out.
+    pub(crate) only: Option<WorkerId>,
 }
 
 impl Route {
     pub(crate) fn new(kind: Kind, name: &str, version: &str) -> Route {
-        Route { kind, name: name.to_owned(), version: version.to_owned(), streamed: false }
+        Route { kind, name: name.to_owned(), version: version.to_owned(), streamed: false, only: None }
     }
 }
 
@@ -44,6 +46,7 @@ const TOKENS_PER_ITEM_MAX: usize = 8;
 const REFUSALS_MAX: usize = 16;
 
 struct Worker {
+    id: WorkerId,
     filters: Filters,
     credits: Credits,
     streams_history: bool,
@@ -57,7 +60,9 @@ struct Worker {
 
 impl Worker {
     fn takes(&self, route: &Route) -> bool {
-        (self.streams_history || !route.streamed) && self.filters.take(route)
+        (self.streams_history || !route.streamed)
+            && route.only.is_none_or(|only| only == self.id)
+            && self.filters.take(route)
     }
 
     fn may_have(&self, route: &Route) -> bool {
@@ -119,6 +124,7 @@ impl<T: Clone> Dispatcher<T> {
     pub(crate) fn connect(&mut self, filters: Filters, credits: Credits, streams_history: bool) -> WorkerId {
         let id = WorkerId(self.number());
         let worker = Worker {
+            id,
             filters,
             credits,
             streams_history,
@@ -297,6 +303,17 @@ impl<T: Clone> Dispatcher<T> {
     /// Whether somebody connected would take work of this route, now or later.
     pub(crate) fn is_served(&self, route: &Route) -> bool {
         self.workers.values().any(|worker| worker.takes(route))
+    }
+
+    /// Whether this worker is connected.
+    pub(crate) fn is_connected(&self, worker: WorkerId) -> bool {
+        self.workers.contains_key(&worker)
+    }
+
+    /// Items that only this worker could do.
+    pub(crate) fn only_for(&self, worker: WorkerId) -> Vec<ItemId> {
+        let only = self.items.iter().filter(|(_, item)| item.route.only == Some(worker));
+        only.map(|(id, _)| *id).collect()
     }
 
     /// The route of an item.

@@ -12,11 +12,12 @@ mod work;
 pub(crate) use board::Board;
 pub(crate) use credit::Credits;
 pub(crate) use dispatcher::ItemId;
-use dispatcher::{Dispatcher, Route, WorkerId};
+pub(crate) use dispatcher::WorkerId;
+use dispatcher::{Dispatcher, Route};
 pub(crate) use filter::Filters;
 pub(crate) use stream::{Profile, WorkItemStream};
-use token::Token;
-pub(crate) use work::OrchestrationWork;
+pub(crate) use token::Token;
+pub(crate) use work::{EntityWork, OrchestrationWork, Warm};
 
 /// The kinds of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,20 +1,25 @@
 //! What an item is about, and the message that hands it over.
 
-use super::{Kind, Token};
+use super::stream::Profile;
+use super::{Kind, Token, WorkerId};
 use crate::convert::action::BadAnswer;
 use crate::convert::entity::batch_out;
 use crate::convert::history::{HistoryWriter, Reader};
 use crate::convert::{instance_out, payload_out, tags_out, trace_out, transparent};
+use perdura_core::delivery::idempotency_key;
 use perdura_core::entity::OperationBatch;
 use perdura_core::history::Event;
-use perdura_core::orchestration::{TurnOutcome, TurnTicket};
-use perdura_core::{ExecutionId, InstanceId, Timestamp};
+use perdura_core::orchestration::{Turn, TurnOutcome, encode_turn};
+use perdura_core::{InstanceKey, Timestamp};
 use perdura_engine::{ActivityEnd, ActivityTask, BatchEnd, TurnReturns};
 use perdura_proto as wire;
 use perdura_proto::work_item::Request;
 use prost::Message;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::oneshot;
+use rustc_hash::FxHashMap;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 /// Largest answer of an orchestration that is put together from parts, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -22,6 +27,12 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 const INLINE_HISTORY_BYTES_MAX: usize = 1 << 20;
 /// Hand-overs of a turn that are remembered, as many as there are valid tokens.
 const HAND_OVERS_MAX: usize = 8;
+
+/// Tags by which workers learn which attempt of the retry policy, and which delivery, they run, and by what outside
+/// systems can recognise the step.
+const ATTEMPT_TAG: &str = "perdura.attempt";
+const DELIVERY_TAG: &str = "perdura.delivery";
+const IDEMPOTENCY_KEY_TAG: &str = "perdura.idempotency-key";
 
 /// One piece of work.
 #[derive(Clone)]
@@ -43,22 +54,36 @@ impl Work {
 
 /// A turn of an orchestration.
 pub(crate) struct OrchestrationWork {
-    pub(crate) instance: InstanceId,
-    pub(crate) execution: ExecutionId,
-    /// The history before the turn.
-    pub(crate) past: Vec<Event>,
-    /// The first is the beginning of the turn.
-    pub(crate) new: Vec<Event>,
-    /// What the worker gave back with the turn before.
-    pub(crate) trace: Option<bytes::Bytes>,
-    pub(crate) ticket: TurnTicket,
+    pub(crate) turn: Turn,
+    /// The history before the turn; `None` if it is for the one worker that keeps the execution warm.
+    pub(crate) past: Option<Vec<Event>>,
     pub(crate) returns: TurnReturns,
     pub(crate) hand_overs: Mutex<Vec<HandOver>>,
+    pub(crate) warm: Arc<Warm>,
+}
+
+/// Which worker ran the last turn of each instance and keeps its execution: only workers of this project do.
+#[derive(Default)]
+pub(crate) struct Warm(Mutex<FxHashMap<InstanceKey, WorkerId>>);
+
+impl Warm {
+    fn workers(&self) -> MutexGuard<'_, FxHashMap<InstanceKey, WorkerId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn keeper(&self, key: InstanceKey) -> Option<WorkerId> {
+        self.workers().get(&key).copied()
+    }
+
+    pub(crate) fn forget(&self, key: InstanceKey) {
+        self.workers().remove(&key);
+    }
 }
 
 /// What is known of one hand-over of a turn.
 pub(crate) struct HandOver {
     token: Token,
+    worker: WorkerId,
     /// The time that the worker was told.
     began: Timestamp,
     /// The parts of its answer so far.
@@ -68,45 +93,85 @@ pub(crate) struct HandOver {
 impl OrchestrationWork {
     /// The message for a worker, which reads the clock of the turn in it. A worker that `streams` gets a long history
     /// on request.
-    pub(crate) fn message(&self, token: Token, now: Timestamp, streams: bool) -> wire::WorkItem {
-        let mut writer = HistoryWriter::new(self.instance.as_str(), Reader::Worker);
-        let mut past_events: Vec<_> = self.past.iter().filter_map(|event| writer.write(event)).collect();
-        let mut new_events: Vec<_> = self.new.iter().filter_map(|event| writer.write(event)).collect();
-        let began = self.new.first().map_or(now, |first| first.at.max(now));
+    pub(crate) fn message(&self, to: (Token, WorkerId), now: Timestamp, profile: &Profile) -> wire::WorkItem {
+        let began = self.turn.events.first().map_or(now, |first| first.at.max(now));
+        self.hand_over(to, began);
+        if profile.runs_turns {
+            return self.turn_message(to.0, began);
+        }
+        let mut writer = HistoryWriter::new(self.turn.id.as_str(), Reader::Worker);
+        let past = self.past.as_deref().unwrap_or_default();
+        let mut past_events: Vec<_> = past.iter().filter_map(|event| writer.write(event)).collect();
+        let mut new_events: Vec<_> =
+            self.turn.events.iter().filter_map(|event| writer.write(event)).collect();
         if let Some(first) = new_events.first_mut() {
             first.timestamp = Some(crate::convert::time::time_out(began));
         }
-        let bytes: usize = if streams { past_events.iter().map(Message::encoded_len).sum() } else { 0 };
+        let bytes: usize =
+            if profile.streams_history { past_events.iter().map(Message::encoded_len).sum() } else { 0 };
         let requires_history_streaming = bytes > INLINE_HISTORY_BYTES_MAX;
         if requires_history_streaming {
             past_events = Vec::new();
         }
-        let mut hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
-        if hand_overs.len() == HAND_OVERS_MAX {
-            hand_overs.remove(0);
-        }
-        hand_overs.push(HandOver { token, began, parts: None });
         // .NET refuses entities where this is absent.
         let window = prost_types::Duration { seconds: 0, nanos: 0 };
         let request = wire::OrchestratorRequest {
-            instance_id: self.instance.to_string(),
-            execution_id: Some(self.execution.to_string()),
+            instance_id: self.turn.id.to_string(),
+            execution_id: Some(self.turn.execution.to_string()),
             past_events,
             new_events,
             entity_parameters: Some(wire::OrchestratorEntityParameters {
                 entity_message_reorder_window: Some(window),
             }),
             requires_history_streaming,
-            orchestration_trace_context: transparent(self.trace.as_ref()),
+            orchestration_trace_context: transparent(self.turn.trace.as_ref()),
+            ..wire::OrchestratorRequest::default()
+        };
+        item(to.0, Request::OrchestratorRequest(request))
+    }
+
+    /// The message for a worker that runs turns as the engine does.
+    fn turn_message(&self, token: Token, began: Timestamp) -> wire::WorkItem {
+        let mut turn = self.turn.clone();
+        if let Some(first) = turn.events.first_mut() {
+            first.at = began;
+        }
+        let history = self.past.as_deref().filter(|_| turn.from > 0);
+        let request = wire::OrchestratorRequest {
+            instance_id: turn.id.to_string(),
+            execution_id: Some(turn.execution.to_string()),
+            perdura_turn: encode_turn(&turn, history).into(),
             ..wire::OrchestratorRequest::default()
         };
         item(token, Request::OrchestratorRequest(request))
     }
 
+    fn hand_over(&self, (token, worker): (Token, WorkerId), began: Timestamp) {
+        let mut hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
+        if hand_overs.len() == HAND_OVERS_MAX {
+            hand_overs.remove(0);
+        }
+        hand_overs.push(HandOver { token, worker, began, parts: None });
+    }
+
+    /// The worker with this token has run the turn and keeps the execution for the next one.
+    pub(crate) fn kept_by(&self, token: Token) {
+        let hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of) = hand_overs.iter().find(|of| of.token == token) {
+            self.warm.workers().insert(self.turn.key, of.worker);
+        }
+    }
+
+    /// The one worker that could have run it without its history did not: it comes again, with its history.
+    pub(crate) fn unrun(&self) {
+        self.warm.forget(self.turn.key);
+        self.returns.unrun(self.turn.ticket());
+    }
+
     /// The history before the turn, as a worker reads it.
     pub(crate) fn past_events(&self) -> Vec<wire::HistoryEvent> {
-        let mut writer = HistoryWriter::new(self.instance.as_str(), Reader::Worker);
-        self.past.iter().filter_map(|event| writer.write(event)).collect()
+        let mut writer = HistoryWriter::new(self.turn.id.as_str(), Reader::Worker);
+        self.past.iter().flatten().filter_map(|event| writer.write(event)).collect()
     }
 
     /// Keeps a part of an answer until the last one comes.
@@ -149,10 +214,16 @@ impl OrchestrationWork {
     /// How many of the turn's events after its beginning a worker took, of which it says that they were `processed`.
     pub(crate) fn taken(&self, processed: Option<i32>) -> Result<Option<usize>, BadAnswer> {
         let Some(count) = processed else { return Ok(None) };
-        let mut writer = HistoryWriter::new(self.instance.as_str(), Reader::Worker);
+        let mut writer = HistoryWriter::new(self.turn.id.as_str(), Reader::Worker);
         let mut is_seen = |event: &Event| writer.write(event).is_some();
-        let seen: Vec<usize> =
-            self.new.iter().enumerate().filter(|(_, event)| is_seen(event)).map(|(index, _)| index).collect();
+        let seen: Vec<usize> = self
+            .turn
+            .events
+            .iter()
+            .enumerate()
+            .filter(|(_, event)| is_seen(event))
+            .map(|(index, _)| index)
+            .collect();
         let processed = usize::try_from(count).ok().filter(|processed| *processed <= seen.len());
         let processed = processed.ok_or(BadAnswer::Processed { count, sent: seen.len() })?;
         Ok(seen.get(processed).map(|first_left| first_left.saturating_sub(1)))
@@ -160,7 +231,7 @@ impl OrchestrationWork {
 
     /// Gives the outcome to the engine; an error if nobody waits for it any more.
     pub(crate) async fn done(&self, outcome: TurnOutcome) -> Result<(), perdura_engine::TurnNotAwaited> {
-        self.returns.done(self.ticket, outcome).await
+        self.returns.done(self.turn.ticket(), outcome).await
     }
 }
 
@@ -194,8 +265,19 @@ impl ActivityWork {
         self.task.version.as_deref().unwrap_or(&self.task.orchestration_version)
     }
 
-    pub(crate) fn message(&self, token: Token) -> wire::WorkItem {
+    /// Those of the call, and what the engine says of this attempt.
+    fn tags(&self) -> HashMap<String, String> {
         let task = &self.task;
+        let mut tags = tags_out(&task.tags);
+        tags.insert(ATTEMPT_TAG.to_owned(), task.attempt.to_string());
+        tags.insert(DELIVERY_TAG.to_owned(), task.delivery.to_string());
+        tags.insert(IDEMPOTENCY_KEY_TAG.to_owned(), idempotency_key(task.execution, task.task, task.origin));
+        tags
+    }
+
+    pub(crate) fn message(&self, token: Token, profile: &Profile) -> wire::WorkItem {
+        let task = &self.task;
+        let told = |count: u32| if profile.runs_turns { count } else { 0 };
         let request = wire::ActivityRequest {
             name: task.name.clone(),
             version: task.version.clone(),
@@ -206,7 +288,9 @@ impl ActivityWork {
             )),
             task_id: i32::try_from(task.task).unwrap_or(i32::MAX),
             parent_trace_context: trace_out(task.trace.as_ref()),
-            tags: tags_out(&task.tags),
+            tags: self.tags(),
+            perdura_attempt: told(task.attempt),
+            perdura_delivery: told(task.delivery),
         };
         item(token, Request::ActivityRequest(request))
     }
@@ -224,13 +308,25 @@ impl ActivityWork {
 pub(crate) struct EntityWork {
     pub(crate) batch: OperationBatch,
     end: Mutex<Option<oneshot::Sender<BatchEnd>>>,
+    /// Since when a worker has it.
+    given: watch::Sender<Option<Instant>>,
 }
 
 impl EntityWork {
     /// The work, and where its end comes out.
     pub(crate) fn new(batch: OperationBatch) -> (EntityWork, oneshot::Receiver<BatchEnd>) {
         let (end, has_ended) = oneshot::channel();
-        (EntityWork { batch, end: Mutex::new(Some(end)) }, has_ended)
+        (EntityWork { batch, end: Mutex::new(Some(end)), given: watch::Sender::new(None) }, has_ended)
+    }
+
+    /// Since when a worker has it; `None` while it waits for one.
+    pub(crate) fn given(&self) -> watch::Receiver<Option<Instant>> {
+        self.given.subscribe()
+    }
+
+    /// A worker has it now, or has given it back.
+    pub(crate) fn is_given(&self, is_given: bool) {
+        self.given.send_replace(is_given.then(Instant::now));
     }
 
     pub(crate) fn message(&self, token: Token, now: Timestamp) -> wire::WorkItem {

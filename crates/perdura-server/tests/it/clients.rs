@@ -134,3 +134,36 @@ async fn there_are_no_more_hubs_than_allowed() {
         assert_eq!(answer.is_ok(), allowed, "{hub}: {answer:?}");
     }
 }
+
+#[tokio::test]
+async fn what_a_termination_says_is_the_output_however_long_it_is() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    for output in ["\"two\nlines\"".to_owned(), "x".repeat(100_000)] {
+        world.start("a", "order").await;
+        let terminate =
+            TerminateRequest { instance_id: "a".into(), output: Some(output.clone()), recursive: false };
+        client.terminate_instance(terminate).await.unwrap();
+        assert_eq!(world.end_of("a").await.output, Some(output));
+    }
+    let large = Some("x".repeat(5 << 20));
+    world.start("b", "order").await;
+    let terminate = TerminateRequest { instance_id: "b".into(), output: large, recursive: false };
+    assert_eq!(code(client.terminate_instance(terminate).await), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn a_client_signals_entities_with_ids_of_a_moderate_length() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let signal = |key: usize| {
+        let instance_id = format!("@counter@{}", "k".repeat(key));
+        let request = SignalEntityRequest { instance_id, name: "add".into(), ..Default::default() };
+        let mut client = client.clone();
+        async move { client.signal_entity(request).await }
+    };
+    signal(91).await.unwrap();
+    let refused = signal(92).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("length is 101"), "{refused}");
+}

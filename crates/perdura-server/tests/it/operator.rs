@@ -1,9 +1,9 @@
 //! The service for operators, with workers connected.
 
 use super::world::*;
-use perdura_proto::perdura::v1::operator_client::OperatorClient;
-use perdura_proto::perdura::v1::report::What;
-use perdura_proto::perdura::v1::*;
+use perdura_proto::operator::operator_client::OperatorClient;
+use perdura_proto::operator::report::What;
+use perdura_proto::operator::*;
 use perdura_proto::{
     ActivityFilter, CompleteOrchestrationAction, GetWorkItemsRequest, OrchestrationFilter,
     OrchestrationStatus, OrchestratorAction, TaskFailureDetails, WorkItemFilters, orchestrator_action,

@@ -1,4 +1,4 @@
-UPDATE instance
+UPDATE OR FAIL instance
 SET name = ?3, status = ?4, created_at = ?5, updated_at = ?6, completed_at = ?7,
     generation = ?8, branch = ?9, tail = ?10, record = ?11
 WHERE key = ?1 AND id = ?2 AND generation = ?12 AND branch = ?13 AND tail = ?14

@@ -1,7 +1,9 @@
 //! What an activity can ask about its attempt.
 
+use crate::delivery::DeliveryToken;
 use crate::error::Result;
 use crate::payload::{FromPayload, ToPayload, read};
+use perdura_core::delivery::idempotency_key;
 use perdura_core::{ExecutionId, InstanceId, Tags};
 use perdura_engine::ActivityTask;
 use std::any::{Any, TypeId, type_name};
@@ -34,7 +36,7 @@ impl Data {
 /// async fn reserve(ctx: ActivityContext, sku: String) -> Result<String> {
 ///     let _warehouse: &Warehouse = ctx.data();
 ///     // The same for every attempt of this task: what a remote service can recognise a repetition by.
-///     Ok(format!("{}/{}: {sku}", ctx.execution_id(), ctx.task_id()))
+///     Ok(format!("{}: {sku}", ctx.idempotency_key()))
 /// }
 /// ```
 #[derive(Clone)]
@@ -65,7 +67,7 @@ impl ActivityContext {
         self.task.execution
     }
 
-    /// The task's number in that run. Execution and task together name the task: an idempotency key.
+    /// The task's number in that run. See [`idempotency_key`](Self::idempotency_key) for a name that outside systems can use.
     #[must_use]
     pub fn task_id(&self) -> u32 {
         self.task.task
@@ -90,10 +92,25 @@ impl ActivityContext {
     }
 
     /// How many times the task has been handed to a worker, this time included; no two attempts share a number. If it
-    /// is higher than [`attempt`](Self::attempt), an earlier delivery ended in a crash and may have had its effect.
+    /// is higher than [`attempt`](Self::attempt), an earlier delivery may have begun, and may have had its effect: certainly
+    /// if the activity is [precise](crate::Call::precise) or runs at most once; otherwise it may also have waited its turn
+    /// when its process ended.
     #[must_use]
     pub fn delivery(&self) -> u32 {
         self.task.delivery
+    }
+
+    /// What outside systems can recognise this step by: the same for all attempts and deliveries of it, and for no other
+    /// step.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        idempotency_key(self.task.execution, self.task.task, self.task.origin)
+    }
+
+    /// Names this delivery of the step, so that an outside system can refuse what an older one writes late.
+    #[must_use]
+    pub fn delivery_token(&self) -> DeliveryToken {
+        DeliveryToken::new(self.idempotency_key(), self.task.epoch, self.task.delivery)
     }
 
     /// Says that the attempt is alive, and how far it is. Needed within each

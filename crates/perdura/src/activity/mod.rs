@@ -30,6 +30,12 @@ pub trait ActivityRef {
     fn version(&self) -> &str {
         ""
     }
+
+    /// How often it may run, as [`Delivery::recorded`](crate::delivery::Delivery::recorded) writes it; empty if it does
+    /// not say.
+    fn delivery(&self) -> &str {
+        ""
+    }
 }
 
 /// An activity that can be run here. Made by [`#[activity]`](crate::activity).
@@ -38,6 +44,9 @@ pub trait ActivityFn: 'static {
     const NAME: &'static str;
     /// The version; empty if it has none.
     const VERSION: &'static str;
+    /// How often it may run, as [`Delivery::recorded`](crate::delivery::Delivery::recorded) writes it; empty if it does
+    /// not say.
+    const DELIVERY: &'static str = "";
     /// What it takes; `()` if nothing.
     type Input: Payload;
     /// What it returns.
@@ -65,5 +74,9 @@ where
 
     fn version(&self) -> &str {
         A::VERSION
+    }
+
+    fn delivery(&self) -> &str {
+        A::DELIVERY
     }
 }

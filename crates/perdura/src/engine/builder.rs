@@ -3,9 +3,11 @@
 use super::{Client, ClientError, Engine};
 use crate::entity::Entity;
 use crate::registry::{Register, Registry};
-use perdura_core::Limits;
+use perdura_core::delivery::Delivery;
+use perdura_core::{Limits, check_name};
 use perdura_engine::{EngineError, EngineOptions, Hosts, Retention};
 use perdura_store::{Store, StoreError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +19,17 @@ pub struct EngineBuilder {
     open: Open,
     registry: Registry,
     options: EngineOptions,
+    deliveries: BTreeMap<String, Delivery>,
 }
 
 impl EngineBuilder {
     pub(super) fn new(open: Open) -> EngineBuilder {
-        EngineBuilder { open, registry: Registry::new(), options: EngineOptions::default() }
+        EngineBuilder {
+            open,
+            registry: Registry::new(),
+            options: EngineOptions::default(),
+            deliveries: BTreeMap::new(),
+        }
     }
 
     /// Adds an orchestration or an activity; see [`Registry::register`].
@@ -56,6 +64,25 @@ impl EngineBuilder {
         self
     }
 
+    /// How often activities of this name may run, if neither the call nor the activity itself says so. Counts for what is
+    /// scheduled from now on.
+    ///
+    /// # Panics
+    /// If the name, or that of a handler, breaks the rules.
+    #[track_caller]
+    pub fn delivery(mut self, activity: &str, delivery: Delivery) -> Self {
+        if let Err(error) = check_name("activity name", activity) {
+            panic!("delivery of activity {activity:?}: {error}");
+        }
+        if let Delivery::AtMostOnce(policy) = &delivery
+            && let Err(error) = policy.check()
+        {
+            panic!("delivery of activity {activity:?}: {error}");
+        }
+        self.deliveries.insert(activity.to_owned(), delivery);
+        self
+    }
+
     /// Most activities that run at once in this process; the others wait their turn.
     pub fn running_activities_max(mut self, most: usize) -> Self {
         self.options.running_activities_max = Some(most);
@@ -65,6 +92,15 @@ impl EngineBuilder {
     /// How long a shutdown waits for running activities.
     pub fn drain_time_max(mut self, longest: Duration) -> Self {
         self.options.drain_time_max = longest;
+        self
+    }
+
+    /// How long an operation of an entity may take; `None`: as long as it likes. The default is ten minutes. One that takes
+    /// longer has failed ([`TIMEOUT`](crate::failure::kind::TIMEOUT)) and leaves no trace, and the entity goes on; what it does
+    /// after that is dropped. An `async` operation ends at its next `.await`; one that holds its thread cannot be stopped, and
+    /// keeps the thread.
+    pub fn operation_time_max(mut self, longest: Option<Duration>) -> Self {
+        self.options.operation_time_max = longest;
         self
     }
 
@@ -95,13 +131,17 @@ impl EngineBuilder {
             .await
             .map_err(|error| EngineError::System(format!("the store could not be opened: {error}")))?
             .map_err(EngineError::from)?;
-        let registry = Arc::new(self.registry.limits(self.options.limits.clone()));
+        let registry = self.registry.limits(self.options.limits.clone());
+        let registry = Arc::new(registry.operation_time_max(self.options.operation_time_max));
         let hosts = Hosts {
             orchestrations: registry.clone(),
             activities: registry.clone(),
             entities: registry.clone(),
         };
-        let engine = perdura_engine::Engine::start(store, hosts, self.options).await?;
+        let mut deliveries = registry.deliveries().clone();
+        deliveries.extend(self.deliveries);
+        let options = EngineOptions { deliveries: Arc::new(deliveries), ..self.options };
+        let engine = perdura_engine::Engine::start(store, hosts, options).await?;
         let client = Client::new(engine.client(), registry);
         Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine })
     }

@@ -3,6 +3,7 @@
 use super::Rewind;
 use super::access::Access;
 use super::{ClientError, InstanceState};
+use crate::delivery::Verdict;
 use crate::payload::{FromPayload, ToPayload, read};
 use perdura_core::history::Event;
 use perdura_core::partition::InstanceRecord;
@@ -47,6 +48,13 @@ impl Instance {
     /// Lets a suspended instance go on.
     pub async fn resume(&self, reason: &str) -> Result<(), ClientError> {
         Ok(self.access.open()?.resume(self.id()?, reason.to_owned()).await?)
+    }
+
+    /// Says what follows for an activity of which nobody knows whether it ran, and lets the instance go on if it was
+    /// suspended for that. `task` may be `None` if there is only one; `by` says who decides, and why.
+    pub async fn resolve(&self, task: Option<u32>, verdict: Verdict, by: &str) -> Result<(), ClientError> {
+        let answer = verdict.into_answer().map_err(|error| ClientError::payload(&error))?;
+        Ok(self.access.open()?.resolve(self.id()?, task, answer, by.to_owned()).await?)
     }
 
     /// Asks the instance to end by its own code: what it waits for fails, and it may clean up.

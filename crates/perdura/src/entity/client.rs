@@ -5,6 +5,7 @@ use crate::engine::{Access, ClientError};
 use crate::error::Result;
 use bytes::Bytes;
 use perdura_core::partition::{InstanceRecord, SignalRequest};
+use perdura_core::why::Wait;
 use perdura_core::{EntityId, InstanceId, InvalidText, Timestamp};
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
@@ -39,7 +40,8 @@ impl Signal {
     }
 
     /// Makes a repeated signal harmless: of those to one entity with the same request id, one is run. The last 128
-    /// request ids are remembered, for as long as the entity exists.
+    /// request ids are remembered, for as long as the entity exists. The same request id with another operation or input is
+    /// an error.
     pub fn request_id(mut self, request_id: impl Into<String>) -> Signal {
         self.request_id = request_id.into();
         self
@@ -96,8 +98,15 @@ impl<E: Entity> EntityHandle<E> {
         Ok(record.and_then(EntityState::new))
     }
 
+    /// What holds its queue up: what runs and since when, who holds it, what has to be mended; `None` if it does not
+    /// exist.
+    pub async fn why(&self) -> Result<Option<Vec<Wait>>, ClientError> {
+        Ok(self.access.open()?.why(self.id.clone()?.instance()).await?)
+    }
+
     /// Takes the state away at once. An error while somebody holds the entity, or operations run; a signal of the
-    /// operation `delete` waits for its turn instead.
+    /// operation `delete` waits for its turn instead. Only the state goes: operations that wait, and signals whose time has
+    /// not come, run afterwards. An entity that is blocked goes on.
     pub async fn delete(&self) -> Result<(), ClientError> {
         Ok(self.access.open()?.delete_entity(self.id.clone()?).await?)
     }
@@ -121,6 +130,8 @@ pub struct EntityState {
     pub updated_at: Timestamp,
     /// Operations and lock requests that wait or run, and signals whose time has not come.
     pub backlog: usize,
+    /// The operation that runs, and since when; of several that were handed out together, the first.
+    pub running: Option<(String, Timestamp)>,
     /// The orchestration that holds it, and since when.
     pub locked_by: Option<(InstanceId, Timestamp)>,
     /// Why its operations wait, although nobody holds it.
@@ -136,8 +147,11 @@ impl EntityState {
             let holder = lock.holder?;
             Some((InstanceId::new(&holder.instance).ok()?, Timestamp(lock.since)))
         };
+        let running = entity.running_operation();
+        let running = running.map(|(first, _)| (first.name.clone(), Timestamp(entity.running_since)));
         let state = EntityState {
             id,
+            running,
             state: entity.state,
             updated_at: Timestamp(record.updated_at),
             backlog: entity.queue.len() + entity.delayed.len(),

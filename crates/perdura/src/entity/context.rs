@@ -7,13 +7,15 @@ use crate::orchestration::OrchestrationRef;
 use crate::payload::ToPayload;
 
 use perdura_core::entity::EntityAction;
-use perdura_core::{EntityId, InstanceId, Timestamp};
+use perdura_core::failure::kind;
+use perdura_core::{EntityId, Failure, InstanceId, Timestamp};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The parameter of an operation that wants to know about its entity or its attempt, or to send something. Cheap to
 /// clone.
 ///
-/// What is sent leaves with the new state, and only if the operation ends well.
+/// What is sent leaves with the new state, and only if the operation ends well. A clone that outlives the operation sends
+/// nothing any more: that is an error.
 #[derive(Clone)]
 pub struct EntityContext(Arc<Inner>);
 
@@ -29,6 +31,8 @@ struct Inner {
 struct Sent {
     actions: Vec<EntityAction>,
     deleted: bool,
+    /// The operation has ended: what is sent now would go nowhere.
+    has_ended: bool,
 }
 
 impl EntityContext {
@@ -99,24 +103,46 @@ impl EntityContext {
             version: orchestration.version().to_owned(),
             input: input.to_payload()?,
             at: None,
-        });
-        Ok(())
+        })
     }
 
     /// Takes the entity's state away when the operation has ended well. An entity without state, work and lock does not
     /// exist.
+    ///
+    /// # Panics
+    /// If the operation has ended, and a clone of its context has outlived it.
+    #[track_caller]
     pub fn delete_state(&self) {
-        self.sent().deleted = true;
+        let has_ended = {
+            let mut sent = self.sent();
+            sent.deleted = true;
+            sent.has_ended
+        };
+        assert!(!has_ended, "{}", self.too_late());
     }
 
-    pub(super) fn act(&self, action: EntityAction) {
-        self.sent().actions.push(action);
+    pub(super) fn act(&self, action: EntityAction) -> Result<()> {
+        let mut sent = self.sent();
+        if sent.has_ended {
+            drop(sent);
+            return Err(Error::from_failure(Failure::new(kind::INVALID, self.too_late()).non_retryable()));
+        }
+        sent.actions.push(action);
+        Ok(())
     }
 
-    /// What was sent, and whether the state shall go.
+    /// The operation has ended: what was sent, and whether the state shall go.
     pub(super) fn take(&self) -> (Vec<EntityAction>, bool) {
-        let sent = std::mem::take(&mut *self.sent());
+        let sent = std::mem::replace(&mut *self.sent(), Sent { has_ended: true, ..Sent::default() });
         (sent.actions, sent.deleted)
+    }
+
+    fn too_late(&self) -> String {
+        format!(
+            "the operation of {} has ended, and what is sent with its context goes nowhere; await what an operation begins \
+             before it returns",
+            self.id()
+        )
     }
 
     fn sent(&self) -> std::sync::MutexGuard<'_, Sent> {

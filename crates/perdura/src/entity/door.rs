@@ -71,8 +71,7 @@ impl Door for EntitySignalDoor {
     fn send<T: FromPayload>(&self, operation: &'static str, input: Result<Option<Bytes>>) -> Result<()> {
         let to = self.to.clone().map_err(Error::invalid)?;
         let (operation, at, request) = (operation.to_owned(), self.at, String::new());
-        self.from.act(EntityAction::Signal { to, operation, input: input?, at, request });
-        Ok(())
+        self.from.act(EntityAction::Signal { to, operation, input: input?, at, request })
     }
 }
 

@@ -5,6 +5,7 @@ mod client;
 mod context;
 mod door;
 mod lock;
+mod progress;
 mod run;
 
 pub use call::EntityCall;
@@ -13,7 +14,7 @@ pub use context::EntityContext;
 pub use door::Door;
 pub(crate) use door::{CallDoor, ClientDoor, OrchestrationSignalDoor};
 pub use lock::{CriticalSection, Lock};
-pub(crate) use run::{EntityCode, run_batch};
+pub(crate) use run::{Bounds, EntityCode, run_batch};
 
 use crate::error::Result;
 use bytes::Bytes;

@@ -1,65 +1,88 @@
 //! Runs batches of operations on the state of an entity.
 
+use super::progress::{Progress, run_within};
 use super::{Entity, EntityContext};
 use crate::error::{Error, Result};
+use crate::payload::to_json;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use perdura_core::entity::{DELETE, EntityOperation, OperationBatch, OperationResult, OperationsDone};
+use perdura_core::entity::{DELETE, OperationBatch, OperationResult};
 use perdura_core::failure::kind;
-use perdura_core::{EntityId, Failure, InstanceId, Timestamp};
+use perdura_core::{EntityId, Failure, InstanceId};
 use perdura_engine::{BatchEnd, panic_text};
 use perdura_store::BoxFuture;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The code of an entity.
-pub(crate) type EntityCode = Arc<dyn Fn(OperationBatch, usize) -> BoxFuture<'static, BatchEnd> + Send + Sync>;
+pub(crate) type EntityCode =
+    Arc<dyn Fn(OperationBatch, Bounds) -> BoxFuture<'static, BatchEnd> + Send + Sync>;
+
+/// What operations are held to.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) payload_bytes_max: usize,
+    /// How long one of them may take.
+    pub(crate) time_max: Option<Duration>,
+}
 
 /// A batch that has taken so long is given back with what it has done: what comes after it is not held up by the
 /// durability of what came first, and a crash repeats little.
 const BATCH_TIME: Duration = Duration::from_millis(100);
 
 /// Runs the operations of a batch one after another. One that fails leaves the state as it was before it.
-pub(crate) async fn run_batch<E: Entity>(batch: OperationBatch, payload_bytes_max: usize) -> BatchEnd {
-    let OperationBatch { id, state, now, operations, .. } = batch;
-    let mut entity = match open::<E>(&state) {
-        Ok(entity) => entity,
-        Err(error) => {
-            let why = format!(
-                "the state of {id} cannot be read as {}: {error}; register code that can, or delete the state",
-                std::any::type_name::<E>()
-            );
-            return BatchEnd::CannotRun { why };
-        }
-    };
-    let mut good = state;
-    let mut results = Vec::with_capacity(operations.len());
+pub(crate) async fn run_batch<E: Entity>(mut batch: OperationBatch, bounds: Bounds) -> BatchEnd {
+    let progress = Arc::new(Progress::new(batch.state.take()));
+    let running = run_all::<E>(batch, bounds.payload_bytes_max, progress.clone());
+    match bounds.time_max {
+        Some(longest) => run_within(longest, progress, running).await,
+        None => running.await,
+    }
+}
+
+async fn run_all<E: Entity>(
+    batch: OperationBatch,
+    payload_bytes_max: usize,
+    progress: Arc<Progress>,
+) -> BatchEnd {
+    let OperationBatch { id, now, operations, .. } = batch;
+    // Not there: it is read from the last good state.
+    let mut entity: Option<E> = None;
     let began = Instant::now();
     for operation in operations {
-        if !results.is_empty() && began.elapsed() > BATCH_TIME {
+        if !progress.is_none() && began.elapsed() > BATCH_TIME {
             break;
         }
-        let ran = run_one(&mut entity, &id, now, operation).await;
+        let mut present = match entity.take().map_or_else(|| open(&id, &progress.good()), Ok) {
+            Ok(present) => present,
+            Err(why) if progress.is_none() => return BatchEnd::CannotRun { why },
+            // The next batch begins with this one, and says so.
+            Err(_) => break,
+        };
+        let caller = operation.caller.and_then(|caller| InstanceId::new(&caller.instance).ok());
+        let ctx = EntityContext::new(id.clone(), now, caller, operation.delivery);
+        progress.begin(&operation.name, ctx.clone());
+        let ran = run_one(&mut present, ctx, &operation.name, operation.input).await;
+        let mut state = None;
         let ended = ran.and_then(|Ran { result, keep }| {
             result.check(payload_bytes_max, now).map_err(Error::from_failure)?;
             match keep {
-                Keep::AsItWas => {}
-                Keep::Nothing => (entity, good) = (E::default(), None),
-                Keep::New => good = Some(seal(&entity, payload_bytes_max)?),
+                Keep::AsItWas => entity = Some(present),
+                Keep::Nothing => state = Some(None),
+                Keep::New => {
+                    state = Some(Some(seal(&present, payload_bytes_max)?));
+                    entity = Some(present);
+                }
             }
             Ok(result)
         });
-        results.push(match ended {
-            Ok(result) => result,
-            Err(error) => {
-                // It was read before, or written by this very code.
-                entity = open::<E>(&good).unwrap_or_default();
-                OperationResult { outcome: Err(Failure::from(error)), actions: Vec::new() }
-            }
-        });
+        let failed = |error| OperationResult { outcome: Err(Failure::from(error)), actions: Vec::new() };
+        if !progress.end(ended.unwrap_or_else(failed), state) {
+            break;
+        }
     }
-    BatchEnd::Done(OperationsDone { results, state: good })
+    BatchEnd::Done(progress.take())
 }
 
 /// How an operation ended that ended well.
@@ -77,58 +100,73 @@ enum Keep {
 
 async fn run_one<E: Entity>(
     entity: &mut E,
-    id: &EntityId,
-    now: Timestamp,
-    operation: EntityOperation,
+    ctx: EntityContext,
+    operation: &str,
+    input: Option<Bytes>,
 ) -> Result<Ran> {
-    let caller = operation.caller.and_then(|caller| InstanceId::new(&caller.instance).ok());
-    let ctx = EntityContext::new(id.clone(), now, caller, operation.delivery);
-    let running = entity.dispatch(ctx.clone(), &operation.name, operation.input);
+    let running = entity.dispatch(ctx.clone(), operation, input);
     let outcome = match AssertUnwindSafe(running).catch_unwind().await {
         Ok(outcome) => outcome,
-        Err(panic) => {
-            Some(Err(Error::from_failure(Failure::new(kind::PANIC, panic_text(&*panic)).non_retryable())))
-        }
+        Err(panic) => Some(Err(panicked(panic_text(&*panic)))),
     };
     let (actions, deleted) = ctx.take();
     match outcome {
         Some(outcome) => {
             let keep = match () {
                 () if deleted => Keep::Nothing,
-                () if E::only_reads(&operation.name) => Keep::AsItWas,
+                () if E::only_reads(operation) => Keep::AsItWas,
                 () => Keep::New,
             };
             Ok(Ran { result: OperationResult { outcome: Ok(outcome?), actions }, keep })
         }
-        None if operation.name == DELETE => {
+        None if operation == DELETE => {
             Ok(Ran { result: OperationResult { outcome: Ok(None), actions }, keep: Keep::Nothing })
         }
         None => {
-            let message = format!("entity {id} has no operation {:?}", operation.name);
+            let message = format!("entity {} has no operation {operation:?}", ctx.id());
             Err(Error::from_failure(Failure::new(kind::NOT_REGISTERED, message).non_retryable()))
         }
     }
 }
 
-fn open<E: Entity>(state: &Option<Bytes>) -> Result<E, serde_json::Error> {
-    state.as_deref().map_or_else(|| Ok(E::default()), serde_json::from_slice)
+fn panicked(text: String) -> Error {
+    Error::from_failure(Failure::new(kind::PANIC, text).non_retryable())
+}
+
+/// The entity of a state; otherwise a text that says why there is none, and what to do.
+fn open<E: Entity>(id: &EntityId, state: &Option<Bytes>) -> Result<E, String> {
+    let name = std::any::type_name::<E>();
+    let Some(state) = state else {
+        return catch_unwind(E::default)
+            .map_err(|panic| format!("{name}::default() for {id} panicked: {}", panic_text(&*panic)));
+    };
+    let read = catch_unwind(|| serde_json::from_slice(state).map_err(|error| error.to_string()));
+    let read = read.unwrap_or_else(|panic| Err(format!("panic: {}", panic_text(&*panic))));
+    read.map_err(|why| {
+        format!(
+            "the state of {id} cannot be read as {name}: {why}; register code that can, or delete the state"
+        )
+    })
 }
 
 fn seal<E: Entity>(entity: &E, limit: usize) -> Result<Bytes> {
-    let state = serde_json::to_vec(entity)
-        .map_err(|e| Error::payload(format!("{} does not serialize: {e}", std::any::type_name::<E>())))?;
+    let state = catch_unwind(AssertUnwindSafe(|| to_json(entity)));
+    let state = state.unwrap_or_else(|panic| {
+        let name = std::any::type_name::<E>();
+        Err(panicked(format!("{name} does not serialize: panic: {}", panic_text(&*panic))))
+    })?;
     if state.len() > limit {
         let message = format!("state of the entity: {} bytes, limit {limit}", state.len());
         return Err(Error::from_failure(Failure::new(kind::LIMIT, message).non_retryable()));
     }
-    Ok(state.into())
+    Ok(state)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::entity::Door;
-    use perdura_core::entity::BatchTicket;
+    use perdura_core::entity::{BatchTicket, EntityOperation};
     use perdura_core::{InstanceKey, Timestamp};
     use serde::{Deserialize, Serialize};
 
@@ -161,23 +199,186 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_batch_of_slow_operations_comes_back_with_what_was_run() {
-        let operation = EntityOperation {
-            name: "work".into(),
+    /// Its state panics when it is made, written or read, as it is told.
+    #[derive(Debug)]
+    struct Fragile<const DEFAULTS: bool>(String);
+
+    impl<const DEFAULTS: bool> Default for Fragile<DEFAULTS> {
+        fn default() -> Self {
+            assert!(DEFAULTS, "no default");
+            Fragile(String::new())
+        }
+    }
+
+    impl<const DEFAULTS: bool> Serialize for Fragile<DEFAULTS> {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            assert!(self.0 != "unwritable", "written");
+            match self.0.as_str() {
+                "NaN" => serializer.serialize_f64(f64::NAN),
+                text => serializer.serialize_str(text),
+            }
+        }
+    }
+
+    impl<'de, const DEFAULTS: bool> Deserialize<'de> for Fragile<DEFAULTS> {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let text = String::deserialize(deserializer)?;
+            assert!(text != "unreadable", "read");
+            Ok(Fragile(text))
+        }
+    }
+
+    impl<const DEFAULTS: bool> Entity for Fragile<DEFAULTS> {
+        const NAME: &'static str = "Fragile";
+        type Operations<D: Door> = D;
+
+        fn operations<D: Door>(door: D) -> D {
+            door
+        }
+
+        async fn dispatch(
+            &mut self,
+            _ctx: EntityContext,
+            operation: &str,
+            _input: Option<Bytes>,
+        ) -> Option<Result<Option<Bytes>>> {
+            self.0 = operation.into();
+            Some(if operation == "fail" { Err(Error::new("E", "no")) } else { Ok(None) })
+        }
+
+        fn only_reads(_operation: &str) -> bool {
+            false
+        }
+    }
+
+    const BOUNDS: Bounds = Bounds { payload_bytes_max: 1000, time_max: None };
+
+    fn batch<E: Entity>(state: Option<&'static str>, operations: &[&str]) -> OperationBatch {
+        let operation = |name: &&str| EntityOperation {
+            name: name.to_string(),
             input: None,
             caller: None,
             request: String::new(),
             delivery: 1,
         };
-        let batch = OperationBatch {
+        OperationBatch {
             ticket: BatchTicket { key: InstanceKey(0), number: 0 },
-            id: Slow::at("a").unwrap(),
-            state: None,
+            id: E::at("a").unwrap(),
+            state: state.map(Bytes::from),
             now: Timestamp(0),
-            operations: vec![operation.clone(), operation.clone(), operation],
-        };
-        let BatchEnd::Done(done) = run_batch::<Slow>(batch, 1000).await else { panic!("it can run") };
+            operations: operations.iter().map(operation).collect(),
+        }
+    }
+
+    /// Runs operations on a fragile state: how they ended, and the state after them.
+    async fn end(state: Option<&'static str>, operations: &[&str]) -> (Vec<String>, Option<Bytes>) {
+        let batch = batch::<Fragile<true>>(state, operations);
+        match run_batch::<Fragile<true>>(batch, BOUNDS).await {
+            BatchEnd::Done(done) => {
+                let say = |result: OperationResult| match result.outcome {
+                    Ok(_) => "well".to_owned(),
+                    Err(failure) => format!("{}: {}", failure.kind, failure.message),
+                };
+                (done.results.into_iter().map(say).collect(), done.state)
+            }
+            BatchEnd::CannotRun { why } | BatchEnd::Lost { why } => (vec![why], None),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_state_that_json_cannot_hold_fails_the_operation_that_made_it() {
+        let (ends, state) = end(Some("\"good\""), &["NaN", "better"]).await;
+        assert!(ends[0].starts_with("perdura.Payload: "), "{ends:?}");
+        assert!(ends[0].ends_with("does not serialize: NaN: JSON has no such number"), "{ends:?}");
+        assert_eq!((ends[1].as_str(), state.unwrap()), ("well", "\"better\"".into()));
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_the_state_is_written_fails_the_operation() {
+        let (ends, state) = end(Some("\"good\""), &["unwritable"]).await;
+        assert!(ends[0].starts_with("perdura.Panic: ") && ends[0].ends_with("panic: written"), "{ends:?}");
+        assert_eq!(state.unwrap(), "\"good\"");
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_the_state_is_read_or_made_stops_the_entity_and_says_why() {
+        let (ends, _) = end(Some("\"unreadable\""), &["x"]).await;
+        assert!(ends[0].contains("panic: read; register code that can"), "{ends:?}");
+        let end = run_batch::<Fragile<false>>(batch::<Fragile<false>>(None, &["x"]), BOUNDS).await;
+        let BatchEnd::CannotRun { why } = end else { panic!("{end:?}") };
+        assert!(why.ends_with("default() for @Fragile@a panicked: no default"), "{why}");
+    }
+
+    #[tokio::test]
+    async fn a_state_that_cannot_be_read_again_after_a_failed_operation_is_kept() {
+        let (ends, state) = end(None, &["unreadable", "fail", "after"]).await;
+        assert_eq!((ends, state.unwrap()), (vec!["well".into(), "E: no".into()], "\"unreadable\"".into()));
+    }
+
+    /// Keeps the context of its first operation, and waits for ever in those that are called `wait`.
+    #[derive(Default, Serialize, Deserialize)]
+    struct Waits {
+        names: Vec<String>,
+        #[serde(skip)]
+        kept: Option<EntityContext>,
+    }
+
+    impl Entity for Waits {
+        const NAME: &'static str = "Waits";
+        type Operations<D: Door> = D;
+
+        fn operations<D: Door>(door: D) -> D {
+            door
+        }
+
+        async fn dispatch(
+            &mut self,
+            ctx: EntityContext,
+            operation: &str,
+            _input: Option<Bytes>,
+        ) -> Option<Result<Option<Bytes>>> {
+            self.names.push(operation.into());
+            if operation == "wait" {
+                std::future::pending::<()>().await;
+            }
+            let kept = self.kept.get_or_insert(ctx);
+            Some(kept.signal::<Slow>("a").send::<()>("late", Ok(None)).map(|()| None))
+        }
+
+        fn only_reads(_operation: &str) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_that_takes_too_long_has_failed_and_what_came_before_it_stands() {
+        let batch = batch::<Waits>(None, &["a", "wait", "b"]);
+        let bounds = Bounds { time_max: Some(Duration::from_secs(60)), ..BOUNDS };
+        let BatchEnd::Done(done) = run_batch::<Waits>(batch, bounds).await else { panic!("it can run") };
+        assert_eq!(done.state.as_deref(), Some(&b"{\"names\":[\"a\"]}"[..]));
+        let [_, late] = &done.results[..] else { panic!("{done:?}") };
+        let failure = late.outcome.as_ref().unwrap_err();
+        assert_eq!(failure.kind, kind::TIMEOUT);
+        assert_eq!(
+            failure.message,
+            "operation \"wait\" of @Waits@a took longer than 60000 ms; nothing of it is kept. Shorten it, or raise \
+             operation_time_max"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_context_that_outlives_its_operation_refuses_to_send() {
+        let batch = batch::<Waits>(None, &["a", "b"]);
+        let BatchEnd::Done(done) = run_batch::<Waits>(batch, BOUNDS).await else { panic!("it can run") };
+        assert!(done.results[0].outcome.is_ok());
+        let failure = done.results[1].outcome.as_ref().unwrap_err();
+        assert!(failure.message.starts_with("the operation of @Waits@a has ended, "), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn a_batch_of_slow_operations_comes_back_with_what_was_run() {
+        let batch = batch::<Slow>(None, &["work"; 3]);
+        let BatchEnd::Done(done) = run_batch::<Slow>(batch, BOUNDS).await else { panic!("it can run") };
         assert_eq!(done.results.len(), 1);
         assert_eq!(done.state.as_deref(), Some(&b"{\"runs\":1}"[..]));
     }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::payload::FromPayload;
 use crate::retry::{Retry, millis};
 use bytes::Bytes;
+use perdura_core::delivery::{Delivery, OnUnknown};
 use perdura_core::history::{TaskScheduled, TimeLimits};
 use perdura_core::orchestration::{Execution, Ticket};
 use perdura_core::{check_name, check_tags, check_text};
@@ -67,6 +68,43 @@ impl<O> Call<O> {
         self.limit(|limits| limits.heartbeat_ms = millis(limit).max(1))
     }
 
+    /// Not again while the outcome of an attempt is unknown: then `on_unknown` says what follows. An attempt that is known
+    /// to have failed may be [retried](Self::retry). Costs a commit more.
+    ///
+    /// ```
+    /// # use perdura::prelude::*;
+    /// use perdura::delivery::OnUnknown;
+    /// # #[activity]
+    /// # async fn charge(cents: u64) -> Result<String> {
+    /// #     Ok(format!("receipt for {cents}"))
+    /// # }
+    /// #[orchestration]
+    /// async fn order(ctx: Orchestration) -> Result<String> {
+    ///     ctx.call(charge, 1999).at_most_once(OnUnknown::Suspend).await
+    /// }
+    /// ```
+    pub fn at_most_once(self, on_unknown: OnUnknown) -> Self {
+        self.delivery(&Delivery::AtMostOnce(on_unknown).recorded())
+    }
+
+    /// Commits the [delivery count](crate::ActivityContext::delivery) at the hand-over to a worker: that it is 1 proves
+    /// that no other attempt ever began. Costs a commit more.
+    pub fn precise(self) -> Self {
+        self.delivery(&Delivery::Precise.recorded())
+    }
+
+    /// Until one attempt has brought a result, whatever the activity or the configuration says.
+    pub fn at_least_once(self) -> Self {
+        self.delivery(&Delivery::AtLeastOnce.recorded())
+    }
+
+    pub(super) fn delivery(self, recorded: &str) -> Self {
+        if recorded.is_empty() {
+            return self;
+        }
+        self.edit(|task| recorded.clone_into(&mut task.delivery))
+    }
+
     /// Adds a tag, which the activity and operators can see.
     pub fn tag(self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.edit(|task| {
@@ -106,6 +144,8 @@ impl Description for TaskScheduled {
         check_text("activity version", self.version.as_deref().unwrap_or_default())
             .map_err(Error::invalid)?;
         check_tags(&self.tags).map_err(Error::invalid)?;
+        Delivery::of_tags(&self.tags).map_err(Error::invalid)?;
+        Delivery::of_recorded(&self.delivery).map_err(Error::invalid)?;
         self.retry.as_ref().map_or(Ok(()), |policy| policy.check().map_err(Error::invalid))
     }
 

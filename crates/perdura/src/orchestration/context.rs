@@ -67,7 +67,8 @@ impl Orchestration {
     /// }
     /// ```
     pub fn call<A: ActivityRef>(&self, activity: A, input: A::Input) -> Call<A::Output> {
-        Call::new(&self.shared, activity.name(), activity.version(), input.to_payload())
+        let call = Call::new(&self.shared, activity.name(), activity.version(), input.to_payload());
+        call.delivery(activity.delivery())
     }
 
     /// Starts another orchestration as a child and waits for its result.

@@ -8,7 +8,7 @@ use crate::retry::Retry;
 use bytes::Bytes;
 use perdura_core::history::SubOrchestrationScheduled;
 use perdura_core::orchestration::{Execution, Ticket};
-use perdura_core::{InstanceId, OnExisting, ReusePolicy, check_name, check_tags, check_text};
+use perdura_core::{InstanceId, InvalidText, OnExisting, ReusePolicy, check_name, check_tags, check_text};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -43,8 +43,16 @@ impl<O> SubOrchestration<O> {
     }
 
     /// The child's instance id. Without it the engine makes one of the parent's id and the task's number.
+    /// An empty one is an error.
     pub fn id(self, id: impl Into<String>) -> Self {
-        self.edit(|child| child.instance = id.into())
+        match id.into() {
+            id if id.is_empty() => {
+                let error =
+                    Error::invalid(InvalidText::Empty { field: "instance id of the sub-orchestration" });
+                SubOrchestration { work: self.work.refuse(error), ..self }
+            }
+            id => self.edit(|child| child.instance = id),
+        }
     }
 
     /// Starts the child again when it fails.

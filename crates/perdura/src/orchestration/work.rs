@@ -51,6 +51,14 @@ impl<D: Description> Work<D> {
         self
     }
 
+    /// What was said of it is wrong.
+    pub(crate) fn refuse(self, error: Error) -> Self {
+        match self.state {
+            State::New(_) => Work { state: State::Refused(error), ..self },
+            _ => self,
+        }
+    }
+
     /// Schedules it, if that has not been done.
     pub(crate) fn begin(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Over) {

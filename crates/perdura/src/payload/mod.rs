@@ -56,16 +56,22 @@ impl From<Vec<u8>> for Raw {
 
 impl<T: Serialize + ?Sized> ToPayload for T {
     fn to_payload(&self) -> Result<Option<Bytes>> {
-        let refused = |why: &dyn std::fmt::Display| {
-            Error::payload(format!("{} does not serialize: {why}", std::any::type_name::<T>()))
-        };
-        let json = serde_json::to_vec(self).map_err(|e| refused(&e))?;
-        // Only then may a number have been lost.
-        if json.windows(4).any(|bytes| bytes == b"null") {
-            finite::check(self).map_err(|e| refused(&e))?;
-        }
-        Ok((json != b"null").then(|| json.into()))
+        let json = to_json(self)?;
+        Ok((json != "null").then_some(json))
     }
+}
+
+/// A value as JSON that reads back as the same.
+pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
+    let refused = |why: &dyn std::fmt::Display| {
+        Error::payload(format!("{} does not serialize: {why}", std::any::type_name::<T>()))
+    };
+    let json = serde_json::to_vec(value).map_err(|e| refused(&e))?;
+    // Only then may a number have been lost.
+    if json.windows(4).any(|bytes| bytes == b"null") {
+        finite::check(value).map_err(|e| refused(&e))?;
+    }
+    Ok(json.into())
 }
 
 impl<T: DeserializeOwned> FromPayload for T {

@@ -8,9 +8,9 @@ use crate::orchestration::shared::Shared;
 use crate::registry::{LocalFuture, StartCode};
 use bytes::Bytes;
 use perdura_core::failure::kind;
-use perdura_core::history::Event;
+use perdura_core::history::{Event, TurnLimits};
 use perdura_core::orchestration::{Execution, Mismatch, TurnResult};
-use perdura_core::{Failure, InstanceId, Limits, Status};
+use perdura_core::{Failure, InstanceId, Status};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -46,7 +46,7 @@ impl Code {
     pub(super) fn new(
         start: StartCode,
         id: InstanceId,
-        limits: Limits,
+        limits: Arc<TurnLimits>,
         root: Arc<RootWaker>,
         place: Rc<NoRuntime>,
     ) -> Code {
@@ -146,7 +146,7 @@ impl Code {
     fn poll(&mut self) -> Polled {
         let Code { start, future, shared, root, .. } = self;
         let future = future.get_or_insert_with(|| {
-            let input = shared.with(|execution| execution.info().input.clone());
+            let input = shared.with(|execution| execution.take_input());
             start(Orchestration::new(shared.clone()), input)
         });
         for _ in 0..SELF_WAKES_MAX {

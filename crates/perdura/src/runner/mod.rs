@@ -7,8 +7,9 @@ mod root_waker;
 use crate::registry::Registry;
 use code::Code;
 use no_runtime::NoRuntime;
+use perdura_core::history::{Event, TurnLimits};
 use perdura_core::orchestration::{Mismatch, Run, Runner, Turn, TurnOutcome};
-use perdura_core::{Failure, InstanceId, InstanceKey, Limits, history::Event};
+use perdura_core::{Failure, InstanceId, InstanceKey, Limits};
 use root_waker::{Disturbed, RootWaker};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 /// The [`Runner`] of a [`Registry`].
 pub(crate) struct RegistryRunner {
     registry: Registry,
-    limits: Limits,
+    limits: Arc<TurnLimits>,
     warm: HashMap<InstanceKey, Warm>,
     disturbed: Arc<Disturbed>,
     place: Rc<NoRuntime>,
@@ -33,7 +34,7 @@ impl RegistryRunner {
     pub(crate) fn new(registry: Registry, limits: Limits) -> RegistryRunner {
         RegistryRunner {
             registry,
-            limits,
+            limits: Arc::new(TurnLimits::of(&limits)),
             warm: HashMap::new(),
             disturbed: Arc::default(),
             place: Rc::default(),
@@ -75,6 +76,7 @@ pub(crate) fn check_replay(
         Err(why) => Replay::NotRegistered(why),
         Ok(start) => {
             let root = RootWaker::new(InstanceKey(0), Arc::default());
+            let limits = Arc::new(TurnLimits::of(&limits));
             let mut code = Code::new(start.clone(), id, limits, root, Rc::default());
             match replay(&mut code, history) {
                 Ok(()) => Replay::Agrees,

@@ -94,6 +94,9 @@ fn first_attempt(instance: InstanceId, execution: ExecutionId, task: u32, name: 
         attempt: 1,
         delivery: 1,
         last_heartbeat: None,
+        origin: 0,
+        epoch: 0,
+        hand_over: None,
         canceled: Default::default(),
         heartbeat: Arc::new(|_| {}),
     }

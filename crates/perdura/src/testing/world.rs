@@ -210,7 +210,9 @@ impl World {
         };
         let at = self.now.after(time);
         let event = match outcome {
-            Ok(output) => TaskCompleted { id: task.id, output, attempt, delivery: attempt }.into(),
+            Ok(output) => {
+                TaskCompleted { id: task.id, output, attempt, delivery: attempt, ..Default::default() }.into()
+            }
             Err(failure) => {
                 let total = Duration::from_millis(limits.total_ms);
                 let give_up_at = if total.is_zero() { Timestamp::MAX } else { scheduled_at.after(total) };
@@ -219,7 +221,14 @@ impl World {
                     let attempt = attempt + 1;
                     return self.queue(next, Due::Attempt { of, generation, task, attempt, scheduled_at });
                 }
-                TaskFailed { id: task.id, failure: Some(failure), attempt, delivery: attempt }.into()
+                TaskFailed {
+                    id: task.id,
+                    failure: Some(failure),
+                    attempt,
+                    delivery: attempt,
+                    ..Default::default()
+                }
+                .into()
             }
         };
         self.queue(at, Due::Event { to: of, generation: Some(generation), event });

@@ -213,3 +213,16 @@ async fn a_child_that_waits_for_its_parent_is_an_error_that_names_both() {
     let text = error.to_string();
     assert!(text.starts_with("sub-orchestration \"kid\": \"kid\" cannot wait for \"test\""), "{text}");
 }
+
+#[orchestration]
+async fn names_no_child(ctx: Orchestration) -> Result<[String; 2]> {
+    let refused = ctx.sub_orchestration(hello, "a".into()).id("").await.unwrap_err();
+    let detached = ctx.sub_orchestration(hello, "a".into()).id("").detached().await.unwrap_err();
+    Ok([refused.to_string(), detached.to_string()])
+}
+
+#[tokio::test]
+async fn a_child_without_a_name_that_was_given_one_is_an_error() {
+    let said = TestRun::new(names_no_child, ()).register(hello).run().await.output().unwrap();
+    assert_eq!(said, ["instance id of the sub-orchestration must not be empty"; 2]);
+}

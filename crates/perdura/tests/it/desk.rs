@@ -104,5 +104,5 @@ pub fn end(result: &TurnResult) -> (Status, Result<String, String>) {
 
 pub fn completed(id: u32, output: &str) -> EventKind {
     let output = Some(Bytes::copy_from_slice(output.as_bytes()));
-    perdura_core::history::TaskCompleted { id, output, attempt: 1, delivery: 1 }.into()
+    perdura_core::history::TaskCompleted { id, output, attempt: 1, delivery: 1, ..Default::default() }.into()
 }

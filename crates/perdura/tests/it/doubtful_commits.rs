@@ -66,6 +66,8 @@ impl Doubtful {
             .register(count)
             .entity::<Tally>()
             .register(large)
+            .register(holds)
+            .register(hold)
             .register(loads)
             .start()
             .await
@@ -334,6 +336,42 @@ async fn a_wait_outlives_a_lost_grant() {
     engine.instance("x").resume("and to go on").await.unwrap();
     assert!(store.grants.load(Ordering::SeqCst) > grants);
     assert_eq!(waiting.await.unwrap().unwrap().len(), 2);
+    engine.shutdown().await;
+}
+
+static HELD: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(0);
+static HOLDS: AtomicU32 = AtomicU32::new(0);
+
+#[activity(at_most_once)]
+async fn hold() -> Result<u32> {
+    let before = HOLDS.fetch_add(1, Ordering::SeqCst);
+    HELD.acquire().await.unwrap().forget();
+    Ok(before)
+}
+
+#[orchestration]
+async fn holds(ctx: Orchestration) -> Result<u32> {
+    ctx.call(hold, ()).await
+}
+
+/// The process is the same, so it is known what became of its attempt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_activity_that_runs_at_most_once_goes_on_when_the_grant_is_lost_and_its_result_counts() {
+    let store = Doubtful::new(&[]);
+    let engine = store.engine().await;
+    let started = engine.start(holds, ()).id("x").await.unwrap();
+    while HOLDS.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let grants = store.grants.load(Ordering::SeqCst);
+    store.fates.lock().unwrap().push_back(Fate::LostUnknown);
+    let _ = engine.instance("x").raise("to lose a commit", &()).await;
+    while store.grants.load(Ordering::SeqCst) == grants {
+        tokio::task::yield_now().await;
+    }
+    HELD.add_permits(1);
+    assert_eq!(started.wait().await.unwrap(), 0);
+    assert_eq!(HOLDS.load(Ordering::SeqCst), 1);
     engine.shutdown().await;
 }
 

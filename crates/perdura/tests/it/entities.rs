@@ -322,8 +322,8 @@ async fn what_clients_get_wrong_is_an_error_that_names_it() {
         "entity key: control character at byte 1",
         "entity key: 600 bytes, limit 503",
         "request id: 2000 bytes, limit 1024",
-        &format!("instance \"@Counter@a\", start at {far}: more than ten years ahead"),
-        "instance \"@Counter@a\", input: 5242882 bytes, limit 4194304",
+        &format!("entity \"@Counter@a\", signal at {far}: more than ten years ahead"),
+        "entity \"@Counter@a\", input: 5242882 bytes, limit 4194304",
         "entity key must not be empty",
         "entity key must not be empty",
         "instance id: the prefix \"@\" is reserved",
@@ -386,6 +386,8 @@ async fn the_same_signal_sent_twice_is_run_once() {
     for _ in 0..3 {
         hub.engine.signal::<Counter>("a").add(1).request_id("click").await.unwrap();
     }
+    let other = hub.engine.signal::<Counter>("a").add(2).request_id("click").await.unwrap_err();
+    assert!(other.to_string().contains("request id \"click\" was used for a different one"), "{other}");
     assert_eq!(hub.catch_up("a").await, 1);
 }
 
@@ -451,4 +453,78 @@ async fn an_operation_that_the_entity_does_not_have_is_a_typed_error() {
     }
     let end = TestRun::new(ask, ()).entity::<Counter>().run().await;
     assert_eq!(end.output().unwrap(), "entity @Counter@a has no operation \"later\"");
+}
+
+#[tokio::test]
+async fn an_entity_whose_state_cannot_be_read_goes_on_when_it_is_deleted() {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Other {
+        text: String,
+    }
+    #[entity(name = "Counter")]
+    impl Other {
+        pub fn note(&mut self, text: String) -> Result<()> {
+            self.text = text;
+            Ok(())
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("hub.db");
+    let engine = Engine::sqlite(&file).entity::<Other>().start().await.unwrap();
+    engine.signal::<Other>("a").note("text".into()).await.unwrap();
+    let other = engine.entity::<Other>("a");
+    while other.read().await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    engine.shutdown().await;
+    let engine = Hub::open(&directory).await;
+    engine.signal::<Counter>("a").add(3).await.unwrap();
+    let counter = engine.entity::<Counter>("a");
+    let blocked = loop {
+        match counter.get().await.unwrap().unwrap().blocked {
+            Some(reason) => break reason,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert!(blocked.contains("the state of @Counter@a cannot be read as"), "{blocked}");
+    counter.delete().await.unwrap();
+    let hub = Hub { engine, directory };
+    assert_eq!(hub.catch_up("a").await, 3);
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Stuck {}
+
+#[entity]
+impl Stuck {
+    pub fn hold(&mut self) -> Result<()> {
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+#[orchestration]
+async fn hold_up(ctx: Orchestration) -> Result<String> {
+    Ok(ctx.entity::<Stuck>("a").hold().await.unwrap_err().kind().to_owned())
+}
+
+#[test]
+fn an_operation_that_never_ends_fails_and_its_entity_can_be_managed() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::sqlite(directory.path().join("hub.db"))
+            .operation_time_max(Some(Duration::from_millis(20)))
+            .entity::<Stuck>()
+            .register(hold_up)
+            .start()
+            .await
+            .unwrap();
+        assert_eq!(engine.run(hold_up, ()).await.unwrap(), kind::TIMEOUT);
+        engine.entity::<Stuck>("a").delete().await.unwrap();
+        engine.shutdown().await;
+    });
+    // A thread is held for ever: nobody waits for it.
+    runtime.shutdown_background();
 }

@@ -3,6 +3,7 @@
 
 mod calls;
 mod cancel;
+mod delivery;
 mod desk;
 #[cfg(feature = "sqlite")]
 mod doubtful_commits;

@@ -36,6 +36,9 @@ fn task(name: &str, input: Option<&str>) -> ActivityTask {
         attempt: 2,
         delivery: 3,
         last_heartbeat: None,
+        origin: 0,
+        epoch: 0,
+        hand_over: None,
         canceled: Default::default(),
         heartbeat: Arc::new(|_| {}),
     }

@@ -100,7 +100,8 @@ impl Partition {
             position: 0,
             request: requested.request.clone(),
         };
-        instance.section = Some(SectionRecord { id: requested.id, set, granted: false, since: now.0 });
+        instance.record.section =
+            Some(Box::new(SectionRecord { id: requested.id, set, granted: false, since: now.0 }));
         instance.append(Event::new(now, requested));
         match request.entity() {
             Some(first) => self.send(&first, Body::Lock(request)),
@@ -113,20 +114,20 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let entities = sent.entities.clone();
         instance.append(Event::new(now, sent));
-        let Some(mut section) = instance.section.take() else { return };
+        let Some(mut section) = instance.record.section.take() else { return };
         let all = entities.is_empty() || !section.granted;
         // Some of them, one by one, as the DurableTask SDKs do; or all.
         let (gone, rest) = section.set.drain(..).partition(|entity| all || entities.contains(entity));
         let holder = link(instance, section.id);
         section.set = rest;
-        instance.section = (!section.set.is_empty()).then(|| section.clone());
+        instance.record.section = (!section.set.is_empty()).then(|| section.clone());
         self.send_unlocks(holder, gone, section.granted);
     }
 
     /// The critical section of an orchestration is over, however that came about.
     pub(in crate::partition) fn release_section(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        let Some(section) = instance.section.take() else { return };
+        let Some(section) = instance.record.section.take() else { return };
         let holder = link(instance, section.id);
         self.mark_dirty(key);
         self.send_unlocks(holder, section.set, section.granted);
@@ -134,7 +135,7 @@ impl Partition {
 
     /// A request to cancel ends the wait for a lock; one that is held stays with the code.
     pub(in crate::partition) fn withdraw_lock_request(&mut self, key: InstanceKey) {
-        let section = self.instances.get(&key).and_then(|instance| instance.section.as_ref());
+        let section = self.instances.get(&key).and_then(|instance| instance.record.section.as_deref());
         if section.is_some_and(|section| !section.granted) {
             self.release_section(key);
         }
@@ -184,7 +185,7 @@ impl Partition {
         }
         // One that is not wanted any more is released by what was sent when it was given up; and one grant is enough.
         let waits = |section: &&mut SectionRecord| section.id == holder.task && !section.granted;
-        let Some(section) = instance.section.as_mut().filter(waits) else { return };
+        let Some(section) = instance.record.section.as_deref_mut().filter(waits) else { return };
         section.granted = true;
         // The request to cancel came first, and its turn gives up a lock that is not there yet.
         if instance.inbox.iter().any(|event| matches!(event.kind, EventKind::CancelRequested(_))) {

@@ -1,7 +1,7 @@
 //! Locks. A request goes through its entities one after another, in the order of their ids, so that no two critical
 //! sections ever wait for each other. A release of a section that is not held yet takes the same way, behind it.
 
-use super::record::{LockRecord, LockRequest, Queued, Wanted};
+use super::record::{LockRecord, LockRequest, Wanted};
 use crate::entity::EntityId;
 use crate::history::ParentLink;
 use crate::id::{InstanceId, InstanceKey};
@@ -29,7 +29,7 @@ impl Partition {
         let Some(to) = EntityId::of_instance(id) else { return };
         let key = existing.unwrap_or_else(|| self.create_entity(&to));
         if let Some(entity) = self.entity_mut(key) {
-            entity.record.queue.push(Queued { wanted: Some(Wanted::Lock(request)), delivery: 0 });
+            entity.push(Wanted::Lock(request));
             self.go_on(key);
         }
     }
@@ -59,6 +59,7 @@ impl Partition {
             }
             (None, None) => {}
         }
+        self.take_held_of_holder(key);
     }
 
     pub(in crate::partition) fn unlock_message(&mut self, key: InstanceKey, unlock: Unlock) {

@@ -1,19 +1,21 @@
 //! Operations: into the queue, out to whoever runs them, and what becomes of them.
 
-use super::record::{DelayedSignal, Operation, Queued, Stamp, Wanted};
+use super::record::{DelayedSignal, Operation, Stamp, Wanted};
 use super::state::Entity;
 use crate::entity::{BatchTicket, EntityAction, EntityId, EntityOperation, OperationBatch, OperationsDone};
 use crate::failure::Failure;
 use crate::id::{InstanceId, InstanceKey};
 use crate::partition::effect::Effect;
-use crate::partition::instance::Instance;
+use crate::partition::instance::{Instance, TurnState};
 use crate::partition::message::{Body, StartChild};
 use crate::partition::record::InstanceRecord;
 use crate::partition::request::{RequestError, SignalRequest};
+use crate::partition::tasks::plus;
 use crate::partition::wakes::Wake;
 use crate::partition::{Bug, Partition};
 use crate::status::Status;
 use crate::time::Timestamp;
+use bytes::Bytes;
 
 impl Partition {
     /// Takes a client's signal.
@@ -22,16 +24,25 @@ impl Partition {
         signal: SignalRequest,
         existing: Option<InstanceKey>,
     ) -> Result<(), RequestError> {
-        let limit = self.config.limits.inbox_events_max;
+        let (limit, bytes_max) = (self.config.limits.inbox_events_max, self.config.limits.inbox_bytes_max);
         let id = signal.to.instance().clone();
-        let forgets = self.planted(Bug::SignalTwice);
+        let (content, forgets) = (checksum(&signal), self.planted(Bug::SignalTwice));
         if let Some(entity) = existing.and_then(|key| self.entity_mut(key)) {
             // Whether there was room was decided when it was taken.
-            if entity.has_taken(signal.stamp, &signal.request_id) && !forgets {
-                return Ok(());
+            match entity.has_taken(signal.stamp, &signal.request_id, content) {
+                Some(true) if !forgets => return Ok(()),
+                Some(false) => {
+                    return Err(RequestError::RequestIdReused { id, request_id: signal.request_id });
+                }
+                _ => {}
             }
             if entity.backlog() >= limit {
                 return Err(RequestError::InboxFull { id, limit });
+            }
+            let bytes = entity.bytes() + signal.operation.len() + signal.input.as_ref().map_or(0, Bytes::len);
+            // An empty queue takes any operation: the limit of payloads is another one.
+            if bytes > bytes_max && entity.backlog() > 0 {
+                return Err(RequestError::InboxTooLarge { id, bytes, limit: bytes_max });
             }
         }
         let key = existing.unwrap_or_else(|| self.create_entity(&signal.to));
@@ -43,7 +54,7 @@ impl Partition {
             request: signal.request_id,
         };
         if let Some(entity) = self.entity_mut(key) {
-            entity.remember(signal.stamp, &operation.request);
+            entity.remember(signal.stamp, &operation.request, content);
             self.take_operation(key, operation);
         }
         Ok(())
@@ -70,8 +81,7 @@ impl Partition {
             self.wakes.add(at, key, Wake::Signal(number));
             return self.go_on(key);
         }
-        let queued = Queued { wanted: Some(Wanted::Operation(operation)), delivery: 0 };
-        entity.record.queue.push(queued);
+        entity.push(Wanted::Operation(operation));
         if self.planted(Bug::SignalsReordered)
             && let Some(entity) = self.entity_mut(key)
         {
@@ -117,7 +127,7 @@ impl Partition {
     }
 
     /// Does what can be done: gives the lock to whoever is next, hands operations out, or lets the entity vanish.
-    pub(super) fn go_on(&mut self, key: InstanceKey) {
+    pub(in crate::partition) fn go_on(&mut self, key: InstanceKey) {
         self.mark_dirty(key);
         self.grant_next_locks(key);
         let vanishes = self.settle_entity(key);
@@ -134,9 +144,14 @@ impl Partition {
 
     /// Hands out what waits in entities, as part of the batch that is being sealed.
     pub(in crate::partition) fn hand_out_all_operations(&mut self) {
+        if self.awaits_messages {
+            return;
+        }
         for key in std::mem::take(&mut self.operable) {
+            self.take_held(key);
             self.hand_out_operations(key);
         }
+        self.settle();
     }
 
     /// Sets the status by what the entity has; says whether nothing is left of it.
@@ -158,10 +173,10 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(entity) = instance.entity.as_deref_mut() else { return };
         entity.operable = false;
-        if entity.running.is_some() || instance.record.block.is_some() {
+        if entity.running.is_some() || instance.record.block.is_some() || entity.held_until > now {
             return;
         }
-        let batch = entity.begin_batch(number);
+        let batch = entity.begin_batch(number, now);
         if batch.is_empty() {
             return;
         }
@@ -218,12 +233,24 @@ impl Partition {
         self.settle();
     }
 
-    /// Whoever ran a batch is gone, and nobody knows what it did: it is handed out again, with the next delivery counts.
-    pub fn operations_lost(&mut self, ticket: BatchTicket, now: Timestamp) {
+    /// Whoever ran a batch is gone, and nobody knows what it did: it is handed out again, with the next delivery counts,
+    /// one operation at a time, and each time a little later. After too many losses in a row the entity is blocked.
+    pub fn operations_lost(&mut self, ticket: BatchTicket, reason: &str, now: Timestamp) {
         self.advance(now);
+        let (key, now, limit) = (ticket.key, self.now, self.config.limits.lost_workers_max);
         let Some(entity) = self.running_batch(ticket) else { return };
-        entity.end_batch(0);
-        self.go_on(ticket.key);
+        if let Some(wait) = entity.lose_batch(limit) {
+            let at = plus(now, wait);
+            entity.held_until = at;
+            self.wakes.add(at, key, Wake::Operations);
+            self.go_on(key);
+        } else {
+            let reason = format!(
+                "its operations were lost {limit} times in a row, the last time: {reason}; they are handed out again after the \
+                 next start, or when its state is deleted"
+            );
+            self.block(key, reason, None);
+        }
     }
 
     /// Nobody here runs this entity. Its operations wait for the next life of the processor; the reason says what to do.
@@ -276,7 +303,7 @@ impl Partition {
         }
     }
 
-    /// Removes the state of an entity that nobody holds.
+    /// Removes the state of an entity that nobody holds. One that is blocked goes on without it.
     pub(in crate::partition) fn delete_entity(&mut self, key: InstanceKey) -> Result<(), RequestError> {
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         let id = instance.id.clone();
@@ -290,6 +317,10 @@ impl Partition {
             return Err(RequestError::EntityBusy { id });
         }
         entity.record.state = None;
+        // Perhaps it was the state that stood in the way.
+        entity.forget_losses();
+        instance.record.block = None;
+        instance.turn = TurnState::Idle;
         self.go_on(key);
         Ok(())
     }
@@ -311,6 +342,17 @@ impl Partition {
             self.remove(key);
         }
     }
+}
+
+/// CRC-32 of what a signal asks for, to tell a retry from another signal under the same request id. When it shall run is no
+/// part of it: whoever says «in an hour» says another time in a retry.
+fn checksum(signal: &SignalRequest) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&(signal.operation.len() as u64).to_le_bytes());
+    crc.update(signal.operation.as_bytes());
+    crc.update(&[u8::from(signal.input.is_some())]);
+    crc.update(signal.input.as_deref().unwrap_or_default());
+    crc.finalize()
 }
 
 /// A stamp for tests and drivers.

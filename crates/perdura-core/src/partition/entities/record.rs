@@ -29,6 +29,15 @@ pub struct EntityRecord {
     /// Request ids of clients' signals that were taken, oldest first.
     #[prost(string, repeated, tag = "7")]
     pub requests: Vec<String>,
+    /// So many operations, the first of the queue, are handed out; one of them runs.
+    #[prost(uint32, tag = "8")]
+    pub running: u32,
+    /// When they were handed out, in ms since 1970.
+    #[prost(int64, tag = "9")]
+    pub running_since: i64,
+    /// CRC-32 of what each of `requests` asked for; 0 if it is not known.
+    #[prost(uint32, repeated, tag = "10")]
+    pub contents: Vec<u32>,
 }
 
 /// Something in the queue of an entity.

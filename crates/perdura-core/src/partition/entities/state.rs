@@ -4,9 +4,16 @@ use super::record::{DelayedSignal, EntityRecord, LockRequest, Operation, Queued,
 use crate::history::ParentLink;
 use crate::limits::{ENTITY_BATCH_MAX, SIGNAL_REQUESTS_REMEMBERED};
 use crate::time::Timestamp;
+use prost::Message;
 
 /// Doors remembered: one for each process that took signals lately. Only the latest can ask again.
 const DOORS_REMEMBERED: usize = 4;
+/// What something in a queue weighs besides its texts and payloads, at most.
+const QUEUED_BYTES: usize = 64;
+/// Operations that were lost are handed out again at once; after another loss they wait, twice as long each time up to the
+/// maximum.
+const LOSS_WAIT_MS: u64 = 100;
+const LOSS_WAIT_MS_MAX: u64 = 10_000;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -17,13 +24,24 @@ pub(in crate::partition) struct Entity {
     pub(super) running: Option<(u64, usize)>,
     /// It is looked at when the open batch is sealed, to hand out what waits.
     pub(super) operable: bool,
+    /// What its queue weighs, with signals whose time has not come.
+    bytes: usize,
+    /// Batches that were lost one after another.
+    lost: u32,
+    /// So many operations at the head of the queue are handed out one at a time: they were lost together.
+    one_by_one: usize,
+    /// After a loss nothing is handed out before this time.
+    pub(super) held_until: Timestamp,
     /// Nothing is left of it: its row goes with the batch after the one that says so.
     pub(super) vanishing: bool,
 }
 
 impl Entity {
     pub(in crate::partition) fn load(record: EntityRecord) -> Entity {
-        Entity { record, ..Entity::default() }
+        // Whatever ran when it was stored runs no more.
+        let mut entity = Entity { record: EntityRecord { running: 0, ..record }, ..Entity::default() };
+        entity.bytes = entity.weigh();
+        entity
     }
 
     /// Lends what is stored of it. The caller gives it back.
@@ -58,17 +76,45 @@ impl Entity {
         self.record.queue.len() + self.record.delayed.len()
     }
 
-    /// Whether a client's signal was taken before.
-    pub(super) fn has_taken(&self, stamp: Option<Stamp>, request: &str) -> bool {
-        let EntityRecord { doors, requests, .. } = &self.record;
+    /// What its queue weighs, with signals whose time has not come.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether its queue may take one operation more.
+    pub(in crate::partition) fn has_room(&self, bytes_max: usize) -> bool {
+        self.bytes < bytes_max
+    }
+
+    /// Whether an operation comes from who holds the entity: it must not wait for those that wait for the holder.
+    pub(in crate::partition) fn is_of_holder(&self, operation: &Operation) -> bool {
+        let holder = self.record.lock.as_ref().and_then(|lock| lock.holder.as_ref());
+        holder.zip(operation.caller.as_ref()).is_some_and(|(holder, caller)| same_run(caller, holder))
+    }
+
+    /// Puts something at the end of the queue.
+    pub(super) fn push(&mut self, wanted: Wanted) {
+        let queued = Queued { wanted: Some(wanted), delivery: 0 };
+        self.bytes += weight(&queued);
+        self.record.queue.push(queued);
+    }
+
+    /// Whether a client's signal was taken before; `Some(false)`: one with the same request id and another content.
+    pub(super) fn has_taken(&self, stamp: Option<Stamp>, request: &str, content: u32) -> Option<bool> {
+        let EntityRecord { doors, requests, contents, .. } = &self.record;
         let is_known =
             |stamp: Stamp| doors.iter().any(|door| door.door == stamp.door && door.number >= stamp.number);
-        stamp.is_some_and(is_known) || (!request.is_empty() && requests.iter().any(|taken| taken == request))
+        if stamp.is_some_and(is_known) {
+            return Some(true);
+        }
+        let at = requests.iter().position(|taken| !request.is_empty() && taken == request)?;
+        // Rows of older versions say nothing of it.
+        Some(contents.get(at).is_none_or(|taken| *taken == 0 || *taken == content))
     }
 
     /// Remembers that a client's signal was taken.
-    pub(super) fn remember(&mut self, stamp: Option<Stamp>, request: &str) {
-        let EntityRecord { doors, requests, .. } = &mut self.record;
+    pub(super) fn remember(&mut self, stamp: Option<Stamp>, request: &str, content: u32) {
+        let EntityRecord { doors, requests, contents, .. } = &mut self.record;
         if let Some(stamp) = stamp {
             doors.retain(|door| door.door != stamp.door);
             if doors.len() == DOORS_REMEMBERED {
@@ -77,10 +123,13 @@ impl Entity {
             doors.push(stamp);
         }
         if !request.is_empty() {
+            contents.resize(requests.len(), 0);
             if requests.len() == SIGNAL_REQUESTS_REMEMBERED {
                 requests.remove(0);
+                contents.remove(0);
             }
             requests.push(request.to_owned());
+            contents.push(content);
         }
     }
 
@@ -88,6 +137,7 @@ impl Entity {
     pub(super) fn delay(&mut self, operation: Operation) -> u64 {
         let number = self.record.next_delayed;
         self.record.next_delayed += 1;
+        self.bytes += operation_weight(&operation);
         self.record.delayed.push(DelayedSignal { number, operation: Some(operation) });
         number
     }
@@ -100,28 +150,31 @@ impl Entity {
         };
         let at = self.record.delayed.iter().position(due)?;
         let operation = self.record.delayed.remove(at).operation?;
+        self.bytes -= operation_weight(&operation);
         Some((Timestamp(operation.at), operation))
     }
 
     /// Begins the batch `number` of the operations that can be handed out together. While the entity is held, only its
     /// holder's; otherwise those before the next lock request. Gives them, with their delivery counts raised.
-    pub(super) fn begin_batch(&mut self, number: u64) -> &mut [Queued] {
+    pub(super) fn begin_batch(&mut self, number: u64, now: Timestamp) -> &mut [Queued] {
+        let most = if self.one_by_one > 0 { 1 } else { ENTITY_BATCH_MAX };
         let count = match &self.record.lock {
             None => {
                 let is_operation = |queued: &&Queued| matches!(queued.wanted, Some(Wanted::Operation(_)));
-                self.record.queue.iter().take(ENTITY_BATCH_MAX).take_while(is_operation).count()
+                self.record.queue.iter().take(most).take_while(is_operation).count()
             }
             Some(lock) => {
                 let holder = lock.holder.clone().unwrap_or_default();
-                self.move_to_front(&holder)
+                self.move_to_front(&holder, most)
             }
         };
         self.running = (count > 0).then_some((number, count));
+        (self.record.running, self.record.running_since) = (count as u32, now.0);
         &mut self.record.queue[..count]
     }
 
-    /// Moves the operations of a holder to the front of the queue, as many as go into a batch; says how many.
-    fn move_to_front(&mut self, holder: &ParentLink) -> usize {
+    /// Moves the operations of a holder to the front of the queue, `most` at most; says how many.
+    fn move_to_front(&mut self, holder: &ParentLink, most: usize) -> usize {
         let mut count = 0;
         for at in 0..self.record.queue.len() {
             let of_holder = match &self.record.queue[at].wanted {
@@ -130,7 +183,7 @@ impl Entity {
                 }
                 _ => false,
             };
-            if of_holder && count < ENTITY_BATCH_MAX {
+            if of_holder && count < most {
                 self.record.queue[count..=at].rotate_right(1);
                 count += 1;
             }
@@ -141,7 +194,36 @@ impl Entity {
     /// Ends the batch that runs: the first `ran` of it leave the queue, the others wait again.
     pub(super) fn end_batch(&mut self, ran: usize) -> std::vec::Drain<'_, Queued> {
         let count = self.running.take().map_or(0, |(_, count)| count);
-        self.record.queue.drain(..ran.min(count))
+        self.record.running = 0;
+        if ran > 0 {
+            self.lost = 0;
+            self.one_by_one = self.one_by_one.saturating_sub(ran);
+        }
+        let ran = ran.min(count);
+        self.bytes -= self.record.queue[..ran].iter().map(weight).sum::<usize>();
+        self.record.queue.drain(..ran)
+    }
+
+    /// The batch that runs was lost. Gives how long its operations wait, in ms, before they are handed out again; `None`:
+    /// so many batches were lost in a row that they are not.
+    pub(super) fn lose_batch(&mut self, limit: u32) -> Option<u64> {
+        let count = self.running.map_or(0, |(_, count)| count);
+        self.end_batch(0);
+        self.lost += 1;
+        if self.lost >= limit {
+            self.forget_losses();
+            return None;
+        }
+        self.one_by_one = self.one_by_one.max(count);
+        Some(match self.lost {
+            1 => 0,
+            lost => (LOSS_WAIT_MS << (lost - 2).min(16)).min(LOSS_WAIT_MS_MAX),
+        })
+    }
+
+    /// Whatever it waits for after losses does not matter any more.
+    pub(super) fn forget_losses(&mut self) {
+        (self.lost, self.one_by_one, self.held_until) = (0, 0, Timestamp(0));
     }
 
     /// Takes the lock request at the head of the queue, if the entity is free for it.
@@ -150,7 +232,9 @@ impl Entity {
         if self.record.lock.is_some() || !matches!(queue.first()?.wanted, Some(Wanted::Lock(_))) {
             return None;
         }
-        match queue.remove(0).wanted {
+        let next = queue.remove(0);
+        self.bytes -= weight(&next);
+        match next.wanted {
             Some(Wanted::Lock(request)) => Some(request),
             _ => None,
         }
@@ -171,7 +255,28 @@ impl Entity {
             Some(Wanted::Lock(request)) => request.holder.as_ref() != Some(holder),
             _ => true,
         });
+        self.bytes = self.weigh();
     }
+
+    fn weigh(&self) -> usize {
+        let delayed = self.record.delayed.iter().filter_map(|delayed| delayed.operation.as_ref());
+        self.record.queue.iter().map(weight).chain(delayed.map(operation_weight)).sum()
+    }
+}
+
+/// What something in a queue weighs, at least as much as its stored form.
+fn weight(queued: &Queued) -> usize {
+    match &queued.wanted {
+        Some(Wanted::Operation(operation)) => operation_weight(operation),
+        Some(Wanted::Lock(request)) => QUEUED_BYTES + request.encoded_len(),
+        None => QUEUED_BYTES,
+    }
+}
+
+fn operation_weight(operation: &Operation) -> usize {
+    let caller = operation.caller.as_ref().map_or(0, ParentLink::encoded_len);
+    let input = operation.input.as_ref().map_or(0, bytes::Bytes::len);
+    QUEUED_BYTES + operation.name.len() + input + operation.request.len() + caller
 }
 
 /// Whether two tasks are of the same run of the same instance.

@@ -1,0 +1,111 @@
+//! What is kept of an activity whose hand-overs are committed. Field numbers are stored: never reuse one.
+
+use bytes::Bytes;
+
+/// Attempts, and late results, that are remembered of one activity: the last ones.
+const REMEMBERED_MAX: usize = 16;
+/// Largest details of a heartbeat, and largest late result, that are remembered of an attempt, in bytes.
+pub const REMEMBERED_BYTES_MAX: usize = 64 * 1024;
+
+/// Where a precise activity is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// No attempt is under way: none was made, or it is known how the last one ended.
+    #[default]
+    Queued,
+    /// An attempt was handed over; nobody knows yet how it ends.
+    Out,
+    /// Nobody knows how an attempt ended, and a handler is asked.
+    Asked,
+    /// Nobody knows how an attempt ended, and somebody has to say what follows.
+    Suspended,
+}
+
+/// See the [module](self).
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct OnceRecord {
+    /// The number of a [`Stage`].
+    #[prost(uint32, tag = "1")]
+    pub stage: u32,
+    /// How often the handler was asked about the present attempt.
+    #[prost(uint32, tag = "2")]
+    pub asked: u32,
+    /// Why nobody knows how the present attempt ended, or why it is suspended.
+    #[prost(string, tag = "3")]
+    pub why: String,
+    /// The last attempts, oldest first.
+    #[prost(message, repeated, tag = "4")]
+    pub attempts: Vec<AttemptRecord>,
+    /// Workers that were lost one after another while they ran the handler.
+    #[prost(uint32, tag = "5")]
+    pub handlers_lost: u32,
+    /// Since when nobody knows, in ms since 1970.
+    #[prost(int64, tag = "6")]
+    pub since: i64,
+}
+
+/// One hand-over to a worker.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct AttemptRecord {
+    /// Its delivery count.
+    #[prost(uint32, tag = "1")]
+    pub delivery: u32,
+    /// When it was handed over, in ms since 1970.
+    #[prost(int64, tag = "2")]
+    pub at: i64,
+    /// Who had it.
+    #[prost(string, tag = "3")]
+    pub worker: String,
+    /// When it was last heard of with something new, in ms since 1970; 0 if never.
+    #[prost(int64, tag = "4")]
+    pub heard_at: i64,
+    /// What it said then.
+    #[prost(bytes = "bytes", optional, tag = "5")]
+    pub heartbeat: Option<Bytes>,
+    /// How it ended, as far as it is known; empty while it runs.
+    #[prost(string, tag = "6")]
+    pub end: String,
+    /// What it returned too late to count.
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    pub late: Option<Bytes>,
+}
+
+impl OnceRecord {
+    /// Where the activity is.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self.stage {
+            1 => Stage::Out,
+            2 => Stage::Asked,
+            3 => Stage::Suspended,
+            _ => Stage::Queued,
+        }
+    }
+
+    pub(crate) fn enter(&mut self, stage: Stage) {
+        self.stage = stage as u32;
+    }
+
+    /// Whether nobody knows how the present attempt ended.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        matches!(self.stage(), Stage::Asked | Stage::Suspended)
+    }
+
+    /// An attempt is handed over.
+    pub(crate) fn begin(&mut self, delivery: u32, at: i64, worker: &str) {
+        self.enter(Stage::Out);
+        self.why.clear();
+        (self.asked, self.handlers_lost, self.since) = (0, 0, 0);
+        if self.attempts.len() == REMEMBERED_MAX {
+            self.attempts.remove(0);
+        }
+        let worker = worker.chars().take(256).collect();
+        self.attempts.push(AttemptRecord { delivery, at, worker, ..AttemptRecord::default() });
+    }
+
+    /// The attempt with this count, if it is remembered.
+    pub(crate) fn attempt(&mut self, delivery: u32) -> Option<&mut AttemptRecord> {
+        self.attempts.iter_mut().find(|attempt| attempt.delivery == delivery)
+    }
+}

@@ -1,0 +1,392 @@
+//! Activities whose hand-overs are committed one by one, and what follows when nobody knows how an attempt ended.
+
+use super::effect::{Effect, TaskRef};
+use super::instance::Instance;
+use super::request::RequestError;
+use super::{Bug, Partition};
+use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage, idempotency_key};
+use crate::failure::{Failure, kind};
+use crate::history::{
+    Event, ExecutionResumed, ExecutionSuspended, TaskCompleted, TaskResultLate, TaskScheduled,
+};
+use crate::id::InstanceKey;
+use crate::status::Status;
+use crate::time::Timestamp;
+use bytes::Bytes;
+
+/// What is known of an attempt that a recovery finds handed over.
+const LOST: &str = "the process or the lease under which it ran is gone";
+
+impl Partition {
+    /// Writes into what is scheduled how often it may run: as the call says, or its tags, or the configuration for its
+    /// name. Says whether its hand-overs are committed.
+    pub(super) fn settle_delivery(&self, scheduled: &mut TaskScheduled) -> bool {
+        if scheduled.delivery.is_empty() {
+            if scheduled.tags.is_empty() && self.config.deliveries.is_empty() {
+                return false;
+            }
+            let tagged = Delivery::of_tags(&scheduled.tags).ok().flatten();
+            let Some(delivery) = tagged.as_ref().or_else(|| self.config.deliveries.get(&scheduled.name))
+            else {
+                return false;
+            };
+            scheduled.delivery = delivery.recorded();
+        }
+        Delivery::of_recorded(&scheduled.delivery).is_ok_and(|delivery| delivery.has_barrier())
+    }
+
+    /// A worker takes an attempt that was offered. Its count rises, and it may begin when that is committed:
+    /// [`Effect::TaskTaken`](super::Effect::TaskTaken). Gives false if nobody waits for it any more; then it must not begin.
+    pub fn task_taken(&mut self, task: TaskRef, worker: &str, now: Timestamp) -> bool {
+        self.advance(now);
+        let now = self.now;
+        let early = self.planted(Bug::BarrierLeavesEarly);
+        let Some(state) = self.awaiting(task).and_then(|instance| instance.tasks.get_mut(&task.task)) else {
+            return false;
+        };
+        if !state.offered || !state.is_present(task) {
+            return false;
+        }
+        let Some(once) = &mut state.record.once else { return false };
+        state.offered = false;
+        state.began = Some((now, now));
+        let not_before = std::mem::take(&mut state.record.not_before);
+        once.begin(task.delivery, now.0, worker);
+        state.record.delivery = task.delivery;
+        if not_before != 0 && !self.planted(Bug::RetryAtOnce) {
+            self.rely_on(Timestamp(not_before));
+        }
+        self.watch_limits(task.key, task.task);
+        self.mark_dirty(task.key);
+        match self.in_flight.as_mut().filter(|_| early) {
+            Some(in_flight) => in_flight.effects.push(Effect::TaskTaken(task)),
+            None => self.effect(Effect::TaskTaken(task)),
+        }
+        true
+    }
+
+    /// After a recovery: an attempt of an earlier life, whose hand-over is committed, is still at work here. Gives false
+    /// if it does not count any more. To be told before anything else of the instance.
+    pub fn task_still_runs(&mut self, task: TaskRef, now: Timestamp) -> bool {
+        self.advance(now);
+        let now = self.now;
+        let Some(state) = self.awaiting(task).and_then(|instance| instance.tasks.get_mut(&task.task)) else {
+            return false;
+        };
+        let is_out = state.stage() == Some(Stage::Out) && !state.running && !task.asks;
+        if is_out && state.record.delivery == task.delivery {
+            state.running = true;
+            state.began = Some((now, now));
+            return true;
+        }
+        false
+    }
+
+    /// Goes on with a task of which a hand-over is committed, and no attempt is under way here.
+    pub(super) fn go_on_in_doubt(&mut self, key: InstanceKey, id: u32) {
+        let reruns = self.planted(Bug::UnknownRunsAgain);
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Some(task) = instance.tasks.get_mut(&id) else { return };
+        match task.stage() {
+            Some(Stage::Out) if reruns || !task.is_at_most_once() => {
+                task.note_end(LOST);
+                self.hand_out(key, id);
+            }
+            Some(Stage::Out) => self.in_doubt(key, id, LOST),
+            Some(Stage::Asked) => self.ask_handler(key, id),
+            Some(Stage::Queued | Stage::Suspended) | None => {}
+        }
+    }
+
+    /// Nobody knows how the present attempt of an activity ended that runs at most once.
+    pub(super) fn in_doubt(&mut self, key: InstanceKey, id: u32, why: &str) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Some(task) = instance.tasks.get_mut(&id) else { return };
+        task.running = false;
+        let Some(scheduled) = task.scheduled.clone() else { return self.want_history(key) };
+        let delivery = task.record.delivery;
+        if let Some(once) = &mut task.record.once {
+            if let Some(attempt) = once.attempt(delivery) {
+                attempt.end = format!("unknown: {why}");
+            }
+            once.since = now.0;
+            once.why = why.to_owned();
+            (once.asked, once.handlers_lost) = (0, 0);
+        }
+        self.watch_limits(key, id);
+        self.mark_dirty(key);
+        match Delivery::of_recorded(&scheduled.delivery) {
+            Ok(Delivery::AtMostOnce(OnUnknown::Fail)) => {
+                let (name, delivery) = (&scheduled.name, delivery);
+                let message = format!(
+                    "nobody knows whether activity {name:?} (task {id}) ran: delivery {delivery} has no known end ({why}); \
+                     it runs at most once, so it was not tried again"
+                );
+                let failure = Failure::new(kind::UNKNOWN_OUTCOME, message).non_retryable().within_limits();
+                self.task_failed(key, id, failure);
+            }
+            Ok(Delivery::AtMostOnce(OnUnknown::Handler(_))) => {
+                self.enter(key, id, Stage::Asked);
+                self.hand_out(key, id);
+            }
+            Ok(_) => self.suspend_in_doubt(key, id, why),
+            Err(error) => self.suspend_in_doubt(key, id, &format!("{why}; {error}")),
+        }
+    }
+
+    fn enter(&mut self, key: InstanceKey, id: u32, stage: Stage) {
+        let task = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id));
+        if let Some(once) = task.and_then(|task| task.record.once.as_mut()) {
+            once.enter(stage);
+        }
+    }
+
+    fn ask_handler(&mut self, key: InstanceKey, id: u32) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let (name, execution) = (instance.id.clone(), instance.execution());
+        let Some(task) = instance.tasks.get_mut(&id) else { return };
+        let origin = instance.record.origin(task.record.event);
+        let (Some(once), Some(scheduled)) = (&mut task.record.once, &task.scheduled) else { return };
+        let Ok(Delivery::AtMostOnce(OnUnknown::Handler(handler))) =
+            Delivery::of_recorded(&scheduled.delivery)
+        else {
+            return;
+        };
+        once.asked += 1;
+        let question = Question {
+            instance: name,
+            execution,
+            task: id,
+            activity: scheduled.name.clone(),
+            input: scheduled.input.clone(),
+            idempotency_key: idempotency_key(execution, id, origin),
+            attempt: task.record.attempt,
+            attempts: once.attempts.clone(),
+            why: once.why.clone(),
+            since: Timestamp(once.since),
+        };
+        task.running = true;
+        task.began = None;
+        let trace = scheduled.trace.clone();
+        let handler = TaskScheduled { id, name: handler, trace, ..TaskScheduled::default() };
+        self.mark_dirty(key);
+        self.start_task(key, id, Some((handler, question)));
+    }
+
+    /// What the handler of an unknown outcome says, or why it says nothing of use.
+    pub fn task_answered(&mut self, task: TaskRef, answer: Result<Answer, String>, now: Timestamp) {
+        self.advance(now);
+        let limit = self.config.limits.payload_bytes_max;
+        let Some(instance) = self.awaiting(task) else { return };
+        let Some(state) = instance.tasks.get_mut(&task.task) else { return };
+        if !task.asks || !state.is_present(task) {
+            return;
+        }
+        state.running = false;
+        let handler = state.scheduled.as_ref().map_or("", |scheduled| &scheduled.delivery);
+        let by = handler.replacen("handler:", "handler ", 1);
+        let too_large = |output: &Option<Bytes>| output.as_ref().is_some_and(|output| output.len() > limit);
+        match answer {
+            Ok(Answer::Complete(output)) if too_large(&output) => {
+                let why = format!("{by} answered with more than {limit} bytes");
+                self.suspend_in_doubt(task.key, task.task, &why);
+            }
+            Ok(Answer::Suspend(why)) => {
+                self.suspend_in_doubt(task.key, task.task, &format!("{by} said: {why}"));
+            }
+            Ok(answer) => self.settle_doubt(task.key, task.task, answer, &by),
+            Err(why) => {
+                self.suspend_in_doubt(task.key, task.task, &format!("{by} gave no answer of use: {why}"));
+            }
+        }
+        self.settle();
+    }
+
+    /// The worker that ran the handler is gone: it is asked again.
+    pub(super) fn handler_lost(&mut self, task: TaskRef, reason: &str) {
+        let limit = self.config.limits.lost_workers_max;
+        let Some(state) = self.handed_out(task) else { return };
+        state.running = false;
+        let Some(once) = &mut state.record.once else { return };
+        once.handlers_lost += 1;
+        if once.handlers_lost >= limit {
+            let why = format!(
+                "{} workers were lost while they ran its handler, the last one: {reason}",
+                once.handlers_lost
+            );
+            self.suspend_in_doubt(task.key, task.task, &why);
+        } else {
+            self.hand_out(task.key, task.task);
+        }
+    }
+
+    /// Somebody has to say what follows: the instance takes no turn until then, and keeps what arrives.
+    fn suspend_in_doubt(&mut self, key: InstanceKey, id: u32, why: &str) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Some(task) = instance.tasks.get_mut(&id) else { return };
+        let name = task.scheduled.as_ref().map_or("", |scheduled| &scheduled.name);
+        let why: String = why.chars().take(512).collect();
+        let reason = format!("nobody knows whether activity {name:?} (task {id}) ran: {why}");
+        task.running = false;
+        if let Some(once) = &mut task.record.once {
+            once.enter(Stage::Suspended);
+            once.why = why;
+        }
+        if !instance.is_suspended() {
+            instance.record.suspended = Some(reason.clone());
+            instance.record.suspended_in_doubt = true;
+            instance.status = Status::Suspended;
+            instance.inbox.push(Event::new(now, ExecutionSuspended { reason }));
+            if instance.call_back() {
+                self.forgotten.push(key);
+            }
+        }
+        self.mark_dirty(key);
+    }
+
+    /// Somebody says what follows for an activity whose outcome is unknown.
+    pub(super) fn resolve(
+        &mut self,
+        key: InstanceKey,
+        task: Option<u32>,
+        answer: Answer,
+        by: &str,
+    ) -> Result<(), RequestError> {
+        let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
+        let (id, status) = (instance.id.clone(), instance.status);
+        if status.is_terminal() {
+            return Err(RequestError::Ended { id, status });
+        }
+        let in_doubt = instance.in_doubt();
+        let found = match task {
+            Some(task) => in_doubt.contains(&task).then_some(task),
+            None if in_doubt.len() > 1 => return Err(RequestError::SeveralInDoubt { id, tasks: in_doubt }),
+            None => in_doubt.first().copied(),
+        };
+        let Some(task) = found else { return Err(RequestError::NotInDoubt { id, task }) };
+        if let Answer::Suspend(why) = answer {
+            self.call_off_handler(key, task);
+            self.suspend_in_doubt(key, task, &why);
+        } else {
+            self.settle_doubt(key, task, answer, by);
+        }
+        Ok(())
+    }
+
+    fn call_off_handler(&mut self, key: InstanceKey, id: u32) {
+        let Some(instance) = self.instances.get(&key) else { return };
+        let Some(task) = instance.tasks.get(&id) else { return };
+        let asked =
+            (task.running && task.stage() == Some(Stage::Asked)).then(|| Self::task_ref(instance, task));
+        self.cancel_attempt(asked);
+        if let Some(task) = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id)) {
+            task.running = false;
+        }
+    }
+
+    /// What follows is known.
+    fn settle_doubt(&mut self, key: InstanceKey, id: u32, answer: Answer, by: &str) {
+        let now = self.now;
+        self.call_off_handler(key, id);
+        match answer {
+            Answer::Complete(output) => {
+                let Some(instance) = self.instances.get_mut(&key) else { return };
+                let Some(task) = instance.tasks.remove(&id) else { return };
+                let (attempt, delivery) = (task.record.attempt, task.record.delivery);
+                let done = TaskCompleted { id, output, attempt, delivery, settled_by: by.to_owned() };
+                instance.inbox.push(Event::new(now, done));
+                self.unwatch(key, &task);
+                self.mark_dirty(key);
+            }
+            Answer::Fail(failure) => {
+                self.task_failed_by(key, id, failure.non_retryable().within_limits(), by);
+            }
+            Answer::RunOnceMore => {
+                let task = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id));
+                let Some(task) = task else { return };
+                if let Some(once) = &mut task.record.once {
+                    once.enter(Stage::Queued);
+                }
+                // Its time as a whole begins again: it was not the activity that used it up.
+                task.record.scheduled_at = now.0;
+                self.watch_limits(key, id);
+                self.mark_dirty(key);
+            }
+            Answer::Suspend(why) => return self.suspend_in_doubt(key, id, &why),
+        }
+        self.resume_if_settled(key, by);
+        self.enqueue(key);
+        self.hand_out_tasks(key);
+    }
+
+    /// An instance that was suspended because of a doubt goes on when there is none left.
+    fn resume_if_settled(&mut self, key: InstanceKey, by: &str) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let suspends = instance.tasks.values().any(|task| task.stage() == Some(Stage::Suspended));
+        if suspends || !std::mem::take(&mut instance.record.suspended_in_doubt) {
+            return;
+        }
+        if instance.record.suspended.take().is_some() {
+            instance.status = if instance.has_begun() { Status::Running } else { Status::Pending };
+            let reason =
+                if by.is_empty() { "the outcome is known".to_owned() } else { format!("settled by {by}") };
+            instance.inbox.push(Event::new(now, ExecutionResumed { reason }));
+            self.mark_dirty(key);
+            self.start_due_children(key);
+        }
+    }
+
+    /// A result that is not that of what is handed out. That of the present delivery settles a doubt; one of an earlier
+    /// delivery is noted, in the history and for the handler, and never counts.
+    pub(super) fn result_late(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>) {
+        let now = self.now;
+        let Some(instance) = self.awaiting(task) else { return };
+        let Some(state) = instance.tasks.get_mut(&task.task) else { return };
+        let Some(once) = state.record.once.as_mut().filter(|_| !task.asks) else { return };
+        let has_begun = once.attempt(task.delivery).is_some();
+        if state.record.delivery == task.delivery && once.is_in_doubt() {
+            self.call_off_handler(task.key, task.task);
+            self.enter(task.key, task.task, Stage::Out);
+            self.attempt_ended(task.key, task.task, result);
+            self.resume_if_settled(task.key, "");
+            self.enqueue(task.key);
+        } else if state.record.delivery > task.delivery && has_begun {
+            let Some(attempt) = once.attempt(task.delivery).filter(|attempt| attempt.late.is_none()) else {
+                return;
+            };
+            let (output, failure) = match result {
+                Ok(output) => (output, None),
+                Err(failure) => (None, Some(failure.within_limits())),
+            };
+            let kept = output.clone().filter(|output| output.len() <= REMEMBERED_BYTES_MAX);
+            attempt.late = Some(kept.unwrap_or_default());
+            if let Some(failure) = &failure {
+                attempt.end = format!("failed, too late to count: {}", failure.kind);
+            }
+            let late = TaskResultLate { id: task.task, delivery: task.delivery, output, failure };
+            instance.inbox.push(Event::new(now, late));
+            self.mark_dirty(task.key);
+            self.enqueue(task.key);
+        }
+    }
+}
+
+impl Instance {
+    /// Tasks of which somebody has to say what follows.
+    pub(super) fn suspended_tasks(&self) -> Vec<u32> {
+        let suspends = self.tasks.values().filter(|task| task.stage() == Some(Stage::Suspended));
+        suspends.map(|task| task.record.id).collect()
+    }
+
+    /// Tasks of which nobody knows the outcome.
+    pub(super) fn in_doubt(&self) -> Vec<u32> {
+        let in_doubt = self
+            .tasks
+            .values()
+            .filter(|task| task.record.once.as_ref().is_some_and(|once| once.is_in_doubt()));
+        in_doubt.map(|task| task.record.id).collect()
+    }
+}

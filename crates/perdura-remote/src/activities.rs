@@ -1,0 +1,66 @@
+//! Activities that a server hands over.
+
+use crate::wire::{failure_out, payload, text};
+use perdura::{ExecutionId, Failure, InstanceId, Registry};
+use perdura_core::failure::kind;
+use perdura_engine::{ActivityEnd, ActivityHost, ActivityTask, panic_text};
+use perdura_proto::{ActivityRequest, ActivityResponse};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Runs an activity and gives what to answer.
+pub(crate) async fn run(registry: Registry, token: String, request: ActivityRequest) -> ActivityResponse {
+    let instance = request.orchestration_instance.clone().unwrap_or_default();
+    let mut response = ActivityResponse {
+        instance_id: instance.instance_id.clone(),
+        task_id: request.task_id,
+        completion_token: token,
+        ..ActivityResponse::default()
+    };
+    let end = match task(request, instance.execution_id) {
+        // A task of its own, so that a panic ends nothing but the attempt.
+        Ok(task) => match tokio::spawn(async move { ActivityHost::run(&registry, task).await }).await {
+            Ok(end) => end,
+            Err(error) => ActivityEnd::Failed(match error.try_into_panic() {
+                Ok(panic) => Failure::new(kind::PANIC, panic_text(panic.as_ref())),
+                Err(error) => Failure::new(kind::WORKER_LOST, error.to_string()),
+            }),
+        },
+        Err(why) => ActivityEnd::Failed(Failure::new(kind::INVALID, why)),
+    };
+    let result = match end {
+        ActivityEnd::Completed(output) => text(output),
+        ActivityEnd::Failed(failure) => Err(failure),
+        ActivityEnd::Lost { reason } => Err(Failure::new(kind::WORKER_LOST, reason)),
+        ActivityEnd::NotStarted => Err(Failure::new(kind::WORKER_LOST, "it was not started")),
+    };
+    match result {
+        Ok(output) => response.result = output,
+        Err(failure) => response.failure_details = Some(failure_out(failure)),
+    }
+    response
+}
+
+fn task(request: ActivityRequest, execution: Option<String>) -> Result<ActivityTask, String> {
+    let instance = request.orchestration_instance.unwrap_or_default().instance_id;
+    let execution = u128::from_str_radix(&execution.unwrap_or_default(), 16);
+    Ok(ActivityTask {
+        instance: InstanceId::new(&instance).map_err(|error| error.to_string())?,
+        execution: ExecutionId(execution.map_err(|error| format!("execution id: {error}"))?),
+        task: u32::try_from(request.task_id).map_err(|error| format!("task id: {error}"))?,
+        name: request.name,
+        version: request.version,
+        orchestration_version: String::new(),
+        input: payload(request.input),
+        tags: request.tags.into_iter().collect(),
+        trace: None,
+        attempt: request.perdura_attempt.max(1),
+        delivery: request.perdura_delivery.max(1),
+        last_heartbeat: None,
+        origin: 0,
+        epoch: 0,
+        hand_over: None,
+        canceled: CancellationToken::new(),
+        heartbeat: Arc::new(|_| {}),
+    })
+}

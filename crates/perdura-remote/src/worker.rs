@@ -1,0 +1,247 @@
+//! A worker: it fetches work, runs it, and brings what came of it.
+
+use crate::connection::Grpc;
+use crate::turns::{self, Answer, Ask};
+use crate::{Connection, RemoteError, activities, entities};
+use perdura::Registry;
+use perdura_proto::work_item::Request as Work;
+use perdura_proto::*;
+use std::future::Future;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Code, Status};
+
+/// Turns, and batches of operations, that the server may hand over at once.
+const TURNS_MAX: i32 = 1000;
+const BATCHES_MAX: i32 = 100;
+/// The server pings every 20 s: after this time of silence the connection is taken for dead.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
+/// How long to wait before connecting again, at first and at most.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How often a result is brought again when the server cannot be reached.
+const DELIVERIES_MAX: u32 = 8;
+
+/// A worker that is not started yet; from [`Connection::worker`].
+#[must_use = "nothing runs before `start`"]
+pub struct WorkerBuilder {
+    connection: Connection,
+    registry: Registry,
+    activities_max: i32,
+}
+
+impl WorkerBuilder {
+    pub(crate) fn new(connection: Connection, registry: Registry) -> WorkerBuilder {
+        WorkerBuilder { connection, registry, activities_max: 100 }
+    }
+
+    /// Most activities that run here at once; 100 if nothing is said. The others wait for this worker or another.
+    pub fn activities_max(mut self, most: u16) -> WorkerBuilder {
+        self.activities_max = i32::from(most.max(1));
+        self
+    }
+
+    /// Connects, and fetches work from then on, over lost connections and restarts of the server. Only what is
+    /// registered is fetched; the rest is left to other workers.
+    pub async fn start(self) -> Result<Worker, RemoteError> {
+        let mut grpc = self.connection.grpc();
+        grpc.hello(()).await?;
+        let turns =
+            turns::start(self.registry.clone()).map_err(|error| Status::internal(error.to_string()))?;
+        let request = GetWorkItemsRequest {
+            max_concurrent_orchestration_work_items: TURNS_MAX,
+            max_concurrent_activity_work_items: self.activities_max,
+            max_concurrent_entity_work_items: BATCHES_MAX,
+            capabilities: vec![CAPABILITY_PERDURA_TURNS],
+            work_item_filters: Some(filters(&self.registry)),
+            ..GetWorkItemsRequest::default()
+        };
+        let (stop, running) = (CancellationToken::new(), TaskTracker::new());
+        let desk = Desk { grpc, registry: self.registry, turns, running: running.clone() };
+        let fetching = tokio::spawn(desk.fetch_until(request, stop.clone()));
+        Ok(Worker { stop, running, fetching: Some(fetching) })
+    }
+}
+
+/// A running worker. Dropping it stops it too, without waiting for what it runs.
+#[must_use = "a worker that is dropped stops"]
+pub struct Worker {
+    stop: CancellationToken,
+    running: TaskTracker,
+    fetching: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Fetches no more work, and waits until what runs here has ended and was brought.
+    pub async fn shutdown(mut self) {
+        self.stop.cancel();
+        if let Some(fetching) = self.fetching.take() {
+            // It can only fail by a panic, which was told of already.
+            let _ = fetching.await;
+        }
+        self.running.close();
+        self.running.wait().await;
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What is registered, as the whitelist that the server asks for.
+fn filters(registry: &Registry) -> WorkItemFilters {
+    let names = registry.names();
+    let versions = |versions: &[String]| versions.to_vec();
+    WorkItemFilters {
+        orchestrations: names
+            .orchestrations
+            .iter()
+            .map(|(name, all)| OrchestrationFilter { name: name.clone(), versions: versions(all) })
+            .collect(),
+        activities: names
+            .activities
+            .iter()
+            .map(|(name, all)| {
+                // A call that says nothing of a version counts as one of the caller's own.
+                let any = all.iter().any(String::is_empty);
+                ActivityFilter { name: name.clone(), versions: if any { Vec::new() } else { versions(all) } }
+            })
+            .collect(),
+        entities: names.entities.into_iter().map(|name| EntityFilter { name }).collect(),
+    }
+}
+
+#[derive(Clone)]
+struct Desk {
+    grpc: Grpc,
+    registry: Registry,
+    turns: mpsc::Sender<Ask>,
+    running: TaskTracker,
+}
+
+impl Desk {
+    async fn fetch_until(self, request: GetWorkItemsRequest, stop: CancellationToken) {
+        let mut pause = RECONNECT.0;
+        loop {
+            let fetched = tokio::select! {
+                () = stop.cancelled() => return,
+                fetched = self.fetch(&request) => fetched,
+            };
+            let Err((status, got_work)) = fetched;
+            if got_work {
+                pause = RECONNECT.0;
+            }
+            tracing::warn!(code = ?status.code(), message = status.message(), "the stream of work has ended");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(RECONNECT.1);
+        }
+    }
+
+    /// Fetches work until the stream ends; also says whether anything came.
+    async fn fetch(&self, request: &GetWorkItemsRequest) -> Result<std::convert::Infallible, (Status, bool)> {
+        let mut grpc = self.grpc.clone();
+        let items = grpc.get_work_items(request.clone()).await;
+        let mut items = items.map_err(|status| (status, false))?.into_inner();
+        let mut got = false;
+        loop {
+            let item = match tokio::time::timeout(SILENCE_MAX, items.message()).await {
+                Ok(Ok(Some(item))) => item,
+                Ok(Ok(None)) => return Err((Status::ok("the server closed it"), got)),
+                Ok(Err(status)) => return Err((status, got)),
+                Err(_) => return Err((Status::deadline_exceeded("nothing was heard of the server"), got)),
+            };
+            got = true;
+            self.take(item);
+        }
+    }
+
+    fn take(&self, item: WorkItem) {
+        let (desk, token) = (self.clone(), item.completion_token);
+        let running = &self.running;
+        match item.request {
+            Some(Work::OrchestratorRequest(turn)) => drop(running.spawn(desk.run_turn(token, turn))),
+            Some(Work::ActivityRequest(activity)) => drop(running.spawn(async move {
+                let response = activities::run(desk.registry.clone(), token, activity).await;
+                let complete = || {
+                    let (mut grpc, response) = (desk.grpc.clone(), response.clone());
+                    async move { grpc.complete_activity_task(response).await.map(drop) }
+                };
+                told("activity", deliver(complete).await);
+            })),
+            Some(Work::EntityRequestV2(batch)) => drop(running.spawn(async move {
+                let response = entities::run(desk.registry.clone(), token, batch).await;
+                let complete = || {
+                    let (mut grpc, response) = (desk.grpc.clone(), response.clone());
+                    async move { grpc.complete_entity_task(response).await.map(drop) }
+                };
+                told("operations of an entity", deliver(complete).await);
+            })),
+            Some(Work::HealthPing(_)) | Some(Work::EntityRequest(_)) | None => {}
+        }
+    }
+
+    async fn run_turn(self, token: String, request: OrchestratorRequest) {
+        let (answer, answered) = oneshot::channel();
+        let instance = request.instance_id;
+        let ask = Ask::Run { instance: instance.clone(), turn: request.perdura_turn.into(), answer };
+        if self.turns.send(ask).await.is_err() {
+            return;
+        }
+        let mut response = OrchestratorResponse {
+            instance_id: instance.clone(),
+            completion_token: token,
+            ..OrchestratorResponse::default()
+        };
+        match answered.await {
+            Ok(Answer::Outcome(outcome)) => response.perdura_outcome = outcome.into(),
+            Ok(Answer::NeedsHistory) => response.requires_history = true,
+            // The thread is gone: the server hands the turn to somebody else.
+            Err(_) => return,
+        }
+        let complete = || {
+            let (mut grpc, response) = (self.grpc.clone(), response.clone());
+            async move { grpc.complete_orchestrator_task(response).await.map(drop) }
+        };
+        let delivered = deliver(complete).await;
+        if delivered.is_err() {
+            // An error means that the worker is shutting down.
+            let _ = self.turns.send(Ask::Forget { instance }).await;
+        }
+        told("turn", delivered);
+    }
+}
+
+/// Brings a result, again while the server cannot be reached. The second time is harmless if the first one counted.
+async fn deliver<F>(complete: impl Fn() -> F) -> Result<(), Status>
+where
+    F: Future<Output = Result<(), Status>>,
+{
+    let mut pause = RECONNECT.0;
+    for _ in 1..DELIVERIES_MAX {
+        match complete().await {
+            Err(status) if status.code() == Code::Unavailable => tokio::time::sleep(pause).await,
+            done => return done,
+        }
+        pause = (pause * 2).min(RECONNECT.1);
+    }
+    complete().await
+}
+
+fn told(what: &'static str, delivered: Result<(), Status>) {
+    match delivered {
+        Ok(()) => {}
+        // Somebody else was taken for it meanwhile, or nobody wants it any more.
+        Err(status) if status.code() == Code::NotFound => {
+            tracing::debug!(what, message = status.message(), "a result came too late");
+        }
+        Err(status) => {
+            tracing::warn!(what, code = ?status.code(), message = status.message(), "a result was not taken")
+        }
+    }
+}

@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS perdura_fence (step TEXT PRIMARY KEY, token TEXT NOT NULL)

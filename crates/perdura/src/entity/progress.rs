@@ -1,0 +1,119 @@
+//! What a batch of operations has come to, told while it runs: an operation that never ends shall not take what was done
+//! before it along, and shall not hold its entity for ever.
+
+use super::EntityContext;
+use bytes::Bytes;
+use perdura_core::Failure;
+use perdura_core::entity::{OperationResult, OperationsDone};
+use perdura_core::failure::kind;
+use perdura_engine::{BatchEnd, panic_text};
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// See the [module](self).
+pub(super) struct Progress(Mutex<State>);
+
+struct State {
+    done: OperationsDone,
+    /// The operation that runs, and since when.
+    runs: Option<(String, EntityContext, Instant)>,
+    /// Nobody waits for the batch any more.
+    is_over: bool,
+}
+
+impl Progress {
+    /// Nothing is done yet.
+    pub(super) fn new(state: Option<Bytes>) -> Progress {
+        let done = OperationsDone { results: Vec::new(), state };
+        Progress(Mutex::new(State { done, runs: None, is_over: false }))
+    }
+
+    /// The state after the last operation that ended well.
+    pub(super) fn good(&self) -> Option<Bytes> {
+        self.state().done.state.clone()
+    }
+
+    /// Whether nothing was run yet.
+    pub(super) fn is_none(&self) -> bool {
+        self.state().done.results.is_empty()
+    }
+
+    pub(super) fn begin(&self, operation: &str, ctx: EntityContext) {
+        self.state().runs = Some((operation.to_owned(), ctx, Instant::now()));
+    }
+
+    /// The operation that runs has ended; `state` is that after it, if it has changed. Says whether anybody waits for more.
+    pub(super) fn end(&self, result: OperationResult, state: Option<Option<Bytes>>) -> bool {
+        let mut progress = self.state();
+        if !progress.is_over {
+            progress.runs = None;
+            progress.done.results.push(result);
+            if let Some(state) = state {
+                progress.done.state = state;
+            }
+        }
+        !progress.is_over
+    }
+
+    /// All that was done.
+    pub(super) fn take(&self) -> OperationsDone {
+        std::mem::take(&mut self.state().done)
+    }
+
+    /// When the operation that runs will have run for too long.
+    fn due(&self, longest: Duration) -> Instant {
+        let since = self.state().runs.as_ref().map(|(.., since)| *since);
+        since.unwrap_or_else(Instant::now) + longest
+    }
+
+    /// If the operation that runs has run for too long, it has failed, and the batch is over.
+    fn give_up(&self, longest: Duration) -> Option<OperationsDone> {
+        let mut progress = self.state();
+        let (operation, ctx, _) = progress.runs.take_if(|(.., since)| since.elapsed() >= longest)?;
+        drop(ctx.take());
+        let message = format!(
+            "operation {operation:?} of {} took longer than {} ms; nothing of it is kept. Shorten it, or raise \
+             operation_time_max",
+            ctx.id(),
+            longest.as_millis()
+        );
+        let outcome = Err(Failure::new(kind::TIMEOUT, message));
+        progress.done.results.push(OperationResult { outcome, actions: Vec::new() });
+        progress.is_over = true;
+        Some(std::mem::take(&mut progress.done))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a batch in a task of its own, since an operation may hold its thread, and gives up one that takes too long. What
+/// such an operation does later is dropped.
+pub(super) async fn run_within(
+    longest: Duration,
+    progress: Arc<Progress>,
+    batch: impl Future<Output = BatchEnd> + Send + 'static,
+) -> BatchEnd {
+    let mut running = tokio::spawn(batch);
+    loop {
+        match timeout_at(progress.due(longest), &mut running).await {
+            Ok(Ok(end)) => return end,
+            Ok(Err(error)) => {
+                let why = match error.try_into_panic() {
+                    Ok(panic) => format!("the code of the entity panicked: {}", panic_text(&*panic)),
+                    Err(error) => error.to_string(),
+                };
+                return BatchEnd::Lost { why };
+            }
+            Err(_) => {
+                if let Some(done) = progress.give_up(longest) {
+                    running.abort();
+                    return BatchEnd::Done(done);
+                }
+            }
+        }
+    }
+}
