@@ -150,8 +150,9 @@ impl World {
         let is_lost = |asked: &Unanswered| {
             asked.in_doubt && !asked.request.waits() && !asked.request.outlasts_another_owner()
         };
-        let lost = holding.unanswered.extract_if(.., |_, asked| others && is_lost(asked));
-        for token in lost.map(|(token, _)| token).collect::<Vec<_>>() {
+        let lost = holding.unanswered.iter().filter(|(_, asked)| others && is_lost(asked));
+        for token in lost.map(|(token, _)| *token).collect::<Vec<_>>() {
+            self.holdings.entry(post).or_default().unanswered.remove(&token);
             self.answer_later(token, None);
         }
         let holding = self.holdings.entry(post).or_default();
