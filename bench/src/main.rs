@@ -7,10 +7,12 @@
 //!   file holds N completed instances besides.
 //! - `hub`: W1 in an empty hub, and in one where 100,000 instances wait (`--count` says how many).
 //! - `load`: fills a file with completed instances (`--count` says how many).
+//! - `d1`: W1 with activities at least once, counted precisely, and at most once.
 //! - `e1`: signals to one entity; `e2`: as many entities as signals; `e3`: calls from an orchestration.
 
 mod counted;
 mod crash;
+mod delivery;
 mod embedded;
 mod entities;
 mod hub;
@@ -36,6 +38,7 @@ async fn run(options: Options) -> Outcome<()> {
         "w8-recover" => crash::recover(&options).await,
         "hub" => hub::run(&options).await,
         "load" => hub::load(&options).await,
+        "d1" => delivery::run(&options).await,
         "e1" => entities::e1(&options).await,
         "e2" => entities::e2(&options).await,
         "e3" => entities::e3(&options).await,
