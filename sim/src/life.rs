@@ -263,10 +263,11 @@ impl World {
             (Input::TaskAnswered(task, answer), Some(life)) => {
                 life.partition.task_answered(task, answer, now);
             }
-            (Input::Take { life: number, start }, Some(life))
-                if life.number == number && life.partition.task_taken(start.task, "a worker", now) =>
-            {
-                life.taking.insert(start.task, *start);
+            (Input::Take { life: number, start }, Some(life)) if life.number == number => {
+                let is_taken = life.partition.task_taken(start.task, "a worker", now);
+                if is_taken {
+                    life.taking.insert(start.task, *start);
+                }
             }
             (Input::Unbegun { life: number, task }, Some(life)) if life.number == number => {
                 life.partition.task_not_started(task, now);
