@@ -152,7 +152,7 @@ impl World {
         me.raised += 1;
         let salt = EventSalt::of_client(u32::from(client) << 16 | me.incarnation, me.raised);
         let name = (*self.random.clients.pick(&EVENT_NAMES)).to_owned();
-        Asking::Raise { id, name, input: Some(salt.encode()) }
+        Asking::Raise { id, name, input: Some(salt.encode()), event_id: String::new() }
     }
 
     fn draw_rewind(&mut self, id: InstanceId) -> Asking {
@@ -384,8 +384,12 @@ impl World {
                 for name in EVENT_NAMES {
                     self.tokens += 1;
                     let salt = EventSalt::of_client(OPERATOR_SENDER + self.tokens as u32, 0);
-                    let raise =
-                        Asking::Raise { id: id.clone(), name: name.to_owned(), input: Some(salt.encode()) };
+                    let raise = Asking::Raise {
+                        id: id.clone(),
+                        name: name.to_owned(),
+                        input: Some(salt.encode()),
+                        event_id: String::new(),
+                    };
                     self.ask(OPERATOR, raise, 1);
                 }
             }

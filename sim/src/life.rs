@@ -275,7 +275,8 @@ impl World {
                 life.partition.task_answered(task, answer, now);
             }
             (Input::Take { life: number, start }, Some(life)) if life.number == number => {
-                if life.partition.task_taken(start.task, "a worker", now) {
+                let is_taken = life.partition.task_taken(start.task, "a worker", now);
+                if is_taken {
                     life.taking.insert(start.task, *start);
                 }
             }

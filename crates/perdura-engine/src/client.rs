@@ -83,7 +83,19 @@ impl Client {
         name: String,
         input: Option<Bytes>,
     ) -> Result<(), EngineError> {
-        self.ask(Request::Raise { id, name, input }).await.map(drop)
+        self.ask(Request::Raise { id, name, input, event_id: String::new() }).await.map(drop)
+    }
+
+    /// The same, for an event that has a name of its own: one whose `event_id` (at most 512 bytes) is among the last 128 that
+    /// came is not taken again, and that is success.
+    pub async fn raise_event_once(
+        &self,
+        id: InstanceId,
+        name: String,
+        input: Option<Bytes>,
+        event_id: String,
+    ) -> Result<(), EngineError> {
+        self.ask(Request::Raise { id, name, input, event_id }).await.map(drop)
     }
 
     /// Stops an instance until it is resumed; everything that arrives is kept. Twice is as good as once.

@@ -27,6 +27,8 @@ pub enum Request {
         name: String,
         /// What it carries.
         input: Option<Bytes>,
+        /// An event with the same text here has come already, if one of the last 128 had it. Empty: none.
+        event_id: String,
     },
     /// Stop it until further notice; everything that arrives is kept.
     Suspend {
@@ -159,7 +161,8 @@ impl Request {
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         match self {
-            Request::Raise { .. } | Request::Resolve { .. } => false,
+            Request::Raise { event_id, .. } => !event_id.is_empty(),
+            Request::Resolve { .. } => false,
             Request::Rewind { spec, .. } => !spec.order.request_id.is_empty(),
             Request::Signal(signal) => signal.stamp.is_some() || !signal.request_id.is_empty(),
             _ => true,

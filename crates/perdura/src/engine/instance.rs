@@ -40,6 +40,19 @@ impl Instance {
         Ok(self.access.open()?.raise_event(self.id()?, name.to_owned(), input).await?)
     }
 
+    /// The same, for an event that has a name of its own: one whose `event_id`, of at most 512 bytes, is among the last 128
+    /// that came is not taken again, and that is success. So it may be sent again when nobody knows what became of it.
+    pub async fn raise_once(
+        &self,
+        name: &str,
+        value: &(impl ToPayload + ?Sized),
+        event_id: &str,
+    ) -> Result<(), ClientError> {
+        let input = value.to_payload().map_err(|error| ClientError::payload(&error))?;
+        let (name, event_id) = (name.to_owned(), event_id.to_owned());
+        Ok(self.access.open()?.raise_event_once(self.id()?, name, input, event_id).await?)
+    }
+
     /// Stops the instance until it is resumed; everything that arrives is kept.
     pub async fn suspend(&self, reason: &str) -> Result<(), ClientError> {
         Ok(self.access.open()?.suspend(self.id()?, reason.to_owned()).await?)
