@@ -24,8 +24,9 @@ async fn an_orchestration_in_python_calls_rust_and_javascript_and_rust_calls_pyt
     let server = Server::new();
     let _python =
         Program::python("crates/perdura-cli/tests/sdk/programs/polyglot.py").arg(server.address()).spawn();
-    let _javascript =
-        Program::javascript("crates/perdura-cli/tests/sdk/programs/polyglot.cjs").arg(server.address()).spawn();
+    let _javascript = Program::javascript("crates/perdura-cli/tests/sdk/programs/polyglot.cjs")
+        .arg(server.address())
+        .spawn();
     let connection = Connection::new(&format!("http://{}", server.address())).unwrap();
     let registry = Registry::new().register(count_letters).register(doubled);
     let worker = connection.worker(registry).start().await.unwrap();
