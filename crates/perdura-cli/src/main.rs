@@ -30,6 +30,9 @@ enum Command {
     Branches(operate::branches::Options),
     /// Say what an instance waits for, since when, who is to answer, and what is missing.
     Why(operate::why::Options),
+    /// Say what follows for an activity that runs at most once, when nobody knows whether it ran. The engine must be
+    /// stopped; the instance goes on when it is started.
+    Resolve(operate::resolve::Options),
     /// Serve workers and clients in other languages: the DurableTask gRPC protocol, which the official SDKs speak.
     Serve(serve::ServeOptions),
     /// Like serve, for a developer's machine: on the ports that SDKs and the DTS emulator use, with a temporary store.
@@ -48,6 +51,7 @@ async fn main() -> ExitCode {
         Command::Rewind(options) => operate::rewind::run(*options).await,
         Command::Branches(options) => operate::branches::run(options).await,
         Command::Why(options) => operate::why::run(options).await,
+        Command::Resolve(options) => operate::resolve::run(options).await,
         Command::Serve(options) => serve::serve(options).await,
         Command::Dev(options) => serve::dev(options).await,
     };

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, bail};
 use clap::Args;
+use perdura_core::check_name;
+use perdura_core::delivery::{Delivery, OnUnknown};
 use perdura_server::{Credentials, Server, ServerError, ServerOptions, Tls};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -64,9 +66,26 @@ struct LimitOptions {
     /// How long a shutdown waits for what workers run.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_seconds: u64,
+    /// An activity that is not run again while nobody knows whether it ran, and what is done then: fail, suspend, or
+    /// handler:NAME to ask another activity. May be given several times. Tags of a call come first.
+    #[arg(long, value_name = "ACTIVITY=POLICY", value_parser = at_most_once)]
+    at_most_once: Vec<(String, Delivery)>,
+    /// An activity whose delivery count is committed before a worker gets it. May be given several times.
+    #[arg(long, value_name = "ACTIVITY", value_parser = activity_name)]
+    precise: Vec<String>,
     /// How long a worker may have an operation of an entity, after which it has failed; 0 is without limit.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     operation_seconds: u64,
+}
+
+fn activity_name(name: &str) -> Result<String, String> {
+    check_name("activity name", name).map(|()| name.to_owned()).map_err(|error| error.to_string())
+}
+
+fn at_most_once(text: &str) -> Result<(String, Delivery), String> {
+    let (name, policy) = text.split_once('=').ok_or("say ACTIVITY=POLICY, such as charge=suspend")?;
+    let policy = OnUnknown::parse(policy).map_err(|error| error.to_string())?;
+    Ok((activity_name(name)?, Delivery::AtMostOnce(policy)))
 }
 
 impl LimitOptions {
@@ -74,6 +93,8 @@ impl LimitOptions {
         options.hubs_max = self.hubs_max;
         options.worker_message_bytes_max = self.worker_message_bytes_max;
         options.drain_time_max = Duration::from_secs(self.drain_seconds);
+        let precise = self.precise.iter().map(|name| (name.clone(), Delivery::Precise));
+        options.deliveries = precise.chain(self.at_most_once.iter().cloned()).collect();
         let operation = Duration::from_secs(self.operation_seconds);
         options.operation_time_max = (!operation.is_zero()).then_some(operation);
     }

@@ -20,6 +20,9 @@ pub const TRACE_BYTES_MAX: usize = 4096;
 pub const START_REQUESTS_REMEMBERED: usize = 16;
 /// Continue-as-new turns of one instance per minute; more are held back until the minute is over.
 pub const CONTINUE_AS_NEW_PER_MINUTE: u32 = 1000;
+/// Activities that have failed which are remembered per execution, so that counts go on when an SDK retries under the
+/// number of the first try.
+pub const FAILED_REMEMBERED: usize = 32;
 /// Most branches that rewinds of one execution may open.
 pub const BRANCHES_MAX: usize = 100;
 /// Operations of one entity that are handed out together. More than clients can send while a batch is handed out and

@@ -1,6 +1,7 @@
 //! The barrier before an attempt whose delivery count is precise.
 
 use crate::processor::Input;
+use crate::worker::ActivityEnd;
 use perdura_core::partition::TaskRef;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +32,13 @@ impl HandOver {
         let done = is_durable.await.is_ok();
         self.done.store(done, Ordering::Release);
         done
+    }
+
+    /// Brings the result of an attempt whose worker was taken for lost. The engine decides what it is good for. Gives false
+    /// if it cannot be told now.
+    #[must_use]
+    pub fn bring_late(&self, end: ActivityEnd) -> bool {
+        self.is_done() && self.inputs.try_send(Input::TaskDone(self.life, self.task, end)).is_ok()
     }
 
     /// Whether the attempt may have begun.

@@ -72,6 +72,33 @@ pub(crate) fn answer_of(output: Option<&Bytes>) -> Result<Answer, String> {
     }
 }
 
+/// What somebody says who resolves a task in doubt by JSON.
+#[derive(Debug)]
+pub struct Resolution {
+    /// Which task, if it is said.
+    pub task: Option<u32>,
+    /// Who says so, and why.
+    pub by: String,
+    /// What follows.
+    pub answer: Answer,
+}
+
+/// Reads what somebody says of a task in doubt: the answer of a handler, perhaps with `task` and `by` beside it. The error
+/// is what is wrong with it.
+pub fn read_resolution(json: Option<&Bytes>) -> Result<Resolution, String> {
+    let fields = json.and_then(|json| serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(json).ok());
+    let Some(mut fields) = fields else {
+        let answer = answer_of(json)?;
+        return Ok(Resolution { task: None, by: String::new(), answer });
+    };
+    let task = fields.remove("task").map(|task| serde_json::from_str(task.get()));
+    let task = task.transpose().map_err(|_| "\"task\" is not the number of a task".to_owned())?;
+    let by = fields.remove("by").map(|by| serde_json::from_str(by.get()));
+    let by = by.transpose().map_err(|_| "\"by\" is not a text".to_owned())?.unwrap_or_default();
+    let verdict = serde_json::to_vec(&fields).map_err(|error| error.to_string())?;
+    Ok(Resolution { task, by, answer: answer_of(Some(&verdict.into()))? })
+}
+
 fn answer(word: &str, value: &RawValue) -> Option<Answer> {
     match word {
         // What JSON writes as null is no payload at all.
@@ -121,6 +148,21 @@ mod tests {
             assert_eq!(said(text), Ok(Answer::RunOnceMore));
         }
         assert_eq!(said(r#"{"suspend": "look"}"#), Ok(Answer::Suspend("look".into())));
+    }
+
+    #[test]
+    fn a_resolution_may_name_the_task_and_who_says_so() {
+        let read = |text: &'static str| read_resolution(Some(&Bytes::from(text)));
+        let named = read(r#"{"task": 3, "by": "ada", "complete": {"b": 1, "a": 2}}"#).unwrap();
+        assert_eq!((named.task, named.by.as_str()), (Some(3), "ada"));
+        assert_eq!(named.answer, Answer::Complete(Some(r#"{"b": 1, "a": 2}"#.into())));
+        let short = read(r#""runOnceMore""#).unwrap();
+        assert_eq!((short.task, short.answer), (None, Answer::RunOnceMore));
+        for garbage in
+            ["", "{}", r#"{"task": 3}"#, r#"{"task": "x", "fail": "y"}"#, r#"{"by": 1, "fail": "y"}"#]
+        {
+            assert!(read(garbage).is_err(), "{garbage}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub use client::{Client, Listed};
 pub use engine::Engine;
 pub use error::EngineError;
 pub use hand_over::HandOver;
+pub use handler::{Resolution, read_resolution};
 pub use listing::Page;
 pub use options::EngineOptions;
 pub use restart::RestartUnder;

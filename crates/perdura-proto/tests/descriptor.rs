@@ -94,6 +94,8 @@ fn every_message_field_enum_value_and_method_is_that_of_the_python_sdk() {
         // Between this project's own server and workers.
         "ActivityRequest.perduraAttempt = 1001",
         "ActivityRequest.perduraDelivery = 1002",
+        "ActivityRequest.perduraEpoch = 1004",
+        "ActivityRequest.perduraOrigin = 1003",
         // Kept so that the starts of old Go clients can be told from those of today's SDKs.
         "OrchestrationIdReusePolicy.legacyAction = 2",
         "OrchestratorRequest.perduraTurn = 1001",

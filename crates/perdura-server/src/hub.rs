@@ -3,6 +3,7 @@
 use crate::hub_name::HubName;
 use crate::remote::{RemoteActivities, RemoteEntities, RemoteOrchestrations};
 use crate::work_items::Board;
+use perdura_core::delivery::Delivery;
 use perdura_core::{Limits, Timestamp};
 use perdura_engine::{Client, Engine, EngineError, EngineOptions, Hosts};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
@@ -103,6 +104,7 @@ pub(crate) struct HubOptions {
     pub(crate) drain_time_max: Duration,
     pub(crate) operation_time_max: Option<Duration>,
     pub(crate) limits: Limits,
+    pub(crate) deliveries: Arc<BTreeMap<String, Delivery>>,
 }
 
 /// All hubs of a server.
@@ -147,7 +149,7 @@ impl Hubs {
             running_activities_max: None,
             drain_time_max: self.options.drain_time_max,
             operation_time_max: self.options.operation_time_max,
-            deliveries: Arc::default(),
+            deliveries: self.options.deliveries.clone(),
             limits: self.options.limits.clone(),
         };
         let hub = Arc::new(Hub::open(name.clone(), path, options).await?);

@@ -5,8 +5,10 @@ use crate::hub_name::HubName;
 use crate::security::{Credentials, Gate};
 use crate::service::Service;
 use perdura_core::Limits;
+use perdura_core::delivery::Delivery;
 use perdura_proto::DESCRIPTORS;
 use perdura_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -58,6 +60,8 @@ pub struct ServerOptions {
     pub operation_time_max: Option<Duration>,
     /// Limits of instances and payloads.
     pub limits: Limits,
+    /// How often activities of a name may run, if their calls do not say so by tags.
+    pub deliveries: BTreeMap<String, Delivery>,
 }
 
 impl ServerOptions {
@@ -75,6 +79,7 @@ impl ServerOptions {
             drain_time_max: Duration::from_secs(30),
             operation_time_max: Some(Duration::from_secs(600)),
             limits: Limits::default(),
+            deliveries: BTreeMap::new(),
         }
     }
 }
@@ -157,6 +162,7 @@ impl Server {
             drain_time_max: options.drain_time_max,
             operation_time_max: options.operation_time_max,
             limits: options.limits.clone(),
+            deliveries: Arc::new(options.deliveries.clone()),
         }));
         // A hub that cannot be opened shall show now and not at the first call.
         hubs.get(&HubName::default()).await?;

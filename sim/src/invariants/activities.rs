@@ -93,7 +93,7 @@ impl Checker {
     }
 
     /// Whether a branch comes from another one.
-    fn comes_from(&self, key: InstanceKey, mut branch: u32, origin: u32) -> bool {
+    pub(super) fn comes_from(&self, key: InstanceKey, mut branch: u32, origin: u32) -> bool {
         let Some(seen) = self.mirror.instances.get(&key) else { return false };
         while let Some(opened) = seen.record.branches().iter().find(|opened| opened.branch == branch) {
             branch = opened.parent;

@@ -55,6 +55,14 @@ impl Evidence {
     }
 }
 
+impl Evidence {
+    /// Adds a line, and waits until it is on the disk.
+    pub fn add_durably(&self, line: &Line) -> std::io::Result<()> {
+        self.add(line)?;
+        self.0.sync_data()
+    }
+}
+
 /// All lines, in the order in which the attempts began. No file is no lines.
 pub fn read_evidence(path: &Path) -> std::io::Result<Vec<Line>> {
     match std::fs::read_to_string(path) {

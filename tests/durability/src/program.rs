@@ -2,6 +2,7 @@
 
 use crate::bank::{Account, Book, Transfer, audit, hold, transfer};
 use crate::evidence::{Evidence, Line};
+use perdura::delivery::OnUnknown;
 use perdura::prelude::*;
 use perdura::{Raw, Registry, join_all, select};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,15 @@ pub enum Step {
         width: u32,
         /// How long each takes.
         ms: u64,
+    },
+    /// Activities side by side that leave evidence which a kill cannot take back.
+    Append {
+        /// How many.
+        width: u32,
+        /// How long each takes.
+        ms: u64,
+        /// How often each may run.
+        mode: Mode,
     },
     /// A timer.
     Sleep {
@@ -71,6 +81,17 @@ pub enum Step {
     Again,
 }
 
+/// How often an activity may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Until it has a result.
+    AtLeastOnce,
+    /// The same, with a count that is committed at the hand-over.
+    Precise,
+    /// Not again while its outcome is unknown.
+    AtMostOnce,
+}
+
 /// What an instance saw.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transcript {
@@ -90,6 +111,9 @@ pub struct Transcript {
     pub transfers: Vec<bool>,
     /// Sums of accounts.
     pub sums: Vec<u64>,
+    /// Activities of which nobody knows whether they ran.
+    #[serde(default)]
+    pub unknown: u32,
 }
 
 impl Transcript {
@@ -102,6 +126,7 @@ impl Transcript {
         self.children += 1 + child.children;
         self.transfers.extend(child.transfers);
         self.sums.extend(child.sums);
+        self.unknown += child.unknown;
     }
 
     fn different_events(&self) -> usize {
@@ -137,6 +162,15 @@ pub async fn work(ctx: ActivityContext, work: Work) -> Result<Done> {
     Ok(Done { line, failures: work.failures })
 }
 
+/// Leaves evidence on the disk, and takes its time.
+#[activity]
+pub async fn append(ctx: ActivityContext, ms: u64) -> Result<Done> {
+    let line = Line::of(&ctx);
+    ctx.data::<Evidence>().add_durably(&line)?;
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+    Ok(Done { line, failures: 0 })
+}
+
 /// Carries out a program.
 #[orchestration]
 pub async fn carry_out(ctx: Orchestration, program: Program) -> Result<Transcript> {
@@ -152,6 +186,21 @@ pub async fn carry_out(ctx: Orchestration, program: Program) -> Result<Transcrip
                 let calls = (0..width).map(|_| ctx.call(work, Work { ms, failures: 0 }));
                 for done in join_all(calls).await {
                     seen.done.push(done?);
+                }
+            }
+            Step::Append { width, ms, mode } => {
+                let call = || match mode {
+                    Mode::AtLeastOnce => ctx.call(append, ms),
+                    Mode::Precise => ctx.call(append, ms).precise(),
+                    Mode::AtMostOnce => {
+                        ctx.call(append, ms).at_most_once(OnUnknown::Fail).retry(Retry::attempts(9))
+                    }
+                };
+                for done in join_all((0..width).map(|_| call())).await {
+                    match done {
+                        Err(error) if error.is_unknown_outcome() => seen.unknown += 1,
+                        done => seen.done.push(done?),
+                    }
                 }
             }
             Step::Sleep { ms } => {
@@ -202,5 +251,5 @@ async fn pass(input: Raw) -> Result<Raw> {
 #[must_use]
 pub fn registry(evidence: Evidence) -> Registry {
     let registry = Registry::new().entity::<Account>().entity::<Book>();
-    registry.register(carry_out).register(echo).register(work).register(pass).data(evidence)
+    registry.register(carry_out).register(echo).register(work).register(append).register(pass).data(evidence)
 }

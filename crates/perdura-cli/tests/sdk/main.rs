@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
 mod crashes;
+mod once;
 mod polyglot;
 mod process;
 

@@ -44,13 +44,20 @@ impl Drop for Running {
 pub struct Server {
     directory: tempfile::TempDir,
     address: String,
+    settings: Vec<String>,
     process: Option<Running>,
 }
 
 impl Server {
     pub fn new() -> Server {
+        Server::with(&[])
+    }
+
+    /// One with more settings.
+    pub fn with(settings: &[&str]) -> Server {
         let directory = tempfile::tempdir().unwrap();
-        let mut server = Server { directory, address: "127.0.0.1:0".to_owned(), process: None };
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let mut server = Server { directory, address: "127.0.0.1:0".to_owned(), settings, process: None };
         server.start();
         server
     }
@@ -69,6 +76,7 @@ impl Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_perdura"))
             .args(["serve", "--listen", &self.address, "--data"])
             .arg(self.directory.path().join("hubs"))
+            .args(&self.settings)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -43,6 +43,8 @@ pub enum Bug {
     UnknownTakenAsFailure,
     /// A release now and then does not reach an entity.
     LockLeaks,
+    /// A rewind does not release the critical section that its instance holds.
+    RewindLeaksLock,
     /// The last two operations in the queue of an entity change places.
     SignalsReordered,
     /// A signal that is asked again after a doubtful commit is taken again.
@@ -57,7 +59,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 25] = [
+    pub const ALL: [Bug; 26] = [
         Bug::EffectsBeforeCommit,
         Bug::ContinueAsNewDropsEvents,
         Bug::OldGenerationAccepted,
@@ -78,6 +80,7 @@ impl Bug {
         Bug::RewindLeavesChildren,
         Bug::UnknownTakenAsFailure,
         Bug::LockLeaks,
+        Bug::RewindLeaksLock,
         Bug::SignalsReordered,
         Bug::SignalTwice,
         Bug::FailedOperationSends,

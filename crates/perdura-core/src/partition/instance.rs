@@ -6,17 +6,18 @@ use super::effect::TaskRef;
 use super::entities::{CallRecord, Entity};
 use super::events::Events;
 use super::held::Held;
-use super::record::{ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
+use super::record::{ChildRecord, FailedTask, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
 use super::results::Reuse;
 use super::tasks::plus;
 use crate::delivery::{Delivery, Stage};
-use crate::failure::Failure;
+use crate::failure::{Failure, kind};
 use crate::history::{
     Damaged, Event, EventKind, ParentLink, SubOrchestrationScheduled, TaskScheduled, TimeLimits,
     encode_events,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey};
+use crate::limits::FAILED_REMEMBERED;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -336,6 +337,22 @@ impl Instance {
         record.calls = self.calls.values().cloned().collect();
         record.set_inbox_events(self.away_events().iter().chain(self.inbox.iter()).cloned().collect());
         record
+    }
+
+    /// Whether no other attempt may follow this failure, also not by a retry under the same number.
+    pub(super) fn has_last_word(&self, id: u32, failure: &Failure) -> bool {
+        let known = self.record.failed.iter().find(|failed| failed.id == id);
+        failure.kind == kind::UNKNOWN_OUTCOME || known.is_some_and(|failed| failed.last_word.is_some())
+    }
+
+    /// An activity has failed: should it be scheduled again under its number, its counts go on.
+    pub(super) fn remember_failed(&mut self, failed: FailedTask) {
+        let known = &mut self.record.failed;
+        known.retain(|other| other.id != failed.id);
+        if known.len() == FAILED_REMEMBERED {
+            known.remove(0);
+        }
+        known.push(failed);
     }
 
     /// A copy of the record with what is outstanding.

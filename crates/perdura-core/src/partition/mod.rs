@@ -43,7 +43,8 @@ pub use message::{
     StartChild, Terminate,
 };
 pub use record::{
-    AnsweredStart, Block, ChildRecord, InstanceRecord, InstanceRow, TaskRecord, TimerRecord, Traces,
+    AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, TaskRecord, TimerRecord,
+    Traces,
 };
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,

@@ -227,6 +227,27 @@ pub struct InstanceRecord {
     /// It is suspended because nobody knows the outcome of an activity, not because somebody asked for it.
     #[prost(bool, tag = "60")]
     pub suspended_in_doubt: bool,
+    /// Activities of this execution that have failed, the last ones: some SDKs retry under the number of the first try, and
+    /// its counts go on.
+    #[prost(message, repeated, tag = "61")]
+    pub failed: Vec<FailedTask>,
+}
+
+/// An activity that has failed.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct FailedTask {
+    /// Its number.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// Attempts so far.
+    #[prost(uint32, tag = "2")]
+    pub attempt: u32,
+    /// Hand-overs to a worker so far.
+    #[prost(uint32, tag = "3")]
+    pub delivery: u32,
+    /// The last word on it, if nobody knows whether it ran, or somebody has said that it failed: then it is not tried again.
+    #[prost(message, optional, tag = "4")]
+    pub last_word: Option<Failure>,
 }
 
 /// The trace contexts of an instance. A record of their own: most have none, and an instance that waits is to be small.

@@ -248,11 +248,21 @@ impl Partition {
         }
     }
 
+    /// The branch that is left holds nothing any more.
+    fn leave_section(&mut self, key: InstanceKey) {
+        if self.planted(Bug::RewindLeaksLock)
+            && let Some(instance) = self.instances.get_mut(&key)
+        {
+            instance.record.section = None;
+        }
+        self.release_section(key);
+    }
+
     /// The instance goes on, on a new branch.
     fn open_branch(&mut self, key: InstanceKey, awaited: &Awaited, opening: Opening, because: &Because) {
         let (now, forgets) = (self.now, self.planted(Bug::RewindForgetsEvents));
         let bug_reruns = self.planted(Bug::RewindRunsSuccesses);
-        self.release_section(key);
+        self.leave_section(key);
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
@@ -286,6 +296,7 @@ impl Partition {
         (record.completed_at, record.start_at) = (0, 0);
         (record.output, record.failure, record.block) = (None, None, None);
         (record.suspended, record.cancel_requested) = (None, opening.cancel_requested);
+        record.failed.clear();
         let parents = record.parents.clone();
         instance.append(Event::new(now, opening.rewound));
         for timer in &opening.timers {
@@ -357,7 +368,7 @@ impl Partition {
         opening: Opening,
     ) {
         let now = self.now;
-        self.release_section(key);
+        self.leave_section(key);
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
@@ -374,6 +385,7 @@ impl Partition {
         record.completed_at = at.0;
         (record.output, record.failure) = (end.output, end.failure.map(Box::new));
         (record.suspended, record.cancel_requested) = (None, opening.cancel_requested);
+        record.failed.clear();
         record.block = None;
         let rewinds = record.rewinds.get_or_insert_default();
         rewinds.reuse = opening.reuse;

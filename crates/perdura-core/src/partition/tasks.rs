@@ -2,7 +2,7 @@
 
 use super::effect::{Effect, TaskRef, TaskStart};
 use super::instance::{Instance, Task};
-use super::record::TaskRecord;
+use super::record::{FailedTask, TaskRecord};
 use super::wakes::Wake;
 use super::{Bug, Partition};
 use crate::delivery::{Question, REMEMBERED_BYTES_MAX, Stage};
@@ -35,8 +35,15 @@ impl Partition {
         let shared = Arc::new(scheduled.clone());
         let event = instance.append(Event::new(now, scheduled));
         let once = has_barrier.then(Box::default);
-        let record = TaskRecord { id, event, attempt: 1, scheduled_at: now.0, once, ..TaskRecord::default() };
+        let before = instance.record.failed.iter().find(|failed| failed.id == id);
+        let (attempt, delivery) = before.map_or((1, 0), |failed| (failed.attempt + 1, failed.delivery));
+        let last_word = before.and_then(|failed| failed.last_word.clone());
+        let record =
+            TaskRecord { id, event, attempt, delivery, scheduled_at: now.0, once, ..TaskRecord::default() };
         instance.tasks.insert(id, Task::new(record, Some(shared)));
+        if let Some(failure) = last_word {
+            return self.task_failed(key, id, failure);
+        }
         if has_limits {
             self.watch_limits(key, id);
         }
@@ -350,6 +357,9 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.remove(&id) else { return };
         let (attempt, delivery) = (task.record.attempt, task.record.delivery);
+        let is_last = !by.is_empty() || instance.has_last_word(id, &failure);
+        let last_word = is_last.then(|| failure.clone());
+        instance.remember_failed(FailedTask { id, attempt, delivery, last_word });
         let (failure, settled_by) = (Some(failure), by.to_owned());
         instance.inbox.push(Event::new(now, TaskFailed { id, failure, attempt, delivery, settled_by }));
         self.unwatch(key, &task);

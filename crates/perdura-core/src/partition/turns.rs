@@ -304,6 +304,7 @@ impl Partition {
         let record = &mut instance.record;
         record.generation += 1;
         (record.branch, record.rewinds) = (0, None);
+        record.failed.clear();
         record.tail = 0;
         record.execution = execution_bytes(execution);
         if let Some(version) = next.version {

@@ -29,4 +29,9 @@ impl ActivityHost for RemoteActivities {
             }
         })
     }
+
+    /// A worker's stream takes it off the board.
+    fn hands_over(&self) -> bool {
+        true
+    }
 }

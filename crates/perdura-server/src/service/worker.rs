@@ -33,10 +33,13 @@ pub(super) fn items(
     message_bytes_max: usize,
 ) -> WorkItemStream {
     let user_agent = request.metadata().get("user-agent").and_then(|value| value.to_str().ok());
-    let profile = Profile::new(request.get_ref(), user_agent.unwrap_or_default(), message_bytes_max);
+    let user_agent = user_agent.unwrap_or_default();
+    let profile = Profile::new(request.get_ref(), user_agent, message_bytes_max);
+    let address = request.remote_addr().map_or_else(String::new, |address| address.to_string());
+    let name = format!("{address} {user_agent}").trim().into();
     let store = hub.client.store().clone();
     let now = Arc::new(move || store.now());
-    WorkItemStream::new(hub.board.clone(), request.into_inner(), profile, now)
+    WorkItemStream::new(hub.board.clone(), request.into_inner(), profile, now, name)
 }
 
 /// The answer to whoever brings a result that nobody waits for. SDKs repeat a call on most other codes.

@@ -1,6 +1,6 @@
 //! The board of a hub: work is pinned to it, workers take it off and bring back what came of it.
 
-use super::late::LateResults;
+use super::late::{LateResults, Lost};
 use super::stream::Profile;
 use super::work::{ActivityWork, EntityWork, OrchestrationWork, Work};
 use super::{Credits, Dispatcher, Filters, ItemId, Kind, Route, Token, WorkerId};
@@ -130,7 +130,9 @@ impl Board {
             return Err(ActivityEnd::NotStarted);
         }
         let name = (task.instance.clone(), task.execution, task.task);
-        if let Some(end) = state.late.take_result(&name) {
+        if task.hand_over.is_none()
+            && let Some(end) = state.late.take_result(&name)
+        {
             return Err(end);
         }
         let (work, end) = ActivityWork::new(task);
@@ -252,7 +254,9 @@ impl Board {
                 // The engine counts deliveries, so it hands the activity out again.
                 Work::Activity(activity) => {
                     let task = &activity.task;
-                    state.late.lost(token, (task.instance.clone(), task.execution, task.task));
+                    let name = || Lost::Task((task.instance.clone(), task.execution, task.task));
+                    let lost = task.hand_over.clone().map_or_else(name, Lost::HandedOver);
+                    state.late.lost(token, lost);
                     state.remove(id);
                     let reason = "the stream of the worker that ran it has ended".to_owned();
                     activity.finish(ActivityEnd::Lost { reason });
@@ -300,10 +304,17 @@ impl Board {
                 Some(_) => None,
                 None => {
                     // A worker that was taken for lost has finished after all.
-                    let Some(name) = state.late.take_lost(token) else { return false };
+                    let name = match state.late.take_lost(token) {
+                        Some(Lost::Task(name)) => name,
+                        Some(Lost::HandedOver(hand_over)) => return hand_over.bring_late(end),
+                        None => return false,
+                    };
                     let present = state.tasks.get(&(name.0.clone(), name.2)).copied();
                     let present = present.filter(|id| {
-                        let is_same = |work: &Work| matches!(work, Work::Activity(activity) if activity.task.execution == name.1);
+                        let is_same = |work: &Work| {
+                            matches!(work, Work::Activity(activity)
+                            if activity.task.execution == name.1 && activity.task.hand_over.is_none())
+                        };
                         state.dispatcher.work(*id).is_some_and(is_same)
                     });
                     if present.is_none() {
@@ -332,6 +343,14 @@ impl Board {
         }
         match work {
             Work::Orchestration(turn) => turn.drop_parts(),
+            // Nobody knows whether it has begun with it, and each hand-over is counted.
+            Work::Activity(activity) if activity.task.hand_over.is_some() => {
+                let activity = activity.clone();
+                state.remove(id);
+                let reason = "the worker that had it gave it back".to_owned();
+                activity.finish(ActivityEnd::Lost { reason });
+                return true;
+            }
             Work::Entity(entity) => entity.is_given(false),
             Work::Activity(_) => {}
         }

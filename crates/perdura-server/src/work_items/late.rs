@@ -3,12 +3,20 @@
 
 use super::Token;
 use perdura_core::{ExecutionId, InstanceId};
-use perdura_engine::ActivityEnd;
+use perdura_engine::{ActivityEnd, HandOver};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
 /// Names a task of a run.
 pub(crate) type TaskName = (InstanceId, ExecutionId, u32);
+
+/// What a worker had that was taken for lost.
+pub(crate) enum Lost {
+    /// An activity that another may run now, and whose first result counts.
+    Task(TaskName),
+    /// One whose hand-overs are committed: the engine knows what a late result is good for.
+    HandedOver(HandOver),
+}
 
 /// Lost hand-overs that are remembered.
 const LOST_MAX: usize = 10_000;
@@ -18,23 +26,23 @@ const RESULTS_MAX: usize = 64;
 /// See the module.
 #[derive(Default)]
 pub(crate) struct LateResults {
-    lost: FxHashMap<Token, TaskName>,
+    lost: FxHashMap<Token, Lost>,
     oldest: VecDeque<Token>,
     results: VecDeque<(TaskName, ActivityEnd)>,
 }
 
 impl LateResults {
     /// The worker with this token is gone.
-    pub(crate) fn lost(&mut self, token: Token, name: TaskName) {
+    pub(crate) fn lost(&mut self, token: Token, lost: Lost) {
         if self.oldest.len() == LOST_MAX {
             self.oldest.pop_front().map(|oldest| self.lost.remove(&oldest));
         }
         self.oldest.push_back(token);
-        self.lost.insert(token, name);
+        self.lost.insert(token, lost);
     }
 
     /// What a worker that was taken for lost had.
-    pub(crate) fn take_lost(&mut self, token: Token) -> Option<TaskName> {
+    pub(crate) fn take_lost(&mut self, token: Token) -> Option<Lost> {
         self.lost.remove(&token)
     }
 

@@ -4,13 +4,15 @@
 use super::board::Offer;
 use super::work::{Work, health_ping};
 use super::{Board, Credits, Filters, ItemId, Token, WorkerId};
-use futures_util::Stream;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt};
 use perdura_core::failure::kind;
 use perdura_core::history::ExecutionCompleted;
 use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult};
 use perdura_core::{Failure, Status as InstanceStatus, Timestamp};
 use perdura_engine::{ActivityEnd, BatchEnd};
 use perdura_proto::{CAPABILITY_PERDURA_TURNS, GetWorkItemsRequest, WorkItem, WorkerCapability};
+use perdura_store::BoxFuture;
 use prost::Message;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -57,6 +59,10 @@ pub(crate) struct WorkItemStream {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ping: Interval,
     closed: bool,
+    /// Who the worker is, as the record of its hand-overs names it.
+    name: Arc<str>,
+    /// Activities whose hand-over to this worker is being committed.
+    handing_over: FuturesUnordered<BoxFuture<'static, (bool, ItemId, Work, Token)>>,
 }
 
 impl WorkItemStream {
@@ -65,6 +71,7 @@ impl WorkItemStream {
         request: GetWorkItemsRequest,
         profile: Profile,
         now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+        name: Arc<str>,
     ) -> WorkItemStream {
         let credits = Credits::from_wire(
             request.max_concurrent_orchestration_work_items,
@@ -74,7 +81,29 @@ impl WorkItemStream {
         let worker = board.connect(Filters::from_wire(request.work_item_filters), credits, &profile);
         let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        WorkItemStream { board, worker, profile, now, ping, closed: false }
+        let handing_over = FuturesUnordered::new();
+        WorkItemStream { board, worker, profile, now, ping, closed: false, name, handing_over }
+    }
+
+    /// What a worker may have at once; otherwise the commit of its hand-over is begun.
+    fn begin_hand_over(&self, id: ItemId, work: Work, token: Token) -> Option<(ItemId, Work)> {
+        let Work::Activity(activity) = &work else { return Some((id, work)) };
+        let Some(hand_over) = activity.task.hand_over.clone() else { return Some((id, work)) };
+        let name = self.name.clone();
+        self.handing_over.push(Box::pin(async move { (hand_over.commit(&name).await, id, work, token) }));
+        None
+    }
+
+    /// An activity whose hand-over is durable. One that nobody waits for any more leaves the board.
+    fn poll_handed_over(&mut self, context: &mut Context<'_>) -> Option<WorkItem> {
+        while let Poll::Ready(Some((done, id, work, token))) = self.handing_over.poll_next_unpin(context) {
+            if !done {
+                self.board.remove(id);
+            } else if let Some(message) = self.message(id, &work, token) {
+                return Some(message);
+            }
+        }
+        None
     }
 
     /// The message for an item; `None` if it is too large for this worker and was dealt with in another way.
@@ -140,6 +169,7 @@ impl Stream for WorkItemStream {
             };
             match self.board.poll_take(self.worker, token, context.waker()) {
                 Poll::Ready(Offer::Work(id, work)) => {
+                    let Some((id, work)) = self.begin_hand_over(id, work, token) else { continue };
                     if let Some(message) = self.message(id, &work, token) {
                         return Poll::Ready(Some(Ok(message)));
                     }
@@ -152,6 +182,9 @@ impl Stream for WorkItemStream {
                 }
                 Poll::Pending => break,
             }
+        }
+        if let Some(message) = self.poll_handed_over(context) {
+            return Poll::Ready(Some(Ok(message)));
         }
         match self.ping.poll_tick(context) {
             Poll::Ready(_) => Poll::Ready(Some(Ok(health_ping()))),

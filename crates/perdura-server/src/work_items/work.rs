@@ -6,6 +6,7 @@ use crate::convert::action::BadAnswer;
 use crate::convert::entity::batch_out;
 use crate::convert::history::{HistoryWriter, Reader};
 use crate::convert::{instance_out, payload_out, tags_out, trace_out, transparent};
+use perdura_core::delivery::{delivery_token, idempotency_key};
 use perdura_core::entity::OperationBatch;
 use perdura_core::history::Event;
 use perdura_core::orchestration::{Turn, TurnOutcome, encode_turn};
@@ -15,6 +16,7 @@ use perdura_proto as wire;
 use perdura_proto::work_item::Request;
 use prost::Message;
 use rustc_hash::FxHashMap;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -25,6 +27,13 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 const INLINE_HISTORY_BYTES_MAX: usize = 1 << 20;
 /// Hand-overs of a turn that are remembered, as many as there are valid tokens.
 const HAND_OVERS_MAX: usize = 8;
+
+/// Tags by which workers learn which attempt of the retry policy, and which delivery, they run, by what outside systems can
+/// recognise the step, and by what they can refuse an older delivery of it.
+const ATTEMPT_TAG: &str = "perdura.attempt";
+const DELIVERY_TAG: &str = "perdura.delivery";
+const IDEMPOTENCY_KEY_TAG: &str = "perdura.idempotency-key";
+const DELIVERY_TOKEN_TAG: &str = "perdura.delivery-token";
 
 /// One piece of work.
 #[derive(Clone)]
@@ -257,6 +266,17 @@ impl ActivityWork {
         self.task.version.as_deref().unwrap_or(&self.task.orchestration_version)
     }
 
+    /// Those of the call, and what the engine says of this attempt.
+    fn tags(&self) -> HashMap<String, String> {
+        let task = &self.task;
+        let mut tags = tags_out(&task.tags);
+        tags.insert(ATTEMPT_TAG.to_owned(), task.attempt.to_string());
+        tags.insert(DELIVERY_TAG.to_owned(), task.delivery.to_string());
+        tags.insert(DELIVERY_TOKEN_TAG.to_owned(), delivery_token(task.epoch, task.delivery));
+        tags.insert(IDEMPOTENCY_KEY_TAG.to_owned(), idempotency_key(task.execution, task.task, task.origin));
+        tags
+    }
+
     pub(crate) fn message(&self, token: Token, profile: &Profile) -> wire::WorkItem {
         let task = &self.task;
         let told = |count: u32| if profile.runs_turns { count } else { 0 };
@@ -270,9 +290,11 @@ impl ActivityWork {
             )),
             task_id: i32::try_from(task.task).unwrap_or(i32::MAX),
             parent_trace_context: trace_out(task.trace.as_ref()),
-            tags: tags_out(&task.tags),
+            tags: self.tags(),
             perdura_attempt: told(task.attempt),
             perdura_delivery: told(task.delivery),
+            perdura_origin: told(task.origin),
+            perdura_epoch: if profile.runs_turns { task.epoch } else { 0 },
         };
         item(token, Request::ActivityRequest(request))
     }

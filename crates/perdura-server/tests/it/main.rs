@@ -3,6 +3,7 @@
 
 mod clients;
 mod garbage;
+mod once;
 mod security;
 mod wire_bytes;
 mod work;

@@ -349,7 +349,7 @@ impl Expected {
                 }
                 Step::Again => self.again += 1,
                 Step::Collect { .. } | Step::Race { .. } => {}
-                Step::Transfer(_) | Step::Audit { .. } | Step::Hold { .. } => {}
+                Step::Append { .. } | Step::Transfer(_) | Step::Audit { .. } | Step::Hold { .. } => {}
             }
         }
     }

@@ -6,6 +6,7 @@ mod bank;
 mod damage;
 mod kill;
 mod memory;
+mod once;
 mod owners;
 mod pause;
 mod process;

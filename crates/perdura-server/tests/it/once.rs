@@ -1,0 +1,209 @@
+//! Activities that run at most once on workers, by configuration or by tags.
+
+use super::world::*;
+use perdura_core::delivery::{Delivery, OnUnknown};
+use perdura_proto::orchestrator_action::OrchestratorActionType;
+use perdura_proto::*;
+use tonic::Code;
+
+async fn world(policy: &str) -> World {
+    let delivery = Delivery::AtMostOnce(OnUnknown::parse(policy).unwrap());
+    World::with(|options| drop(options.deliveries.insert("pay".into(), delivery))).await
+}
+
+fn tagged(id: i32, tags: &[(&str, &str)]) -> OrchestratorAction {
+    let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let task = ScheduleTaskAction { name: "pay".into(), tags, ..Default::default() };
+    action(id, OrchestratorActionType::ScheduleTask(task))
+}
+
+/// A worker has the activity of an instance, and the instance waits for it.
+async fn paying(world: &World) -> (Worker, Activity) {
+    let mut worker = world.worker().await;
+    world.start("a", "order").await;
+    let turn = worker.turn().await;
+    worker.answer(&turn, vec![schedule(0, "pay")]).await.unwrap();
+    let activity = worker.activity().await;
+    (worker, activity)
+}
+
+async fn until_suspended(world: &World) {
+    while world.state("a").await.unwrap().orchestration_status() != OrchestrationStatus::Suspended {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn resolve(world: &World, json: &str) -> Result<(), tonic::Status> {
+    let request = RaiseEventRequest {
+        instance_id: "a".into(),
+        name: "perdura.resolve".into(),
+        input: Some(json.into()),
+    };
+    world.client().await.raise_event(request).await.map(drop)
+}
+
+/// The failure that the next turn brings.
+async fn failure(worker: &mut Worker) -> TaskFailureDetails {
+    let turn = worker.turn().await;
+    let failed = turn.request.new_events.iter().find_map(|event| match &event.event_type {
+        Some(history_event::EventType::TaskFailed(failed)) => failed.failure_details.clone(),
+        _ => None,
+    });
+    worker.answer(&turn, vec![complete("over")]).await.unwrap();
+    failed.expect("a failure")
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_with_it_leaves_an_unknown_outcome_and_nobody_runs_it_again() {
+    let world = world("fail").await;
+    let (worker, _) = paying(&world).await;
+    drop(worker);
+    let mut second = world.worker().await;
+    let failed = failure(&mut second).await;
+    assert_eq!((failed.error_type.as_str(), failed.is_non_retriable), ("perdura.UnknownOutcome", true));
+    assert!(failed.error_message.contains("delivery 1"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn what_no_worker_took_before_its_stream_ended_goes_to_the_next_one_as_the_first_delivery() {
+    let world = world("fail").await;
+    let one_at_a_time =
+        GetWorkItemsRequest { max_concurrent_activity_work_items: 1, ..GetWorkItemsRequest::default() };
+    let mut worker = world.worker_with(one_at_a_time).await;
+    world.start("a", "order").await;
+    let turn = worker.turn().await;
+    worker.answer(&turn, vec![schedule(0, "pay"), schedule(1, "pay")]).await.unwrap();
+    let taken = worker.activity().await;
+    drop(worker);
+    let mut second = world.worker().await;
+    let activity = activity_among_turns(&mut second).await;
+    assert_eq!(activity.request.tags["perdura.delivery"], "1");
+    assert_ne!(activity.request.task_id, taken.request.task_id);
+}
+
+/// The next activity. Turns that come before it are answered with nothing.
+async fn activity_among_turns(worker: &mut Worker) -> Activity {
+    loop {
+        let item = worker.next().await.unwrap();
+        match item.request {
+            Some(work_item::Request::ActivityRequest(request)) => {
+                return Activity { token: item.completion_token, request };
+            }
+            Some(work_item::Request::OrchestratorRequest(request)) => {
+                let turn = Turn { token: item.completion_token, request };
+                worker.answer(&turn, Vec::new()).await.unwrap();
+            }
+            other => panic!("not work: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn workers_learn_attempt_delivery_and_key_from_tags_and_a_late_result_settles_the_doubt() {
+    let world = world("suspend").await;
+    let (worker, activity) = paying(&world).await;
+    let tags = &activity.request.tags;
+    assert_eq!((tags["perdura.delivery"].as_str(), tags["perdura.attempt"].as_str()), ("1", "1"));
+    assert!(tags["perdura.idempotency-key"].ends_with("-0"), "{tags:?}");
+    assert!(tags["perdura.delivery-token"].ends_with("0000000001"), "{tags:?}");
+    let Worker { mut client, items } = worker;
+    drop(items);
+    until_suspended(&world).await;
+    client.complete_activity_task(result_of(&activity, "7")).await.unwrap();
+    let mut second = world.worker().await;
+    let turn = second.turn().await;
+    assert!(kinds(&turn.request.new_events).contains(&"TaskCompleted".to_owned()));
+    second.answer(&turn, vec![complete("paid")]).await.unwrap();
+    assert_eq!(world.end_of("a").await.output.as_deref(), Some("paid"));
+    assert_eq!(code(client.complete_activity_task(result_of(&activity, "7")).await), Code::NotFound);
+}
+
+#[tokio::test]
+async fn any_sdk_resolves_by_an_event_and_garbage_is_refused() {
+    let world = world("suspend").await;
+    let (worker, activity) = paying(&world).await;
+    drop(worker);
+    until_suspended(&world).await;
+    assert_eq!(code(resolve(&world, r#"{"perhaps": 1}"#).await), Code::InvalidArgument);
+    assert_eq!(code(resolve(&world, r#"{"task": 7, "complete": 1}"#).await), Code::FailedPrecondition);
+    let resume = ResumeRequest { instance_id: "a".into(), reason: None };
+    assert_eq!(code(world.client().await.resume_instance(resume).await), Code::FailedPrecondition);
+    resolve(&world, r#"{"by": "ada", "runOnceMore": true}"#).await.unwrap();
+    let mut second = world.worker().await;
+    let again = activity_among_turns(&mut second).await;
+    assert_eq!(again.request.tags["perdura.delivery"], "2");
+    assert_eq!(
+        again.request.tags["perdura.idempotency-key"],
+        activity.request.tags["perdura.idempotency-key"]
+    );
+    drop(second);
+    until_suspended(&world).await;
+    resolve(&world, r#"{"complete": {"receipt": 7}}"#).await.unwrap();
+    let mut third = world.worker().await;
+    let turn = third.turn().await;
+    let done = turn.request.new_events.iter().find_map(|event| match &event.event_type {
+        Some(history_event::EventType::TaskCompleted(done)) => done.result.clone(),
+        _ => None,
+    });
+    assert_eq!(done.as_deref(), Some(r#"{"receipt": 7}"#));
+}
+
+#[tokio::test]
+async fn a_handler_is_an_activity_like_any_other() {
+    let world = world("handler:find").await;
+    let (worker, activity) = paying(&world).await;
+    drop(worker);
+    let mut second = world.worker().await;
+    let asked = second.activity().await;
+    assert_eq!(asked.request.name, "find");
+    let question: serde_json::Value = serde_json::from_str(asked.request.input.as_deref().unwrap()).unwrap();
+    assert_eq!((&question["activity"], &question["input"]), (&"pay".into(), &1.into()));
+    assert_eq!(question["attempts"][0]["delivery"], 1);
+    assert!(question["attempts"][0]["worker"].as_str().unwrap().starts_with("127.0.0.1"), "{question}");
+    let key = &activity.request.tags["perdura.idempotency-key"];
+    assert_eq!(question["idempotencyKey"].as_str(), Some(key.as_str()));
+    second.finish(&asked, r#"{"complete": 7}"#).await.unwrap();
+    let turn = second.turn().await;
+    assert!(kinds(&turn.request.new_events).contains(&"TaskCompleted".to_owned()));
+}
+
+#[tokio::test]
+async fn what_a_worker_gives_back_may_have_begun() {
+    let world = world("fail").await;
+    let (mut worker, activity) = paying(&world).await;
+    let abandon = AbandonActivityTaskRequest { completion_token: activity.token.clone() };
+    worker.client.abandon_task_activity_work_item(abandon).await.unwrap();
+    assert_eq!(failure(&mut worker).await.error_type, "perdura.UnknownOutcome");
+}
+
+#[tokio::test]
+async fn a_tag_makes_it_so_and_a_policy_that_nobody_knows_fails_the_instance() {
+    let world = World::new().await;
+    let mut worker = world.worker().await;
+    world.start("a", "order").await;
+    let turn = worker.turn().await;
+    worker.answer(&turn, vec![tagged(0, &[("perdura.at-most-once", "fail")])]).await.unwrap();
+    worker.activity().await;
+    drop(worker);
+    let mut second = world.worker().await;
+    assert_eq!(failure(&mut second).await.error_type, "perdura.UnknownOutcome");
+
+    world.start("b", "order").await;
+    let turn = second.turn().await;
+    second.answer(&turn, vec![tagged(0, &[("perdura.at-most-once", "perhaps")])]).await.unwrap();
+    let failed = world.end_of("b").await.failure_details.unwrap();
+    assert!(failed.error_message.contains("use fail, suspend or handler:NAME"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn many_are_handed_over_side_by_side() {
+    let world = world("fail").await;
+    let mut worker = world.worker().await;
+    world.start("a", "order").await;
+    let turn = worker.turn().await;
+    worker.answer(&turn, (0..200).map(|id| schedule(id, "pay")).collect()).await.unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 200 {
+        seen.insert(worker.activity().await.request.task_id);
+    }
+}
