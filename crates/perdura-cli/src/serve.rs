@@ -117,6 +117,16 @@ impl LimitOptions {
 }
 
 pub async fn serve(options: ServeOptions) -> anyhow::Result<ExitCode> {
+    match settings(options) {
+        Ok(settings) => run(settings).await,
+        Err(error) => {
+            eprintln!("perdura: {error:#}");
+            Ok(ExitCode::from(EXIT_SETTINGS))
+        }
+    }
+}
+
+fn settings(options: ServeOptions) -> anyhow::Result<ServerOptions> {
     let mut settings = ServerOptions::new(options.data);
     settings.listen = options.listen;
     settings.insecure = options.insecure_no_auth;
@@ -126,7 +136,7 @@ pub async fn serve(options: ServeOptions) -> anyhow::Result<ExitCode> {
         settings.tls = Some(Tls { certificate: read(certificate)?, key: read(key)? });
     }
     settings.credentials = credentials(options.token_file.as_ref())?;
-    run(settings).await
+    Ok(settings)
 }
 
 pub async fn dev(options: DevOptions) -> anyhow::Result<ExitCode> {
