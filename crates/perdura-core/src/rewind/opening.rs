@@ -74,7 +74,7 @@ pub(crate) fn draw_up(
     let mut cut = cut::find(&timeline, &spec.to, then, failure)?;
     let has_ended = end.is_some() && cut.because == Because::Head;
     if !has_ended {
-        cut = cut::out_of_entities(&timeline, cut);
+        cut = cut::out_of_entities(&timeline, cut, &spec.order.rerun);
     }
     if spec.input.is_some() && cut.at != 0 {
         return Err(RewindError::NotFromBeginning);
