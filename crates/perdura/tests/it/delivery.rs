@@ -349,3 +349,46 @@ async fn calls_under_one_key_run_once_and_events_with_one_id_come_once() {
     }
     engine.shutdown().await;
 }
+
+#[orchestration]
+async fn keyed_in_hub(ctx: Orchestration, (key, n): (String, u32)) -> Result<u32> {
+    ctx.call(plain, n).idempotency_key_in_hub(key).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_the_hub_is_one_execution_for_all_and_outlives_those_who_called() {
+    let program = Program::new();
+    let gate = Gate(Arc::new(Semaphore::new(0)));
+    let engine = program.builder(&gate).register(keyed_in_hub).start().await.unwrap();
+    let call = |id: &str, key: &str, n: u32| engine.start(keyed_in_hub, (key.to_owned(), n)).id(id);
+    let first = call("a", "k", 7).await.unwrap();
+    program.until_begun(1).await;
+    let second = call("b", "k", 7).await.unwrap();
+    gate.0.add_permits(1);
+    assert_eq!((first.wait().await.unwrap(), second.wait().await.unwrap()), (7, 7));
+    engine.instance("a").purge().await.unwrap();
+    assert_eq!(call("a", "k", 7).await.unwrap().wait().await.unwrap(), 7);
+    assert_eq!(program.begun(), 1);
+    let error = call("c", "k", 8).await.unwrap().wait().await.unwrap_err();
+    assert_eq!(kind_of(&error), failure::kind::KEY_REUSED);
+    for key in [String::new(), "k".repeat(513)] {
+        let error = call("d", &key, 7).await.unwrap().wait().await.unwrap_err();
+        assert_eq!(kind_of(&error), failure::kind::INVALID);
+        engine.instance("d").purge().await.unwrap();
+    }
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_the_hub_are_removed_when_their_time_is_over() {
+    let program = Program::new();
+    let gate = Gate(Arc::new(Semaphore::new(100)));
+    let kept = std::time::Duration::from_millis(1);
+    let engine = program.builder(&gate).register(keyed_in_hub).hub_keys_kept(kept).start().await.unwrap();
+    assert_eq!(engine.run(keyed_in_hub, ("k".into(), 7)).await.unwrap(), 7);
+    while engine.instance("perdura.key/plain/k").get().await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(engine.run(keyed_in_hub, ("k".into(), 8)).await.unwrap(), 8);
+    engine.shutdown().await;
+}
