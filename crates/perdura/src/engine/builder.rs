@@ -34,10 +34,9 @@ async fn forget_hub_keys(client: Client, kept: Duration) {
     let mut looks = tokio::time::interval((kept / 8).clamp(soonest, latest));
     loop {
         looks.tick().await;
-        match client.forget_keys(kept).await {
-            Err(ClientError::Engine(EngineError::ShuttingDown)) => return,
-            // A store that is away for a while: the next look finds them.
-            Ok(()) | Err(_) => {}
+        // When the store is away for a while, the next look finds them.
+        if let Err(ClientError::Engine(EngineError::ShuttingDown)) = client.forget_keys(kept).await {
+            return;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Activities that run at most once, on a real store: what happens when their process ends.
 
-use perdura::delivery::{AT_MOST_ONCE_TAG, Delivery, OnUnknown, UnknownOutcome, Verdict};
+use perdura::delivery::{AT_MOST_ONCE_TAG, Delivery, OnUnknown, UnknownOutcome, Verdict, handlers};
 use perdura::prelude::*;
 use perdura::{ActivityName, Client, ClientError, Status, failure};
 use std::sync::Arc;
@@ -256,6 +256,38 @@ async fn a_handler_answers_in_place_of_the_activity() {
         assert_eq!((asked.attempts.len(), asked.attempts[0].delivery), (1, 1));
         assert!(asked.attempts[0].worker.starts_with("process "), "{asked:?}");
         assert_eq!(asked.idempotency_key, program.bench.deliveries.lock().unwrap()[0].1);
+        second.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ready_made_handler_finds_a_file_or_lets_the_activity_run_once_more() {
+    static FIND: ActivityName<UnknownOutcome, Verdict> = ActivityName::new("find");
+    for (content, output, begun) in [(Some("42"), 42, 1), (None, 7, 2)] {
+        let program = Program::new();
+        let first = program.stuck().await;
+        first.start(order, "handler".into()).id("a").await.unwrap();
+        program.until_begun(1).await;
+        drop(first);
+        let path = program.dir.path().join("effect");
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        let registry = perdura::Registry::new()
+            .data(program.bench.clone())
+            .data(Gate(Arc::new(Semaphore::new(100))))
+            .register(order)
+            .register(pay_or_ask)
+            .register_activity(&FIND, handlers::file(move |_| path.clone()));
+        let second = loop {
+            let builder = Engine::sqlite(program.dir.path().join("hub.db")).registry(registry.clone());
+            match builder.start().await {
+                Ok(engine) => break engine,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(second.instance("a").wait::<u32>().await.unwrap(), output);
+        assert_eq!(program.begun(), begun);
         second.shutdown().await;
     }
 }
