@@ -2,7 +2,7 @@
 
 use crate::store::StoreFile;
 use perdura::prelude::*;
-use perdura::{ClientError, Engine, EngineBuilder};
+use perdura::{ClientError, Engine, EngineBuilder, OrchestrationName, Registry};
 use perdura_benchkit::{Outcome, Peer, Work, activity as run_activity, note_waiting, number, payload};
 use std::time::Duration;
 
@@ -45,6 +45,22 @@ async fn parent(ctx: Orchestration, input: String) -> Result<String> {
 async fn timer(ctx: Orchestration, input: String) -> Result<String> {
     ctx.timer(Duration::from_millis(number(&input))).await?;
     Ok(input)
+}
+
+/// All of them, for a worker elsewhere.
+pub(crate) fn registry() -> Registry {
+    Registry::new()
+        .register(noop)
+        .register(seq)
+        .register(fan)
+        .register(event)
+        .register(parent)
+        .register(timer)
+}
+
+/// The name of an orchestration, for a client elsewhere.
+pub(crate) fn named(work: Work) -> OrchestrationName<String, String> {
+    OrchestrationName::new(work.name())
 }
 
 /// The engine, as the workloads see it.

@@ -85,6 +85,12 @@ impl EventSalt {
         EventSalt(1 << 63 | u64::from(unique) << 32 | u64::from(count))
     }
 
+    /// What an execution asks for on a branch of its history. Its counts are small then.
+    #[must_use]
+    pub fn on_branch(self, branch: u32) -> EventSalt {
+        EventSalt(self.0 | u64::from(branch) << 16)
+    }
+
     /// Who sent it.
     #[must_use]
     pub fn sender(self) -> u32 {

@@ -231,8 +231,7 @@ impl RequestsMix {
             signal: if has_entities { weight(800, 12) } else { 0 },
             delete: if has_entities { weight(300, 2) } else { 0 },
             churn: weight(200, 4),
-            // A call that was under way when its caller was rewound runs again: no judge here knows which.
-            rewind: if has_entities { 0 } else { weight(400, 6) },
+            rewind: weight(400, 6),
         }
     }
 }

@@ -125,6 +125,9 @@ pub struct Programs {
     pub entity_steps: Vec<EntityStep>,
     /// The sub-orchestration that entities start.
     pub entity_start: Option<u32>,
+    /// An order of an execution is named by its place in the program, not by how many there were before it: an execution that
+    /// was rewound may come to it in another order.
+    pub names_orders_by_place: bool,
 }
 
 impl Programs {

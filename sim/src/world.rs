@@ -126,6 +126,8 @@ pub(crate) struct Holding {
     pub(crate) life: Option<Life>,
     pub(crate) unanswered: BTreeMap<u64, Unanswered>,
     pub(crate) losses: u32,
+    /// The epoch of its last grant.
+    pub(crate) epoch: u64,
     /// Attempts whose hand-over is durable, and which have not ended here.
     pub(crate) at_work: BTreeSet<TaskRef>,
     /// An attempt to take the partition is scheduled.
@@ -174,7 +176,8 @@ impl World {
     pub(crate) fn new(seed: u64, bug: Option<PlantedBug>, with_text: bool) -> World {
         let plan = Plan::draw(&mut Random::stream(seed, 1));
         let programs = Programs::draw(&mut Random::stream(seed, 2), plan.programs, plan.ids, plan.entities);
-        let programs = Rc::new(programs);
+        let names_orders_by_place = plan.requests_mix.rewind > 0;
+        let programs = Rc::new(Programs { names_orders_by_place, ..programs });
         let store = SimStore::new(plan.partitions);
         store.set_clock(Timestamp(EPOCH));
         if let Some(PlantedBug::Store(bug)) = bug {

@@ -24,7 +24,9 @@ fn official() -> FileDescriptorProto {
 
 fn ours() -> Vec<FileDescriptorProto> {
     let all = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-    all.file.into_iter().filter(|file| !file.name().starts_with("google/")).collect()
+    // The service for operators is our own.
+    let is_sdks = |name: &str| !name.starts_with("google/") && name != "operator.proto";
+    all.file.into_iter().filter(|file| is_sdks(file.name())).collect()
 }
 
 /// Everything that shows on the wire, a line for each field, enum value and method.
@@ -94,6 +96,8 @@ fn every_message_field_enum_value_and_method_is_that_of_the_python_sdk() {
         // Between this project's own server and workers.
         "ActivityRequest.perduraAttempt = 1001",
         "ActivityRequest.perduraDelivery = 1002",
+        "ActivityRequest.perduraEpoch = 1004",
+        "ActivityRequest.perduraOrigin = 1003",
         // Kept so that the starts of old Go clients can be told from those of today's SDKs.
         "OrchestrationIdReusePolicy.legacyAction = 2",
         "OrchestratorRequest.perduraTurn = 1001",

@@ -5,6 +5,7 @@ use crate::payload::{EventSalt, Input, Reader, StartSalt};
 use crate::program::{APP_FAILURE, Programs};
 use bytes::Bytes;
 use perdura_core::entity::{EntityAction, EntityId};
+use perdura_core::history::ParentLink;
 use perdura_core::{Failure, InstanceId, Timestamp};
 
 /// The name of all entities.
@@ -37,11 +38,13 @@ impl Order {
         [&self.salt.0.to_le_bytes()[..], &self.amount.to_le_bytes()].concat().into()
     }
 
-    /// The order of a payload.
+    /// The order of a payload. A call that was under way when its caller was rewound is made again on the new branch, and is
+    /// another order then; a signal is not.
     #[must_use]
-    pub fn decode(payload: &Option<Bytes>) -> Option<Order> {
+    pub fn decode(payload: &Option<Bytes>, caller: Option<&ParentLink>) -> Option<Order> {
         let mut reader = Reader(payload.as_deref()?);
-        Some(Order { salt: EventSalt(reader.u64()?), amount: reader.u32()? as i32 })
+        let salt = EventSalt(reader.u64()?).on_branch(caller.map_or(0, |caller| caller.branch));
+        Some(Order { salt, amount: reader.u32()? as i32 })
     }
 }
 
@@ -120,6 +123,12 @@ pub fn sent_by(order: EventSalt) -> impl Iterator<Item = EventSalt> {
         let unique = mix(order.0 ^ (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         EventSalt(1 << 62 | unique >> 2)
     })
+}
+
+/// Whether an order comes from an execution.
+#[must_use]
+pub fn is_of_execution(salt: EventSalt) -> bool {
+    salt.0 >> 63 == 1
 }
 
 /// Whether an order comes from an entity.

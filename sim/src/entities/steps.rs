@@ -108,17 +108,20 @@ impl Drop for Lock<'_> {
 
 pub(crate) async fn perform(shared: &Shared, step: u32) -> Done {
     let programs = shared.programs.clone();
+    let mut place = Place { step, slot: 0 };
     let step = &programs.entity_steps[step as usize];
     let done = match step {
         EntityStep::Call { to, operation, amount } => {
-            call(shared, &entity(&programs, *to), operation, *amount).await.map(|_| outcome::ENTITY)
-        }
-        EntityStep::Signal { to, operation, amount, delay_ms } => {
-            signal(shared, &entity(&programs, *to), operation, *amount, *delay_ms)
+            call(shared, &mut place, &entity(&programs, *to), operation, *amount)
                 .await
                 .map(|_| outcome::ENTITY)
         }
-        EntityStep::Section(section) => section_of(shared, section).await,
+        EntityStep::Signal { to, operation, amount, delay_ms } => {
+            signal(shared, &mut place, &entity(&programs, *to), operation, *amount, *delay_ms)
+                .await
+                .map(|_| outcome::ENTITY)
+        }
+        EntityStep::Section(section) => section_of(shared, &mut place, section).await,
     };
     match done {
         Ok(mark) => Done(vec![mark], None),
@@ -126,19 +129,28 @@ pub(crate) async fn perform(shared: &Shared, step: u32) -> Done {
     }
 }
 
-fn order(shared: &Shared, amount: i32) -> Bytes {
-    let count = shared.ordered.get();
-    shared.ordered.set(count + 1);
+/// The place of an order in a program: the step, and which order of the step.
+struct Place {
+    step: u32,
+    slot: u32,
+}
+
+fn order(shared: &Shared, place: &mut Place, amount: i32) -> Bytes {
+    let before = shared.ordered.get();
+    shared.ordered.set(before + 1);
+    let count = if shared.programs.names_orders_by_place { place.step << 8 | place.slot } else { before };
+    place.slot += 1;
     Order { salt: EventSalt::of_execution(shared.sender.get(), count), amount }.encode()
 }
 
 async fn call(
     shared: &Shared,
+    place: &mut Place,
     to: &EntityId,
     operation: &str,
     amount: i32,
 ) -> Result<Option<Bytes>, Failure> {
-    let input = Some(order(shared, amount));
+    let input = Some(order(shared, place, amount));
     let ticket = shared.execution.borrow_mut().call_entity(to, operation, input);
     shared.calls_open.set(shared.calls_open.get() + 1);
     let result = wait_for(shared, ticket, None).await;
@@ -148,12 +160,13 @@ async fn call(
 
 async fn signal(
     shared: &Shared,
+    place: &mut Place,
     to: &EntityId,
     operation: &str,
     amount: i32,
     delay_ms: Option<u64>,
 ) -> Result<Option<Bytes>, Failure> {
-    let input = Some(order(shared, amount));
+    let input = Some(order(shared, place, amount));
     let ticket = {
         let mut execution = shared.execution.borrow_mut();
         let at = delay_ms.map(|ms| Timestamp(execution.now().0 + ms as i64));
@@ -162,35 +175,35 @@ async fn signal(
     wait_for(shared, ticket, None).await
 }
 
-async fn section_of(shared: &Shared, section: &Section) -> Result<u8, Failure> {
+async fn section_of(shared: &Shared, place: &mut Place, section: &Section) -> Result<u8, Failure> {
     let set: Vec<EntityId> = section.set.iter().map(|number| entity(&shared.programs, *number)).collect();
     let ticket = shared.execution.borrow_mut().lock_entities(&set);
     let _lock = Lock { shared, ticket, keeps: section.keeps };
     wait_for(shared, ticket, None).await?;
     // Calls of this execution that nobody waits for any more, or that run beside this section, are its own too.
     let (was_alone, began) = (shared.calls_open.get() == 0, shared.ordered.get());
-    let before = sum(shared, &set).await?;
+    let before = sum(shared, place, &set).await?;
     for (from, to, amount) in &section.moves {
-        call(shared, &set[usize::from(*from)], ADD, -amount).await?;
+        call(shared, place, &set[usize::from(*from)], ADD, -amount).await?;
         if let Some(ms) = section.pause_ms {
             sleep(shared, ms).await?;
         }
-        call(shared, &set[usize::from(*to)], ADD, *amount).await?;
+        call(shared, place, &set[usize::from(*to)], ADD, *amount).await?;
     }
     if section.fails {
-        let _ = call(shared, &set[0], FAIL, 0).await;
+        let _ = call(shared, place, &set[0], FAIL, 0).await;
     }
-    let after = sum(shared, &set).await?;
+    let after = sum(shared, place, &set).await?;
     let own = 2 * set.len() + 2 * section.moves.len() + usize::from(section.fails);
     let is_canceled = shared.execution.borrow().cancel_reason().is_some();
     let is_alone = was_alone && shared.ordered.get() - began == own as u32 && !is_canceled;
     Ok(if is_alone && before != after { outcome::TORN } else { outcome::ENTITY })
 }
 
-async fn sum(shared: &Shared, set: &[EntityId]) -> Result<i64, Failure> {
+async fn sum(shared: &Shared, place: &mut Place, set: &[EntityId]) -> Result<i64, Failure> {
     let mut sum = 0;
     for account in set {
-        sum += balance_of(&call(shared, account, GET, 0).await?).unwrap_or_default();
+        sum += balance_of(&call(shared, place, account, GET, 0).await?).unwrap_or_default();
     }
     Ok(sum)
 }

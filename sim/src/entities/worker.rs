@@ -51,7 +51,7 @@ impl World {
     fn run_operations(&self, batch: &OperationBatch, runs: usize) -> OperationsDone {
         let mut done = OperationsDone { results: Vec::new(), state: batch.state.clone() };
         for operation in batch.operations.iter().take(runs) {
-            let Some(order) = Order::decode(&operation.input) else { break };
+            let Some(order) = Order::decode(&operation.input, operation.caller.as_ref()) else { break };
             let now = self.store_now();
             let applied = apply(&self.programs, &done.state, &operation.name, order, operation.delivery, now);
             done.state = applied.state;

@@ -6,3 +6,4 @@ mod demo_input;
 mod inspect;
 mod operate;
 mod perdura;
+mod serve;

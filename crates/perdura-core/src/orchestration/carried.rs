@@ -150,7 +150,8 @@ fn carry(decision: Decision) -> CarriedDecision {
             let terminate = Some(CarriedTermination { instance, reason, recurse });
             return CarriedDecision { terminate, ..CarriedDecision::default() };
         }
-        Decision::ContinueAsNew(ContinueAsNew { input, version, carry_over }) => {
+        // The code of this project's workers does not change tags.
+        Decision::ContinueAsNew(ContinueAsNew { input, version, carry_over, tags: _ }) => {
             let again = Some(CarriedContinuation { input, version, carry_over });
             return CarriedDecision { again, ..CarriedDecision::default() };
         }
@@ -188,6 +189,7 @@ fn decision(carried: CarriedDecision) -> Result<Decision, Damaged> {
             input: again.input,
             version: again.version,
             carry_over: again.carry_over,
+            tags: None,
         }),
         CarriedDecision { recorded, .. } => match recorded {
             Some(EventKind::TaskScheduled(task)) => Decision::ScheduleTask(task),

@@ -5,7 +5,7 @@ use crate::history::{
     EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled, TimerCreated,
     TurnLimits,
 };
-use crate::id::{ExecutionId, InstanceId, InstanceKey};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
 use crate::orchestration::Mismatch;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -57,6 +57,8 @@ pub struct ContinueAsNew {
     pub version: Option<String>,
     /// External events that were not consumed, in order of arrival.
     pub carry_over: Vec<EventRaised>,
+    /// Its tags; `None` keeps the present ones.
+    pub tags: Option<Tags>,
 }
 
 impl ContinueAsNew {

@@ -538,7 +538,11 @@ impl Execution {
     pub fn continue_as_new(&mut self, input: Option<Bytes>, version: Option<String>) {
         match self.check_payload("input", &input) {
             Ok(()) => {
-                self.end(Decision::ContinueAsNew(ContinueAsNew { input, version, carry_over: Vec::new() }));
+                self.end(Decision::ContinueAsNew(ContinueAsNew {
+                    input,
+                    version,
+                    ..ContinueAsNew::default()
+                }));
             }
             Err(limit) => {
                 self.end(Decision::Complete(ExecutionCompleted::new(Status::Failed, None, Some(limit))));

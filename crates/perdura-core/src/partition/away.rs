@@ -281,6 +281,7 @@ fn check(
             Decision::Complete(end) => (&end.output, &None),
             Decision::ContinueAsNew(next) => {
                 text(check_text("version", next.version.as_deref().unwrap_or_default()))?;
+                text(next.tags.as_ref().map_or(Ok(()), check_tags))?;
                 (&next.input, &None)
             }
         };

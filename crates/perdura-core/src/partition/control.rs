@@ -13,7 +13,7 @@ use crate::history::{
     ExecutionTerminated, ParentLink,
 };
 use crate::id::{ExecutionId, InstanceId, InstanceKey, check_key, check_name, check_tags, check_text};
-use crate::limits::{DELAY_MS_MAX, TRACE_BYTES_MAX};
+use crate::limits::{DELAY_MS_MAX, FAILURE_TEXT_BYTES_MAX, TRACE_BYTES_MAX};
 use crate::rewind::LeftTask;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -66,8 +66,9 @@ impl Partition {
             }
             Request::Suspend { reason, .. }
             | Request::Resume { reason, .. }
-            | Request::Cancel { reason, .. }
-            | Request::Terminate { reason, .. } => Ok(check_text("reason", reason)?),
+            | Request::Cancel { reason, .. } => Ok(check_text("reason", reason)?),
+            // On the wire it is the output that the instance ends with.
+            Request::Terminate { id, reason, .. } => self.check_size(id, "reason", reason.len()),
             Request::Rewind { id, spec } => self.check_rewind(id, spec),
             Request::Resolve { id, answer, by, .. } => {
                 check_text("who resolves", by)?;
@@ -105,7 +106,11 @@ impl Partition {
         field: &'static str,
         payload: &Option<Bytes>,
     ) -> Result<(), RequestError> {
-        let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.config.limits.payload_bytes_max);
+        self.check_size(id, field, payload.as_ref().map_or(0, Bytes::len))
+    }
+
+    fn check_size(&self, id: &InstanceId, field: &'static str, bytes: usize) -> Result<(), RequestError> {
+        let limit = self.config.limits.payload_bytes_max;
         if bytes <= limit {
             return Ok(());
         }
@@ -248,7 +253,9 @@ impl Partition {
             instance.append(Event::new(now, terminated));
         }
         let failure = Some(Failure::new(kind::TERMINATED, reason.clone()).non_retryable());
-        self.end(key, Ended { status: Status::Terminated, output: None, failure });
+        // Failures are cut to a size; who asked finds all of the reason.
+        let output = (reason.len() > FAILURE_TEXT_BYTES_MAX).then(|| Bytes::from(reason.clone()));
+        self.end(key, Ended { status: Status::Terminated, output, failure });
         if recurse_children {
             for (id, link) in children {
                 let terminate = Terminate { reason: reason.clone(), recurse: true, parent: Some(link) };

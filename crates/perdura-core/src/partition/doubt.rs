@@ -340,6 +340,7 @@ impl Partition {
                 if by.is_empty() { "the outcome is known".to_owned() } else { format!("settled by {by}") };
             instance.inbox.push(Event::new(now, ExecutionResumed { reason }));
             self.mark_dirty(key);
+            self.hand_out_tasks(key);
             self.start_due_children(key);
         }
     }

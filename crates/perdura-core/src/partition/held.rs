@@ -11,6 +11,7 @@ use crate::history::{Event, EventRefused, ParentLink};
 use crate::id::{InstanceId, InstanceKey};
 use crate::limits::Limits;
 use bytes::Bytes;
+use std::collections::VecDeque;
 
 /// Something that waits for room in the inbox.
 #[derive(Debug)]
@@ -125,6 +126,29 @@ impl Partition {
                 }
                 Some(Held::Message(message, envelope)) => self.take_message(*message, envelope, Some(key)),
                 None => break,
+            }
+        }
+    }
+
+    /// An entity has a new holder: what that one called before must not wait for those who wait for the holder, nor come after
+    /// what it calls now.
+    pub(super) fn take_held_of_holder(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key).filter(|instance| !instance.held.is_empty()) else {
+            return;
+        };
+        let Some(entity) = instance.entity.as_deref() else { return };
+        let is_own = |held: &Held| match held {
+            Held::Message(message, _) => {
+                matches!(&message.body, Some(Body::Operation(operation)) if entity.is_of_holder(operation))
+            }
+            Held::Result(_) => false,
+        };
+        let (own, others): (VecDeque<_>, _) =
+            std::mem::take(&mut instance.held).into_iter().partition(is_own);
+        instance.held = others;
+        for held in own {
+            if let Held::Message(message, envelope) = held {
+                self.take_message(*message, envelope, Some(key));
             }
         }
     }

@@ -147,6 +147,16 @@ impl Request {
         matches!(self, Request::Wait { .. } | Request::WaitBegun { .. })
     }
 
+    /// Whether asking twice has the effect of asking once, even if another owner of the partition has dealt with it in
+    /// between: the entity of a signal may be gone by then, and with it what it knew of the signal.
+    #[must_use]
+    pub fn outlasts_another_owner(&self) -> bool {
+        match self {
+            Request::Signal(signal) => !signal.request_id.is_empty(),
+            other => other.is_idempotent(),
+        }
+    }
+
     /// Whether asking twice has the effect of asking once.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {

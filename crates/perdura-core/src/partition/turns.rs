@@ -310,6 +310,9 @@ impl Partition {
         if let Some(version) = next.version {
             record.version = version;
         }
+        if let Some(tags) = next.tags {
+            record.tags = tags;
+        }
         let started = ExecutionStarted {
             name: record.name.clone(),
             version: record.version.clone(),

@@ -4,7 +4,7 @@ use crate::bed::*;
 use bytes::Bytes;
 use perdura_core::delivery::*;
 use perdura_core::failure::kind;
-use perdura_core::history::{EventKind, TaskScheduled, TimeLimits};
+use perdura_core::history::{Event, EventKind, TaskScheduled, TimeLimits};
 use perdura_core::orchestration::{Decision, Turn};
 use perdura_core::partition::{Request, RequestError, TaskRef};
 use perdura_core::{Failure, RetryPolicy, Status};
@@ -320,6 +320,35 @@ fn the_result_of_the_attempt_in_doubt_settles_it_when_it_comes_after_all() {
 }
 
 #[test]
+fn what_waited_while_a_doubt_suspended_the_instance_goes_on_when_a_late_result_settles_it() {
+    let mut bed = Bed::new();
+    bed.script("two", |turn| {
+        let begins = |event: &Event| matches!(event.kind, EventKind::ExecutionStarted(_));
+        if !turn.events.iter().any(begins) {
+            return Vec::new();
+        }
+        let task = |id, delivery: Delivery| {
+            let delivery = delivery.recorded();
+            Decision::ScheduleTask(TaskScheduled { id, name: "pay".into(), delivery, ..Default::default() })
+        };
+        vec![task(0, at_most_once("suspend")), task(1, Delivery::Precise)]
+    });
+    bed.start("x", "two");
+    let offered: Vec<TaskRef> = bed.started.iter().map(|start| start.task).collect();
+    let now = bed.now();
+    for task in &offered {
+        assert!(bed.partition.task_taken(*task, "w1", now));
+    }
+    bed.settle();
+    lose(&mut bed, offered[0]);
+    lose(&mut bed, offered[1]);
+    assert_eq!((bed.status("x"), bed.started.len()), (Status::Suspended, 2));
+    bed.task_done(offered[0], Ok("1"));
+    assert_eq!((bed.status("x"), bed.started.len()), (Status::Running, 3));
+    assert_eq!(bed.last_started().task.task, offered[1].task);
+}
+
+#[test]
 fn a_late_result_of_an_older_attempt_is_noted_and_completes_nothing() {
     let mut bed = started("suspend");
     let task = take(&mut bed);
@@ -346,6 +375,7 @@ fn an_attempt_that_outlives_a_lost_grant_in_the_same_process_goes_on() {
     let rows: Vec<_> = bed.rows.values().cloned().collect();
     let now = bed.now();
     bed.partition.recover(rows, now);
+    assert!(bed.partition.deliver(Vec::new(), now).is_empty());
     assert!(bed.partition.task_still_runs(task, now));
     assert!(!bed.partition.task_still_runs(task, now));
     assert!(bed.partition.deliver(Vec::new(), now).is_empty());

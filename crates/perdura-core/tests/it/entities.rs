@@ -392,6 +392,44 @@ fn a_full_queue_does_not_keep_the_holder_of_the_entity_out() {
 }
 
 #[test]
+fn what_the_holder_called_before_it_held_the_entity_does_not_wait_for_room_either() {
+    let mut bed = Bed::with_limits(Limits { inbox_bytes_max: 65, ..Limits::default() });
+    let signal = |id, operation: &str| {
+        Decision::SignalEntity(EntityOperationSignaled {
+            id,
+            entity: "@log@a".into(),
+            operation: operation.into(),
+            ..Default::default()
+        })
+    };
+    bed.script("Sender", move |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![signal(0, "s0"), signal(1, "s1"), signal(2, "s2")],
+        _ => Vec::new(),
+    });
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![call(0, "@log@a", "x"), lock(1, &["@log@a"])],
+        ["EntityLockGranted"] => vec![call(2, "@log@a", "y")],
+        [.., "EntityOperationCompleted"] if turn.events.iter().any(|e| ended_call(e) == Some(2)) => {
+            vec![complete()]
+        }
+        _ => Vec::new(),
+    });
+    bed.start("s", "Sender");
+    bed.start("h", "Holder");
+    bed.entity("log", log);
+    bed.crash();
+    assert_eq!(bed.status("h"), Status::Completed);
+    assert_eq!(state(&bed, "@log@a"), "s0;x;y;s1;s2;");
+}
+
+fn ended_call(event: &Event) -> Option<u32> {
+    match &event.kind {
+        EventKind::EntityOperationCompleted(done) => Some(done.id),
+        _ => None,
+    }
+}
+
+#[test]
 fn a_request_id_with_another_content_is_refused() {
     let mut bed = bed();
     let named = |operation| SignalRequest { request_id: "r".into(), ..signal("@log@a", operation) };

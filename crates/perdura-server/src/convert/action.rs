@@ -99,6 +99,9 @@ fn decision_in(index: usize, id: i32, action: Action) -> Result<Decision, BadAns
                 ..SubOrchestrationScheduled::default()
             })
         }
+        Action::SendEvent(event) if is_to_entity(&event) => {
+            super::legacy::decision_in(index, number()?, event)?
+        }
         Action::SendEvent(event) => {
             let to = event.instance.ok_or(BadAnswer::Missing { index, field: "instance" })?;
             Decision::SendEvent(EventSent {
@@ -121,6 +124,11 @@ fn decision_in(index: usize, id: i32, action: Action) -> Result<Decision, BadAns
     })
 }
 
+/// No instance of an orchestration has an id that begins so.
+fn is_to_entity(event: &wire::SendEventAction) -> bool {
+    event.instance.as_ref().is_some_and(|to| to.instance_id.starts_with('@'))
+}
+
 fn end_in(index: usize, complete: wire::CompleteOrchestrationAction) -> Result<Decision, BadAnswer> {
     let output = payload_in(complete.result);
     let failure = complete.failure_details.map(failure_in);
@@ -130,6 +138,8 @@ fn end_in(index: usize, complete: wire::CompleteOrchestrationAction) -> Result<D
                 input: output,
                 version: complete.new_version,
                 carry_over: complete.carryover_events.into_iter().filter_map(raised_in).collect(),
+                // None at all is what SDKs send that know nothing of it.
+                tags: Some(tags_in(complete.tags)).filter(|tags| !tags.is_empty()),
             }));
         }
         Ok(WireStatus::Completed) => Status::Completed,

@@ -2,6 +2,7 @@
 
 use super::action::BadAnswer;
 use super::failure::failure_in;
+use super::legacy;
 use super::time::{InvalidTime, time_in, time_out};
 use super::{execution_out, payload_in, payload_out};
 use perdura_core::entity::{EntityAction, EntityOperation, OperationBatch, OperationResult, OperationsDone};
@@ -15,6 +16,7 @@ use perdura_proto::history_event::EventType;
 use perdura_proto::operation_action::OperationActionType as Action;
 use perdura_proto::operation_result::ResultType;
 use perdura_proto::send_entity_message_action::EntityMessageType as Message;
+use serde_json::json;
 
 /// What an orchestration sends to an entity, as a decision.
 pub(super) fn decision_in(
@@ -66,6 +68,11 @@ fn entity_in(index: usize, id: &str) -> Result<String, BadAnswer> {
 
 /// The message of a call, in the history of its caller.
 pub(super) fn called_out(instance: &str, call: &EntityOperationCalled) -> EventType {
+    let old = legacy::sent(&call.entity, &call.request, json!({ "op": call.operation }));
+    old.unwrap_or_else(|| called_event(instance, call))
+}
+
+fn called_event(instance: &str, call: &EntityOperationCalled) -> EventType {
     EventType::EntityOperationCalled(wire::EntityOperationCalledEvent {
         request_id: call.request.clone(),
         operation: call.operation.clone(),
@@ -79,6 +86,11 @@ pub(super) fn called_out(instance: &str, call: &EntityOperationCalled) -> EventT
 
 /// The message of a signal, in the history of its sender.
 pub(super) fn signaled_out(signal: &EntityOperationSignaled) -> EventType {
+    let old = json!({ "op": signal.operation, "signal": true });
+    legacy::sent(&signal.entity, &signal.request, old).unwrap_or_else(|| signaled_event(signal))
+}
+
+fn signaled_event(signal: &EntityOperationSignaled) -> EventType {
     EventType::EntityOperationSignaled(wire::EntityOperationSignaledEvent {
         request_id: signal.request.clone(),
         operation: signal.operation.clone(),
@@ -126,7 +138,7 @@ fn operation_out(batch: &OperationBatch, operation: &EntityOperation, now: Times
 
 /// Some SDKs read a request id as a GUID and fail on anything else.
 fn request_id(given: &str) -> String {
-    if given.is_empty() { guid(0) } else { given.to_owned() }
+    if given.is_empty() { guid(0) } else { super::legacy::plain(given).to_owned() }
 }
 
 /// The text of a GUID, random if the system has random numbers.

@@ -2,6 +2,7 @@
 
 use super::entity::{called_out, signaled_out};
 use super::failure::failure_out;
+use super::legacy;
 use super::time::time_out;
 use super::{execution_out, id_out, instance_out, parent_out, payload_out, tags_out, trace_out, version_out};
 use perdura_core::Timestamp;
@@ -9,6 +10,7 @@ use perdura_core::history::{Event, EventKind};
 use perdura_proto as wire;
 use perdura_proto::history_event::EventType;
 use rustc_hash::FxHashMap;
+use serde_json::json;
 
 /// What arrives from outside has no number of its own on the wire; what confirms an action has that of the action.
 const FROM_OUTSIDE: i32 = -1;
@@ -155,6 +157,9 @@ impl HistoryWriter {
             EventKind::EntityOperationCalled(call) => (Some(call.id), called_out(&self.instance, call)),
             EventKind::EntityOperationSignaled(signal) => (Some(signal.id), signaled_out(signal)),
             EventKind::EntityOperationCompleted(done) => {
+                if let Some(old) = legacy::completed(&done.request, done.output.as_ref()) {
+                    return Some((None, old));
+                }
                 let event = wire::EntityOperationCompletedEvent {
                     request_id: done.request.clone(),
                     output: payload_out(done.output.as_ref()),
@@ -162,13 +167,21 @@ impl HistoryWriter {
                 (None, EventType::EntityOperationCompleted(event))
             }
             EventKind::EntityOperationFailed(failed) => {
+                let failure = failed.failure.clone().unwrap_or_default();
+                if let Some(old) = legacy::failed(&failed.request, &failure) {
+                    return Some((None, old));
+                }
                 let event = wire::EntityOperationFailedEvent {
                     request_id: failed.request.clone(),
-                    failure_details: Some(failed.failure.as_ref().map(failure_out).unwrap_or_default()),
+                    failure_details: Some(failure_out(&failure)),
                 };
                 (None, EventType::EntityOperationFailed(event))
             }
             EventKind::EntityLockRequested(lock) => {
+                let first = lock.set.first().map(String::as_str).unwrap_or_default();
+                if let Some(old) = legacy::sent(first, &lock.request, json!({ "op": null, "pos": 0 })) {
+                    return Some((Some(lock.id), old));
+                }
                 let event = wire::EntityLockRequestedEvent {
                     critical_section_id: lock.request.clone(),
                     lock_set: lock.set.clone(),
@@ -178,10 +191,17 @@ impl HistoryWriter {
                 (Some(lock.id), EventType::EntityLockRequested(event))
             }
             EventKind::EntityLockGranted(lock) => {
+                if let Some(old) = legacy::granted(&lock.request) {
+                    return Some((None, old));
+                }
                 let critical_section_id = lock.request.clone();
                 (None, EventType::EntityLockGranted(wire::EntityLockGrantedEvent { critical_section_id }))
             }
             EventKind::EntityUnlockSent(unlock) => {
+                let first = unlock.entities.first().map(String::as_str).unwrap_or_default();
+                if let Some(old) = legacy::sent(first, &unlock.request, json!({ "parent": self.instance })) {
+                    return Some((Some(unlock.id), old));
+                }
                 let event = wire::EntityUnlockSentEvent {
                     critical_section_id: unlock.request.clone(),
                     parent_instance_id: Some(self.instance.clone()),

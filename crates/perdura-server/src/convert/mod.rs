@@ -4,6 +4,7 @@ pub(crate) mod action;
 pub(crate) mod entity;
 pub(crate) mod failure;
 pub(crate) mod history;
+mod legacy;
 pub(crate) mod state;
 pub(crate) mod time;
 

@@ -48,7 +48,7 @@ pub(super) async fn start(
 }
 
 /// What a start does when its id is taken, in both shapes that clients use.
-pub(super) fn reuse(policy: Option<OrchestrationIdReusePolicy>) -> Result<ReusePolicy, Status> {
+pub(crate) fn reuse(policy: Option<OrchestrationIdReusePolicy>) -> Result<ReusePolicy, Status> {
     let Some(policy) = policy else {
         return Ok(ReusePolicy::FAIL.when_terminal(OnExisting::Replace));
     };

@@ -19,12 +19,22 @@ use tonic::Status;
 /// Rows that one call looks at when few of them match.
 const SCANNED_MAX: usize = 5000;
 
+/// Longest id of an entity that a client may signal, in characters: the limit of the protocol's own service, on which SDKs
+/// rely.
+const SIGNALED_ID_MAX: usize = 100;
+
 /// The entity of an id of the wire.
 pub(super) fn entity_id(id: &str) -> Result<EntityId, Status> {
     EntityId::parse(id).map_err(invalid)
 }
 
 pub(super) async fn signal(hub: &Hub, request: SignalEntityRequest) -> Result<SignalEntityResponse, Status> {
+    let length = request.instance_id.chars().count();
+    if length > SIGNALED_ID_MAX {
+        return Err(Status::invalid_argument(format!(
+            "entity id: its length is {length} characters, and a client may signal one of {SIGNALED_ID_MAX} at most"
+        )));
+    }
     let at = request.scheduled_time.as_ref().map(|at| time_in("scheduledTime", at)).transpose();
     let signal = SignalRequest {
         to: entity_id(&request.instance_id)?,

@@ -6,7 +6,7 @@ use crate::convert::action::BadAnswer;
 use crate::convert::entity::batch_out;
 use crate::convert::history::{HistoryWriter, Reader};
 use crate::convert::{instance_out, payload_out, tags_out, trace_out, transparent};
-use perdura_core::delivery::idempotency_key;
+use perdura_core::delivery::{delivery_token, idempotency_key};
 use perdura_core::entity::OperationBatch;
 use perdura_core::history::Event;
 use perdura_core::orchestration::{Turn, TurnOutcome, encode_turn};
@@ -28,11 +28,12 @@ const INLINE_HISTORY_BYTES_MAX: usize = 1 << 20;
 /// Hand-overs of a turn that are remembered, as many as there are valid tokens.
 const HAND_OVERS_MAX: usize = 8;
 
-/// Tags by which workers learn which attempt of the retry policy, and which delivery, they run, and by what outside
-/// systems can recognise the step.
+/// Tags by which workers learn which attempt of the retry policy, and which delivery, they run, by what outside systems can
+/// recognise the step, and by what they can refuse an older delivery of it.
 const ATTEMPT_TAG: &str = "perdura.attempt";
 const DELIVERY_TAG: &str = "perdura.delivery";
 const IDEMPOTENCY_KEY_TAG: &str = "perdura.idempotency-key";
+const DELIVERY_TOKEN_TAG: &str = "perdura.delivery-token";
 
 /// One piece of work.
 #[derive(Clone)]
@@ -271,6 +272,7 @@ impl ActivityWork {
         let mut tags = tags_out(&task.tags);
         tags.insert(ATTEMPT_TAG.to_owned(), task.attempt.to_string());
         tags.insert(DELIVERY_TAG.to_owned(), task.delivery.to_string());
+        tags.insert(DELIVERY_TOKEN_TAG.to_owned(), delivery_token(task.epoch, task.delivery));
         tags.insert(IDEMPOTENCY_KEY_TAG.to_owned(), idempotency_key(task.execution, task.task, task.origin));
         tags
     }
@@ -291,6 +293,8 @@ impl ActivityWork {
             tags: self.tags(),
             perdura_attempt: told(task.attempt),
             perdura_delivery: told(task.delivery),
+            perdura_origin: told(task.origin),
+            perdura_epoch: if profile.runs_turns { task.epoch } else { 0 },
         };
         item(token, Request::ActivityRequest(request))
     }

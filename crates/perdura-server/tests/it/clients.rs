@@ -134,3 +134,67 @@ async fn there_are_no_more_hubs_than_allowed() {
         assert_eq!(answer.is_ok(), allowed, "{hub}: {answer:?}");
     }
 }
+
+#[tokio::test]
+async fn what_a_termination_says_is_the_output_however_long_it_is() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    for output in ["\"two\nlines\"".to_owned(), "x".repeat(100_000)] {
+        world.start("a", "order").await;
+        let terminate =
+            TerminateRequest { instance_id: "a".into(), output: Some(output.clone()), recursive: false };
+        client.terminate_instance(terminate).await.unwrap();
+        assert_eq!(world.end_of("a").await.output, Some(output));
+    }
+    let large = Some("x".repeat(5 << 20));
+    world.start("b", "order").await;
+    let terminate = TerminateRequest { instance_id: "b".into(), output: large, recursive: false };
+    assert_eq!(code(client.terminate_instance(terminate).await), Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn a_client_signals_entities_with_ids_of_a_moderate_length() {
+    let world = World::new().await;
+    let client = world.client().await;
+    let signal = |key: usize| {
+        let instance_id = format!("@counter@{}", "k".repeat(key));
+        let request = SignalEntityRequest { instance_id, name: "add".into(), ..Default::default() };
+        let mut client = client.clone();
+        async move { client.signal_entity(request).await }
+    };
+    signal(91).await.unwrap();
+    let refused = signal(92).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("length is 101"), "{refused}");
+}
+
+#[tokio::test]
+async fn health_and_reflection_tell_what_is_served() {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::health_client::HealthClient;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+    let world = World::new().await;
+    let mut health = HealthClient::new(world.channel().await);
+    for service in ["", "TaskHubSidecarService"] {
+        let request = tonic_health::pb::HealthCheckRequest { service: service.into() };
+        let status = health.check(request).await.unwrap().into_inner().status;
+        assert_eq!(status, ServingStatus::Serving as i32, "{service:?}");
+    }
+    let mut reflection = ServerReflectionClient::new(world.channel().await);
+    let ask = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let mut answers =
+        reflection.server_reflection_info(futures_util::stream::iter([ask])).await.unwrap().into_inner();
+    let answer: ServerReflectionResponse = answers.message().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        panic!("{answer:?}")
+    };
+    let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    assert!(names.contains(&"TaskHubSidecarService".to_owned()), "{names:?}");
+    assert!(names.contains(&"grpc.health.v1.Health".to_owned()), "{names:?}");
+}

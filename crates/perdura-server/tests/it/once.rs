@@ -105,6 +105,7 @@ async fn workers_learn_attempt_delivery_and_key_from_tags_and_a_late_result_sett
     let tags = &activity.request.tags;
     assert_eq!((tags["perdura.delivery"].as_str(), tags["perdura.attempt"].as_str()), ("1", "1"));
     assert!(tags["perdura.idempotency-key"].ends_with("-0"), "{tags:?}");
+    assert!(tags["perdura.delivery-token"].ends_with("0000000001"), "{tags:?}");
     let Worker { mut client, items } = worker;
     drop(items);
     until_suspended(&world).await;

@@ -381,3 +381,69 @@ async fn an_operation_that_a_worker_never_ends_fails_and_its_entity_goes_on() {
     let late = EntityBatchResult { completion_token: token, ..Default::default() };
     assert_eq!(code(client.complete_entity_task(late).await), tonic::Code::NotFound);
 }
+
+#[tokio::test]
+async fn the_next_generation_has_the_tags_that_it_was_given() {
+    let world = World::new().await;
+    let mut worker = world.worker().await;
+    let tags = |value: &str| [("stage".to_owned(), value.to_owned())].into();
+    let start = CreateInstanceRequest {
+        instance_id: "a".into(),
+        name: "n".into(),
+        tags: tags("1"),
+        ..Default::default()
+    };
+    world.client().await.start_instance(start).await.unwrap();
+    for (expected, given) in [("1", Default::default()), ("1", tags("2")), ("2", Default::default())] {
+        let turn = worker.turn().await;
+        let Some(history_event::EventType::ExecutionStarted(started)) =
+            &turn.request.new_events[1].event_type
+        else {
+            panic!("{turn:?}", turn = turn.request)
+        };
+        assert_eq!(started.tags, tags(expected));
+        let again = CompleteOrchestrationAction {
+            orchestration_status: OrchestrationStatus::ContinuedAsNew as i32,
+            tags: given,
+            ..Default::default()
+        };
+        let again = orchestrator_action::OrchestratorActionType::CompleteOrchestration(again);
+        worker.answer(&turn, vec![action(1, again)]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn entities_answer_programs_that_send_them_events() {
+    const GUID: &str = "0a0b0c0d-0000-4000-8000-000000000001";
+    let world = World::new().await;
+    let mut worker = world.worker().await;
+    world.start("a", "order").await;
+    let turn = worker.turn().await;
+    let instance = Some(OrchestrationInstance { instance_id: "@counter@a".into(), execution_id: None });
+    let data = Some(format!(r#"{{"op":"add","input":"5","id":"{GUID}","parent":"a"}}"#));
+    let call = SendEventAction { instance, name: "op".into(), data };
+    let call = orchestrator_action::OrchestratorActionType::SendEvent(call);
+    worker.answer(&turn, vec![action(0, call)]).await.unwrap();
+    let item = worker.next().await.unwrap();
+    let Some(work_item::Request::EntityRequestV2(batch)) = item.request else { panic!("{item:?}") };
+    let Some(history_event::EventType::EntityOperationCalled(called)) =
+        &batch.operation_requests[0].event_type
+    else {
+        panic!("{batch:?}")
+    };
+    assert_eq!((called.request_id.as_str(), called.operation.as_str()), (GUID, "add"));
+    let success = OperationResultSuccess { result: Some("5".into()), ..Default::default() };
+    let result = EntityBatchResult {
+        results: vec![OperationResult { result_type: Some(operation_result::ResultType::Success(success)) }],
+        entity_state: Some("5".into()),
+        completion_token: item.completion_token,
+        ..Default::default()
+    };
+    worker.client.complete_entity_task(result).await.unwrap();
+    let turn = worker.turn().await;
+    assert_eq!(kinds(&turn.request.past_events), ["OrchestratorStarted", "ExecutionStarted", "EventSent"]);
+    let Some(history_event::EventType::EventRaised(raised)) = &turn.request.new_events[1].event_type else {
+        panic!("{turn:?}", turn = turn.request)
+    };
+    assert_eq!((raised.name.as_str(), raised.input.as_deref()), (GUID, Some(r#"{"result":"5"}"#)));
+}

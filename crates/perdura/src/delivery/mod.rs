@@ -36,7 +36,7 @@ pub use perdura_core::delivery::{AT_MOST_ONCE_TAG, Delivery, InvalidDelivery, On
 use crate::error::{Error, Result};
 use crate::payload::ToPayload;
 use perdura_core::Failure;
-use perdura_core::delivery::Answer;
+use perdura_core::delivery::{Answer, delivery_token};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -190,7 +190,7 @@ impl DeliveryToken {
 impl fmt::Display for DeliveryToken {
     /// Thirty digits, which rise as text as the tokens do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:020}{:010}", self.epoch, self.delivery)
+        f.write_str(&delivery_token(self.epoch, self.delivery))
     }
 }
 

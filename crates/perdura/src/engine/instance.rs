@@ -10,7 +10,7 @@ use perdura_core::partition::InstanceRecord;
 use perdura_core::rewind::{BranchRecord, RewindPlan};
 use perdura_core::why::Wait;
 use perdura_core::{InstanceId, InvalidText, Status};
-use perdura_engine::{EngineError, Rewound};
+use perdura_engine::{EngineError, RestartUnder, Rewound};
 
 /// A handle to the instance with some id, from [`Client::instance`](super::Client::instance). An id that breaks the
 /// rules is an error at the first use.
@@ -83,6 +83,19 @@ impl Instance {
     /// Removes the instance, which has ended, with its history.
     pub async fn purge(&self) -> Result<(), ClientError> {
         Ok(self.access.open()?.purge(self.id()?).await?)
+    }
+
+    /// Removes the instance, which has ended, with its history, and before it all that it has started and that has ended.
+    /// Gives how many were removed.
+    pub async fn purge_family(&self) -> Result<u64, ClientError> {
+        Ok(self.access.open()?.purge_family(self.id()?).await?)
+    }
+
+    /// Starts the instance, which has ended, once more under its id, with what it began with. Its history is replaced; to
+    /// keep it, and to use its results again, rewind it [to the beginning](Rewind::to_beginning).
+    pub async fn restart(&self) -> Result<(), ClientError> {
+        let restarted = self.access.open()?.restart(&self.id()?, RestartUnder::SameId).await;
+        Ok(restarted.map(drop)?)
     }
 
     /// What is known of the instance; `None` if there is none.

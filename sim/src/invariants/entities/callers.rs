@@ -11,12 +11,17 @@ impl Checker {
     pub(in crate::invariants) fn orchestration_wrote(&mut self, change: &Change<'_>) {
         let seen = change.after;
         for event in change.appended {
-            let (input, at) = match &event.kind {
-                EventKind::EntityOperationCalled(called) => (&called.input, 0),
-                EventKind::EntityOperationSignaled(signaled) => (&signaled.input, signaled.at),
+            let (input, at, branch) = match &event.kind {
+                // The result of another branch is used again, and nothing is sent.
+                EventKind::EntityOperationCalled(called) if seen.is_completed(called.id) => continue,
+                EventKind::EntityOperationCalled(called) => (&called.input, 0, seen.record.branch),
+                EventKind::EntityOperationSignaled(signaled) => (&signaled.input, signaled.at, 0),
                 _ => continue,
             };
-            if let Some(Order { salt, .. }) = Order::decode(input) {
+            if let Some(Order { salt, .. }) = Order::decode(input, None) {
+                let salt = salt.on_branch(branch);
+                let place = self.entities.recorded.len() as u64;
+                self.entities.recorded.entry(salt).or_insert(place);
                 self.entities.sent.insert(salt);
                 self.entities.owed.insert(salt);
                 if at != 0 {
@@ -32,8 +37,9 @@ impl Checker {
                 }
                 _ => continue,
             };
-            if let Some(order) = seen.calls.get(&id).and_then(|called| Order::decode(&called.input)) {
-                self.entities.answered.push((format!("{seen:?}"), order.salt, outcome));
+            if let Some(order) = seen.calls.get(&id).and_then(|called| Order::decode(&called.input, None)) {
+                let branch = seen.record.branch;
+                self.entities.answered.push((format!("{seen:?}"), order.salt, branch, outcome));
             }
         }
         let result = outstanding(seen).and_then(|()| self.code_agrees(seen));
@@ -63,7 +69,11 @@ impl Checker {
                 self.entities.delayed.insert(salt);
             }
         }
-        self.entities.answered.clear();
+        for (_, salt, branch, outcome) in std::mem::take(&mut self.entities.answered) {
+            if outcome.is_ok() && self.programs.names_orders_by_place {
+                self.entities.succeeded.entry(salt).or_insert(branch);
+            }
+        }
         self.check(Group::Entities, result);
     }
 
@@ -79,12 +89,13 @@ impl Checker {
                 }
             }
         }
-        for (caller, salt, outcome) in &known.answered {
-            match known.processed.get(salt) {
-                Some(processed) if processed == outcome => {}
-                other => {
-                    return Err(format!("{caller}: the answer to {salt:x?} is {outcome:?}, was {other:?}"));
-                }
+        for (caller, salt, branch, outcome) in &known.answered {
+            // The answer may be that of a branch before, used again.
+            let mut processed =
+                (0..=*branch).filter_map(|branch| known.processed.get(&salt.on_branch(branch)));
+            if !processed.any(|processed| processed == outcome) {
+                let was = known.processed.get(&salt.on_branch(*branch));
+                return Err(format!("{caller}: the answer to {salt:x?} is {outcome:?}, was {was:?}"));
             }
         }
         self.mirror.instances().try_for_each(|seen| self.section_holds(seen))
@@ -112,8 +123,9 @@ impl Checker {
             let entity = self.mirror.instances().find(|other| other.row.id.as_str() == id).map(Seen::entity);
             let lock = entity.and_then(|entity| entity.lock);
             let holds = holder(&lock).is_some_and(|holder| {
-                (&holder.instance, &holder.execution, holder.generation, holder.task)
-                    == (&seen.record.id, &seen.record.execution, seen.record.generation, section.id)
+                let record = &seen.record;
+                (&holder.instance, &holder.execution, holder.generation, holder.branch, holder.task)
+                    == (&record.id, &record.execution, record.generation, record.branch, section.id)
             });
             if !holds {
                 return Err(format!("{seen:?} holds {section:?}, but {id} has {lock:?}"));

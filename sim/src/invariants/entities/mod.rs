@@ -27,8 +27,12 @@ pub(super) struct Entities {
     owed: BTreeSet<EventSalt>,
     processed: BTreeMap<EventSalt, Outcome>,
     deliveries: BTreeSet<(EventSalt, u32)>,
-    /// The last signal, and the last call, of a sender that an entity has processed.
-    last: BTreeMap<(u32, bool, String), EventSalt>,
+    /// The last signal, and the last call of each branch, of a sender that an entity has processed.
+    last: BTreeMap<(u32, Option<u32>, String), (u64, EventSalt)>,
+    /// Orders in the order in which histories recorded them.
+    recorded: BTreeMap<EventSalt, u64>,
+    /// Calls whose callers have heard that they ended well, without their branch: on which branch.
+    succeeded: BTreeMap<EventSalt, u32>,
     deletions: BTreeSet<String>,
     /// Orders that clients may repeat by a request id, and for which entity.
     repeatable: BTreeMap<EventSalt, String>,
@@ -38,7 +42,8 @@ pub(super) struct Entities {
     delayed: BTreeSet<EventSalt>,
     /// Seen in the present batch, to be judged when all of it is known.
     arrived: Vec<(String, EventSalt)>,
-    answered: Vec<(String, EventSalt, Outcome)>,
+    /// With the branch on which the answer came.
+    answered: Vec<(String, EventSalt, u32, Outcome)>,
 }
 
 impl Seen {
@@ -73,7 +78,8 @@ fn delayed(entity: &EntityRecord) -> Result<Vec<Waiting>, String> {
 }
 
 fn waiting(operation: &Operation, delivery: u32) -> Result<Waiting, String> {
-    let order = Order::decode(&operation.input).ok_or_else(|| format!("nobody's operation {operation:?}"))?;
+    let order = Order::decode(&operation.input, operation.caller.as_ref())
+        .ok_or_else(|| format!("nobody's operation {operation:?}"))?;
     Ok(Waiting { order, operation: operation.clone(), delivery })
 }
 
@@ -86,7 +92,7 @@ impl Checker {
     pub(super) fn entity_asked(&mut self, request: &Request) {
         match request {
             Request::Signal(signal) => {
-                let Some(order) = Order::decode(&signal.input) else { return };
+                let Some(order) = Order::decode(&signal.input, None) else { return };
                 self.entities.sent.insert(order.salt);
                 if !signal.request_id.is_empty() {
                     self.entities.repeatable.insert(order.salt, signal.to.as_str().to_owned());
@@ -108,7 +114,7 @@ impl Checker {
         signal: &SignalRequest,
         answer: &Result<Response, RequestError>,
     ) -> Result<(), String> {
-        let Some(Order { salt, .. }) = Order::decode(&signal.input) else { return Ok(()) };
+        let Some(Order { salt, .. }) = Order::decode(&signal.input, None) else { return Ok(()) };
         let seen = self.mirror.by_id(signal.to.instance());
         let waits = seen.is_some_and(|seen| {
             let entity = seen.entity();

@@ -1,13 +1,13 @@
 //! What becomes of operations: durable before they begin, one after another on the state, once, in order.
 
 use super::{EntityRecord, Waiting, delayed, holder, queue};
-use crate::entities::account::{self, Order, apply, is_of_entity, sent_by};
+use crate::entities::account::{self, Order, apply, is_of_entity, is_of_execution, sent_by};
 use crate::invariants::{Checker, Group, Seen};
 use crate::payload::EventSalt;
 use bytes::Bytes;
 use perdura_core::entity::OperationBatch;
 use perdura_core::history::ParentLink;
-use perdura_core::{Status, Timestamp};
+use perdura_core::{InstanceId, Status, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Checker {
@@ -26,9 +26,14 @@ impl Checker {
         }
         let queue = durable.as_ref().map(queue).transpose()?.unwrap_or_default();
         for operation in &batch.operations {
-            let Some(Order { salt, .. }) = Order::decode(&operation.input) else {
+            let Some(Order { salt, .. }) = Order::decode(&operation.input, operation.caller.as_ref()) else {
                 return Err(format!("{}: nobody's operation {operation:?}", batch.id));
             };
+            if let Some(caller) = &operation.caller
+                && self.had_succeeded(&operation.input, caller)
+            {
+                return Err(format!("{}: {salt:x?} had succeeded, and runs again", batch.id));
+            }
             if !self.entities.deliveries.insert((salt, operation.delivery)) {
                 return Err(format!(
                     "{}: {salt:x?} delivery {} was given twice",
@@ -156,13 +161,32 @@ impl Checker {
         }
         // Those of entities have no number.
         if !self.entities.delayed.contains(&salt) && !is_of_entity(salt) {
-            let sender = (salt.sender(), caller.is_some(), entity.row.id.to_string());
-            let last = self.entities.last.insert(sender, salt);
-            if let Some(earlier) = last.filter(|earlier| *earlier > salt) {
+            let Some(place) = self.place_of(salt) else { return Ok(applied.state) };
+            let branch = caller.map(|caller| caller.branch);
+            let sender = (salt.sender(), branch, entity.row.id.to_string());
+            let last = self.entities.last.insert(sender, (place, salt));
+            if let Some((_, earlier)) = last.filter(|(earlier, _)| *earlier > place) {
                 return Err(format!("{earlier:x?} was processed before {salt:x?}"));
             }
         }
         Ok(applied.state)
+    }
+
+    /// Whether a call ended well, and its caller heard of it, on a branch from which the present one comes.
+    fn had_succeeded(&self, input: &Option<Bytes>, caller: &ParentLink) -> bool {
+        let branch = Order::decode(input, None).and_then(|order| self.entities.succeeded.get(&order.salt));
+        let seen = InstanceId::new(&caller.instance).ok().and_then(|id| self.mirror.by_id(&id));
+        let seen = seen.filter(|seen| seen.record.execution == caller.execution);
+        branch.zip(seen).is_some_and(|(branch, seen)| self.comes_from(seen.key, caller.branch, *branch))
+    }
+
+    /// Where an order stands among those of its sender.
+    fn place_of(&self, salt: EventSalt) -> Option<u64> {
+        match self.programs.names_orders_by_place && is_of_execution(salt) {
+            // Not known of the last decisions of an execution that began anew.
+            true => self.entities.recorded.get(&salt).copied(),
+            false => Some(salt.0),
+        }
     }
 
     /// The row of an entity is gone.
