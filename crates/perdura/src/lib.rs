@@ -59,9 +59,9 @@ pub use entity::{
 };
 pub use error::{Error, Result};
 pub use orchestration::{
-    Call, Canceled, Detached, Durable, Either, JoinAll, Orchestration, OrchestrationFn, OrchestrationName,
-    OrchestrationRef, Select, SelectAll, SubOrchestration, Timer, WaitEvent, Within, join_all, select,
-    select_all,
+    Call, Canceled, Detached, Durable, Either, HubCall, JoinAll, Orchestration, OrchestrationFn,
+    OrchestrationName, OrchestrationRef, Select, SelectAll, SubOrchestration, Timer, WaitEvent, Within,
+    join_all, select, select_all,
 };
 pub use payload::{FromPayload, Payload, Raw, ToPayload};
 pub use perdura_core::partition::{RequestError, StartOutcome};

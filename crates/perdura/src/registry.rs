@@ -4,6 +4,7 @@ use crate::activity::{ActivityContext, ActivityFn, ActivityRef, Data};
 use crate::entity::{Bounds, Entity, EntityCode, run_batch};
 use crate::error::Result;
 use crate::macro_support::{Item, MadeByAttribute};
+use crate::orchestration::hub_call;
 use crate::orchestration::{Orchestration, OrchestrationFn, OrchestrationRef};
 use crate::payload::{FromPayload, ToPayload, read};
 use crate::runner::RegistryRunner;
@@ -120,6 +121,14 @@ impl Registry {
 
     pub(crate) fn operation_time_max(mut self, longest: Option<Duration>) -> Self {
         self.operation_time_max = longest;
+        self
+    }
+
+    /// Adds what is built in.
+    pub(crate) fn with_built_in(mut self) -> Registry {
+        if self.orchestrations.get(hub_call::NAME, "").is_none() {
+            self.insert_orchestration(hub_call::NAME, "", hub_call::run);
+        }
         self
     }
 

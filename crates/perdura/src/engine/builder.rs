@@ -20,6 +20,25 @@ pub struct EngineBuilder {
     registry: Registry,
     options: EngineOptions,
     deliveries: BTreeMap<String, Delivery>,
+    hub_keys_kept: Duration,
+}
+
+/// How long keys of the hub are kept unless told otherwise: a week.
+const HUB_KEYS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often keys of the hub are looked through, at most and at least.
+const LOOKED_THROUGH_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3600));
+
+/// Removes keys of the hub whose time is over, as long as the engine runs.
+async fn forget_hub_keys(client: Client, kept: Duration) {
+    let (soonest, latest) = LOOKED_THROUGH_EVERY;
+    let mut looks = tokio::time::interval((kept / 8).clamp(soonest, latest));
+    loop {
+        looks.tick().await;
+        // When the store is away for a while, the next look finds them.
+        if let Err(ClientError::Engine(EngineError::ShuttingDown)) = client.forget_keys(kept).await {
+            return;
+        }
+    }
 }
 
 impl EngineBuilder {
@@ -29,6 +48,7 @@ impl EngineBuilder {
             registry: Registry::new(),
             options: EngineOptions::default(),
             deliveries: BTreeMap::new(),
+            hub_keys_kept: HUB_KEYS_KEPT,
         }
     }
 
@@ -83,6 +103,13 @@ impl EngineBuilder {
         self
     }
 
+    /// How long the results of calls under [keys of the hub](crate::Call::idempotency_key_in_hub) are kept, from the first
+    /// call on; a week unless told otherwise.
+    pub fn hub_keys_kept(mut self, time: Duration) -> Self {
+        self.hub_keys_kept = time;
+        self
+    }
+
     /// Most activities that run at once in this process; the others wait their turn.
     pub fn running_activities_max(mut self, most: usize) -> Self {
         self.options.running_activities_max = Some(most);
@@ -131,7 +158,7 @@ impl EngineBuilder {
             .await
             .map_err(|error| EngineError::System(format!("the store could not be opened: {error}")))?
             .map_err(EngineError::from)?;
-        let registry = self.registry.limits(self.options.limits.clone());
+        let registry = self.registry.limits(self.options.limits.clone()).with_built_in();
         let registry = Arc::new(registry.operation_time_max(self.options.operation_time_max));
         let hosts = Hosts {
             orchestrations: registry.clone(),
@@ -143,6 +170,7 @@ impl EngineBuilder {
         let options = EngineOptions { deliveries: Arc::new(deliveries), ..self.options };
         let engine = perdura_engine::Engine::start(store, hosts, options).await?;
         let client = Client::new(engine.client(), registry);
+        tokio::spawn(forget_hub_keys(client.clone(), self.hub_keys_kept));
         Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine })
     }
 }

@@ -3,14 +3,15 @@
 use super::access::Access;
 use super::{ClientError, Instance, InstanceState, Start};
 use crate::entity::{ClientDoor, Entity, EntityHandle, EntityState};
-use crate::orchestration::OrchestrationRef;
+use crate::orchestration::{OrchestrationRef, hub_call};
 use crate::payload::ToPayload;
 use crate::registry::Registry;
-use perdura_core::{InstanceId, InstanceKey};
-use perdura_engine::{Batch, BatchItem, BatchReport};
+use perdura_core::{InstanceId, InstanceKey, Tags, Timestamp};
+use perdura_engine::{Batch, BatchItem, BatchReport, Bulk};
 use perdura_store::{InstanceKind, InstanceQuery};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A client of an engine. Cheap to clone. What it was told is durable.
 #[derive(Clone)]
@@ -25,6 +26,23 @@ impl Client {
 
     pub(super) fn close(&self) {
         self.access.close();
+    }
+
+    /// Removes calls under keys of the hub that were made longer ago.
+    pub(super) async fn forget_keys(&self, kept: Duration) -> Result<(), ClientError> {
+        let client = self.access.open()?;
+        let now = client.store().now();
+        let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        let query = InstanceQuery {
+            name: Some(hub_call::NAME.to_owned()),
+            // There is an index for it, so a large hub is not read as a whole.
+            id_prefix: Some(hub_call::PREFIX.to_owned()),
+            created_before: Some(Timestamp(now.0.saturating_sub(kept))),
+            ..InstanceQuery::default()
+        };
+        let purge = Bulk::Purge { recurse: false };
+        client.ask_all(query, &Tags::new(), &purge, None).await?;
+        Ok(())
     }
 
     /// Starts an instance with a random id, waits for its end and gives its output. If the caller goes away, the

@@ -1,5 +1,6 @@
 //! The call of an activity.
 
+use super::hub_call::HubCall;
 use super::shared::Shared;
 use super::work::{Description, Work};
 use crate::error::{Error, Result};
@@ -36,6 +37,12 @@ impl<O> Call<O> {
             ..TaskScheduled::default()
         };
         Call { work: Work::new(shared, input, describe), output: PhantomData }
+    }
+
+    /// The call that a task describes.
+    pub(super) fn of(shared: &Rc<Shared>, task: TaskScheduled) -> Self {
+        let input = Ok(task.input.clone());
+        Call { work: Work::new(shared, input, |_| task), output: PhantomData }
     }
 
     fn edit(self, edit: impl FnOnce(&mut TaskScheduled)) -> Self {
@@ -125,6 +132,18 @@ impl<O> Call<O> {
     /// ```
     pub fn idempotency_key(self, key: impl Into<String>) -> Self {
         self.edit(|task| task.key = Some(key.into()))
+    }
+
+    /// Gives the call a key in the whole hub, of at most 512 bytes with the activity's name: whichever orchestration calls
+    /// first runs it, others wait for it or get its result. The same key with another input fails with
+    /// [`KEY_REUSED`](crate::failure::kind::KEY_REUSED). A failure is not kept: the next call runs again.
+    ///
+    /// Each key is an instance of its own, `perdura.key/ACTIVITY/KEY`. It outlives the purge and the restart of those who
+    /// called, and is removed [some time](crate::EngineBuilder::hub_keys_kept) after it was made, or by a purge. If whoever
+    /// came first is cancelled or terminated with its children while the call runs, the call ends with it.
+    pub fn idempotency_key_in_hub(self, key: impl Into<String>) -> HubCall<O> {
+        let (shared, task) = self.work.into_description();
+        HubCall::new(&shared, task, key.into())
     }
 
     /// Adds a tag, which the activity and operators can see.

@@ -37,6 +37,10 @@ impl Orchestration {
         Orchestration { shared }
     }
 
+    pub(super) fn shared(&self) -> &Rc<Shared> {
+        &self.shared
+    }
+
     /// Calls an activity.
     ///
     /// ```

@@ -59,6 +59,16 @@ impl<D: Description> Work<D> {
         }
     }
 
+    /// What was described, or why it was refused. Empty if it has begun.
+    pub(crate) fn into_description(self) -> (Rc<Shared>, Result<D>) {
+        let description = match self.state {
+            State::New(description) => Ok(description),
+            State::Refused(error) => Err(error),
+            State::Waiting(..) | State::Over => Err(Error::invalid("the call has been started already")),
+        };
+        (self.shared, description)
+    }
+
     /// Schedules it, if that has not been done.
     pub(crate) fn begin(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Over) {

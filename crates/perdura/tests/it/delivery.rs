@@ -1,6 +1,6 @@
 //! Activities that run at most once, on a real store: what happens when their process ends.
 
-use perdura::delivery::{AT_MOST_ONCE_TAG, Delivery, OnUnknown, UnknownOutcome, Verdict};
+use perdura::delivery::{AT_MOST_ONCE_TAG, Delivery, OnUnknown, UnknownOutcome, Verdict, handlers};
 use perdura::prelude::*;
 use perdura::{ActivityName, Client, ClientError, Status, failure};
 use std::sync::Arc;
@@ -261,6 +261,38 @@ async fn a_handler_answers_in_place_of_the_activity() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ready_made_handler_finds_a_file_or_lets_the_activity_run_once_more() {
+    static FIND: ActivityName<UnknownOutcome, Verdict> = ActivityName::new("find");
+    for (content, output, begun) in [(Some("42"), 42, 1), (None, 7, 2)] {
+        let program = Program::new();
+        let first = program.stuck().await;
+        first.start(order, "handler".into()).id("a").await.unwrap();
+        program.until_begun(1).await;
+        drop(first);
+        let path = program.dir.path().join("effect");
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        let registry = perdura::Registry::new()
+            .data(program.bench.clone())
+            .data(Gate(Arc::new(Semaphore::new(100))))
+            .register(order)
+            .register(pay_or_ask)
+            .register_activity(&FIND, handlers::file(move |_| path.clone()));
+        let second = loop {
+            let builder = Engine::sqlite(program.dir.path().join("hub.db")).registry(registry.clone());
+            match builder.start().await {
+                Ok(engine) => break engine,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(second.instance("a").wait::<u32>().await.unwrap(), output);
+        assert_eq!(program.begun(), begun);
+        second.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_handler_suspends_and_says_so() {
     let program = Program::new();
     let second = program.crash("nobody").await;
@@ -347,5 +379,48 @@ async fn calls_under_one_key_run_once_and_events_with_one_id_come_once() {
         let error = engine.run(keyed, key).await.unwrap_err();
         assert_eq!(kind_of(&error), failure::kind::INVALID);
     }
+    engine.shutdown().await;
+}
+
+#[orchestration]
+async fn keyed_in_hub(ctx: Orchestration, (key, n): (String, u32)) -> Result<u32> {
+    ctx.call(plain, n).idempotency_key_in_hub(key).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_of_the_hub_is_one_execution_for_all_and_outlives_those_who_called() {
+    let program = Program::new();
+    let gate = Gate(Arc::new(Semaphore::new(0)));
+    let engine = program.builder(&gate).register(keyed_in_hub).start().await.unwrap();
+    let call = |id: &str, key: &str, n: u32| engine.start(keyed_in_hub, (key.to_owned(), n)).id(id);
+    let first = call("a", "k", 7).await.unwrap();
+    program.until_begun(1).await;
+    let second = call("b", "k", 7).await.unwrap();
+    gate.0.add_permits(1);
+    assert_eq!((first.wait().await.unwrap(), second.wait().await.unwrap()), (7, 7));
+    engine.instance("a").purge().await.unwrap();
+    assert_eq!(call("a", "k", 7).await.unwrap().wait().await.unwrap(), 7);
+    assert_eq!(program.begun(), 1);
+    let error = call("c", "k", 8).await.unwrap().wait().await.unwrap_err();
+    assert_eq!(kind_of(&error), failure::kind::KEY_REUSED);
+    for key in [String::new(), "k".repeat(513)] {
+        let error = call("d", &key, 7).await.unwrap().wait().await.unwrap_err();
+        assert_eq!(kind_of(&error), failure::kind::INVALID);
+        engine.instance("d").purge().await.unwrap();
+    }
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_the_hub_are_removed_when_their_time_is_over() {
+    let program = Program::new();
+    let gate = Gate(Arc::new(Semaphore::new(100)));
+    let kept = std::time::Duration::from_millis(1);
+    let engine = program.builder(&gate).register(keyed_in_hub).hub_keys_kept(kept).start().await.unwrap();
+    assert_eq!(engine.run(keyed_in_hub, ("k".into(), 7)).await.unwrap(), 7);
+    while engine.instance("perdura.key/plain/k").get().await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(engine.run(keyed_in_hub, ("k".into(), 8)).await.unwrap(), 8);
     engine.shutdown().await;
 }

@@ -29,6 +29,8 @@
 //! }
 //! ```
 
+pub mod handlers;
+
 pub use perdura_core::delivery::{AT_MOST_ONCE_TAG, Delivery, InvalidDelivery, OnUnknown, PRECISE_TAG};
 
 use crate::error::{Error, Result};
@@ -163,10 +165,10 @@ pub struct DeliveryToken {
 
 impl DeliveryToken {
     /// The statement that makes the table of [`CHECK`](Self::CHECK), if it is not there.
-    pub const TABLE: &str = include_str!("../sql/fence_table.sql");
+    pub const TABLE: &str = include_str!("../../sql/fence_table.sql");
     /// The statement that notes a token, with the step and the token as parameters. It changes one row if the delivery may
     /// write, and none if a later one was there.
-    pub const CHECK: &str = include_str!("../sql/fence_check.sql");
+    pub const CHECK: &str = include_str!("../../sql/fence_check.sql");
 
     pub(crate) fn new(step: String, epoch: u64, delivery: u32) -> DeliveryToken {
         DeliveryToken { step, epoch, delivery }
