@@ -7,7 +7,7 @@ use perdura_benchkit::{Outcome, Peer, Work, activity as run_activity, note_waiti
 use std::time::Duration;
 
 #[activity]
-async fn noop(input: String) -> Result<String> {
+pub(crate) async fn noop(input: String) -> Result<String> {
     Ok(run_activity(&input))
 }
 
@@ -78,12 +78,15 @@ pub(crate) async fn start_with(
     store: &StoreFile,
     register_noop: impl FnOnce(EngineBuilder) -> EngineBuilder,
 ) -> Outcome<Embedded> {
-    let builder = Engine::sqlite(store.path())
-        .register(seq)
-        .register(fan)
-        .register(event)
-        .register(parent)
-        .register(timer);
+    start_on(Engine::sqlite(store.path()), register_noop).await
+}
+
+/// The same on a hub of the caller's own.
+pub(crate) async fn start_on(
+    builder: EngineBuilder,
+    register_noop: impl FnOnce(EngineBuilder) -> EngineBuilder,
+) -> Outcome<Embedded> {
+    let builder = builder.register(seq).register(fan).register(event).register(parent).register(timer);
     let engine = register_noop(builder).start().await.map_err(text)?;
     Ok(Embedded { engine })
 }

@@ -8,14 +8,18 @@
 //! - `hub`: W1 in an empty hub, and in one where 100,000 instances wait (`--count` says how many).
 //! - `remote-w1` and so on: the workload through the server, with worker and client over the network.
 //! - `load`: fills a file with completed instances (`--count` says how many).
+//! - `rewind`: how long a plan for 10,000 events takes; 10,000 failed instances (`--count`) started, and rewound.
+//! - `d1`: W1 with activities at least once, counted precisely, and at most once.
 //! - `e1`: signals to one entity; `e2`: as many entities as signals; `e3`: calls from an orchestration.
 
 mod counted;
 mod crash;
+mod delivery;
 mod embedded;
 mod entities;
 mod hub;
 mod remote;
+mod rewind;
 mod store;
 
 use perdura_benchkit::{Options, Outcome, Peer, Report, workload};
@@ -45,6 +49,8 @@ async fn run(mut options: Options) -> Outcome<()> {
         "w8-recover" => crash::recover(&options).await,
         "hub" => hub::run(&options).await,
         "load" => hub::load(&options).await,
+        "rewind" => rewind::run(&options).await,
+        "d1" => delivery::run(&options).await,
         "e1" => entities::e1(&options).await,
         "e2" => entities::e2(&options).await,
         "e3" => entities::e3(&options).await,

@@ -3,18 +3,21 @@
 
 use crate::invariants::{Asked, Seen};
 use crate::life::Input;
-use crate::payload::{EventSalt, Input as ProgramInput, StartSalt};
+use crate::payload::{EventSalt, Input as ProgramInput, StartSalt, task_input, task_of, task_output};
 use crate::program::{EVENT_NAMES, reuse};
 use crate::report::Fault;
 use crate::world::{Event, World};
+use perdura_core::history::EventKind;
 use perdura_core::partition::{Request as Asking, RequestError, Response, StartRequest};
-use perdura_core::rewind::{RewindOrder, RewindSpec, RewindTo, Timers};
+use perdura_core::rewind::{Head, Replaced, RewindOrder, RewindSpec, RewindTo, Timers};
 use perdura_core::{EntityId, ExecutionId, InstanceId, Status, Tags, Timestamp};
 use perdura_store::InstanceQuery;
 
 /// The number of the operator, who looks after what is left when faults have ended.
 const OPERATOR: u8 = u8::MAX;
 const OPERATOR_SENDER: u32 = 1 << 30;
+/// Results that are given by hand have the number of this delivery, which no attempt reaches.
+const GIVEN_DELIVERY: u32 = 99;
 
 /// A client.
 #[derive(Debug)]
@@ -149,7 +152,7 @@ impl World {
         me.raised += 1;
         let salt = EventSalt::of_client(u32::from(client) << 16 | me.incarnation, me.raised);
         let name = (*self.random.clients.pick(&EVENT_NAMES)).to_owned();
-        Asking::Raise { id, name, input: Some(salt.encode()) }
+        Asking::Raise { id, name, input: Some(salt.encode()), event_id: String::new() }
     }
 
     fn draw_rewind(&mut self, id: InstanceId) -> Asking {
@@ -165,14 +168,67 @@ impl World {
             with_parents: random.chance(300),
             ..RewindOrder::default()
         };
-        let (to, branch) = match random.below(10) {
-            0..5 => (RewindTo::Auto, None),
-            5..7 => (RewindTo::Turn(random.between(1, 4) as u32), None),
-            7..9 => (RewindTo::Beginning, None),
-            _ => (RewindTo::Head, Some(random.below(3) as u32)),
+        let mut order = order;
+        order.no_reuse = random.chance(60);
+        if random.chance(60) {
+            order.rerun.push("task".into());
+        }
+        let mut spec = RewindSpec { order, force: random.chance(400), ..RewindSpec::default() };
+        let (to, branch) = match random.below(20) {
+            0..8 => (RewindTo::Auto, None),
+            8..11 => (RewindTo::Turn(random.between(1, 4) as u32), None),
+            11..14 => (RewindTo::Beginning, None),
+            14..16 => (RewindTo::Head, Some(random.below(3) as u32)),
+            16 => (RewindTo::Turn(random.between(1, 4) as u32), Some(random.below(3) as u32)),
+            17 => (RewindTo::Call((*random.pick(&["task", "program"])).into()), None),
+            _ => (RewindTo::Event(random.below(12)), None),
         };
-        let spec = RewindSpec { order, to, branch, force: random.chance(400), ..RewindSpec::default() };
+        (spec.to, spec.branch) = (to, branch);
+        self.draw_by_hand(&id, &mut spec);
         Asking::Rewind { id, spec: Box::new(spec) }
+    }
+
+    /// What an operator reads off a history: numbers of events, times, inputs and results of activities. It is for this
+    /// history only.
+    fn draw_by_hand(&mut self, id: &InstanceId, spec: &mut RewindSpec) {
+        let random = &mut self.random.clients;
+        let seen = self.checker.mirror.by_id(id).filter(|seen| !seen.history.is_empty());
+        let Some(seen) = seen.filter(|_| spec.branch.is_none()) else {
+            if matches!(spec.to, RewindTo::Event(_) | RewindTo::Call(_)) {
+                spec.to = RewindTo::Auto;
+            }
+            return;
+        };
+        if spec.to == RewindTo::Auto && random.chance(100) {
+            let at = random.below(seen.history.len() as u64) as usize;
+            spec.to = RewindTo::Time(seen.history[at].at);
+        }
+        let numbered = (0..).zip(&seen.history);
+        let scheduled: Vec<_> = numbered
+            .filter_map(|(event, kind)| match &kind.kind {
+                EventKind::TaskScheduled(task) => Some((event, task.input.clone())),
+                _ => None,
+            })
+            .collect();
+        if !scheduled.is_empty() && random.chance(150) {
+            let (event, input) = random.pick(&scheduled);
+            spec.results.push(Replaced { event: *event, payload: Some(task_output(input, GIVEN_DELIVERY)) });
+        }
+        if !scheduled.is_empty() && random.chance(150) {
+            let (event, input) = random.pick(&scheduled);
+            let task = task_of(input).unwrap_or_default();
+            let other = task_input(task, 1 << 63 | u64::from(self.start_salts));
+            spec.inputs.push(Replaced { event: *event, payload: Some(other) });
+        }
+        let runs_again = matches!(spec.to, RewindTo::Event(_) | RewindTo::Call(_));
+        if runs_again || !spec.results.is_empty() || !spec.inputs.is_empty() {
+            let (generation, branch) = (seen.record.generation, seen.record.branch);
+            spec.head = Some(Head { generation, branch, events: seen.record.tail });
+        }
+        if runs_again || !spec.inputs.is_empty() {
+            let execution = seen.record.execution.clone();
+            self.checker.by_hand.insert(execution);
+        }
     }
 
     fn draw_start(&mut self, id: InstanceId) -> Asking {
@@ -331,8 +387,12 @@ impl World {
                 for name in EVENT_NAMES {
                     self.tokens += 1;
                     let salt = EventSalt::of_client(OPERATOR_SENDER + self.tokens as u32, 0);
-                    let raise =
-                        Asking::Raise { id: id.clone(), name: name.to_owned(), input: Some(salt.encode()) };
+                    let raise = Asking::Raise {
+                        id: id.clone(),
+                        name: name.to_owned(),
+                        input: Some(salt.encode()),
+                        event_id: String::new(),
+                    };
                     self.ask(OPERATOR, raise, 1);
                 }
             }

@@ -144,7 +144,18 @@ impl World {
         let life = self.new_life(post, grant);
         self.lives_begun += 1;
         let holding = self.holdings.entry(post).or_default();
+        let epoch = life.grant.epoch;
+        let others = epoch != std::mem::replace(&mut holding.epoch, epoch) + 1;
         holding.life = Some(life);
+        let is_lost = |asked: &Unanswered| {
+            asked.in_doubt && !asked.request.waits() && !asked.request.outlasts_another_owner()
+        };
+        let lost = holding.unanswered.iter().filter(|(_, asked)| others && is_lost(asked));
+        for token in lost.map(|(token, _)| *token).collect::<Vec<_>>() {
+            self.holdings.entry(post).or_default().unanswered.remove(&token);
+            self.answer_later(token, None);
+        }
+        let holding = self.holdings.entry(post).or_default();
         let mut asked: Vec<(u64, Request)> =
             holding.unanswered.iter().map(|(token, asked)| (*token, asked.request.clone())).collect();
         asked.sort_by_key(|(token, request)| (stamp_number(request), *token));
@@ -264,7 +275,8 @@ impl World {
                 life.partition.task_answered(task, answer, now);
             }
             (Input::Take { life: number, start }, Some(life)) if life.number == number => {
-                if life.partition.task_taken(start.task, "a worker", now) {
+                let is_taken = life.partition.task_taken(start.task, "a worker", now);
+                if is_taken {
                     life.taking.insert(start.task, *start);
                 }
             }

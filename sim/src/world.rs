@@ -126,6 +126,8 @@ pub(crate) struct Holding {
     pub(crate) life: Option<Life>,
     pub(crate) unanswered: BTreeMap<u64, Unanswered>,
     pub(crate) losses: u32,
+    /// The epoch of its last grant.
+    pub(crate) epoch: u64,
     /// Attempts whose hand-over is durable, and which have not ended here.
     pub(crate) at_work: BTreeSet<TaskRef>,
     /// An attempt to take the partition is scheduled.

@@ -23,13 +23,34 @@ enum Command {
     Demo(demo::Options),
     /// Print what a hub file holds. The engine need not run, and may.
     Inspect(inspect::Options),
-    /// Take an instance back to an earlier point of its history. The engine must be stopped; the instance goes on when it
-    /// is started.
+    /// Take instances back to an earlier point of their histories, and on from there.
     Rewind(Box<operate::rewind::Options>),
+    /// List instances by a filter: status, name, failure, tag, time.
+    List(operate::list::Options),
     /// List the branches of an instance's history: who rewound it, when, why and where to.
     Branches(operate::branches::Options),
+    /// Print the history of an instance, of any of its branches.
+    History(operate::history::Options),
+    /// Show where two branches of a history part.
+    Diff(operate::diff::Options),
     /// Say what an instance waits for, since when, who is to answer, and what is missing.
     Why(operate::why::Options),
+    /// Stop instances until they are resumed; everything that arrives is kept.
+    Suspend(operate::control::ReasonOptions),
+    /// Let suspended instances go on.
+    Resume(operate::control::ReasonOptions),
+    /// Ask instances to end by their own code.
+    Cancel(operate::control::ReasonOptions),
+    /// End instances by force.
+    Terminate(operate::control::TerminateOptions),
+    /// Start instances that have ended once more, with what they began with.
+    Restart(operate::control::RestartOptions),
+    /// Remove instances that have ended, with all branches of their histories.
+    Purge(operate::control::PurgeOptions),
+    /// Send an instance an external event.
+    Raise(operate::control::RaiseOptions),
+    /// Tell how to replay stored histories against new code before it is deployed.
+    CheckReplay,
     /// Say what follows for an activity that runs at most once, when nobody knows whether it ran. The engine must be
     /// stopped; the instance goes on when it is started.
     Resolve(operate::resolve::Options),
@@ -49,8 +70,19 @@ async fn main() -> ExitCode {
         Command::Demo(options) => demo::run(options).await,
         Command::Inspect(options) => inspect::run(options).await,
         Command::Rewind(options) => operate::rewind::run(*options).await,
+        Command::List(options) => operate::list::run(options).await,
         Command::Branches(options) => operate::branches::run(options).await,
+        Command::History(options) => operate::history::run(options).await,
+        Command::Diff(options) => operate::diff::run(options).await,
         Command::Why(options) => operate::why::run(options).await,
+        Command::Suspend(options) => operate::control::suspend(options).await,
+        Command::Resume(options) => operate::control::resume(options).await,
+        Command::Cancel(options) => operate::control::cancel(options).await,
+        Command::Terminate(options) => operate::control::terminate(options).await,
+        Command::Restart(options) => operate::control::restart(options).await,
+        Command::Purge(options) => operate::control::purge(options).await,
+        Command::Raise(options) => operate::control::raise(options).await,
+        Command::CheckReplay => Ok(operate::replay::run()),
         Command::Resolve(options) => operate::resolve::run(options).await,
         Command::Serve(options) => serve::serve(options).await,
         Command::Dev(options) => serve::dev(options).await,

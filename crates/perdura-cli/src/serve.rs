@@ -2,8 +2,9 @@
 
 use anyhow::{Context, bail};
 use clap::Args;
-use perdura_core::check_name;
 use perdura_core::delivery::{Delivery, OnUnknown};
+use perdura_core::{Status, check_name};
+use perdura_engine::Retention;
 use perdura_server::{Credentials, Server, ServerError, ServerOptions, Tls};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A token may come by this variable instead of a file.
-const TOKEN_VARIABLE: &str = "PERDURA_TOKEN";
+pub const TOKEN_VARIABLE: &str = "PERDURA_TOKEN";
 /// Wrong settings end with this code.
 const EXIT_SETTINGS: u8 = 2;
 
@@ -66,6 +67,10 @@ struct LimitOptions {
     /// How long a shutdown waits for what workers run.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_seconds: u64,
+    /// How long instances that have ended stay, such as completed=7d; may be given several times. Without it until they
+    /// are purged.
+    #[arg(long, value_name = "STATUS=TIME", value_parser = retain)]
+    retain: Vec<(Status, Duration)>,
     /// An activity that is not run again while nobody knows whether it ran, and what is done then: fail, suspend, or
     /// handler:NAME to ask another activity. May be given several times. Tags of a call come first.
     #[arg(long, value_name = "ACTIVITY=POLICY", value_parser = at_most_once)]
@@ -76,6 +81,15 @@ struct LimitOptions {
     /// How long a worker may have an operation of an entity, after which it has failed; 0 is without limit.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     operation_seconds: u64,
+}
+
+fn retain(text: &str) -> Result<(Status, Duration), String> {
+    let (status, age) = text.split_once('=').ok_or("expected STATUS=TIME, such as completed=7d")?;
+    let status = crate::inspect::parse_status(status)?;
+    if !status.is_terminal() {
+        return Err(format!("{status} is not an end; one of completed, failed, canceled, terminated"));
+    }
+    Ok((status, crate::operate::span(age)?))
 }
 
 fn activity_name(name: &str) -> Result<String, String> {
@@ -93,6 +107,8 @@ impl LimitOptions {
         options.hubs_max = self.hubs_max;
         options.worker_message_bytes_max = self.worker_message_bytes_max;
         options.drain_time_max = Duration::from_secs(self.drain_seconds);
+        let each = self.retain.iter();
+        options.retention = each.fold(Retention::default(), |all, (status, age)| all.of(*status, *age));
         let precise = self.precise.iter().map(|name| (name.clone(), Delivery::Precise));
         options.deliveries = precise.chain(self.at_most_once.iter().cloned()).collect();
         let operation = Duration::from_secs(self.operation_seconds);

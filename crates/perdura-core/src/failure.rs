@@ -31,6 +31,8 @@ pub mod kind {
     pub const WORKER_LOST: &str = "perdura.WorkerLost";
     /// An activity that runs at most once was handed to a worker, and nobody knows whether it ran.
     pub const UNKNOWN_OUTCOME: &str = "perdura.UnknownOutcome";
+    /// An idempotency key was used for another call.
+    pub const KEY_REUSED: &str = "perdura.IdempotencyKeyReused";
     /// A record cannot be read.
     pub const DAMAGED: &str = "perdura.Damaged";
 }

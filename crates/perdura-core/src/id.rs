@@ -1,6 +1,8 @@
 //! Names and numbers of things. Text ids are checked when they are made, so that everything behind can trust them.
 
-use crate::limits::{INSTANCE_ID_BYTES_MAX, NAME_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX, TEXT_BYTES_MAX};
+use crate::limits::{
+    INSTANCE_ID_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX, TEXT_BYTES_MAX,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -92,6 +94,11 @@ pub fn check_name(field: &'static str, name: &str) -> Result<(), InvalidText> {
 /// Checks a text that may be empty: a version, a reason, a request id.
 pub fn check_text(field: &'static str, text: &str) -> Result<(), InvalidText> {
     check(field, text, TEXT_BYTES_MAX, true)
+}
+
+/// Checks an idempotency key, or the id of an event.
+pub fn check_key(field: &'static str, key: &str) -> Result<(), InvalidText> {
+    check(field, key, KEY_BYTES_MAX, false)
 }
 
 /// Checks tags: how many, and the length of each key and value.

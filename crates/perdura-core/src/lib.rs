@@ -25,7 +25,8 @@ pub mod why;
 pub use entity::EntityId;
 pub use failure::Failure;
 pub use id::{
-    ExecutionId, InstanceId, InstanceKey, InvalidText, PartitionId, Tags, check_name, check_tags, check_text,
+    ExecutionId, InstanceId, InstanceKey, InvalidText, PartitionId, Tags, check_key, check_name, check_tags,
+    check_text,
 };
 pub use limits::Limits;
 pub use retry::{InvalidPolicy, RetryPolicy};

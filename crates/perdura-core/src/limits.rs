@@ -23,6 +23,14 @@ pub const CONTINUE_AS_NEW_PER_MINUTE: u32 = 1000;
 /// Activities that have failed which are remembered per execution, so that counts go on when an SDK retries under the
 /// number of the first try.
 pub const FAILED_REMEMBERED: usize = 32;
+/// Longest idempotency key of a call, and longest id of an event, in bytes.
+pub const KEY_BYTES_MAX: usize = 512;
+/// Results of calls under idempotency keys that are remembered per instance: the last ones.
+pub const KEYS_REMEMBERED: usize = 128;
+/// Most bytes of them together; a result that is larger by itself is not remembered.
+pub const KEYS_BYTES_MAX: usize = 256 * 1024;
+/// Ids of external events that are remembered per instance: the last ones.
+pub const EVENT_IDS_REMEMBERED: usize = 128;
 /// Most branches that rewinds of one execution may open.
 pub const BRANCHES_MAX: usize = 100;
 /// Operations of one entity that are handed out together. More than clients can send while a batch is handed out and

@@ -13,10 +13,14 @@ use std::fmt;
 pub trait Surroundings {
     /// The name of the activity of a task, from the history.
     fn activity(&self, task: u32) -> Option<String>;
+    /// When its code asked for something, from the history: for an activity, a timer or a child, by number.
+    fn asked_at(&self, id: u32) -> Option<Timestamp>;
+    /// When it was suspended, from the history.
+    fn suspended_at(&self) -> Option<Timestamp>;
     /// The status of another instance; `Some(None)` if there is none.
     fn instance(&self, id: &str) -> Option<Option<Status>>;
-    /// Whether some worker serves activities of this name.
-    fn is_served(&self, activity: &str) -> Option<bool>;
+    /// How a piece of its work stands with those who run the code.
+    fn line(&self, work: Work) -> Option<Line>;
 
     /// The operation that a task called, and when, from the history.
     fn operation(&self, _task: u32) -> Option<(String, Timestamp)> {
@@ -29,6 +33,33 @@ pub trait Surroundings {
     }
 }
 
+/// A piece of work that somebody else does for an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Its next turn.
+    Turn,
+    /// The activity of this task.
+    Activity(u32),
+}
+
+/// How a piece of work stands with those who run the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A worker has it.
+    WithWorker,
+    /// It waits for a worker that has room; so many of its kind came before it.
+    Queued {
+        /// How many.
+        ahead: u64,
+    },
+    /// No worker that is connected takes it.
+    NoWorker,
+    /// Every worker that takes it has given it back undone; it is offered again in a while.
+    Refused,
+    /// Nobody knows: as far as can be told, no engine serves the hub.
+    NoEngine,
+}
+
 /// Nothing besides the record.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unknown;
@@ -38,11 +69,19 @@ impl Surroundings for Unknown {
         None
     }
 
+    fn asked_at(&self, _: u32) -> Option<Timestamp> {
+        None
+    }
+
+    fn suspended_at(&self) -> Option<Timestamp> {
+        None
+    }
+
     fn instance(&self, _: &str) -> Option<Option<Status>> {
         None
     }
 
-    fn is_served(&self, _: &str) -> Option<bool> {
+    fn line(&self, _: Work) -> Option<Line> {
         None
     }
 }
@@ -103,7 +142,7 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
     if let Some(reason) = &record.suspended {
         waits.push(Wait {
             what: "being resumed".into(),
-            since: None,
+            since: around.suspended_at(),
             who: format!("whoever suspended it: {reason:?}"),
             missing: Some("resume it".into()),
         });
@@ -113,7 +152,8 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
     }
     waits.extend(record.tasks.iter().map(|task| for_task(task, now, around)));
     for timer in &record.timers {
-        waits.push(on_time(format!("timer {}", timer.id), timer.fire_at, None));
+        let wait = on_time(format!("timer {}", timer.id), timer.fire_at, None);
+        waits.push(Wait { since: around.asked_at(timer.id), ..wait });
     }
     waits.extend(record.children.iter().map(|child| for_child(child, now, around)));
     waits.extend(record.calls.iter().map(|call| entities::for_call(call, &record.id, around)));
@@ -126,7 +166,8 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
             what: format!("a turn: {arrived} events have arrived that no turn has taken"),
             since: Some(Timestamp(record.updated_at)),
             who: "the engine that owns its partition".into(),
-            missing: Some("if this lasts, no engine serves the hub, or it is busy".into()),
+            missing: in_line(around.line(Work::Turn), "orchestration", &record.name)
+                .or_else(|| Some("if this lasts, no engine serves the hub, or it is busy".into())),
         });
     }
     if waits.is_empty() {
@@ -166,16 +207,34 @@ fn for_task(task: &TaskRecord, now: Timestamp, around: &dyn Surroundings) -> Wai
             }),
         };
     }
-    let unserved = name.as_deref().filter(|name| around.is_served(name) == Some(false));
+    let line = in_line(around.line(Work::Activity(task.id)), "activity", name.as_deref().unwrap_or("?"));
     Wait {
         what: format!("{activity}, attempt {}, delivery {}", task.attempt, task.delivery),
         since: Some(Timestamp(task.scheduled_at)),
         who: "a worker".into(),
-        missing: match unserved {
-            Some(name) => Some(format!("no worker serves {name:?}: start one")),
-            None => failure,
+        missing: match (line, failure) {
+            (Some(line), Some(failure)) => Some(format!("{line}; {failure}")),
+            (line, failure) => line.or(failure),
         },
     }
+}
+
+fn in_line(line: Option<Line>, kind: &str, name: &str) -> Option<String> {
+    Some(match line? {
+        Line::WithWorker => "a worker has it".into(),
+        Line::Queued { ahead } => {
+            format!(
+                "the queue is full: the workers that serve {kind} {name:?} are busy, and {ahead} others came before it"
+            )
+        }
+        Line::NoWorker => format!("no worker serves {kind} {name:?}: start one"),
+        Line::Refused => {
+            format!(
+                "the workers that serve {kind} {name:?} have given it back: see whether they have its version"
+            )
+        }
+        Line::NoEngine => "if no engine serves the hub, start one".into(),
+    })
 }
 
 fn for_child(child: &ChildRecord, now: Timestamp, around: &dyn Surroundings) -> Wait {
@@ -191,7 +250,8 @@ fn for_child(child: &ChildRecord, now: Timestamp, around: &dyn Surroundings) -> 
         Some(Some(Status::Suspended)) => Some("it is suspended: resume it".into()),
         _ => None,
     };
-    Wait { what, since: None, who: format!("instance {:?}", child.instance), missing }
+    let since = around.asked_at(child.id);
+    Wait { what, since, who: format!("instance {:?}", child.instance), missing }
 }
 
 #[cfg(test)]
@@ -206,12 +266,20 @@ mod tests {
             Some("pay".into())
         }
 
+        fn asked_at(&self, id: u32) -> Option<Timestamp> {
+            (id == 5).then_some(Timestamp(500))
+        }
+
+        fn suspended_at(&self) -> Option<Timestamp> {
+            None
+        }
+
         fn instance(&self, _: &str) -> Option<Option<Status>> {
             Some(Some(Status::Suspended))
         }
 
-        fn is_served(&self, _: &str) -> Option<bool> {
-            Some(false)
+        fn line(&self, work: Work) -> Option<Line> {
+            Some(if work == Work::Turn { Line::Queued { ahead: 7 } } else { Line::NoWorker })
         }
     }
 
@@ -228,8 +296,8 @@ mod tests {
             ..InstanceRecord::default()
         };
         let expected = [
-            "waits for activity \"pay\" (task 3), attempt 2, delivery 4 since 1970-01-01T00:00:00.000Z; a worker; no worker serves \"pay\": start one",
-            "waits for timer 5 at 1970-01-01T00:00:02.000Z; the clock",
+            "waits for activity \"pay\" (task 3), attempt 2, delivery 4 since 1970-01-01T00:00:00.000Z; a worker; no worker serves activity \"pay\": start one",
+            "waits for timer 5 at 1970-01-01T00:00:02.000Z since 1970-01-01T00:00:00.500Z; the clock",
             "waits for child \"kid\"; instance \"kid\"; it is suspended: resume it",
         ];
         assert_eq!(said(&record), expected);

@@ -12,7 +12,7 @@ const TOKEN: ReplyToken = ReplyToken(1);
 
 /// Makes a request to a hub that is at rest, and gives the answer when it is durable. A wait is answered only if the
 /// instance has ended. An engine that serves the hub at the same time loses the partition and loads it again.
-pub async fn ask_at_rest(store: &dyn Store, request: Request) -> Result<Response, EngineError> {
+pub(crate) async fn ask_at_rest(store: &dyn Store, request: Request) -> Result<Response, EngineError> {
     let id = request.id().partition(store.partitions());
     let grant = store.acquire(id, random()?).await?;
     let mut partition = Partition::new(PartitionConfig {

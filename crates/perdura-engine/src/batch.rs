@@ -1,77 +1,63 @@
-//! Rewinds of many instances.
+//! Many instances, one after another at a rate: rewinds and the other requests of an operator.
 
+use crate::bulk::Bulk;
 use crate::client::Client;
 use crate::error::EngineError;
 use crate::rewind::Rewound;
+use crate::selection::Selection;
 use futures_util::StreamExt;
+use futures_util::future::join;
 use futures_util::stream;
-use perdura_core::partition::{InstanceRecord, RequestError};
+use perdura_core::partition::RequestError;
 use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec};
-use perdura_core::{InstanceId, Status, Tags, Timestamp};
-use perdura_store::InstanceQuery;
+use perdura_core::{InstanceId, Status};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
-/// Rows read at once.
-const PAGE: usize = 1000;
-/// Rewinds under way at once.
+/// Instances that are dealt with at once.
 const AT_ONCE: usize = 128;
 
-/// Which instances to rewind, and how carefully. It is safe to interrupt and to repeat: what was rewound runs, and does
-/// not match any more.
+/// What to do to each instance of a selection, and how carefully. It is safe to interrupt and to repeat: what was done
+/// is done, and an instance that was rewound, ended or removed does not match any more.
 #[derive(Clone, Debug)]
-pub struct RewindBatch {
-    /// Which; without statuses, those that failed.
-    pub query: InstanceQuery,
-    /// Only with these tags.
-    pub tags: Tags,
-    /// Only those whose failure is of this kind, or has this in its message.
-    pub failure: Option<String>,
-    /// There is no condition, and that is meant: every instance of the hub in these statuses.
-    pub all: bool,
-    /// How each is rewound. A request id here makes the whole batch one: an instance that it has rewound it does not
-    /// rewind again.
-    pub spec: RewindSpec,
-    /// At most so many.
-    pub limit: usize,
+pub struct Batch {
+    /// Which.
+    pub select: Selection,
+    /// What to do to each.
+    pub act: Act,
     /// At most so many in a second; `None` for as fast as it goes.
     pub per_second: Option<u32>,
-    /// So many first; the rest follows only if all of these complete.
+    /// So many are rewound first; the rest follows only if all of these complete.
     pub canaries: usize,
     /// How long to wait for the canaries.
     pub canaries_wait_max: Duration,
-    /// Only make the plans.
+    /// Only say what would be done.
     pub dry_run: bool,
 }
 
-impl RewindBatch {
-    /// A batch of those that match, without limit or rate.
+/// See [`Batch::act`].
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Rewind it. Without statuses in the selection, those that have failed are meant. A request id makes the whole
+    /// batch one: an instance that it has rewound it does not rewind again.
+    Rewind(Box<RewindSpec>),
+    /// Something else. Without statuses in the selection, those are meant in which it can have an effect.
+    Bulk(Bulk),
+}
+
+impl Batch {
+    /// A batch of those that match, without rate or canaries.
     #[must_use]
-    pub fn new(query: InstanceQuery, spec: RewindSpec) -> RewindBatch {
-        RewindBatch {
-            query,
-            tags: Tags::new(),
-            failure: None,
-            all: false,
-            spec,
-            limit: usize::MAX,
-            per_second: None,
-            canaries: 0,
-            canaries_wait_max: Duration::from_secs(600),
-            dry_run: false,
+    pub fn new(select: impl Into<Selection>, act: Act) -> Batch {
+        let (select, canaries_wait_max) = (select.into(), Duration::from_secs(600));
+        Batch { select, act, per_second: None, canaries: 0, canaries_wait_max, dry_run: false }
+    }
+
+    fn statuses(&self) -> Vec<Status> {
+        match &self.act {
+            Act::Rewind(_) => vec![Status::Failed],
+            Act::Bulk(bulk) => bulk.statuses(&[]),
         }
-    }
-
-    fn is_unconditional(&self) -> bool {
-        let query = InstanceQuery { statuses: Vec::new(), after: None, ..self.query.clone() };
-        query == InstanceQuery::default() && self.tags.is_empty() && self.failure.is_none()
-    }
-
-    fn matches(&self, record: &InstanceRecord) -> bool {
-        let tagged = self.tags.iter().all(|(key, value)| record.tags.get(key) == Some(value));
-        let failed = |text: &String| {
-            record.failure.as_ref().is_some_and(|f| f.kind == *text || f.message.contains(text.as_str()))
-        };
-        tagged && self.failure.as_ref().is_none_or(failed)
     }
 }
 
@@ -86,7 +72,11 @@ pub enum BatchItem {
     WithParent(String),
     /// It runs already.
     Runs(Status),
-    /// It could not be rewound.
+    /// It was done; for a purge, to so many instances with the children.
+    Done(u64),
+    /// It would be done.
+    Would,
+    /// It was refused.
     Refused(EngineError),
 }
 
@@ -107,78 +97,109 @@ impl BatchReport {
     }
 }
 
+/// Whoever the items of a batch go to; the batch ends when nobody takes them any more.
+pub type BatchItems = mpsc::Sender<(InstanceId, BatchItem)>;
+
+/// Nobody takes the items any more.
+struct Abandoned;
+
 impl Client {
-    /// Rewinds every instance that matches. `progress` is told of each as it is done.
-    pub async fn rewind_batch(
+    /// Does it to every instance that matches. `progress` is told of each as it is done.
+    pub async fn batch(
         &self,
-        batch: &RewindBatch,
+        batch: &Batch,
         mut progress: impl FnMut(&InstanceId, &BatchItem) + Send,
     ) -> Result<BatchReport, EngineError> {
-        if batch.is_unconditional() && !batch.all {
-            let what = "the filter matches every instance; name a condition, or say that all are meant";
-            return Err(EngineError::System(what.into()));
-        }
+        let (items, mut done) = mpsc::channel(AT_ONCE);
         let mut report = BatchReport::default();
-        let ids = self.matching(batch).await?;
-        let (canaries, rest) = ids.split_at(batch.canaries.min(ids.len()));
-        self.rewind_each(batch, canaries, &mut report, &mut progress).await;
-        if !batch.dry_run
-            && let Some(failed) = self.failed_canary(batch, &report).await
-        {
-            report.stopped = Some(failed);
-            return Ok(report);
-        }
-        self.rewind_each(batch, rest, &mut report, &mut progress).await;
+        let collect = async {
+            while let Some((id, item)) = done.recv().await {
+                progress(&id, &item);
+                report.items.push((id, item));
+            }
+        };
+        let ids = self.batch_ids(batch).await?;
+        let (stopped, ()) = join(self.batch_into(batch, &ids, items), collect).await;
+        report.stopped = stopped?;
         Ok(report)
     }
 
-    async fn matching(&self, batch: &RewindBatch) -> Result<Vec<InstanceId>, EngineError> {
-        let mut query = batch.query.clone();
-        if query.statuses.is_empty() {
-            query.statuses = vec![Status::Failed];
-        }
-        let mut ids = Vec::new();
-        while ids.len() < batch.limit {
-            let page = self.list(query.clone(), PAGE).await?;
-            let Some(last) = page.last() else { break };
-            query.after = Some((Timestamp(last.record.created_at), last.key));
-            let matching =
-                page.iter().filter(|listed| listed.damage.is_none() && batch.matches(&listed.record));
-            ids.extend(matching.map(|listed| listed.record.instance_id()));
-        }
-        ids.truncate(batch.limit);
-        Ok(ids)
+    /// The instances that a batch is for, as things stand.
+    pub async fn batch_ids(&self, batch: &Batch) -> Result<Vec<InstanceId>, EngineError> {
+        self.select(&batch.select, &batch.statuses()).await
     }
 
-    async fn rewind_each(
+    /// Does it to these instances. Each item goes to `items` as it is done, and the batch ends early when nobody takes
+    /// them. Gives the reason if the batch was stopped.
+    pub async fn batch_into(
         &self,
-        batch: &RewindBatch,
+        batch: &Batch,
         ids: &[InstanceId],
-        report: &mut BatchReport,
-        progress: &mut (impl FnMut(&InstanceId, &BatchItem) + Send),
-    ) {
+        items: BatchItems,
+    ) -> Result<Option<String>, EngineError> {
+        let is_tried_first = matches!(batch.act, Act::Rewind(_)) && !batch.dry_run;
+        if is_tried_first && batch.canaries > 0 && self.is_at_rest() {
+            let why =
+                "canaries are waited for, and no engine serves this hub; start it, or do without canaries";
+            return Err(EngineError::Unavailable { why: why.into() });
+        }
+        let canaries = if is_tried_first { batch.canaries.min(ids.len()) } else { 0 };
+        let (canaries, rest) = ids.split_at(canaries);
+        let Ok(rewound) = self.each(batch, canaries, &items).await else { return Ok(None) };
+        let failed = tokio::select! {
+            failed = self.failed_canary(batch, &rewound) => failed,
+            () = items.closed() => return Ok(None),
+        };
+        if failed.is_some() {
+            return Ok(failed);
+        }
+        let _ = self.each(batch, rest, &items).await;
+        Ok(None)
+    }
+
+    /// Gives those that were rewound.
+    async fn each(
+        &self,
+        batch: &Batch,
+        ids: &[InstanceId],
+        items: &BatchItems,
+    ) -> Result<Vec<InstanceId>, Abandoned> {
         let began = tokio::time::Instant::now();
         let due = |index: usize| {
             batch.per_second.map(|rate| began + Duration::from_secs(1) * index as u32 / rate.max(1))
         };
-        let each = ids.iter().enumerate().map(|(index, id)| async move {
+        let each = ids.iter().cloned().enumerate().map(|(index, id)| async move {
             if let Some(due) = due(index) {
                 tokio::time::sleep_until(due).await;
             }
-            (id.clone(), self.rewind_one(batch, id).await)
+            let item = self.act(batch, &id).await;
+            (id, item)
         });
         let mut done = stream::iter(each).buffered(AT_ONCE);
-        while let Some((id, item)) = done.next().await {
-            progress(&id, &item);
-            report.items.push((id, item));
+        let mut rewound = Vec::new();
+        loop {
+            let next = tokio::select! {
+                next = done.next() => next,
+                () = items.closed() => return Err(Abandoned),
+            };
+            let Some((id, item)) = next else { return Ok(rewound) };
+            if matches!(item, BatchItem::Rewound(_)) && rewound.len() < batch.canaries {
+                rewound.push(id.clone());
+            }
+            items.send((id, item)).await.map_err(|_| Abandoned)?;
         }
     }
 
-    async fn rewind_one(&self, batch: &RewindBatch, id: &InstanceId) -> BatchItem {
-        let done = if batch.dry_run {
-            self.plan_rewind(id, &batch.spec).await.map(|plan| BatchItem::Planned(Box::new(plan)))
-        } else {
-            self.rewind(id.clone(), batch.spec.clone()).await.map(BatchItem::Rewound)
+    async fn act(&self, batch: &Batch, id: &InstanceId) -> BatchItem {
+        let done = match (&batch.act, batch.dry_run) {
+            (Act::Rewind(spec), true) => {
+                self.plan_rewind(id, spec).await.map(|plan| BatchItem::Planned(Box::new(plan)))
+            }
+            (Act::Rewind(spec), false) => {
+                self.rewind(id.clone(), (**spec).clone()).await.map(BatchItem::Rewound)
+            }
+            (Act::Bulk(_), true) => Ok(BatchItem::Would),
+            (Act::Bulk(bulk), false) => self.control(id.clone(), bulk).await.map(BatchItem::Done),
         };
         done.unwrap_or_else(|error| match &error {
             EngineError::Refused(RequestError::Rewind { error: why, .. }) => match &**why {
@@ -191,12 +212,9 @@ impl Client {
     }
 
     /// Waits for the canaries; says what is wrong with them.
-    async fn failed_canary(&self, batch: &RewindBatch, report: &BatchReport) -> Option<String> {
+    async fn failed_canary(&self, batch: &Batch, canaries: &[InstanceId]) -> Option<String> {
         let until = tokio::time::Instant::now() + batch.canaries_wait_max;
-        for (id, item) in &report.items {
-            if !matches!(item, BatchItem::Rewound(_)) {
-                continue;
-            }
+        for id in canaries {
             match tokio::time::timeout_at(until, self.wait(id.clone(), None)).await {
                 Err(_) => return Some(format!("canary {id:?} has not ended")),
                 Ok(Err(error)) => return Some(format!("canary {id:?}: {error}")),

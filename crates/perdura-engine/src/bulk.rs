@@ -2,7 +2,10 @@
 
 use crate::client::Client;
 use crate::error::EngineError;
+use crate::restart::RestartUnder;
+use bytes::Bytes;
 use futures_util::future::join_all;
+use perdura_core::delivery::Answer;
 use perdura_core::history::{EventKind, ParentLink};
 use perdura_core::partition::{InstanceRecord, RequestError};
 use perdura_core::{InstanceId, Status, Tags};
@@ -43,6 +46,24 @@ pub enum Bulk {
         /// Why.
         reason: String,
     },
+    /// Begin it once more under its id, with what it began with; only if it has ended.
+    Restart,
+    /// Send it an external event.
+    Raise {
+        /// The event's name.
+        name: String,
+        /// What it carries.
+        input: Option<Bytes>,
+    },
+    /// Say what follows for an activity of which nobody knows whether it ran.
+    Resolve {
+        /// Which; may be left out if there is only one.
+        task: Option<u32>,
+        /// What follows.
+        answer: Answer,
+        /// Who decides, and why.
+        by: String,
+    },
 }
 
 /// What a request to many did.
@@ -79,7 +100,7 @@ impl Client {
                 return Ok(sum);
             }
             let page = self.page(query.clone(), tags, SLICE, next.as_deref()).await?;
-            let asked = page.instances.iter().map(|listed| self.ask_one(listed.record.instance_id(), bulk));
+            let asked = page.instances.iter().map(|listed| self.control(listed.record.instance_id(), bulk));
             for answer in join_all(asked).await {
                 match answer {
                     Ok(done) => sum.done += done,
@@ -94,7 +115,8 @@ impl Client {
         }
     }
 
-    async fn ask_one(&self, id: InstanceId, bulk: &Bulk) -> Result<u64, EngineError> {
+    /// Asks one instance. Gives how many did it: with [`Bulk::Purge`] children count too.
+    pub async fn control(&self, id: InstanceId, bulk: &Bulk) -> Result<u64, EngineError> {
         match bulk {
             Bulk::Purge { recurse: true } => return self.purge_family(id).await,
             Bulk::Purge { recurse: false } => self.purge(id).await,
@@ -102,6 +124,9 @@ impl Client {
             Bulk::Cancel { reason } => self.cancel(id, reason.clone()).await,
             Bulk::Suspend { reason } => self.suspend(id, reason.clone()).await,
             Bulk::Resume { reason } => self.resume(id, reason.clone()).await,
+            Bulk::Restart => self.restart(&id, RestartUnder::SameId).await.map(drop),
+            Bulk::Resolve { task, answer, by } => self.resolve(id, *task, answer.clone(), by.clone()).await,
+            Bulk::Raise { name, input } => self.raise_event(id, name.clone(), input.clone()).await,
         }?;
         Ok(1)
     }
@@ -157,9 +182,9 @@ impl Client {
 
 impl Bulk {
     /// The states in which it can have an effect, of those that are asked for; all if none is.
-    fn statuses(&self, wanted: &[Status]) -> Vec<Status> {
-        let purges = matches!(self, Bulk::Purge { .. });
-        let can = |status: &Status| status.is_terminal() == purges;
+    pub(crate) fn statuses(&self, wanted: &[Status]) -> Vec<Status> {
+        let of_ended = matches!(self, Bulk::Purge { .. } | Bulk::Restart);
+        let can = |status: &Status| status.is_terminal() == of_ended;
         let asked = |status: &Status| wanted.is_empty() || wanted.contains(status);
         Status::ALL.into_iter().filter(|status| can(status) && asked(status)).collect()
     }

@@ -1,5 +1,6 @@
 //! What callers do with a hub.
 
+use crate::at_rest::ask_at_rest;
 use crate::error::EngineError;
 use crate::lookups;
 use crate::processor::{Input, random};
@@ -14,23 +15,48 @@ use perdura_store::{InstanceQuery, Store};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
-/// A client of a running engine. Whatever it is told is durable.
+/// A client of a hub. Whatever it is told is durable.
 #[derive(Clone)]
 pub struct Client {
     store: Arc<dyn Store>,
-    inputs: Arc<[mpsc::Sender<Input>]>,
+    door: Door,
     tokens: Arc<AtomicU64>,
+}
+
+/// Who answers requests.
+#[derive(Clone)]
+enum Door {
+    /// The processors of a running engine.
+    Open(Arc<[mpsc::Sender<Input>]>),
+    /// Nobody serves the hub: this client decides them itself, one at a time.
+    AtRest(Arc<Mutex<()>>),
 }
 
 impl Client {
     pub(crate) fn new(store: Arc<dyn Store>, inputs: Arc<[mpsc::Sender<Input>]>) -> Client {
-        Client { store, inputs, tokens: Arc::new(AtomicU64::new(1)) }
+        Client { store, door: Door::Open(inputs), tokens: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// A client of a hub that no engine serves. What it asks is recorded; what follows from it, a turn or an activity,
+    /// happens when an engine is started. Waits are answered only if the instance has ended.
+    #[must_use]
+    pub fn at_rest(store: Arc<dyn Store>) -> Client {
+        Client { store, door: Door::AtRest(Arc::default()), tokens: Arc::new(AtomicU64::new(1)) }
+    }
+
+    /// Whether no engine serves the hub.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.door, Door::AtRest(_))
     }
 
     pub(crate) fn inputs(&self) -> &[mpsc::Sender<Input>] {
-        &self.inputs
+        match &self.door {
+            Door::Open(inputs) => inputs,
+            Door::AtRest(_) => &[],
+        }
     }
 
     /// A random id for an instance: 32 hex digits.
@@ -57,7 +83,19 @@ impl Client {
         name: String,
         input: Option<Bytes>,
     ) -> Result<(), EngineError> {
-        self.ask(Request::Raise { id, name, input }).await.map(drop)
+        self.ask(Request::Raise { id, name, input, event_id: String::new() }).await.map(drop)
+    }
+
+    /// The same, for an event that has a name of its own: one whose `event_id` (at most 512 bytes) is among the last 128 that
+    /// came is not taken again, and that is success.
+    pub async fn raise_event_once(
+        &self,
+        id: InstanceId,
+        name: String,
+        input: Option<Bytes>,
+        event_id: String,
+    ) -> Result<(), EngineError> {
+        self.ask(Request::Raise { id, name, input, event_id }).await.map(drop)
     }
 
     /// Stops an instance until it is resumed; everything that arrives is kept. Twice is as good as once.
@@ -164,9 +202,16 @@ impl Client {
     }
 
     pub(crate) async fn ask(&self, request: Request) -> Result<Response, EngineError> {
+        let inputs = match &self.door {
+            Door::Open(inputs) => inputs,
+            Door::AtRest(one) => {
+                let _one_at_a_time = one.lock().await;
+                return ask_at_rest(&*self.store, request).await;
+            }
+        };
         let token = ReplyToken(self.tokens.fetch_add(1, Ordering::Relaxed));
         let id = request.id().clone();
-        let inputs = &self.inputs[usize::from(id.partition(self.inputs.len() as u16).0)];
+        let inputs = &inputs[usize::from(id.partition(inputs.len() as u16).0)];
         let (reply, answer) = oneshot::channel();
         let waits = request.waits();
         inputs.send(Input::Request(token, request, reply)).await.map_err(|_| EngineError::ShuttingDown)?;

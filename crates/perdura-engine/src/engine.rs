@@ -4,6 +4,7 @@ use crate::client::Client;
 use crate::error::EngineError;
 use crate::options::EngineOptions;
 use crate::processor::{INPUTS_MAX, Input, Processor, random};
+use crate::retention;
 use crate::worker::Hosts;
 use perdura_core::PartitionId;
 use perdura_store::Store;
@@ -18,6 +19,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 pub struct Engine {
     client: Client,
     threads: Vec<JoinHandle<()>>,
+    /// Removes what is old. It has a client, and so the store, and must be gone when the engine is.
+    retention: Option<AbortOnDrop>,
     /// Tells the processors when the engine is gone.
     _alive: DropGuard,
 }
@@ -58,7 +61,10 @@ impl Engine {
         for is_ready in all_ready {
             is_ready.await.map_err(|_| EngineError::System("a processor did not start".into()))??;
         }
-        Ok(Engine { client: Client::new(store, inputs.into()), threads, _alive: dropped.drop_guard() })
+        let client = Client::new(store, inputs.into());
+        let retention = (!options.retention.is_off())
+            .then(|| AbortOnDrop(Some(runtime.spawn(retention::keep(client.clone(), options.retention)))));
+        Ok(Engine { client, threads, retention, _alive: dropped.drop_guard() })
     }
 
     /// A client of this engine. Cheap to clone.
@@ -70,6 +76,11 @@ impl Engine {
     /// Ends the engine: no new work is begun, running activities may finish (up to the drain time), and everything
     /// they did is committed. Clients get [`EngineError::ShuttingDown`] from here on.
     pub async fn shutdown(self) {
+        if let Some(task) = self.retention.and_then(|mut retention| retention.0.take()) {
+            task.abort();
+            // An error is what an aborted task ends with.
+            let _ = task.await;
+        }
         let mut all_done = Vec::new();
         for input in self.client.inputs() {
             let (done, is_done) = oneshot::channel();
@@ -84,6 +95,17 @@ impl Engine {
         let threads = self.threads;
         let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
         let _ = tokio::task::spawn_blocking(join).await;
+    }
+}
+
+/// Ends a task with whoever has started it.
+struct AbortOnDrop(Option<tokio::task::JoinHandle<()>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }
 

@@ -31,6 +31,9 @@ pub enum EngineError {
         /// What was given, at most 80 characters of it.
         page: String,
     },
+    /// Something is to be done to many instances, and nothing says to which.
+    #[error("the filter matches every instance; name a condition, or say that all are meant")]
+    NoCondition,
     /// The engine is being shut down.
     #[error("the engine is shutting down")]
     ShuttingDown,

@@ -23,6 +23,12 @@ impl Unanswered {
     pub(crate) fn new(arrival: u64, request: Request, reply: Reply) -> Unanswered {
         Unanswered { arrival, request, reply, in_doubt: false }
     }
+
+    /// Whether it must not be asked again after another process has had the partition: that one may have dealt with what was
+    /// written of it, and have left no trace.
+    pub(crate) fn is_lost_to_others(&self) -> bool {
+        self.in_doubt && !self.request.waits() && !self.request.outlasts_another_owner()
+    }
 }
 
 /// How a life was lost.

@@ -1,5 +1,6 @@
 //! Settings of an engine.
 
+use crate::retention::Retention;
 use perdura_core::Limits;
 use perdura_core::delivery::Delivery;
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub struct EngineOptions {
     pub deliveries: Arc<BTreeMap<String, Delivery>>,
     /// Limits of instances, payloads and memory.
     pub limits: Limits,
+    /// How long instances that have ended stay. By default until somebody removes them.
+    pub retention: Retention,
 }
 
 impl Default for EngineOptions {
@@ -31,6 +34,7 @@ impl Default for EngineOptions {
             operation_time_max: Some(Duration::from_secs(600)),
             deliveries: Arc::default(),
             limits: Limits::default(),
+            retention: Retention::default(),
         }
     }
 }

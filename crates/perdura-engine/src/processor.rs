@@ -101,6 +101,8 @@ pub(crate) struct Processor {
     door: u64,
     /// The engine was dropped: nobody waits for anything any more.
     dropped: CancellationToken,
+    /// The epoch of the last grant; 0: none.
+    epoch: u64,
     /// Requests that are not answered. They outlive a lost grant.
     unanswered: FxHashMap<ReplyToken, Unanswered>,
     /// Instances for whose writes the store has refused batches.
@@ -143,6 +145,7 @@ impl Processor {
             activities: Activities::new(hosts.activities, runtime, sender, running_max),
             door,
             arrivals: 0,
+            epoch: 0,
             options,
             dropped,
             unanswered: FxHashMap::default(),
@@ -274,6 +277,11 @@ impl Processor {
             && let Err(why) = life.take_read(read, &*self.store)
         {
             return End::Lost(life.lost(why));
+        }
+        let others = life.grant.epoch != std::mem::replace(&mut self.epoch, life.grant.epoch) + 1;
+        for (_, asked) in self.unanswered.extract_if(|_, asked| others && asked.is_lost_to_others()) {
+            let why = "another process had taken the partition over".to_owned();
+            let _ = asked.reply.send(Err(EngineError::OutcomeUnknown { why }));
         }
         let mut asked: Vec<_> = self
             .unanswered

@@ -1,6 +1,5 @@
 //! Rewinds, as callers ask for them.
 
-use crate::at_rest::ask_at_rest;
 use crate::client::{Client, unexpected};
 use crate::error::EngineError;
 use crate::lookups;
@@ -23,7 +22,23 @@ pub struct Rewound {
 impl Client {
     /// What a rewind would do to an instance, as it is stored now. Nothing is changed.
     pub async fn plan_rewind(&self, id: &InstanceId, spec: &RewindSpec) -> Result<RewindPlan, EngineError> {
-        plan_rewind(&**self.store(), id, spec).await
+        let store = &**self.store();
+        let (row, record) = lookups::row(store, id).await?.ok_or_else(|| not_found(id))?;
+        let refuse = |error| refused(id, error);
+        let present = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
+        let other = match spec.branch.filter(|branch| *branch != record.branch) {
+            Some(branch) => lookups::history(store, &row, &record, branch).await?,
+            None => None,
+        };
+        let pending = record.inbox_events().map_err(|damage| refuse(damage.into()))?;
+        let (history, present): (&[Event], &[Event]) = match &other {
+            Some(other) => (other, &present),
+            None => (&present, &[]),
+        };
+        let subject = Subject { record: &record, history, pending: &pending, present };
+        let plan = plan(subject, spec, store.now()).map_err(refuse)?;
+        check_parents(store, id, &record, spec).await?;
+        Ok(plan)
     }
 
     /// Takes an instance back to an earlier point of its history, on a new branch, and lets it go on from there. Durable
@@ -45,40 +60,6 @@ impl Client {
         let Some((row, record)) = lookups::row(&**self.store(), id).await? else { return Ok(None) };
         lookups::history(&**self.store(), &row, &record, branch).await
     }
-}
-
-/// What a rewind would do to an instance of a hub, which an engine may serve or not. Nothing is changed.
-pub async fn plan_rewind(
-    store: &dyn Store,
-    id: &InstanceId,
-    spec: &RewindSpec,
-) -> Result<RewindPlan, EngineError> {
-    let (row, record) = lookups::row(store, id).await?.ok_or_else(|| not_found(id))?;
-    let refuse = |error| refused(id, error);
-    let present = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
-    let other = match spec.branch.filter(|branch| *branch != record.branch) {
-        Some(branch) => lookups::history(store, &row, &record, branch).await?,
-        None => None,
-    };
-    let pending = record.inbox_events().map_err(|damage| refuse(damage.into()))?;
-    let (history, present): (&[Event], &[Event]) = match &other {
-        Some(other) => (other, &present),
-        None => (&present, &[]),
-    };
-    let subject = Subject { record: &record, history, pending: &pending, present };
-    let plan = plan(subject, spec, store.now()).map_err(refuse)?;
-    check_parents(store, id, &record, spec).await?;
-    Ok(plan)
-}
-
-/// A rewind in a hub that no engine serves: the instance goes on when one is started.
-pub async fn rewind_at_rest(
-    store: &dyn Store,
-    id: InstanceId,
-    spec: RewindSpec,
-) -> Result<Rewound, EngineError> {
-    check(store, &id, &spec).await?;
-    rewound(&ask_at_rest(store, Request::Rewind { id, spec: Box::new(spec) }).await?)
 }
 
 fn rewound(answer: &Response) -> Result<Rewound, EngineError> {

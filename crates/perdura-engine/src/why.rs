@@ -1,34 +1,69 @@
-//! Why an instance does not go on, with what its history and its children say.
+//! Why an instance does not go on, with what its history, its children and the workers say.
 
 use crate::client::Client;
 use crate::error::EngineError;
 use crate::lookups;
-use perdura_core::history::EventKind;
+use perdura_core::history::{Event, EventKind};
 use perdura_core::partition::InstanceRecord;
-use perdura_core::why::{Surroundings, Wait, why};
+use perdura_core::why::{Line, Surroundings, Wait, Work, why};
 use perdura_core::{EntityId, InstanceId, Status, Timestamp};
-use perdura_store::Store;
 use std::collections::BTreeMap;
 
-#[derive(Default)]
-struct Around {
+/// What is known of those who run the code.
+pub trait Workers: Send + Sync {
+    /// How a piece of work of an instance stands with them; `None` if they have not been asked to do it.
+    fn line(&self, instance: &InstanceId, work: Work) -> Option<Line>;
+}
+
+struct Around<'a> {
+    id: &'a InstanceId,
     activities: BTreeMap<u32, String>,
+    asked: BTreeMap<u32, Timestamp>,
+    suspended: Option<Timestamp>,
     instances: BTreeMap<String, Option<Status>>,
     operations: BTreeMap<u32, (String, Timestamp)>,
     entities: BTreeMap<String, Option<InstanceRecord>>,
+    workers: Option<&'a dyn Workers>,
+    is_at_rest: bool,
 }
 
-impl Surroundings for Around {
+impl Around<'_> {
+    fn learn(&mut self, event: Event) {
+        match event.kind {
+            EventKind::TaskScheduled(task) => {
+                self.asked.insert(task.id, event.at);
+                self.activities.insert(task.id, task.name);
+            }
+            EventKind::TimerCreated(timer) => drop(self.asked.insert(timer.id, event.at)),
+            EventKind::SubOrchestrationScheduled(child) => drop(self.asked.insert(child.id, event.at)),
+            EventKind::EntityOperationCalled(call) => {
+                self.operations.insert(call.id, (call.operation, event.at));
+            }
+            EventKind::ExecutionSuspended(_) => self.suspended = Some(event.at),
+            _ => {}
+        }
+    }
+}
+
+impl Surroundings for Around<'_> {
     fn activity(&self, task: u32) -> Option<String> {
         self.activities.get(&task).cloned()
+    }
+
+    fn asked_at(&self, id: u32) -> Option<Timestamp> {
+        self.asked.get(&id).copied()
+    }
+
+    fn suspended_at(&self) -> Option<Timestamp> {
+        self.suspended
     }
 
     fn instance(&self, id: &str) -> Option<Option<Status>> {
         self.instances.get(id).copied()
     }
 
-    fn is_served(&self, _: &str) -> Option<bool> {
-        None
+    fn line(&self, work: Work) -> Option<Line> {
+        if self.is_at_rest { Some(Line::NoEngine) } else { self.workers?.line(self.id, work) }
     }
 
     fn operation(&self, task: u32) -> Option<(String, Timestamp)> {
@@ -43,40 +78,49 @@ impl Surroundings for Around {
 impl Client {
     /// What an instance or an entity waits for; `None` if there is none.
     pub async fn why(&self, id: &InstanceId) -> Result<Option<Vec<Wait>>, EngineError> {
-        why_in(&**self.store(), id).await
+        self.why_with(id, None).await
     }
-}
 
-/// What an instance or an entity of a hub waits for; `None` if there is none.
-pub async fn why_in(store: &dyn Store, id: &InstanceId) -> Result<Option<Vec<Wait>>, EngineError> {
-    let Some((row, record)) = lookups::row(store, id).await? else { return Ok(None) };
-    let mut around = Around::default();
-    if !record.tasks.is_empty() || !record.calls.is_empty() {
-        let history = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
-        for event in history {
-            match event.kind {
-                EventKind::TaskScheduled(task) => drop(around.activities.insert(task.id, task.name)),
-                EventKind::EntityOperationCalled(call) => {
-                    around.operations.insert(call.id, (call.operation, event.at));
-                }
-                _ => {}
+    /// The same, with what is known of those who run the code.
+    pub async fn why_with(
+        &self,
+        id: &InstanceId,
+        workers: Option<&dyn Workers>,
+    ) -> Result<Option<Vec<Wait>>, EngineError> {
+        let store = &**self.store();
+        let Some((row, record)) = lookups::row(store, id).await? else { return Ok(None) };
+        let mut around = Around {
+            id,
+            activities: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            suspended: None,
+            instances: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            entities: BTreeMap::new(),
+            workers,
+            is_at_rest: self.is_at_rest(),
+        };
+        if !row.status.is_terminal() && record.entity.is_none() {
+            let history = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
+            let waiting = record.inbox_events().unwrap_or_default();
+            history.into_iter().chain(waiting).for_each(|event| around.learn(event));
+        }
+        let waiting = record.section.iter().filter(|section| !section.granted);
+        let wanted =
+            waiting.flat_map(|section| &section.set).chain(record.calls.iter().map(|call| &call.entity));
+        for entity in wanted {
+            // What is known of the instance shall be told, even if one of its entities cannot be read.
+            let Ok(id) = EntityId::parse(entity) else { continue };
+            if let Ok(found) = lookups::row(store, id.instance()).await {
+                around.entities.insert(entity.clone(), found.map(|(_, record)| record));
             }
         }
-    }
-    let waiting = record.section.iter().filter(|section| !section.granted);
-    let wanted = waiting.flat_map(|section| &section.set).chain(record.calls.iter().map(|call| &call.entity));
-    for entity in wanted {
-        // What is known of the instance shall be told, even if one of its entities cannot be read.
-        let Ok(id) = EntityId::parse(entity) else { continue };
-        if let Ok(found) = lookups::row(store, id.instance()).await {
-            around.entities.insert(entity.clone(), found.map(|(_, record)| record));
+        for child in &record.children {
+            if let Ok(child) = InstanceId::new(&child.instance) {
+                let status = lookups::row(store, &child).await?.map(|(row, _)| row.status);
+                around.instances.insert(child.to_string(), status);
+            }
         }
+        Ok(Some(why(&record, store.now(), &around)))
     }
-    for child in &record.children {
-        if let Ok(child) = InstanceId::new(&child.instance) {
-            let status = lookups::row(store, &child).await?.map(|(row, _)| row.status);
-            around.instances.insert(child.to_string(), status);
-        }
-    }
-    Ok(Some(why(&record, store.now(), &around)))
 }

@@ -1,10 +1,16 @@
 //! The DurableTask protocol as generated code: the messages, the server's trait and the client of
-//! `TaskHubSidecarService`. The `.proto` files in this crate are the project's own; a test compares them with what the
-//! official SDKs carry.
+//! `TaskHubSidecarService`, and beside it [`operator`], what only this engine offers to operators. The `.proto` files in
+//! this crate are the project's own; a test compares those of the protocol with what the official SDKs carry.
 
 #![allow(missing_docs, clippy::all, reason = "generated; what there is to say stands in the .proto files")]
 
-include!(concat!(env!("OUT_DIR"), "/protocol.rs"));
+// The one without a package.
+include!(concat!(env!("OUT_DIR"), "/_.rs"));
+
+/// The package `perdura.v1`: what operators do, and are told.
+pub mod operator {
+    include!(concat!(env!("OUT_DIR"), "/perdura.v1.rs"));
+}
 
 /// What a worker of this project announces: it takes `perduraTurn` in the place of events. Not a number of the protocol's.
 pub const CAPABILITY_PERDURA_TURNS: i32 = 1001;

@@ -24,7 +24,9 @@ fn official() -> FileDescriptorProto {
 
 fn ours() -> Vec<FileDescriptorProto> {
     let all = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-    all.file.into_iter().filter(|file| !file.name().starts_with("google/")).collect()
+    // The service for operators is our own.
+    let is_sdks = |name: &str| !name.starts_with("google/") && name != "operator.proto";
+    all.file.into_iter().filter(|file| is_sdks(file.name())).collect()
 }
 
 /// Everything that shows on the wire, a line for each field, enum value and method.

@@ -5,12 +5,12 @@ use crate::remote::{RemoteActivities, RemoteEntities, RemoteOrchestrations};
 use crate::work_items::Board;
 use perdura_core::delivery::Delivery;
 use perdura_core::{Limits, Timestamp};
-use perdura_engine::{Client, Engine, EngineError, EngineOptions, Hosts};
+use perdura_engine::{Client, Engine, EngineError, EngineOptions, Hosts, Retention};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
-use perdura_store::StoreError;
+use perdura_store::{Store, StoreError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::AbortHandle;
@@ -104,6 +104,7 @@ pub(crate) struct HubOptions {
     pub(crate) drain_time_max: Duration,
     pub(crate) operation_time_max: Option<Duration>,
     pub(crate) limits: Limits,
+    pub(crate) retention: Retention,
     pub(crate) deliveries: Arc<BTreeMap<String, Delivery>>,
 }
 
@@ -121,8 +122,23 @@ struct Open {
     closing: bool,
 }
 
-/// How long a deletion waits for those who still read the hub, and how often it looks.
+/// How often, and how many times, those who wait for the last reader of a hub look.
 const LAST_READERS: (Duration, u32) = (Duration::from_millis(10), 500);
+
+/// A hub that is closed, as long as somebody still reads it.
+pub(crate) struct Closed(Weak<dyn Store>);
+
+impl Closed {
+    /// Waits until its file is free, at most five seconds.
+    pub(crate) async fn until_free(self) {
+        for _ in 0..LAST_READERS.1 {
+            if self.0.strong_count() == 0 {
+                return;
+            }
+            tokio::time::sleep(LAST_READERS.0).await;
+        }
+    }
+}
 
 impl Hubs {
     pub(crate) fn new(options: HubOptions) -> Hubs {
@@ -151,6 +167,7 @@ impl Hubs {
             operation_time_max: self.options.operation_time_max,
             deliveries: self.options.deliveries.clone(),
             limits: self.options.limits.clone(),
+            retention: self.options.retention.clone(),
         };
         let hub = Arc::new(Hub::open(name.clone(), path, options).await?);
         open.hubs.insert(name.clone(), hub.clone());
@@ -165,14 +182,9 @@ impl Hubs {
         }
         if let Some(hub) = open.hubs.remove(name) {
             hub.close(Duration::ZERO).await;
-            let store = Arc::downgrade(hub.client.store());
+            let closed = Closed(Arc::downgrade(hub.client.store()));
             drop(hub);
-            for _ in 0..LAST_READERS.1 {
-                if store.strong_count() == 0 {
-                    break;
-                }
-                tokio::time::sleep(LAST_READERS.0).await;
-            }
+            closed.until_free().await;
         }
         let path = self.path(name);
         for suffix in ["", "-wal", "-shm"] {
@@ -191,8 +203,9 @@ impl Hubs {
         Ok(())
     }
 
-    /// Closes all hubs: what workers run may finish within the drain time, and its results are taken.
-    pub(crate) async fn close(&self) {
+    /// Closes all hubs: what workers run may finish within the drain time, and its results are taken. A file is free when
+    /// the last connection has let go of its hub.
+    pub(crate) async fn close(&self) -> Vec<Closed> {
         let hubs: Vec<_> = {
             let mut open = self.open.lock().await;
             open.closing = true;
@@ -200,6 +213,8 @@ impl Hubs {
         };
         let patience = self.options.drain_time_max;
         futures_util::future::join_all(hubs.iter().map(|hub| hub.close(patience))).await;
+        self.open.lock().await.hubs.clear();
+        hubs.iter().map(|hub| Closed(Arc::downgrade(hub.client.store()))).collect()
     }
 
     fn path(&self, name: &HubName) -> PathBuf {

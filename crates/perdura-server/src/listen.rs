@@ -2,10 +2,12 @@
 
 use crate::hub::{HubError, HubOptions, Hubs};
 use crate::hub_name::HubName;
+use crate::operator::OperatorService;
 use crate::security::{Credentials, Gate};
 use crate::service::Service;
 use perdura_core::Limits;
 use perdura_core::delivery::Delivery;
+use perdura_engine::Retention;
 use perdura_proto::DESCRIPTORS;
 use perdura_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
 use std::collections::BTreeMap;
@@ -60,6 +62,8 @@ pub struct ServerOptions {
     pub operation_time_max: Option<Duration>,
     /// Limits of instances and payloads.
     pub limits: Limits,
+    /// How long instances that have ended stay. By default until somebody removes them.
+    pub retention: Retention,
     /// How often activities of a name may run, if their calls do not say so by tags.
     pub deliveries: BTreeMap<String, Delivery>,
 }
@@ -79,6 +83,7 @@ impl ServerOptions {
             drain_time_max: Duration::from_secs(30),
             operation_time_max: Some(Duration::from_secs(600)),
             limits: Limits::default(),
+            retention: Retention::default(),
             deliveries: BTreeMap::new(),
         }
     }
@@ -162,6 +167,7 @@ impl Server {
             drain_time_max: options.drain_time_max,
             operation_time_max: options.operation_time_max,
             limits: options.limits.clone(),
+            retention: options.retention.clone(),
             deliveries: Arc::new(options.deliveries.clone()),
         }));
         // A hub that cannot be opened shall show now and not at the first call.
@@ -202,16 +208,19 @@ impl Server {
     }
 
     /// Ends the server: streams of work end, what workers run may finish within the drain time, and everything that
-    /// they bring is recorded.
+    /// they bring is recorded. The files of the hubs are free then.
     pub async fn shutdown(self) {
         self.health.set_service_status("", ServingStatus::NotServing).await;
-        self.hubs.close().await;
+        let closed = self.hubs.close().await;
         let _ = self.stop.send(true);
         for listener in self.listeners {
             let abort = listener.abort_handle();
             if tokio::time::timeout(CLOSE_TIME_MAX, listener).await.is_err() {
                 abort.abort();
             }
+        }
+        for hub in closed {
+            hub.until_free().await;
         }
     }
 }
@@ -232,6 +241,7 @@ async fn routes(hubs: &Arc<Hubs>, options: &ServerOptions) -> Result<(HealthRepo
     let service = TaskHubSidecarServiceServer::new(service)
         .max_decoding_message_size(options.request_bytes_max)
         .max_encoding_message_size(usize::MAX);
+    let operator = OperatorService::of_hubs(hubs.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<TaskHubSidecarServiceServer<Service>>().await;
     let internal = |error: tonic_reflection::server::Error| ServerError::Internal(error.to_string());
@@ -241,6 +251,7 @@ async fn routes(hubs: &Arc<Hubs>, options: &ServerOptions) -> Result<(HealthRepo
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let routes = Routes::new(service)
+        .add_service(operator)
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(internal)?)
         // Older tools ask this one.

@@ -9,7 +9,15 @@ use std::path::{Path, PathBuf};
 /// Held as long as the hub is open for writing; the operating system releases it when the process dies.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// A process that this one is just starting has a copy of the file until it runs its own program; closing ours would
+    /// leave the lock with that one.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 impl Lock {
@@ -36,7 +44,7 @@ impl Lock {
         }
         // Who holds it is told for people; the lock does not depend on it.
         let _ = write_holder(&mut file);
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
     }
 }
 
@@ -67,4 +75,20 @@ fn host() -> String {
         .or_else(|| std::env::var("HOSTNAME").ok())
         .or_else(|| std::env::var("COMPUTERNAME").ok())
         .map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_let_go_is_free_although_a_child_process_has_a_copy_of_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let hub = directory.path().join("hub.db");
+        let lock = Lock::take(&hub).unwrap();
+        let _copy = lock.file.try_clone().unwrap();
+        assert!(matches!(Lock::take(&hub), Err(StoreError::InUse { .. })));
+        drop(lock);
+        Lock::take(&hub).unwrap();
+    }
 }

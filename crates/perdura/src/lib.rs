@@ -71,7 +71,9 @@ pub use perdura_core::{
     EntityId, ExecutionId, Failure, InstanceId, InvalidText, Limits, OnExisting, ReusePolicy, Status, Tags,
     Timestamp, failure,
 };
-pub use perdura_engine::{BatchItem, BatchReport, EngineError, RewindBatch, Rewound};
+pub use perdura_engine::{
+    Act, Batch, BatchItem, BatchReport, Bulk, EngineError, Retention, Rewound, Selection,
+};
 /// Makes an activity of an async function.
 ///
 /// The function takes at most one input, after an optional [`ActivityContext`], and returns a `Result` whose error

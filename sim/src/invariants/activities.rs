@@ -23,10 +23,11 @@ pub(super) struct Attempts {
     latest: (u32, Timestamp),
 }
 
-pub(super) fn check(change: &Change<'_>) -> Result<(), String> {
+/// `by_hand`: an operator has given inputs in this execution.
+pub(super) fn check(change: &Change<'_>, by_hand: bool) -> Result<(), String> {
     for event in change.arrived() {
         if let EventKind::TaskCompleted(done) = &event.kind {
-            completes(change, done)?;
+            completes(change, done, by_hand)?;
         }
     }
     let Some(before) = change.same_generation().filter(|_| !change.is_rewound()) else { return Ok(()) };
@@ -43,11 +44,12 @@ pub(super) fn check(change: &Change<'_>) -> Result<(), String> {
 }
 
 /// A result must be that of the delivery that is durable, for what this generation scheduled.
-fn completes(change: &Change<'_>, done: &TaskCompleted) -> Result<(), String> {
+fn completes(change: &Change<'_>, done: &TaskCompleted, by_hand: bool) -> Result<(), String> {
     let after = change.after;
-    let Some(scheduled) = after.tasks.get(&done.id) else {
+    if !after.tasks.contains_key(&done.id) {
         return Err(format!("{after:?}: a result for task {}, which is not scheduled", done.id));
-    };
+    }
+    let input = after.input_of_task(done.id);
     if done.delivery == 0 {
         // A result of another branch, used again.
         let is_same = |event: &Event| match &event.kind {
@@ -57,13 +59,18 @@ fn completes(change: &Change<'_>, done: &TaskCompleted) -> Result<(), String> {
         // Or one that had arrived, but was in no turn yet.
         let reuse = after.record.rewinds.iter().filter_map(|rewinds| rewinds.reuse.as_ref());
         let mut given = reuse.flat_map(|reuse| &reuse.sources).flat_map(|source| &source.results);
-        let known =
-            after.left.values().flatten().any(is_same) || given.any(|given| given.payload == done.output);
-        let fits = (1..100).any(|d| done.output.as_ref() == Some(&task_output(&scheduled.input, d)));
+        let by_operator = after.history.iter().filter_map(|event| match &event.kind {
+            EventKind::ExecutionRewound(rewound) => Some(&rewound.results),
+            _ => None,
+        });
+        let known = after.left.values().flatten().any(is_same)
+            || given.any(|given| given.payload == done.output)
+            || by_operator.flatten().any(|given| given.payload == done.output);
+        let fits = by_hand || (1..100).any(|d| done.output.as_ref() == Some(&task_output(&input, d)));
         let wrong = || format!("{after:?}: {done:?} was used again, but no branch has it");
         return (known && fits).then_some(()).ok_or_else(wrong);
     }
-    if done.output.as_ref() != Some(&task_output(&scheduled.input, done.delivery)) {
+    if done.output.as_ref() != Some(&task_output(&input, done.delivery)) {
         return Err(format!("{after:?}: task {} took the result of another attempt: {done:?}", done.id));
     }
     let durable =
@@ -85,7 +92,7 @@ impl Checker {
     /// Activities that a change says have succeeded.
     pub(super) fn successes_of(&self, change: &Change<'_>) -> Vec<((bytes::Bytes, bytes::Bytes), u32)> {
         let done = change.arrived().filter_map(|event| match &event.kind {
-            EventKind::TaskCompleted(done) => change.after.tasks.get(&done.id)?.input.clone(),
+            EventKind::TaskCompleted(done) => change.after.input_of_task(done.id),
             _ => None,
         });
         let record = &change.after.record;
@@ -102,6 +109,21 @@ impl Checker {
             }
         }
         false
+    }
+
+    /// The branch on which an activity was scheduled that another one has kept.
+    fn scheduled_on(&self, (key, generation, branch, task): &TaskKey) -> Option<u32> {
+        let seen = self.mirror.instances.get(key)?;
+        if (seen.record.generation, seen.record.branch) != (*generation, *branch) {
+            return None;
+        }
+        let event = seen.scheduled_at(*task)? as u64;
+        let part = seen
+            .record
+            .history_parts(*branch)?
+            .into_iter()
+            .find(|part| (part.from..part.until).contains(&event));
+        part.map(|part| part.branch)
     }
 
     /// A worker has been given an attempt.
@@ -139,15 +161,15 @@ impl Checker {
         let input = start.scheduled.input.clone().unwrap_or_default();
         // On the same branch it may be the start of an attempt by an owner that has lost the partition since; on a branch
         // that this one does not come from, its success was undone.
-        let succeeded = self.successes.get(&(execution, input));
+        let wanted = self.by_hand.contains(&execution);
+        let succeeded = self.successes.get(&(execution, input)).filter(|_| !wanted);
         if succeeded.is_some_and(|branch| self.comes_from(task.key, task.branch, *branch)) {
             return Err(format!("it had succeeded, and runs again: {start:?}"));
         }
         if let Some(seen) = self.mirror.instances.get(&task.key)
             && (seen.record.generation, seen.record.branch) == (task.generation, task.branch)
         {
-            let scheduled = seen.tasks.get(&task.task);
-            if scheduled.is_none_or(|scheduled| scheduled.input != start.scheduled.input) {
+            if seen.input_of_task(task.task) != start.scheduled.input {
                 return Err(format!("{seen:?}: {start:?} is not what was scheduled"));
             }
             let durable = record(seen, task.task).map(|task| task.delivery);
@@ -160,7 +182,17 @@ impl Checker {
             return Err(format!("{start:?} began, but its instance is not durable"));
         }
         let permitted = self.permissions.get(&(start.instance.clone(), task.task)).copied().unwrap_or(0);
-        let attempts = self.attempts.entry((task.key, task.generation, task.branch, task.task)).or_default();
+        let name = (task.key, task.generation, task.branch, task.task);
+        if let Some(origin) = self.scheduled_on(&name)
+            && !self
+                .deliveries
+                .entry((task.key, task.generation, origin, task.task))
+                .or_default()
+                .insert(task.delivery)
+        {
+            return Err(format!("delivery {} was given before, on another branch: {start:?}", task.delivery));
+        }
+        let attempts = self.attempts.entry(name).or_default();
         if let Some(later) =
             attempts.deliveries.last().filter(|last| start.has_barrier && **last > task.delivery)
         {

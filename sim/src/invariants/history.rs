@@ -53,7 +53,10 @@ fn ends_once(after: &Seen) -> Result<(), String> {
     let ends = after.history.iter().filter(|event| end(&event.kind).is_some()).count();
     let last = after.history.last().and_then(|event| end(&event.kind));
     match (after.row.status.is_terminal(), last) {
-        (false, None) if ends == 0 => Ok(()),
+        (false, None) if ends == 0 => match (&after.record.output, &after.record.failure) {
+            (None, None) => Ok(()),
+            kept => Err(format!("{after:?}: it has not ended, and has an end: {kept:?}")),
+        },
         (true, Some(end)) if ends == 1 => {
             let row = (after.row.status, &after.record.output, after.record.failure.as_deref());
             let said = (end.final_status().unwrap_or(Status::Pending), &end.output, end.failure.as_ref());

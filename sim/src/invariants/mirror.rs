@@ -175,6 +175,26 @@ impl Seen {
         Ok(())
     }
 
+    /// The number of the event that scheduled an activity.
+    pub(super) fn scheduled_at(&self, id: u32) -> Option<usize> {
+        let is_it = |event: &Event| matches!(&event.kind, EventKind::TaskScheduled(task) if task.id == id);
+        self.history.iter().position(is_it)
+    }
+
+    /// The input that an activity has: the one that it was scheduled with, or what an operator has given it since.
+    pub(crate) fn input_of_task(&self, id: u32) -> Option<bytes::Bytes> {
+        let scheduled = self.scheduled_at(id)?;
+        let rewinds = self.history[scheduled..].iter().rev().filter_map(|event| match &event.kind {
+            EventKind::ExecutionRewound(rewound) => Some(&rewound.inputs),
+            _ => None,
+        });
+        let given = rewinds.flatten().find(|given| given.event == scheduled as u64);
+        match given {
+            Some(given) => given.payload.clone(),
+            None => self.tasks.get(&id)?.input.clone(),
+        }
+    }
+
     fn has_scheduled(&self, kind: &EventKind) -> bool {
         match kind {
             EventKind::TaskCompleted(e) => self.tasks.contains_key(&e.id),
@@ -309,6 +329,9 @@ impl Checker {
         self.follow(&mut after, &appended);
         self.note_executions(&after);
         let change = Change { before: before.as_ref(), after: &after, appended: &appended, now };
+        if change.is_rewound() && asks_for_more(&after.record) {
+            self.by_hand.insert(after.record.execution.clone());
+        }
         self.changed(&change);
         self.orchestration_wrote(&change);
         let successes = self.successes_of(&change);
@@ -321,9 +344,10 @@ impl Checker {
     }
 
     fn changed(&mut self, change: &Change<'_>) {
+        let by_hand = self.by_hand.contains(&change.after.record.execution);
         let results = [
             (Group::History, super::history::check(change)),
-            (Group::Activities, super::activities::check(change)),
+            (Group::Activities, super::activities::check(change, by_hand)),
             (Group::Timers, super::timers::check(change)),
             (Group::Events, super::events::check(change)),
         ];
@@ -391,6 +415,12 @@ impl Checker {
             self.mirror.instances.insert(row.key, seen);
         }
     }
+}
+
+/// Whether the last rewind, perhaps that of a parent, lets successes run again.
+fn asks_for_more(record: &InstanceRecord) -> bool {
+    let order = record.rewinds.as_ref().and_then(|rewinds| rewinds.order.as_ref());
+    order.is_some_and(|order| order.no_reuse || !order.rerun.is_empty())
 }
 
 /// The history of a branch as it is stored.

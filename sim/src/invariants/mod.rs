@@ -132,6 +132,8 @@ pub struct Checker {
     pub judged: Judged,
     /// Stored rows were damaged on purpose, these keys.
     pub damaged: BTreeSet<InstanceKey>,
+    /// Executions in which an operator has asked for work to run again, or has given it another input.
+    pub by_hand: BTreeSet<bytes::Bytes>,
     /// How often each group was checked.
     pub counts: [u64; Group::ALL.len()],
     /// The first broken invariant.
@@ -145,6 +147,8 @@ pub struct Checker {
     clock_error: i64,
     starts: starts::Starts,
     attempts: BTreeMap<activities::TaskKey, activities::Attempts>,
+    /// Numbers of deliveries, on whatever branch; named by the branch on which the activity was scheduled.
+    deliveries: BTreeMap<activities::TaskKey, BTreeSet<u32>>,
     /// How often somebody has said of a task in doubt that it may run once more.
     permissions: BTreeMap<(InstanceId, u32), usize>,
     entities: entities::Entities,
@@ -164,6 +168,7 @@ impl Checker {
             mirror: Mirror::default(),
             judged: Judged::Everything,
             damaged: BTreeSet::new(),
+            by_hand: BTreeSet::new(),
             counts: [0; Group::ALL.len()],
             violation: None,
             programs,
@@ -174,6 +179,7 @@ impl Checker {
             clock_error: 2 * i64::from(plan.faults.clock_skew),
             starts: starts::Starts::default(),
             attempts: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
             permissions: BTreeMap::new(),
             successes: BTreeMap::new(),
             entities: entities::Entities::default(),

@@ -52,7 +52,8 @@ pub struct Options {
     json: bool,
 }
 
-fn parse_status(text: &str) -> Result<Status, String> {
+/// A status by its name.
+pub fn parse_status(text: &str) -> Result<Status, String> {
     let found = Status::ALL.into_iter().find(|status| status.name().eq_ignore_ascii_case(text));
     found.ok_or_else(|| {
         format!("unknown status; one of {}", Status::ALL.map(Status::name).join(", ").to_lowercase())

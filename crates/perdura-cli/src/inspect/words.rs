@@ -1,15 +1,10 @@
 //! What people read about an instance and its events.
 
 use crate::escape::escape;
-use bytes::Bytes;
-use perdura_core::delivery::Delivery;
-use perdura_core::history::EventKind;
+use perdura_core::history::{EventKind, payload_in_words};
 use perdura_core::partition::InstanceRecord;
-use perdura_core::{Failure, Status, Timestamp};
+use perdura_core::{Status, Timestamp};
 use std::collections::BTreeMap;
-
-/// Bytes of a payload that are shown.
-const PAYLOAD_SHOWN: usize = 200;
 
 /// Names of the activities that an instance waits for, by task.
 pub type TaskNames = BTreeMap<u32, String>;
@@ -102,87 +97,10 @@ pub fn waits_for(record: &InstanceRecord, names: &TaskNames) -> Vec<String> {
 
 /// An event in a few words.
 pub fn describe(event: &EventKind) -> String {
-    let with = |text: String, payload_bytes: &Option<Bytes>| match payload_bytes {
-        Some(bytes) => format!("{text} {}", payload(bytes)),
-        None => text,
-    };
-    let failed =
-        |failure: &Option<Failure>| failure.as_ref().map_or(String::new(), |f| escape(&f.to_string()));
-    match event {
-        EventKind::TurnStarted(_) => String::new(),
-        EventKind::ExecutionStarted(e) => with(escape(&e.name), &e.input),
-        EventKind::ExecutionCompleted(e) => {
-            let status = e.final_status().map_or("?", Status::name).to_owned();
-            format!("{} {}", with(status, &e.output), failed(&e.failure)).trim_end().into()
-        }
-        EventKind::ExecutionTerminated(e) => escape(&e.reason),
-        EventKind::TaskScheduled(e) => {
-            let delivery = match Delivery::of_recorded(&e.delivery) {
-                Ok(Delivery::AtLeastOnce) => String::new(),
-                Ok(delivery) => format!(", {}", escape(&delivery.to_string())),
-                Err(error) => format!(", {}", escape(&error.to_string())),
-            };
-            with(format!("{} {}{delivery}", e.id, escape(&e.name)), &e.input)
-        }
-        EventKind::TaskCompleted(e) => {
-            let count = format!("attempt {}, delivery {}{}", e.attempt, e.delivery, settled(&e.settled_by));
-            with(format!("{} ({count})", e.id), &e.output)
-        }
-        EventKind::TaskFailed(e) => {
-            let count = format!("attempt {}, delivery {}{}", e.attempt, e.delivery, settled(&e.settled_by));
-            format!("{} ({count}) {}", e.id, failed(&e.failure))
-        }
-        EventKind::TaskResultLate(e) => {
-            let text = format!("{} (delivery {}, too late to count)", e.id, e.delivery);
-            format!("{} {}", with(text, &e.output), failed(&e.failure)).trim_end().into()
-        }
-        EventKind::SubOrchestrationScheduled(e) => {
-            with(format!("{} {} as \"{}\"", e.id, escape(&e.name), escape(&e.instance)), &e.input)
-        }
-        EventKind::SubOrchestrationCompleted(e) => with(e.id.to_string(), &e.output),
-        EventKind::SubOrchestrationFailed(e) => format!("{} {}", e.id, failed(&e.failure)),
-        EventKind::TimerCreated(e) => format!("{} at {}", e.id, Timestamp(e.fire_at)),
-        EventKind::TimerFired(e) => e.id.to_string(),
-        EventKind::EventSent(e) => {
-            with(format!("{} {} to \"{}\"", e.id, escape(&e.name), escape(&e.instance)), &e.input)
-        }
-        EventKind::EntityOperationCalled(e) => {
-            with(format!("{} {} of {}", e.id, escape(&e.operation), escape(&e.entity)), &e.input)
-        }
-        EventKind::EntityOperationSignaled(e) => {
-            with(format!("{} {} to {}", e.id, escape(&e.operation), escape(&e.entity)), &e.input)
-        }
-        EventKind::EntityOperationCompleted(e) => with(e.id.to_string(), &e.output),
-        EventKind::EntityOperationFailed(e) => format!("{} {}", e.id, failed(&e.failure)),
-        EventKind::EntityLockRequested(e) => format!("{} {}", e.id, escape(&e.set.join(", "))),
-        EventKind::EntityLockGranted(e) => e.id.to_string(),
-        EventKind::EntityUnlockSent(e) => format!("{} {}", e.id, escape(&e.entities.join(", "))),
-        EventKind::EventRaised(e) => with(escape(&e.name), &e.input),
-        EventKind::ExecutionSuspended(e) => escape(&e.reason),
-        EventKind::ExecutionResumed(e) => escape(&e.reason),
-        EventKind::CancelRequested(e) => escape(&e.reason),
-        EventKind::ExecutionRewound(e) => {
-            format!("from branch {} by {}: {}", e.from_branch, escape(&e.by), escape(&e.reason))
-        }
-        EventKind::EventRefused(e) => format!("{} {}", e.id, failed(&e.failure)),
-    }
-}
-
-/// Who said what came of an activity, if it was not its worker.
-fn settled(by: &str) -> String {
-    if by.is_empty() { String::new() } else { format!(", as said by {}", escape(by)) }
+    escape(&event.in_words())
 }
 
 /// The beginning of a payload, as text where it is text.
 pub fn payload(bytes: &[u8]) -> String {
-    let shown = &bytes[..bytes.len().min(PAYLOAD_SHOWN)];
-    let text = match std::str::from_utf8(shown) {
-        Ok(text) => escape(text),
-        // Cut in the middle of a character.
-        Err(error) if error.error_len().is_none() && shown.len() < bytes.len() => {
-            escape(&String::from_utf8_lossy(&shown[..error.valid_up_to()]))
-        }
-        Err(_) => return format!("({} bytes, not text)", bytes.len()),
-    };
-    if shown.len() < bytes.len() { format!("{text}… ({} bytes)", bytes.len()) } else { text }
+    escape(&payload_in_words(bytes))
 }

@@ -1,37 +1,36 @@
 //! `perdura branches`: how often an instance was rewound, by whom, and why.
 
+use super::hub::{Access, HubOptions, refused};
+use super::time::shown;
 use crate::escape::escape;
-use anyhow::Context;
 use clap::Args;
-use perdura_core::rewind::BranchRecord;
-use perdura_core::{InstanceId, Status, Timestamp};
-use perdura_sqlite::SqliteStore;
-use perdura_store::{Instances, Lookup};
+use perdura_proto::operator::InstanceRequest;
 use serde_json::json;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Args, Debug)]
 pub struct Options {
-    /// The hub file
-    file: PathBuf,
-    /// The instance
-    instance: String,
+    #[command(flatten)]
+    hub: HubOptions,
     /// Print JSON, an object a line
     #[arg(long)]
     json: bool,
 }
 
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let store = SqliteStore::open_read_only(&options.file)?;
-    let id = InstanceId::new(&options.instance)?;
-    let row = store.find(vec![Lookup::Id(id.clone())]).await?.pop().flatten();
-    let record = row.with_context(|| format!("there is no instance {id:?}"))?.open()?;
-    let is_present = |branch: u32| branch == record.branch;
-    if !options.json {
-        println!("branch 0{}", if is_present(0) { ", the present one" } else { "" });
+    let instance = options.hub.the_instance()?;
+    let hub = options.hub.open(Access::Read).await?;
+    let answer = hub.calls().branches(hub.request(InstanceRequest { instance })).await.map_err(refused)?;
+    let answer = answer.into_inner();
+    let is_present = |branch: u32| branch == answer.present;
+    let present = |branch: u32| if is_present(branch) { ", the present one" } else { "" };
+    if options.json {
+        println!("{}", json!({ "branch": 0, "present": is_present(0) }));
+    } else {
+        println!("branch 0{}", present(0));
     }
-    for branch in record.branches() {
+    for branch in &answer.branches {
+        let at = shown(branch.at.as_ref());
         if options.json {
             println!(
                 "{}",
@@ -39,30 +38,38 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
                     "branch": branch.branch,
                     "parent": branch.parent,
                     "cut": branch.cut,
-                    "at": Timestamp(branch.at).to_string(),
+                    "at": at,
                     "by": branch.by,
                     "reason": branch.reason,
-                    "status_before": status(branch),
+                    "status_before": branch.status_before,
                     "present": is_present(branch.branch),
                 })
             );
         } else {
+            let (number, parent, by, reason) =
+                (branch.branch, branch.parent, escape(&branch.by), escape(&branch.reason));
+            let kept = match branch.cut {
+                0 => "keeps nothing".to_owned(),
+                cut => format!("keeps events 0 to {}", cut - 1),
+            };
             println!(
-                "branch {} keeps events 0 to {} of branch {}: rewound {} by {}, {} ({} before){}",
-                branch.branch,
-                branch.cut,
-                branch.parent,
-                Timestamp(branch.at),
-                escape(&branch.by),
-                escape(&branch.reason),
-                status(branch),
-                if is_present(branch.branch) { ", the present one" } else { "" }
+                "branch {number} {kept} of branch {parent}: rewound {at} by {by}, {reason} ({} before){}",
+                branch.status_before,
+                present(number)
             );
         }
     }
+    for back in &answer.returns {
+        let at = shown(back.at.as_ref());
+        if options.json {
+            println!(
+                "{}",
+                json!({ "return_to": back.branch, "from": back.from, "at": at, "by": back.by, "reason": back.reason })
+            );
+        } else {
+            let (by, reason) = (escape(&back.by), escape(&back.reason));
+            println!("back to branch {} from branch {}: {at} by {by}, {reason}", back.branch, back.from);
+        }
+    }
     Ok(ExitCode::SUCCESS)
-}
-
-fn status(branch: &BranchRecord) -> &'static str {
-    u8::try_from(branch.status).ok().and_then(Status::from_number).map_or("?", Status::name)
 }

@@ -1,45 +1,27 @@
-//! `perdura rewind`: an instance of a hub that no engine serves goes back to an earlier point.
+//! `perdura rewind`: instances go back to an earlier point of their histories.
 
-use crate::escape::escape;
+use super::hub::{Access, HubOptions, refused};
+use super::report::Printer;
+use super::select::SelectOptions;
+use super::time::{span, time};
+use anyhow::ensure;
 use clap::{Args, ValueEnum};
-use perdura_core::InstanceId;
-use perdura_core::rewind::{
-    Because, Replaced, RewindOrder, RewindPlan, RewindSpec, RewindTo, Timers, WorkRef,
-};
-use perdura_engine::{plan_rewind, rewind_at_rest};
-use perdura_sqlite::{SqliteOptions, SqliteStore};
-use serde_json::{Value, json};
-use std::path::PathBuf;
+use perdura_proto::operator::rewind_request::{Timers, To};
+use perdura_proto::operator::{Replaced, RewindRequest};
+use prost_types::Timestamp as WireTime;
+use serde_json::Value;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Where to go back to without any of the options: what ended the instance is undone.
 #[derive(Args, Debug)]
 pub struct Options {
-    /// The hub file
-    file: PathBuf,
-    /// The instance
-    instance: String,
-    /// Why; it is recorded
-    #[arg(long)]
-    reason: String,
-    /// Who; it is recorded
-    #[arg(long, default_value = "operator")]
-    by: String,
-    /// Before the turn of this event
-    #[arg(long, group = "to")]
-    from_event: Option<u64>,
-    /// Before this turn; the first is 1
-    #[arg(long, group = "to")]
-    to_turn: Option<u32>,
-    /// Before the first call of this activity or sub-orchestration
-    #[arg(long, value_name = "NAME", group = "to")]
-    before_call: Option<String>,
-    /// To the beginning, with the results that are recorded
-    #[arg(long, group = "to")]
-    to_beginning: bool,
-    /// To the end of another branch: an undone rewind
-    #[arg(long, value_name = "BRANCH", group = "to")]
-    to_branch: Option<u32>,
+    #[command(flatten)]
+    hub: HubOptions,
+    #[command(flatten)]
+    who: WhoOptions,
+    #[command(flatten)]
+    to: ToOptions,
     /// What becomes of timers that were pending
     #[arg(long, value_enum, default_value_t = TimerChoice::Extend)]
     timers: TimerChoice,
@@ -64,12 +46,60 @@ pub struct Options {
     /// A result in the place of the one that an activity had, or would have, by an event of it
     #[arg(long, value_name = "EVENT=JSON", value_parser = replaced)]
     set_result: Vec<Replaced>,
+    /// Another input of the instance; only with --to-beginning
+    #[arg(long, value_name = "JSON", value_parser = json_payload, requires = "to_beginning")]
+    input: Option<Payload>,
     /// Only print the plan
     #[arg(long)]
     dry_run: bool,
-    /// Print JSON
+    #[command(flatten)]
+    select: SelectOptions,
+    /// So many first; the rest only if all of these complete
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    canary: u32,
+    /// How long to wait for these
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = span)]
+    canary_wait: Duration,
+    /// Print JSON, an object a line
     #[arg(long)]
     json: bool,
+}
+
+/// Who does it, and why.
+#[derive(Args, Debug)]
+pub struct WhoOptions {
+    /// Why; it is recorded
+    #[arg(long)]
+    reason: String,
+    /// Who; it is recorded
+    #[arg(long, env = "USER", default_value = "operator")]
+    by: String,
+    /// Asked again with the same text, an instance is not rewound again
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    request_id: String,
+}
+
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+struct ToOptions {
+    /// Before the turn of this event
+    #[arg(long, value_name = "EVENT")]
+    from_event: Option<u64>,
+    /// Before this turn; the first is 1
+    #[arg(long, value_name = "TURN")]
+    to_turn: Option<u32>,
+    /// Before the first turn that began then or later: a time, or 2h for that long ago
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    to_time: Option<WireTime>,
+    /// Before the first call of this activity or sub-orchestration
+    #[arg(long, value_name = "NAME")]
+    before_call: Option<String>,
+    /// To the beginning, with the results that are recorded
+    #[arg(long)]
+    to_beginning: bool,
+    /// To the end of another branch: an undone rewind
+    #[arg(long, value_name = "BRANCH")]
+    to_branch: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -82,145 +112,79 @@ enum TimerChoice {
     Restart,
 }
 
+/// A payload; absent for `null`.
+pub type Payload = Box<Option<Vec<u8>>>;
+
+/// JSON as a payload: `null` is none.
+pub fn json_payload(text: &str) -> Result<Payload, String> {
+    serde_json::from_str::<Value>(text).map_err(|error| format!("{text:?} is not JSON: {error}"))?;
+    Ok(Box::new((text.trim() != "null").then(|| text.as_bytes().to_vec())))
+}
+
 fn replaced(text: &str) -> Result<Replaced, String> {
     let (event, payload) = text.split_once('=').ok_or("expected EVENT=JSON, such as 12={\"paid\":true}")?;
     let event = event.parse().map_err(|_| format!("{event:?} is no number of an event"))?;
-    serde_json::from_str::<Value>(payload).map_err(|error| format!("{payload:?} is not JSON: {error}"))?;
-    Ok(Replaced { event, payload: (payload != "null").then(|| payload.to_owned().into()) })
+    Ok(Replaced { event, payload: *json_payload(payload)? })
 }
 
-impl Options {
-    fn spec(&self) -> RewindSpec {
-        let to = match (&self.before_call, self.from_event, self.to_turn) {
-            (Some(name), ..) => RewindTo::Call(name.clone()),
-            (_, Some(event), _) => RewindTo::Event(event),
-            (.., Some(turn)) => RewindTo::Turn(turn),
-            _ if self.to_beginning => RewindTo::Beginning,
-            _ if self.to_branch.is_some() => RewindTo::Head,
-            _ => RewindTo::Auto,
-        };
-        let timers = match self.timers {
-            TimerChoice::Extend => Timers::Extend,
-            TimerChoice::Keep => Timers::Keep,
-            TimerChoice::Restart => Timers::Restart,
-        };
-        RewindSpec {
-            order: RewindOrder {
-                by: self.by.clone(),
-                reason: self.reason.clone(),
-                request_id: String::new(),
-                timers: timers.into(),
-                no_reuse: self.no_reuse,
-                rerun: self.rerun.clone(),
-                drop_events: self.drop_events,
-                with_parents: self.with_parents,
-            },
-            to,
-            branch: self.to_branch,
-            force: self.force,
-            inputs: self.set_input.clone(),
-            results: self.set_result.clone(),
-            input: None,
-            head: None,
-        }
+impl ToOptions {
+    fn to(&self) -> Option<To> {
+        let beginning = self.to_beginning.then_some(To::Beginning(true));
+        (self.from_event.map(To::Event))
+            .or(self.to_turn.map(To::Turn))
+            .or(self.to_time.map(To::Time))
+            .or_else(|| self.before_call.clone().map(To::Call))
+            .or(beginning)
+            .or(self.to_branch.map(To::Branch))
     }
 }
 
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let (id, mut spec) = (InstanceId::new(&options.instance)?, options.spec());
-    let plan = if options.dry_run {
-        plan_rewind(&SqliteStore::open_read_only(&options.file)?, &id, &spec).await?
-    } else {
-        let store = SqliteStore::open(&options.file, SqliteOptions::default())?;
-        let plan = plan_rewind(&store, &id, &spec).await?;
-        spec.head = Some(plan.head);
-        rewind_at_rest(&store, id.clone(), spec).await?;
-        plan
-    };
-    if options.json {
-        println!("{}", as_json(&plan));
-    } else {
-        print(&id, &plan);
-        if options.dry_run {
-            println!("nothing was changed");
-        } else {
-            println!("done; it goes on when an engine is started");
-        }
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn print(id: &InstanceId, plan: &RewindPlan) {
-    println!(
-        "\"{}\" ({}): branch {} keeps {} of {} events of branch {}, {} turns",
-        escape(id.as_str()),
-        plan.status,
-        plan.branch,
-        plan.cut,
-        plan.head.events,
-        plan.from_branch,
-        plan.turns_kept
+    let (hub, json, dry_run) = (&options.hub, options.json, options.dry_run);
+    let target = options.select.target(hub.instance()?)?;
+    let is_one = hub.instance()?.is_some();
+    ensure!(
+        is_one || options.set_input.is_empty() && options.set_result.is_empty(),
+        "inputs and results belong to events of one instance; name it"
     );
-    println!("  the cut is {}", because(&plan.because));
-    let list = |what: &str, work: &[WorkRef]| {
-        for work in work {
-            let name = if work.name.is_empty() { "timer" } else { &work.name };
-            println!("  {what}: {} (task {}, event {})", escape(name), work.task, work.event);
+    ensure!(!is_one || options.canary == 0, "canaries are for many instances; name a filter");
+    let request = RewindRequest {
+        target: Some(target),
+        by: options.who.by,
+        reason: options.who.reason,
+        request_id: options.who.request_id,
+        to: options.to.to(),
+        timers: match options.timers {
+            TimerChoice::Extend => Timers::Extend,
+            TimerChoice::Keep => Timers::Keep,
+            TimerChoice::Restart => Timers::Restart,
         }
+        .into(),
+        no_reuse: options.no_reuse,
+        rerun: options.rerun,
+        drop_events: options.drop_events,
+        with_parents: options.with_parents,
+        force: options.force,
+        inputs: options.set_input,
+        results: options.set_result,
+        input: options.input.and_then(|input| *input),
+        dry_run,
+        canaries: options.canary,
+        canary_seconds: u32::try_from(options.canary_wait.as_secs()).unwrap_or(u32::MAX),
+        head: None,
     };
-    list("runs again", &plan.rerun);
-    list("has a result to be used again", &plan.reused);
-    println!("  delivered again: {} events {:?}", plan.carried.len(), plan.carried);
-    println!("  dropped: {} events {:?}", plan.dropped.len(), plan.dropped);
-    for timer in &plan.timers {
-        println!("  timer {} was due {}, is due {}", timer.timer, timer.was, timer.due);
-    }
-    for child in &plan.children {
-        println!("  child \"{}\" comes along", escape(&child.instance));
-    }
-    if !plan.visible.is_empty() {
-        println!("  the world has seen of what is dropped: events {:?}", plan.visible);
-    }
+    send(hub, request, json).await
 }
 
-fn because(because: &Because) -> String {
-    match because {
-        Because::Failure { event } => format!("before the failure that ended it, event {event}"),
-        Because::LastTurn => "before its last turn".into(),
-        Because::Termination => "before its termination".into(),
-        Because::Cancellation => "before the request to cancel".into(),
-        Because::Event(event) => format!("before the turn of event {event}"),
-        Because::Turn(turn) => format!("before turn {turn}"),
-        Because::Time => "before the time asked for".into(),
-        Because::Call { event } => format!("before the call at event {event}"),
-        Because::Beginning => "at the beginning".into(),
-        Because::Head => "at the end of that branch".into(),
-    }
-}
-
-fn as_json(plan: &RewindPlan) -> Value {
-    let work = |work: &[WorkRef]| -> Vec<Value> {
-        let each = work.iter();
-        each.map(
-            |w| json!({ "event": w.event, "task": w.task, "name": w.name, "kind": format!("{:?}", w.kind) }),
-        )
-        .collect()
+/// Asks for a rewind and prints what comes of it.
+pub async fn send(hub: &HubOptions, request: RewindRequest, json: bool) -> anyhow::Result<ExitCode> {
+    let dry_run = request.dry_run;
+    let hub = hub.open(if dry_run { Access::Read } else { Access::Write }).await?;
+    let reports = hub.calls().rewind(hub.request(request)).await.map_err(refused)?;
+    let last = match (dry_run, hub.is_at_rest) {
+        (true, _) => "nothing was changed",
+        (false, true) => "done; it goes on when an engine is started",
+        (false, false) => "done; it goes on",
     };
-    let timer = |timer: &perdura_core::rewind::TimerPlan| json!({ "event": timer.event, "was": timer.was.to_string(), "due": timer.due.to_string() });
-    json!({
-        "status": plan.status.name(),
-        "events": plan.head.events,
-        "from_branch": plan.from_branch,
-        "branch": plan.branch,
-        "cut": plan.cut,
-        "because": because(&plan.because),
-        "turns_kept": plan.turns_kept,
-        "rerun": work(&plan.rerun),
-        "reused": work(&plan.reused),
-        "carried": plan.carried,
-        "dropped": plan.dropped,
-        "visible": plan.visible,
-        "timers": plan.timers.iter().map(timer).collect::<Vec<_>>(),
-        "children": plan.children.iter().map(|child| &child.instance).collect::<Vec<_>>(),
-    })
+    Printer { json, done: "rewound", last: Some(last) }.print(reports.into_inner()).await
 }

@@ -1,43 +1,41 @@
 //! `perdura why`: what an instance or an entity waits for.
 
-use crate::inspect::parse_id;
-use anyhow::Context;
+use super::hub::{Access, HubOptions, refused};
+use super::time::shown;
+use crate::escape::escape;
 use clap::Args;
-use perdura_core::EntityId;
-use perdura_sqlite::SqliteStore;
+use perdura_proto::operator::InstanceRequest;
 use serde_json::json;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Args, Debug)]
 pub struct Options {
-    /// The hub file
-    file: PathBuf,
-    /// The instance, or the entity: @Name@key
-    instance: String,
+    #[command(flatten)]
+    hub: HubOptions,
     /// Print JSON, an object a line
     #[arg(long)]
     json: bool,
 }
 
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    let store = SqliteStore::open_read_only(&options.file)?;
-    let id = parse_id(&options.instance)?;
-    let waits = perdura_engine::why_in(&store, &id).await?;
-    let waits = waits.with_context(|| format!("there is no instance {id:?}"))?;
+    let instance = options.hub.the_instance()?;
+    let is_entity = instance.starts_with('@');
+    let hub = options.hub.open(Access::Read).await?;
+    let answer = hub.calls().why(hub.request(InstanceRequest { instance })).await.map_err(refused)?;
+    let waits = answer.into_inner().waits;
     for wait in &waits {
+        let since = wait.since.as_ref().map(|at| shown(Some(at)));
+        let missing = Some(&wait.missing).filter(|missing| !missing.is_empty());
         if options.json {
-            let since = wait.since.map(|since| since.to_string());
-            println!(
-                "{}",
-                json!({ "what": wait.what, "since": since, "who": wait.who, "missing": wait.missing })
-            );
+            println!("{}", json!({ "what": wait.what, "since": since, "who": wait.who, "missing": missing }));
         } else {
-            println!("{}", crate::escape::escape(&wait.to_string()));
+            let since = since.map_or(String::new(), |since| format!(" since {since}"));
+            let missing = missing.map_or(String::new(), |missing| format!("; {missing}"));
+            println!("{}", escape(&format!("waits for {}{since}; {}{missing}", wait.what, wait.who)));
         }
     }
     if waits.is_empty() && !options.json {
-        let done = if EntityId::of_instance(&id).is_some() { "it has nothing to do" } else { "it has ended" };
+        let done = if is_entity { "it has nothing to do" } else { "it has ended" };
         println!("{done}, and waits for nothing");
     }
     Ok(ExitCode::SUCCESS)

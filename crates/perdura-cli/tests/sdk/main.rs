@@ -46,7 +46,7 @@ macro_rules! javascript_programs {
     };
 }
 
-javascript_programs!(patterns, control);
+javascript_programs!(patterns, control, rewind);
 
 macro_rules! java_programs {
     ($($name:ident: $class:literal),*) => {

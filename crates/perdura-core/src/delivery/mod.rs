@@ -17,6 +17,8 @@ use std::fmt;
 pub const AT_MOST_ONCE_TAG: &str = "perdura.at-most-once";
 /// The tag by which any SDK asks for a precise delivery count. Its value is `true`.
 pub const PRECISE_TAG: &str = "perdura.precise";
+/// The tag by which any SDK gives a call an idempotency key within its instance.
+pub const KEY_TAG: &str = "perdura.key";
 
 /// What is done about an activity of which nobody knows whether it ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

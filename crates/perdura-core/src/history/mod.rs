@@ -4,8 +4,10 @@ mod codec;
 mod event;
 mod rewound;
 mod task;
+mod words;
 
 pub use codec::{Damaged, decode_events, encode_events, open_record, seal_record};
 pub use event::*;
 pub use rewound::ExecutionRewound;
 pub use task::{TaskCompleted, TaskFailed, TaskResultLate, TaskScheduled};
+pub use words::payload_in_words;

@@ -37,6 +37,9 @@ pub struct TaskScheduled {
     /// was said.
     #[prost(string, tag = "60")]
     pub delivery: String,
+    /// Its idempotency key within the instance.
+    #[prost(string, optional, tag = "61")]
+    pub key: Option<String>,
 }
 
 /// See [`EventKind::TaskCompleted`](super::EventKind::TaskCompleted).

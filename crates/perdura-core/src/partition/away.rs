@@ -5,11 +5,11 @@
 use super::Partition;
 use super::events::{Events, weigh};
 use super::instance::{Instance, TurnState};
-use crate::delivery::{Delivery, InvalidDelivery};
+use crate::delivery::{Delivery, InvalidDelivery, KEY_TAG};
 use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ExecutionCompleted};
-use crate::id::{InstanceId, InstanceKey, InvalidText, check_name, check_tags, check_text};
+use crate::id::{InstanceId, InstanceKey, InvalidText, check_key, check_name, check_tags, check_text};
 use crate::limits::{DELAY_MS_MAX, LOCKS_MAX, Limits, TRACE_BYTES_MAX};
 use crate::orchestration::{Decision, Turn, TurnOutcome, TurnResult, TurnTicket};
 use crate::status::Status;
@@ -207,6 +207,9 @@ fn check(
                 text(check_name("activity name", &task.name))?;
                 text(check_text("version", task.version.as_deref().unwrap_or_default()))?;
                 text(check_tags(&task.tags))?;
+                if let Some(key) = task.key.as_ref().or_else(|| task.tags.get(KEY_TAG)) {
+                    text(check_key("idempotency key", key))?;
+                }
                 Delivery::of_tags(&task.tags).map_err(|why| Refusal::Delivery { what: what(), why })?;
                 if instance.tasks.contains_key(&task.id) || !numbers.insert(("task", task.id)) {
                     return Err(Refusal::Twice { what: what() });

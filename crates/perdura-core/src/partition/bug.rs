@@ -39,6 +39,16 @@ pub enum Bug {
     RewindRunsSuccesses,
     /// A rewind leaves failed children as they are.
     RewindLeavesChildren,
+    /// A rewind does not deliver results again that came after the cut for work from before it.
+    RewindLosesResults,
+    /// Events that were sent are sent again after a rewind.
+    RewindSendsTwice,
+    /// A rewind forgets timers that were pending at the cut.
+    RewindForgetsTimers,
+    /// A rewound instance keeps its output and its failure.
+    RewindKeepsTheEnd,
+    /// A rewind counts deliveries of what runs again from the beginning.
+    RewindForgetsDeliveries,
     /// Memory is kept after a commit of unknown outcome.
     UnknownTakenAsFailure,
     /// A release now and then does not reach an entity.
@@ -59,7 +69,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 26] = [
+    pub const ALL: [Bug; 31] = [
         Bug::EffectsBeforeCommit,
         Bug::ContinueAsNewDropsEvents,
         Bug::OldGenerationAccepted,
@@ -78,6 +88,11 @@ impl Bug {
         Bug::RewindForgetsEvents,
         Bug::RewindRunsSuccesses,
         Bug::RewindLeavesChildren,
+        Bug::RewindLosesResults,
+        Bug::RewindSendsTwice,
+        Bug::RewindForgetsTimers,
+        Bug::RewindKeepsTheEnd,
+        Bug::RewindForgetsDeliveries,
         Bug::UnknownTakenAsFailure,
         Bug::LockLeaks,
         Bug::RewindLeaksLock,

@@ -12,7 +12,7 @@ use crate::history::{
     CancelRequested, Event, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionSuspended,
     ExecutionTerminated, ParentLink,
 };
-use crate::id::{ExecutionId, InstanceId, InstanceKey, check_name, check_tags, check_text};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, check_key, check_name, check_tags, check_text};
 use crate::limits::{DELAY_MS_MAX, FAILURE_TEXT_BYTES_MAX, TRACE_BYTES_MAX};
 use crate::rewind::LeftTask;
 use crate::status::Status;
@@ -49,8 +49,11 @@ impl Partition {
     pub(super) fn check_request(&self, request: &Request) -> Result<(), RequestError> {
         match request {
             Request::Start(start) => self.check_start(start),
-            Request::Raise { id, name, input } => {
+            Request::Raise { id, name, input, event_id } => {
                 check_name("event name", name)?;
+                if !event_id.is_empty() {
+                    check_key("event id", event_id)?;
+                }
                 self.check_payload(id, "event", input)
             }
             Request::Signal(signal) => {
@@ -126,7 +129,9 @@ impl Partition {
             (_, None) => Err(RequestError::NotFound { id }),
             (Request::Wait { execution, .. }, Some(key)) => return self.wait(token, key, execution),
             (Request::WaitBegun { .. }, Some(key)) => return self.wait_begun(token, key),
-            (Request::Raise { name, input, .. }, Some(key)) => self.raise(key, name, input),
+            (Request::Raise { name, input, event_id, .. }, Some(key)) => {
+                self.raise(key, name, input, &event_id)
+            }
             (Request::Suspend { reason, .. }, Some(key)) => self.suspend(key, reason),
             (Request::Resume { reason, .. }, Some(key)) => self.resume(key, reason),
             (Request::Cancel { reason, .. }, Some(key)) => {
@@ -146,15 +151,26 @@ impl Partition {
         self.reply(token, answer.map(|()| Response::Done));
     }
 
-    fn raise(&mut self, key: InstanceKey, name: String, input: Option<Bytes>) -> Result<(), RequestError> {
+    fn raise(
+        &mut self,
+        key: InstanceKey,
+        name: String,
+        input: Option<Bytes>,
+        event_id: &str,
+    ) -> Result<(), RequestError> {
         let (now, limits) = (self.now, self.config.limits.clone());
         let drops = self.planted(Bug::SuspendedDropsEvents);
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         let (id, status) = (instance.id.clone(), instance.status);
+        // Perhaps it has ended because of it.
+        if instance.knows_event(event_id) {
+            return Ok(());
+        }
         if status.is_terminal() {
             return Err(RequestError::Ended { id, status });
         }
         instance.check_room(&name, &input, &limits)?;
+        instance.note_event(event_id);
         if !(drops && instance.is_suspended()) {
             instance.inbox.push(Event::new(now, EventRaised { name, input }));
         }

@@ -89,8 +89,9 @@ impl Partition {
         let Some(task) = instance.tasks.get_mut(&id) else { return };
         match task.stage() {
             Some(Stage::Out) if reruns || !task.is_at_most_once() => {
-                task.note_end(LOST);
-                self.hand_out(key, id);
+                // Its process has ended with it.
+                let delivery = task.record.delivery;
+                self.attempt_lost(key, id, delivery, LOST);
             }
             Some(Stage::Out) => self.in_doubt(key, id, LOST),
             Some(Stage::Asked) => self.ask_handler(key, id),
@@ -295,9 +296,13 @@ impl Partition {
                 let Some(instance) = self.instances.get_mut(&key) else { return };
                 let Some(task) = instance.tasks.remove(&id) else { return };
                 let (attempt, delivery) = (task.record.attempt, task.record.delivery);
+                let kept = task.record.key.as_ref().map(|_| output.clone());
                 let done = TaskCompleted { id, output, attempt, delivery, settled_by: by.to_owned() };
                 instance.inbox.push(Event::new(now, done));
                 self.unwatch(key, &task);
+                if let (Some(usage), Some(output)) = (&task.record.key, kept) {
+                    self.key_settled(key, usage, id, Ok(output));
+                }
                 self.mark_dirty(key);
             }
             Answer::Fail(failure) => {

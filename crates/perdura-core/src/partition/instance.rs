@@ -24,6 +24,9 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+/// Deliveries that no failure and no lost worker explains, after which an activity is counted precisely.
+const SUSPECT_AFTER: u32 = 3;
+
 /// Where the instance is with its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TurnState {
@@ -85,6 +88,12 @@ impl Task {
         let delivery = self.scheduled.as_ref().map(|scheduled| Delivery::of_recorded(&scheduled.delivery));
         // What cannot be read, or is not known yet, may be a policy.
         self.record.once.is_some() && !matches!(delivery, Some(Ok(Delivery::AtLeastOnce | Delivery::Precise)))
+    }
+
+    /// Whether processes have ended again and again while it was handed out.
+    pub(super) fn is_suspect(&self) -> bool {
+        let TaskRecord { attempt, delivery, lost, .. } = self.record;
+        delivery >= attempt.saturating_add(lost).saturating_add(SUSPECT_AFTER)
     }
 
     /// It is known how the present attempt ended: another may follow.

@@ -19,6 +19,7 @@ mod entities;
 mod events;
 mod held;
 mod instance;
+mod keys;
 mod message;
 mod record;
 mod request;
@@ -43,8 +44,8 @@ pub use message::{
     StartChild, Terminate,
 };
 pub use record::{
-    AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, TaskRecord, TimerRecord,
-    Traces,
+    AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, KeyRecord, KeyUse, Keys,
+    TaskRecord, TimerRecord, Traces,
 };
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,

@@ -65,6 +65,9 @@ pub struct TaskRecord {
     /// Its hand-overs, if each is committed before its attempt begins.
     #[prost(message, optional, boxed, tag = "60")]
     pub once: Option<Box<OnceRecord>>,
+    /// What it does under an idempotency key.
+    #[prost(message, optional, boxed, tag = "61")]
+    pub key: Option<Box<KeyUse>>,
 }
 
 /// A timer that has not fired.
@@ -231,6 +234,63 @@ pub struct InstanceRecord {
     /// its counts go on.
     #[prost(message, repeated, tag = "61")]
     pub failed: Vec<FailedTask>,
+    /// What was done under idempotency keys since it was started, over all continue-as-new.
+    #[prost(message, optional, boxed, tag = "62")]
+    pub keys: Option<Box<Keys>>,
+}
+
+/// A call under an idempotency key that is under way.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct KeyUse {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// The activity.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Length of its input.
+    #[prost(uint64, tag = "3")]
+    pub input_bytes: u64,
+    /// CRC-32 of its input.
+    #[prost(uint32, tag = "4")]
+    pub input_crc: u32,
+    /// The task whose result it waits for; absent if it runs itself.
+    #[prost(uint32, optional, tag = "5")]
+    pub follows: Option<u32>,
+}
+
+/// What was done under idempotency keys.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Keys {
+    /// Results of calls, oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub known: Vec<KeyRecord>,
+    /// Ids of external events that have come, oldest first.
+    #[prost(string, repeated, tag = "2")]
+    pub events: Vec<String>,
+}
+
+/// The result of a call under an idempotency key.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct KeyRecord {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// The activity.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Length of its input.
+    #[prost(uint64, tag = "3")]
+    pub input_bytes: u64,
+    /// CRC-32 of its input.
+    #[prost(uint32, tag = "4")]
+    pub input_crc: u32,
+    /// What it returned.
+    #[prost(bytes = "bytes", optional, tag = "5")]
+    pub output: Option<Bytes>,
+    /// When, in ms since 1970.
+    #[prost(int64, tag = "6")]
+    pub at: i64,
 }
 
 /// An activity that has failed.

@@ -27,6 +27,8 @@ pub enum Request {
         name: String,
         /// What it carries.
         input: Option<Bytes>,
+        /// An event with the same text here has come already, if one of the last 128 had it. Empty: none.
+        event_id: String,
     },
     /// Stop it until further notice; everything that arrives is kept.
     Suspend {
@@ -145,11 +147,22 @@ impl Request {
         matches!(self, Request::Wait { .. } | Request::WaitBegun { .. })
     }
 
+    /// Whether asking twice has the effect of asking once, even if another owner of the partition has dealt with it in
+    /// between: the entity of a signal may be gone by then, and with it what it knew of the signal.
+    #[must_use]
+    pub fn outlasts_another_owner(&self) -> bool {
+        match self {
+            Request::Signal(signal) => !signal.request_id.is_empty(),
+            other => other.is_idempotent(),
+        }
+    }
+
     /// Whether asking twice has the effect of asking once.
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
         match self {
-            Request::Raise { .. } | Request::Resolve { .. } => false,
+            Request::Raise { event_id, .. } => !event_id.is_empty(),
+            Request::Resolve { .. } => false,
             Request::Rewind { spec, .. } => !spec.order.request_id.is_empty(),
             Request::Signal(signal) => signal.stamp.is_some() || !signal.request_id.is_empty(),
             _ => true,

@@ -2,7 +2,7 @@
 //! on, and looked at when its code asks for work.
 
 use super::effect::Need;
-use super::{HistoryName, Partition};
+use super::{Bug, HistoryName, Partition};
 use crate::history::Event;
 use crate::id::InstanceKey;
 use crate::rewind::{Found, ReuseTable, Sort};
@@ -74,6 +74,6 @@ impl Partition {
         let Some(Reuse::Ready(table)) = instance.reuse.as_deref_mut() else { return None };
         let (entry, found) = table.take(&sort())?;
         instance.record.rewinds.as_mut()?.reuse.as_mut()?.mark_used(entry);
-        Some(found)
+        Some(found).filter(|found| *found != Found::Sent || !self.planted(Bug::RewindSendsTwice))
     }
 }

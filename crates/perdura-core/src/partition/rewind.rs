@@ -11,7 +11,7 @@ use super::request::{ReplyToken, RequestError, Response};
 use super::wakes::Wake;
 use super::{Bug, EnvelopeId, HistoryName, Parked, Partition, Request};
 use crate::failure::{Failure, kind};
-use crate::history::{Event, ParentLink, SubOrchestrationScheduled, encode_events};
+use crate::history::{Event, EventKind, ParentLink, SubOrchestrationScheduled, encode_events};
 use crate::id::{InstanceId, InstanceKey, check_text};
 use crate::rewind::{
     Because, Opening, ReturnRecord, RewindError, RewindOrder, RewindSpec, RewindTo, Subject, draw_up,
@@ -259,9 +259,9 @@ impl Partition {
     }
 
     /// The instance goes on, on a new branch.
-    fn open_branch(&mut self, key: InstanceKey, awaited: &Awaited, opening: Opening, because: &Because) {
-        let (now, forgets) = (self.now, self.planted(Bug::RewindForgetsEvents));
-        let bug_reruns = self.planted(Bug::RewindRunsSuccesses);
+    fn open_branch(&mut self, key: InstanceKey, awaited: &Awaited, mut opening: Opening, because: &Because) {
+        let (now, keeps_end) = (self.now, self.planted(Bug::RewindKeepsTheEnd));
+        self.spoil(&mut opening);
         self.leave_section(key);
         self.drop_outstanding(key);
         self.forget_history(key);
@@ -276,11 +276,7 @@ impl Partition {
             instance.relink(link);
         }
         instance.away = None;
-        let mut inbox = opening.inbox;
-        if forgets {
-            inbox.retain(|event| !matches!(event.kind, crate::history::EventKind::EventRaised(_)));
-        }
-        instance.inbox = Events::from(inbox);
+        instance.inbox = Events::from(opening.inbox);
         instance.turn = TurnState::Idle;
         instance.reuse = None;
         instance.status = if *because == Because::Beginning { Status::Pending } else { Status::Running };
@@ -288,13 +284,16 @@ impl Partition {
         let record = &mut instance.record;
         let rewinds = record.rewinds.get_or_insert_default();
         rewinds.left.retain(|task| task.event < cut);
-        rewinds.reuse = opening.reuse.filter(|_| !bug_reruns);
+        opening.left.drain(..).for_each(|task| rewinds.leave(task));
+        rewinds.reuse = opening.reuse;
         record.branch = opening.branch.branch;
         rewinds.branches.push(opening.branch);
         rewinds.order = Some(awaited.spec.order.clone());
         record.tail = cut;
-        (record.completed_at, record.start_at) = (0, 0);
-        (record.output, record.failure, record.block) = (None, None, None);
+        (record.completed_at, record.start_at, record.block) = (0, 0, None);
+        if !keeps_end {
+            (record.output, record.failure) = (None, None);
+        }
         (record.suspended, record.cancel_requested) = (None, opening.cancel_requested);
         record.failed.clear();
         let parents = record.parents.clone();
@@ -327,6 +326,25 @@ impl Partition {
                 let body = RewindParent { link: Some(link.clone()), order: Some(order.clone()) };
                 self.send(&InstanceId::recorded(&link.instance), Body::RewindParent(Box::new(body)));
             }
+        }
+    }
+
+    /// Bugs that are planted in a rewind.
+    fn spoil(&self, opening: &mut Opening) {
+        if self.planted(Bug::RewindForgetsEvents) {
+            opening.inbox.retain(|event| !matches!(event.kind, EventKind::EventRaised(_)));
+        }
+        if self.planted(Bug::RewindLosesResults) {
+            opening.inbox.retain(|event| !matches!(event.kind, EventKind::TaskCompleted(_)));
+        }
+        if self.planted(Bug::RewindRunsSuccesses) {
+            opening.reuse = None;
+        }
+        if self.planted(Bug::RewindForgetsTimers) {
+            opening.timers.clear();
+        }
+        if self.planted(Bug::RewindForgetsDeliveries) {
+            opening.tasks.iter_mut().for_each(|(task, _)| task.delivery = 0);
         }
     }
 

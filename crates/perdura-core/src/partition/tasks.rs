@@ -5,7 +5,7 @@ use super::instance::{Instance, Task};
 use super::record::{FailedTask, TaskRecord};
 use super::wakes::Wake;
 use super::{Bug, Partition};
-use crate::delivery::{Question, REMEMBERED_BYTES_MAX, Stage};
+use crate::delivery::{KEY_TAG, Question, REMEMBERED_BYTES_MAX, Stage};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, TaskCompleted, TaskFailed, TaskScheduled, TimeLimits};
 use crate::id::InstanceKey;
@@ -22,6 +22,9 @@ impl Partition {
     pub(super) fn schedule_task(&mut self, key: InstanceKey, mut scheduled: TaskScheduled) {
         let now = self.now;
         let has_barrier = self.settle_delivery(&mut scheduled);
+        if scheduled.key.is_none() && !scheduled.tags.is_empty() {
+            scheduled.key = scheduled.tags.get(KEY_TAG).cloned();
+        }
         let found = self.reused(key, || Sort::of_task(&scheduled));
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let id = scheduled.id;
@@ -70,15 +73,25 @@ impl Partition {
             return;
         }
         let Some(task) = instance.tasks.get(&id).filter(|task| !task.running) else { return };
-        if task.scheduled.is_none() {
-            return self.want_history(key);
+        let Some(scheduled) = &task.scheduled else { return self.want_history(key) };
+        if scheduled.key.is_some() && !self.is_to_run(key, id) {
+            return;
         }
+        let Some(task) = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id)) else {
+            return;
+        };
         let has_barrier = match task.stage() {
+            // Perhaps it is what ends its process again and again: from here on it is known when it begins.
+            None if task.is_suspect() => true,
             None => false,
             Some(Stage::Queued) => true,
             Some(Stage::Out | Stage::Asked | Stage::Suspended) => return self.go_on_in_doubt(key, id),
         };
+        let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
+        if has_barrier {
+            task.record.once.get_or_insert_default();
+        }
         task.running = true;
         task.began = None;
         task.offered = has_barrier;
@@ -207,10 +220,14 @@ impl Partition {
             Ok(output) => {
                 let (attempt, delivery) = (state.record.attempt, state.record.delivery);
                 let over = if late_accepted { None } else { instance.tasks.remove(&task) };
+                let kept = over.as_ref().filter(|over| over.record.key.is_some()).map(|_| output.clone());
                 let done = TaskCompleted { id: task, output, attempt, delivery, settled_by: String::new() };
                 instance.inbox.push(Event::new(self.now, done));
                 if let Some(over) = over {
                     self.unwatch(key, &over);
+                    if let (Some(usage), Some(output)) = (&over.record.key, kept) {
+                        self.key_settled(key, usage, task, Ok(output));
+                    }
                 }
                 self.mark_dirty(key);
                 self.enqueue(key);
@@ -223,7 +240,6 @@ impl Partition {
     /// with the next delivery count, until too many workers in a row were lost to it.
     pub fn task_lost(&mut self, task: TaskRef, reason: &str, now: Timestamp) {
         self.advance(now);
-        let limit = self.config.limits.lost_workers_max;
         if task.asks {
             self.handler_lost(task, reason);
             return self.settle();
@@ -238,22 +254,32 @@ impl Partition {
             self.in_doubt(task.key, task.task, reason);
             return self.settle();
         }
+        self.attempt_lost(task.key, task.task, task.delivery, reason);
+        self.settle();
+    }
+
+    /// The present attempt is lost: another follows, until too many in a row were.
+    pub(super) fn attempt_lost(&mut self, key: InstanceKey, id: u32, delivery: u32, reason: &str) {
+        let limit = self.config.limits.lost_workers_max;
+        let Some(state) = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id))
+        else {
+            return;
+        };
         state.note_end(reason);
         state.record.lost += 1;
         if state.record.lost >= limit {
             let message = format!(
-                "{} workers were lost one after another while they ran delivery {} and before, the last one: {reason}",
-                state.record.lost, task.delivery
+                "{} workers were lost one after another while they ran delivery {delivery} and before, the last one: {reason}",
+                state.record.lost
             );
             let failure = Failure::new(kind::WORKER_LOST, message).non_retryable().within_limits();
-            self.attempt_failed(task.key, task.task, failure);
+            self.attempt_failed(key, id, failure);
         } else {
             state.running = false;
-            self.watch_limits(task.key, task.task);
-            self.mark_dirty(task.key);
-            self.hand_out(task.key, task.task);
+            self.watch_limits(key, id);
+            self.mark_dirty(key);
+            self.hand_out(key, id);
         }
-        self.settle();
     }
 
     /// No worker ever had this attempt: it is handed out again a little later, with the next delivery count.
@@ -360,9 +386,13 @@ impl Partition {
         let is_last = !by.is_empty() || instance.has_last_word(id, &failure);
         let last_word = is_last.then(|| failure.clone());
         instance.remember_failed(FailedTask { id, attempt, delivery, last_word });
+        let shared = task.record.key.as_ref().map(|_| failure.clone());
         let (failure, settled_by) = (Some(failure), by.to_owned());
         instance.inbox.push(Event::new(now, TaskFailed { id, failure, attempt, delivery, settled_by }));
         self.unwatch(key, &task);
+        if let (Some(usage), Some(failure)) = (&task.record.key, shared) {
+            self.key_settled(key, usage, id, Err(failure));
+        }
         self.mark_dirty(key);
         self.enqueue(key);
     }

@@ -7,6 +7,7 @@ use super::timeline::{Timeline, Work, WorkKind};
 use crate::failure::Failure;
 use crate::history::EventKind;
 use crate::status::Status;
+use std::fmt;
 
 /// Why the cut is where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,23 @@ pub enum Because {
     Beginning,
     /// None of it: the branch goes on where it ended.
     Head,
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Because::Failure { event } => write!(f, "before the failure that ended it, event {event}"),
+            Because::LastTurn => f.write_str("before its last turn"),
+            Because::Termination => f.write_str("before its termination"),
+            Because::Cancellation => f.write_str("before the request to cancel"),
+            Because::Event(event) => write!(f, "before the turn of event {event}"),
+            Because::Turn(turn) => write!(f, "before turn {turn}"),
+            Because::Time => f.write_str("before the time asked for"),
+            Because::Call { event } => write!(f, "before the call at event {event}"),
+            Because::Beginning => f.write_str("at the beginning"),
+            Because::Head => f.write_str("at the end of that branch"),
+        }
+    }
 }
 
 pub(super) struct Cut {
@@ -99,14 +117,18 @@ pub(super) fn find(
     }
 }
 
-/// Locks that an execution held were released when it ended, and an operation that has no result is to be called again: a
-/// cut within a critical section, or between a call and its result, moves to before it, and the code asks again.
-pub(super) fn out_of_entities(timeline: &Timeline<'_>, mut cut: Cut) -> Cut {
+/// Locks that an execution held were released when it ended, and an operation that has no result, or that the operator
+/// wants to run again (`rerun` has names), is to be called again: a cut within a critical section, or between a call and
+/// its result, moves to before it, and the code asks again.
+pub(super) fn out_of_entities(timeline: &Timeline<'_>, mut cut: Cut, rerun: &[String]) -> Cut {
+    let named = cut.rerun;
+    let again =
+        |work: &Work| named == Some(work.scheduled) || rerun.iter().any(|name| name == timeline.name(work));
     loop {
         let open = timeline.work.iter().filter(|work| work.scheduled < cut.at).find(|work| match work.kind {
             WorkKind::EntityLock => !unlocks(timeline, work, cut.at),
             WorkKind::EntityCall => match work.ended {
-                Some((end, well)) => end >= cut.at && !well,
+                Some((end, well)) => end >= cut.at && (!well || again(work)),
                 None => true,
             },
             _ => false,

@@ -173,7 +173,15 @@ mod tests {
             None
         }
 
-        fn is_served(&self, _: &str) -> Option<bool> {
+        fn asked_at(&self, _: u32) -> Option<Timestamp> {
+            None
+        }
+
+        fn suspended_at(&self) -> Option<Timestamp> {
+            None
+        }
+
+        fn line(&self, _: super::super::Work) -> Option<super::super::Line> {
             None
         }
 

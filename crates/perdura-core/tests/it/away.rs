@@ -316,8 +316,12 @@ fn an_activity_that_costs_worker_after_worker_fails_in_the_end() {
     bed.script("seq", steps(vec![vec![task(0, "a")]]));
     bed.start("x", "seq");
     for _ in 0..Limits::default().lost_workers_max {
-        let (task, now) = (bed.last_started().task, bed.now());
-        bed.partition.task_lost(task, "killed", now);
+        let (start, now) = (bed.last_started(), bed.now());
+        if start.has_barrier {
+            assert!(bed.partition.task_taken(start.task, "w", now));
+            bed.settle();
+        }
+        bed.partition.task_lost(start.task, "killed", now);
         bed.settle();
         bed.crash();
     }

@@ -393,7 +393,7 @@ pub fn start(text: &str, name: &str) -> StartRequest {
 }
 
 pub fn raise(text: &str, name: &str) -> Request {
-    Request::Raise { id: id(text), name: name.into(), input: None }
+    Request::Raise { id: id(text), name: name.into(), input: None, event_id: String::new() }
 }
 
 pub fn purge(text: &str) -> Request {

@@ -37,7 +37,12 @@ fn resume(text: &str) -> Request {
 }
 
 fn raise_large(text: &str) -> Request {
-    Request::Raise { id: id(text), name: "e".into(), input: Some(Bytes::from(payload())) }
+    Request::Raise {
+        id: id(text),
+        name: "e".into(),
+        input: Some(Bytes::from(payload())),
+        event_id: String::new(),
+    }
 }
 
 /// Begins with `first`, and ends when it has heard of so many ends.

@@ -180,7 +180,12 @@ fn bad_requests_name_field_and_limit() {
     bed.script("x", |_| vec![]);
     bed.start("x", "x");
     let mut message = |request: Request| bed.call(request).unwrap_err().to_string();
-    let big = Request::Raise { id: id("x"), name: "e".into(), input: Some("12345".into()) };
+    let big = Request::Raise {
+        id: id("x"),
+        name: "e".into(),
+        input: Some("12345".into()),
+        event_id: String::new(),
+    };
     assert_eq!(message(big), "instance \"x\", event: 5 bytes, limit 4");
     assert_eq!(message(raise("x", "")), "event name must not be empty");
     assert_eq!(message(Request::Start(start("y", ""))), "orchestration name must not be empty");

@@ -453,3 +453,37 @@ fn a_retry_under_the_number_of_the_first_try_counts_on_and_does_not_run_what_is_
     assert_eq!((bed.started.len(), bed.status("x")), (1, Status::Completed));
     assert_eq!(bed.events("x").iter().filter(|name| **name == "TaskFailed").count(), 3);
 }
+
+#[test]
+fn an_activity_that_ends_its_process_each_time_fails_and_one_that_only_waits_does_not() {
+    let limits = perdura_core::Limits { lost_workers_max: 3, ..Default::default() };
+    let mut bed = Bed::with_limits(limits);
+    let both = || vec![task(0, "poison"), task(1, "waits")];
+    bed.script("o", move |turn| match turn.from {
+        0 => both(),
+        _ => Vec::new(),
+    });
+    bed.start("x", "o");
+    let mut deaths = 0;
+    // Each process takes the first one and dies of it. At first nobody looks which.
+    for _ in 0..20 {
+        bed.crash();
+        let poison = bed.started.iter().find(|start| start.task.task == 0).cloned();
+        if let Some(start) = poison.filter(|start| start.has_barrier) {
+            let now = bed.now();
+            assert!(bed.partition.task_taken(start.task, "w", now));
+            bed.settle();
+            deaths += 1;
+        }
+    }
+    assert_eq!(deaths, 3);
+    let failed = bed.record("x").failed;
+    assert_eq!((failed.len(), failed[0].id), (1, 0));
+    let waits = bed.started.iter().find(|start| start.task.task == 1).cloned().unwrap();
+    assert!(waits.has_barrier);
+    let now = bed.now();
+    assert!(bed.partition.task_taken(waits.task, "w", now));
+    bed.settle();
+    bed.task_done(waits.task, Ok("1"));
+    assert!(bed.record("x").tasks.is_empty());
+}

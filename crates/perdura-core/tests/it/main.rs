@@ -12,6 +12,7 @@ mod deadlines;
 mod doubt;
 mod entities;
 mod entity_bed;
+mod keys;
 mod locks;
 mod purge;
 mod residency;

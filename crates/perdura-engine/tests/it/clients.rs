@@ -5,7 +5,7 @@ use perdura_core::history::{EventKind, SubOrchestrationScheduled};
 use perdura_core::orchestration::Decision;
 use perdura_core::partition::{RequestError, StartOutcome, StartRequest};
 use perdura_core::{Status, Tags};
-use perdura_engine::{Bulk, BulkDone, Client, EngineError, RestartUnder};
+use perdura_engine::{Act, Batch, BatchItem, Bulk, BulkDone, Client, EngineError, RestartUnder, Selection};
 use perdura_store::{EndedQuery, InstanceQuery};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -163,4 +163,63 @@ async fn many_are_asked_by_filter_and_the_time_is_kept() {
     assert_eq!(client.ask_all(all.clone(), &tags, &end, None).await.unwrap().done, 5);
     let left = client.list(all, 1000).await.unwrap();
     assert!(left.len() == 5 && left.iter().all(|listed| listed.record.status() == Ok(Status::Terminated)));
+}
+
+fn suspend_all() -> Batch {
+    let select = Selection { all: true, ..InstanceQuery::default().into() };
+    Batch::new(select, Act::Bulk(Bulk::Suspend { reason: "a look".into() }))
+}
+
+/// Instances that wait, in the order of their creation.
+async fn waiting(names: &[&str]) -> (Client, JoinHandle<()>) {
+    let world = Elsewhere::start(2).await;
+    let store = world.store.clone();
+    let (client, runs) = worker(world);
+    for (number, name) in (1..).zip(names) {
+        store.set_clock(perdura_core::Timestamp(2_000_000 + number));
+        client.start(start(name, "stay")).await.unwrap();
+        client.wait_begun(id(name)).await.unwrap();
+    }
+    (client, runs)
+}
+
+async fn statuses(client: &Client) -> Vec<Status> {
+    let listed = client.list(InstanceQuery::default(), 100).await.unwrap();
+    listed.iter().map(|listed| listed.record.status().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_batch_of_any_verb_reports_each_instance_and_changes_nothing_when_it_is_dry() {
+    let (client, _runs) = waiting(&["a", "b"]).await;
+    client.start(start("c", "leaf")).await.unwrap();
+    client.wait(id("c"), None).await.unwrap();
+    let dry = client.batch(&Batch { dry_run: true, ..suspend_all() }, |_, _| ()).await.unwrap();
+    assert_eq!(dry.items, [(id("a"), BatchItem::Would), (id("b"), BatchItem::Would)]);
+    assert!(!statuses(&client).await.contains(&Status::Suspended));
+    let done = client.batch(&suspend_all(), |_, _| ()).await.unwrap();
+    assert_eq!(done.items, [(id("a"), BatchItem::Done(1)), (id("b"), BatchItem::Done(1))]);
+    let mut after = statuses(&client).await;
+    after.sort();
+    assert_eq!(after, [Status::Completed, Status::Suspended, Status::Suspended]);
+    let unmeant = Batch::new(InstanceQuery::default(), suspend_all().act);
+    assert_eq!(client.batch(&unmeant, |_, _| ()).await, Err(EngineError::NoCondition));
+}
+
+#[tokio::test]
+async fn a_batch_ends_when_nobody_takes_its_items_any_more() {
+    let (client, _runs) = waiting(&["a", "b", "c"]).await;
+    let batch = Batch { per_second: Some(1), ..suspend_all() };
+    let ids = client.batch_ids(&batch).await.unwrap();
+    let (items, mut done) = tokio::sync::mpsc::channel(1);
+    let run = tokio::spawn({
+        let client = client.clone();
+        async move { client.batch_into(&batch, &ids, items).await }
+    });
+    assert_eq!(done.recv().await, Some((id("a"), BatchItem::Done(1))));
+    drop(done);
+    assert_eq!(run.await.unwrap(), Ok(None));
+    assert_eq!(statuses(&client).await, [Status::Suspended, Status::Running, Status::Running]);
+    // And it can be repeated.
+    client.batch(&suspend_all(), |_, _| ()).await.unwrap();
+    assert_eq!(statuses(&client).await, [Status::Suspended; 3]);
 }

@@ -52,7 +52,7 @@ fn statuses(numbers: &[i32]) -> Result<Option<Vec<InstanceStatus>>, Status> {
     Ok((!impossible).then_some(statuses))
 }
 
-pub(super) fn refusal(error: EngineError) -> Status {
+pub(crate) fn refusal(error: EngineError) -> Status {
     Status::refusal(&error)
 }
 

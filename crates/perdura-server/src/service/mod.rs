@@ -6,6 +6,8 @@ mod listing;
 mod refusal;
 mod worker;
 
+pub(crate) use listing::refusal;
+
 use crate::hub::{Hub, HubError, Hubs};
 use crate::hub_name::HubName;
 pub(crate) use client::reuse;
@@ -38,15 +40,20 @@ fn hub_name(metadata: &MetadataMap) -> Result<HubName, Status> {
     HubName::new(name).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
-fn instance_id(id: &str) -> Result<InstanceId, Status> {
+pub(crate) fn instance_id(id: &str) -> Result<InstanceId, Status> {
     InstanceId::new(id).map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
 impl Service {
     async fn hub(&self, metadata: &MetadataMap) -> Result<Arc<Hub>, Status> {
-        let name = hub_name(metadata)?;
-        self.hubs.get(&name).await.map_err(|error| hub_refusal(&error))
+        hub_of(&self.hubs, metadata).await
     }
+}
+
+/// The hub that a call names.
+pub(crate) async fn hub_of(hubs: &Hubs, metadata: &MetadataMap) -> Result<Arc<Hub>, Status> {
+    let name = hub_name(metadata)?;
+    hubs.get(&name).await.map_err(|error| hub_refusal(&error))
 }
 
 fn hub_refusal(error: &HubError) -> Status {

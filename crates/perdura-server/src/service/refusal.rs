@@ -38,7 +38,7 @@ impl Refusal for Status {
                 RequestError::Rewind { .. } => Status::failed_precondition(text),
                 RequestError::Damaged { .. } | RequestError::SetAside { .. } => Status::data_loss(text),
             },
-            EngineError::InvalidPage { .. } => Status::invalid_argument(text),
+            EngineError::InvalidPage { .. } | EngineError::NoCondition => Status::invalid_argument(text),
             // Not UNAVAILABLE: channels repeat that by themselves, and the request may have taken effect.
             EngineError::OutcomeUnknown { .. } => Status::unknown(text),
             EngineError::Unavailable { .. } | EngineError::ShuttingDown => Status::unavailable(text),

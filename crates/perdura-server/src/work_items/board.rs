@@ -6,7 +6,8 @@ use super::work::{ActivityWork, EntityWork, OrchestrationWork, Work};
 use super::{Credits, Dispatcher, Filters, ItemId, Kind, Route, Token, WorkerId};
 use perdura_core::InstanceId;
 use perdura_core::entity::OperationBatch;
-use perdura_engine::{ActivityEnd, ActivityTask, BatchEnd};
+use perdura_core::why::Line;
+use perdura_engine::{ActivityEnd, ActivityTask, BatchEnd, Workers};
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -62,6 +63,18 @@ impl State {
         }
         self.wake_called();
         Some(work)
+    }
+}
+
+impl Workers for Board {
+    fn line(&self, instance: &InstanceId, work: perdura_core::why::Work) -> Option<Line> {
+        use perdura_core::why::Work;
+        let state = self.state();
+        let item = match work {
+            Work::Turn => state.turns.get(instance),
+            Work::Activity(task) => state.tasks.get(&(instance.clone(), task)),
+        };
+        state.dispatcher.line(*item?)
     }
 }
 

@@ -4,6 +4,7 @@
 //! takes: an item that finds one is *assigned* at once, and everyone else's item waits in line by age.
 
 use super::{Credits, Filters, Kind, Token};
+use perdura_core::why::Line;
 use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -355,6 +356,20 @@ impl<T: Clone> Dispatcher<T> {
     /// All items.
     pub(crate) fn all(&self) -> Vec<ItemId> {
         self.items.keys().copied().collect()
+    }
+
+    /// How an item stands.
+    pub(crate) fn line(&self, id: ItemId) -> Option<Line> {
+        let item = self.items.get(&id)?;
+        Some(match item.place {
+            Place::Given(_) | Place::Assigned(_) => Line::WithWorker,
+            _ if !self.workers.values().any(|worker| worker.takes(&item.route)) => Line::NoWorker,
+            Place::BackOff(_) => Line::Refused,
+            Place::Waiting => {
+                let line = self.waiting.get(&item.route);
+                Line::Queued { ahead: line.map_or(0, |line| line.range(..id).count() as u64) }
+            }
+        })
     }
 
     /// The work of an item.

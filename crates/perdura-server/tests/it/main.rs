@@ -4,6 +4,7 @@
 mod clients;
 mod garbage;
 mod once;
+mod operator;
 mod security;
 mod wire_bytes;
 mod work;

@@ -5,7 +5,7 @@ use crate::entity::Entity;
 use crate::registry::{Register, Registry};
 use perdura_core::delivery::Delivery;
 use perdura_core::{Limits, check_name};
-use perdura_engine::{EngineError, EngineOptions, Hosts};
+use perdura_engine::{EngineError, EngineOptions, Hosts, Retention};
 use perdura_store::{Store, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -107,6 +107,21 @@ impl EngineBuilder {
     /// Limits of instances, payloads and memory.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.options.limits = limits;
+        self
+    }
+
+    /// How long instances that have ended stay, by status. Without this they stay until somebody removes them.
+    ///
+    /// ```
+    /// # use perdura::prelude::*;
+    /// # use perdura::{Retention, Status};
+    /// # use std::time::Duration;
+    /// const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    /// let builder = Engine::sqlite("hub.db")
+    ///     .retention(Retention::default().of(Status::Completed, 7 * DAY).of(Status::Failed, 90 * DAY));
+    /// ```
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.options.retention = retention;
         self
     }
 

@@ -7,7 +7,7 @@ use crate::orchestration::OrchestrationRef;
 use crate::payload::ToPayload;
 use crate::registry::Registry;
 use perdura_core::{InstanceId, InstanceKey};
-use perdura_engine::{BatchItem, BatchReport, RewindBatch};
+use perdura_engine::{Batch, BatchItem, BatchReport};
 use perdura_store::{InstanceKind, InstanceQuery};
 use std::path::Path;
 use std::sync::Arc;
@@ -98,13 +98,13 @@ impl Client {
         Ok(found.into_iter().map(InstanceState::listed).collect())
     }
 
-    /// Rewinds every instance that matches. `progress` is told of each as it is done.
-    pub async fn rewind_batch(
+    /// Rewinds every instance that matches, or does something else to it. `progress` is told of each as it is done.
+    pub async fn batch(
         &self,
-        batch: &RewindBatch,
+        batch: &Batch,
         progress: impl FnMut(&InstanceId, &BatchItem) + Send,
     ) -> Result<BatchReport, ClientError> {
-        Ok(self.access.open()?.rewind_batch(batch, progress).await?)
+        Ok(self.access.open()?.batch(batch, progress).await?)
     }
 
     pub(super) fn engine(&self) -> Result<(perdura_engine::Client, Arc<Registry>), ClientError> {

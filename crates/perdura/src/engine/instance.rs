@@ -10,7 +10,7 @@ use perdura_core::partition::InstanceRecord;
 use perdura_core::rewind::{BranchRecord, RewindPlan};
 use perdura_core::why::Wait;
 use perdura_core::{InstanceId, InvalidText, Status};
-use perdura_engine::{EngineError, Rewound};
+use perdura_engine::{EngineError, RestartUnder, Rewound};
 
 /// A handle to the instance with some id, from [`Client::instance`](super::Client::instance). An id that breaks the
 /// rules is an error at the first use.
@@ -38,6 +38,19 @@ impl Instance {
     pub async fn raise(&self, name: &str, value: &(impl ToPayload + ?Sized)) -> Result<(), ClientError> {
         let input = value.to_payload().map_err(|error| ClientError::payload(&error))?;
         Ok(self.access.open()?.raise_event(self.id()?, name.to_owned(), input).await?)
+    }
+
+    /// The same, for an event that has a name of its own: one whose `event_id`, of at most 512 bytes, is among the last 128
+    /// that came is not taken again, and that is success. So it may be sent again when nobody knows what became of it.
+    pub async fn raise_once(
+        &self,
+        name: &str,
+        value: &(impl ToPayload + ?Sized),
+        event_id: &str,
+    ) -> Result<(), ClientError> {
+        let input = value.to_payload().map_err(|error| ClientError::payload(&error))?;
+        let (name, event_id) = (name.to_owned(), event_id.to_owned());
+        Ok(self.access.open()?.raise_event_once(self.id()?, name, input, event_id).await?)
     }
 
     /// Stops the instance until it is resumed; everything that arrives is kept.
@@ -70,6 +83,19 @@ impl Instance {
     /// Removes the instance, which has ended, with its history.
     pub async fn purge(&self) -> Result<(), ClientError> {
         Ok(self.access.open()?.purge(self.id()?).await?)
+    }
+
+    /// Removes the instance, which has ended, with its history, and before it all that it has started and that has ended.
+    /// Gives how many were removed.
+    pub async fn purge_family(&self) -> Result<u64, ClientError> {
+        Ok(self.access.open()?.purge_family(self.id()?).await?)
+    }
+
+    /// Starts the instance, which has ended, once more under its id, with what it began with. Its history is replaced; to
+    /// keep it, and to use its results again, rewind it [to the beginning](Rewind::to_beginning).
+    pub async fn restart(&self) -> Result<(), ClientError> {
+        let restarted = self.access.open()?.restart(&self.id()?, RestartUnder::SameId).await;
+        Ok(restarted.map(drop)?)
     }
 
     /// What is known of the instance; `None` if there is none.

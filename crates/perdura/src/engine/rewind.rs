@@ -4,8 +4,7 @@ use super::ClientError;
 use crate::payload::ToPayload;
 use perdura_core::Timestamp;
 use perdura_core::rewind::{Head, Replaced, RewindOrder, RewindSpec, RewindTo, Timers};
-use perdura_engine::RewindBatch;
-use perdura_store::InstanceQuery;
+use perdura_engine::{Act, Batch, Selection};
 
 /// A rewind: who goes back, why, where to, and how. Without more it undoes what ended the instance: the failure that
 /// nobody caught, the termination, the request to cancel, or the last turn.
@@ -163,10 +162,10 @@ impl Rewind {
     }
 
     /// A batch of this rewind, for every instance that matches.
-    pub fn batch(self, query: InstanceQuery) -> Result<RewindBatch, ClientError> {
+    pub fn batch(self, select: impl Into<Selection>) -> Result<Batch, ClientError> {
         match self.error {
             Some(error) => Err(error),
-            None => Ok(RewindBatch::new(query, self.spec)),
+            None => Ok(Batch::new(select, Act::Rewind(Box::new(self.spec)))),
         }
     }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use perdura_core::delivery::{Delivery, OnUnknown};
 use perdura_core::history::{TaskScheduled, TimeLimits};
 use perdura_core::orchestration::{Execution, Ticket};
-use perdura_core::{check_name, check_tags, check_text};
+use perdura_core::{check_key, check_name, check_tags, check_text};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -105,6 +105,28 @@ impl<O> Call<O> {
         self.edit(|task| recorded.clone_into(&mut task.delivery))
     }
 
+    /// Gives the call a key within the instance, of 1 to 512 bytes. If a call under the key has ended well, this one gets its
+    /// result and does not run; if one is under way, they share its execution. The same key for another activity, or with
+    /// another input, fails with [`KEY_REUSED`](crate::failure::kind::KEY_REUSED).
+    ///
+    /// The last 128 results are remembered, together at most 256 KiB, over all continue-as-new of the instance, until it is
+    /// replaced or purged.
+    ///
+    /// ```
+    /// # use perdura::prelude::*;
+    /// # #[activity]
+    /// # async fn charge(cents: u64) -> Result<String> {
+    /// #     Ok(format!("receipt for {cents}"))
+    /// # }
+    /// #[orchestration]
+    /// async fn order(ctx: Orchestration, number: u32) -> Result<String> {
+    ///     ctx.call(charge, 1999).idempotency_key(format!("order {number}")).await
+    /// }
+    /// ```
+    pub fn idempotency_key(self, key: impl Into<String>) -> Self {
+        self.edit(|task| task.key = Some(key.into()))
+    }
+
     /// Adds a tag, which the activity and operators can see.
     pub fn tag(self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.edit(|task| {
@@ -146,6 +168,9 @@ impl Description for TaskScheduled {
         check_tags(&self.tags).map_err(Error::invalid)?;
         Delivery::of_tags(&self.tags).map_err(Error::invalid)?;
         Delivery::of_recorded(&self.delivery).map_err(Error::invalid)?;
+        if let Some(key) = &self.key {
+            check_key("idempotency key", key).map_err(Error::invalid)?;
+        }
         self.retry.as_ref().map_or(Ok(()), |policy| policy.check().map_err(Error::invalid))
     }
 

@@ -316,3 +316,36 @@ fn a_handler_without_a_name_is_an_error_when_the_engine_is_built() {
     let policy = Delivery::AtMostOnce(OnUnknown::Handler(String::new()));
     drop(Engine::sqlite("x").delivery("plain", policy));
 }
+
+#[orchestration]
+async fn keyed(ctx: Orchestration, key: String) -> Result<u32> {
+    let call = |n: u32| ctx.call(plain, n).idempotency_key(key.clone());
+    let both: Vec<u32> = join_all([call(7), call(7)]).await.into_iter().collect::<Result<_>>()?;
+    let third = call(7).await?;
+    match call(8).await {
+        Err(error) if error.kind() == failure::kind::KEY_REUSED => {}
+        other => return Err(Error::new("Unexpected", format!("{other:?}"))),
+    }
+    ctx.wait_event::<()>("go").await?;
+    Ok(both.iter().sum::<u32>() + third)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_under_one_key_run_once_and_events_with_one_id_come_once() {
+    let program = Program::new();
+    let engine = program.builder(&Gate(Arc::new(Semaphore::new(100)))).register(keyed).start().await.unwrap();
+    let started = engine.start(keyed, "k".into()).id("a").await.unwrap();
+    let instance = engine.instance("a");
+    for _ in 0..3 {
+        instance.raise_once("go", &(), "the first").await.unwrap();
+    }
+    assert_eq!(started.wait().await.unwrap(), 21);
+    assert_eq!(program.begun(), 1);
+    let raised = instance.history().await.unwrap().unwrap();
+    assert_eq!(raised.iter().filter(|event| event.kind.name() == "EventRaised").count(), 1);
+    for key in [String::new(), "k".repeat(513)] {
+        let error = engine.run(keyed, key).await.unwrap_err();
+        assert_eq!(kind_of(&error), failure::kind::INVALID);
+    }
+    engine.shutdown().await;
+}

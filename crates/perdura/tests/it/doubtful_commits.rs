@@ -27,6 +27,8 @@ enum Fate {
     Rejected,
     /// Somebody else took the partition over just before.
     TakenOver,
+    /// It is written, the answer is lost, and somebody else takes the partition over.
+    AppliedTakenOver,
 }
 
 /// A simulated store whose commits meet their fates in order; after the last all is good.
@@ -103,6 +105,11 @@ impl CommitLog for Doubtful {
                 unknown()
             }
             Fate::LostUnknown => unknown(),
+            Fate::AppliedTakenOver => {
+                assert_eq!(self.store.commit_now(grant, batch), CommitOutcome::Committed);
+                self.store.acquire_now(grant.partition, grant.nonce ^ 1).unwrap();
+                unknown()
+            }
             Fate::Rejected => CommitOutcome::Rejected(Rejection::Full),
             Fate::TakenOver => {
                 self.store.acquire_now(grant.partition, grant.nonce ^ 1).unwrap();
@@ -427,4 +434,22 @@ async fn a_signal_is_run_once_whatever_becomes_of_its_commit() {
             engine.shutdown().await;
         }
     }
+}
+
+/// The other process may have run it, and its entity may be gone, and with it what it knew of the signal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_of_unknown_fate_is_not_sent_again_after_another_owner() {
+    let store = Doubtful::new(&[]);
+    let engine = store.engine().await;
+    store.fates.lock().unwrap().push_back(Fate::AppliedTakenOver);
+    let error = engine.signal::<Tally>("t").see(1).await.unwrap_err();
+    assert!(matches!(error, ClientError::Engine(EngineError::OutcomeUnknown { .. })), "{error}");
+    store.fates.lock().unwrap().push_back(Fate::AppliedTakenOver);
+    engine.signal::<Tally>("t").see(2).request_id("two").await.unwrap();
+    let tally = engine.entity::<Tally>("t");
+    while tally.get().await.unwrap().unwrap().backlog > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(tally.read().await.unwrap().unwrap().seen, [1, 2]);
+    engine.shutdown().await;
 }

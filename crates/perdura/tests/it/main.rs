@@ -15,5 +15,6 @@ mod join_and_select;
 mod limits;
 mod names;
 mod not_durable;
+mod retention;
 mod rewind;
 mod warm_and_cold;

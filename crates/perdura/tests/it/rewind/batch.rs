@@ -2,7 +2,7 @@
 
 use super::bed::*;
 use perdura::prelude::*;
-use perdura::{BatchItem, BatchReport, InstanceQuery, Replay, RewindBatch, Status};
+use perdura::{Batch, BatchItem, BatchReport, InstanceQuery, Replay, Selection, Status};
 
 on_every_store![
     tctl240_cli717_a_batch_rewinds_what_matches_and_says_what_it_did,
@@ -13,6 +13,9 @@ on_every_store![
     children_go_with_their_parents,
     check_replay_says_who_would_be_blocked_and_where,
     why_says_what_an_instance_waits_for,
+    temporal3006_an_instance_is_paused_keeps_what_arrives_and_goes_on,
+    code_that_does_not_fit_blocks_an_instance_until_code_that_fits_is_deployed,
+    an_instance_is_started_once_more_and_purged_with_its_family,
 ];
 
 #[orchestration]
@@ -32,22 +35,38 @@ async fn failed_orders(kind: Kind, name: &str) -> Bed {
     bed
 }
 
-fn orders() -> RewindBatch {
-    because().batch(InstanceQuery { name: Some("order".into()), ..Default::default() }).unwrap()
+fn all_orders() -> Selection {
+    InstanceQuery { name: Some("order".into()), ..Default::default() }.into()
 }
 
-async fn run(bed: &Bed, batch: &RewindBatch) -> BatchReport {
+fn orders() -> Batch {
+    because().batch(all_orders()).unwrap()
+}
+
+fn failed_with(text: &str) -> Batch {
+    because().batch(Selection { failure: Some(text.into()), ..all_orders() }).unwrap()
+}
+
+fn limited(limit: usize) -> Batch {
+    because().batch(Selection { limit, ..all_orders() }).unwrap()
+}
+
+fn everything() -> Selection {
+    Selection { all: true, ..InstanceQuery::default().into() }
+}
+
+async fn run(bed: &Bed, batch: &Batch) -> BatchReport {
     let mut seen = 0;
-    let report = bed.engine.client().rewind_batch(batch, |_, _| seen += 1).await.unwrap();
+    let report = bed.engine.client().batch(batch, |_, _| seen += 1).await.unwrap();
     assert_eq!(seen, report.items.len());
     report
 }
 
 async fn tctl240_cli717_a_batch_rewinds_what_matches_and_says_what_it_did(kind: Kind) {
     let bed = failed_orders(kind, "batch").await;
-    let other = RewindBatch { failure: Some("no such text".into()), ..orders() };
+    let other = failed_with("no such text");
     assert_eq!(run(&bed, &other).await, BatchReport::default());
-    let batch = RewindBatch { failure: Some("is broken".into()), ..orders() };
+    let batch = failed_with("is broken");
     assert_eq!(run(&bed, &batch).await.rewound(), 5);
     for number in 0..5 {
         assert_eq!(bed.output(&format!("order-{number}")).await, format!("charge {number} done"));
@@ -59,7 +78,7 @@ async fn tctl240_cli717_a_batch_rewinds_what_matches_and_says_what_it_did(kind: 
 
 async fn dbos_java305_a_batch_has_a_rate_and_a_limit(kind: Kind) {
     let bed = failed_orders(kind, "rate").await;
-    let report = run(&bed, &RewindBatch { limit: 3, per_second: Some(50), ..orders() }).await;
+    let report = run(&bed, &Batch { per_second: Some(50), ..limited(3) }).await;
     assert_eq!(report.rewound(), 3);
 }
 
@@ -68,17 +87,17 @@ async fn a_canary_that_fails_again_stops_the_batch(kind: Kind) {
     for number in 0..5 {
         bed.workshop.breaks(&format!("charge {number}"), 1);
     }
-    let batch = RewindBatch { canaries: 1, ..orders() };
+    let batch = Batch { canaries: 1, ..orders() };
     let report = run(&bed, &batch).await;
     assert_eq!(report.rewound(), 1);
     assert!(report.stopped.unwrap().contains("is Failed again"));
-    let good = RewindBatch { limit: 1, ..orders() };
+    let good = limited(1);
     assert_eq!(run(&bed, &good).await.rewound(), 1);
 }
 
 async fn a_dry_run_changes_nothing(kind: Kind) {
     let bed = failed_orders(kind, "dry").await;
-    let report = run(&bed, &RewindBatch { dry_run: true, ..orders() }).await;
+    let report = run(&bed, &Batch { dry_run: true, ..orders() }).await;
     let planned = |item: &BatchItem| matches!(item, BatchItem::Planned(plan) if plan.rerun[0].name == "pay");
     assert!(report.items.len() == 5 && report.items.iter().all(|(_, item)| planned(item)));
     assert_eq!(bed.engine.instance("order-1").get().await.unwrap().unwrap().status(), Status::Failed);
@@ -87,9 +106,9 @@ async fn a_dry_run_changes_nothing(kind: Kind) {
 async fn a_filter_that_matches_everything_must_be_meant(kind: Kind) {
     let bed = failed_orders(kind, "all").await;
     let all = because().batch(InstanceQuery::default()).unwrap();
-    let refusal = bed.engine.client().rewind_batch(&all, |_, _| ()).await.unwrap_err().to_string();
+    let refusal = bed.engine.client().batch(&all, |_, _| ()).await.unwrap_err().to_string();
     assert!(refusal.contains("matches every instance"), "{refusal}");
-    assert_eq!(run(&bed, &RewindBatch { all: true, ..all }).await.rewound(), 5);
+    assert_eq!(run(&bed, &because().batch(everything()).unwrap()).await.rewound(), 5);
 }
 
 #[orchestration]
@@ -101,8 +120,7 @@ async fn children_go_with_their_parents(kind: Kind) {
     let bed = Bed::new(kind, "parents-batch", |r| r.register(order).register(parent)).await;
     bed.workshop.breaks("charge 9", 1);
     bed.fails(parent, (), "p").await;
-    let report =
-        run(&bed, &RewindBatch { all: true, ..because().batch(InstanceQuery::default()).unwrap() }).await;
+    let report = run(&bed, &because().batch(everything()).unwrap()).await;
     assert_eq!(bed.output("p").await, "charge 9 done");
     assert_eq!((report.items.len(), bed.workshop.ran("charge 9")), (2, (2, 1)));
 }
@@ -138,4 +156,51 @@ async fn why_says_what_an_instance_waits_for(kind: Kind) {
     let waits = bed.engine.instance("x").why().await.unwrap().unwrap();
     assert!(waits.iter().any(|wait| wait.to_string().contains("suspended it: \"a look\"; resume it")));
     assert_eq!(bed.engine.instance("y").why().await.unwrap(), None);
+}
+
+async fn temporal3006_an_instance_is_paused_keeps_what_arrives_and_goes_on(kind: Kind) {
+    let bed = Bed::new(kind, "paused", |r| r.register(changes)).await;
+    bed.start(changes, (), "x").await;
+    let instance = bed.engine.instance("x");
+    instance.suspend("a look").await.unwrap();
+    instance.raise("go", "on").await.unwrap();
+    bed.until("x", |state| state.status() == Status::Suspended).await;
+    instance.resume("enough seen").await.unwrap();
+    assert_eq!(bed.output("x").await, "on");
+}
+
+async fn code_that_does_not_fit_blocks_an_instance_until_code_that_fits_is_deployed(kind: Kind) {
+    let bed = Bed::new(kind, "blocked", |r| r.register(changes)).await;
+    bed.start(changes, (), "x").await;
+    bed.until("x", |_| bed.workshop.ran("one").1 == 1).await;
+    bed.workshop.deploys();
+    let bed = bed.restart().await;
+    bed.engine.instance("x").raise("go", "on").await.unwrap();
+    bed.until("x", |state| state.blocked().is_some()).await;
+    let waits = bed.engine.instance("x").why().await.unwrap().unwrap();
+    let missing = waits[0].missing.as_ref().unwrap();
+    assert!(
+        missing.contains("its history has activity \"step\"") && missing.contains("its code did"),
+        "{missing}"
+    );
+    assert_ne!(bed.engine.instance("x").get().await.unwrap().unwrap().status(), Status::Failed);
+    bed.workshop.withdraws();
+    let bed = bed.restart().await;
+    assert_eq!(bed.output("x").await, "on");
+    assert_eq!(bed.workshop.ran("one"), (1, 1));
+}
+
+async fn an_instance_is_started_once_more_and_purged_with_its_family(kind: Kind) {
+    let bed = Bed::new(kind, "once-more", |r| r.register(order).register(parent)).await;
+    bed.start(parent, (), "p").await;
+    bed.output("p").await;
+    let instance = bed.engine.instance("p");
+    assert!(bed.engine.instance("nobody").restart().await.is_err());
+    assert_eq!(instance.purge_family().await.unwrap(), 2);
+    assert_eq!(bed.engine.instance("order-9").get().await.unwrap().map(|_| ()), None);
+    bed.start(order, 1, "o").await;
+    bed.output("o").await;
+    bed.engine.instance("o").restart().await.unwrap();
+    bed.output("o").await;
+    assert_eq!(bed.workshop.ran("charge 1"), (2, 2));
 }

@@ -187,6 +187,11 @@ impl Workshop {
         *self.mended.lock().unwrap() = true;
     }
 
+    /// Deploys what was there before.
+    pub fn withdraws(&self) {
+        *self.mended.lock().unwrap() = false;
+    }
+
     /// How often the work with this input was tried, and how often it ended well.
     pub fn ran(&self, input: &str) -> (usize, usize) {
         let attempts = self.attempts.lock().unwrap();

@@ -4,6 +4,8 @@ use super::bed::*;
 use perdura::Status;
 use perdura::prelude::*;
 use perdura::rewind::{Because, Head, difference};
+use perdura_core::partition::HistoryRow;
+use perdura_store::Lookup;
 
 on_every_store![
     dapr80_dbos498_the_history_that_was_left_stays_and_says_who_left_it,
@@ -87,17 +89,35 @@ async fn a_branch_that_had_not_ended_goes_on_where_it_was_left(kind: Kind) {
     assert_eq!(bed.output("x").await, "a, b");
 }
 
+#[orchestration]
+async fn long(ctx: Orchestration) -> Result<String> {
+    for number in 0..300 {
+        ctx.call(step, format!("step {number}")).await?;
+    }
+    ctx.call(step, "three".into()).await
+}
+
 async fn a_rewind_writes_the_new_branch_and_no_copy_of_the_old_one(kind: Kind) {
-    let bed = failed(kind, "small").await;
-    let old = bed.events("x", None).await.len();
-    let instance = bed.engine.instance("x");
-    let rewound = instance.rewind(because()).await.unwrap();
-    bed.output("x").await;
-    let store = bed.store();
-    let key = bed.key("x").await;
-    let rows = store.history(key, 1, rewound.branch, 0, usize::MAX).await.unwrap();
-    assert_eq!((rows[0].first, rewound.cut), (rewound.cut, rewound.cut));
-    assert!(rewound.cut as usize <= old);
+    let bed = Bed::new(kind, "small", |r| r.register(long)).await;
+    bed.workshop.breaks("three", 1);
+    bed.fails(long, (), "x").await;
+    let (store, key) = (bed.store(), bed.key("x").await);
+    let rows = async |branch| store.history(key, 1, branch, 0, usize::MAX).await.unwrap();
+    let record = async || store.find(vec![Lookup::Key(key)]).await.unwrap().remove(0).unwrap().record.len();
+    let bytes = |rows: &[HistoryRow]| rows.iter().map(|row| row.events.len()).sum::<usize>();
+    let (old, record_before) = (rows(0).await, record().await);
+    let rewound = bed.engine.instance("x").rewind(because()).await.unwrap();
+    assert_eq!(bed.output("x").await, "three done");
+    assert_eq!(rows(0).await, old, "nothing of the old branch is changed");
+    let new = rows(rewound.branch).await;
+    assert_eq!(new[0].first, rewound.cut);
+    let events: u32 = new.iter().map(|row| row.count).sum();
+    assert_eq!(u64::from(events), bed.events("x", None).await.len() as u64 - rewound.cut);
+    // Some 900 events are kept; the new branch has the rewind, a turn and the end.
+    assert!(old.len() > 300 && new.len() <= 2 && events <= 5, "{} rows, {events} events", new.len());
+    assert!(bytes(&new) < 500 && bytes(&old) > 20_000, "{} and {} bytes", bytes(&new), bytes(&old));
+    let grown = record().await.saturating_sub(record_before);
+    assert!(grown < 500, "the record has grown by {grown} bytes");
 }
 
 async fn a_purge_removes_every_branch(kind: Kind) {

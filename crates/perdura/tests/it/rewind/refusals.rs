@@ -59,6 +59,14 @@ async fn an_instance_that_runs_is_left_alone(kind: Kind) {
     let instance = bed.engine.instance("x");
     let refusal = instance.rewind(because()).await.unwrap_err().to_string();
     assert!(refusal.contains("terminate it first, or rewind it by force"), "{refusal}");
+    // By force it may be, but not to what no turn has taken yet.
+    instance.suspend("a look").await.unwrap();
+    instance.raise("other", "x").await.unwrap();
+    let events = bed.events("x", None).await.len() as u64;
+    let refusal = instance.rewind(because().to_event(events).force()).await.unwrap_err().to_string();
+    assert!(refusal.contains("is outside its history, which has events 0 to"), "{refusal}");
+    assert!(instance.branches().await.unwrap().unwrap().is_empty());
+    instance.resume("seen").await.unwrap();
     instance.raise("go", "gone").await.unwrap();
     assert_eq!(bed.output("x").await, "gone");
 }

@@ -1,0 +1,73 @@
+//! D1: W1 with activities that run at least once, that are counted precisely, and that run at most once, in turns within one
+//! run.
+
+use crate::counted::Counted;
+use crate::embedded::{self, noop};
+use crate::store::StoreFile;
+use perdura::Engine;
+use perdura::delivery::{Delivery, OnUnknown};
+use perdura_benchkit::workload::measure_w1;
+use perdura_benchkit::{Options, Outcome, Peer, Report, round};
+use perdura_sqlite::{SqliteOptions, SqliteStore};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+const ROUNDS: usize = 3;
+/// Activities of an orchestration of W1.
+const STEPS: f64 = 5.0;
+
+/// The three ways in turns, each time in a fresh file; the middle one of the rates counts.
+pub(crate) async fn run(options: &Options) -> Outcome<()> {
+    let ways = [
+        ("at least once", Delivery::AtLeastOnce),
+        ("precise", Delivery::Precise),
+        ("at most once", Delivery::AtMostOnce(OnUnknown::Fail)),
+    ];
+    let concurrency = options.concurrency.unwrap_or(128);
+    let mut rates = [const { Vec::new() }; 3];
+    let mut alone: Vec<Value> = Vec::new();
+    for round_number in 0..ROUNDS {
+        for (way, (name, delivery)) in ways.iter().enumerate() {
+            let rate = measure(options, delivery.clone(), concurrency).await?;
+            rates[way].push(rate["per_s"].as_f64().unwrap_or(0.0));
+            if round_number == 0 {
+                let one = measure(options, delivery.clone(), 1).await?;
+                alone.push(json!({ "delivery": name, "commits_per_activity": one["commits_per_activity"] }));
+            }
+        }
+    }
+    let report = Report::begin(options, &format!("perdura {}, SQLite", env!("CARGO_PKG_VERSION")));
+    let middle = |rates: &mut Vec<f64>| {
+        rates.sort_by(f64::total_cmp);
+        rates[rates.len() / 2]
+    };
+    let base = middle(&mut rates[0].clone());
+    for (rates, alone) in rates.iter_mut().zip(alone) {
+        let rate = middle(rates);
+        let ratio = json!({ "concurrency": concurrency, "per_s": round(rate), "to_at_least_once": round(rate / base) });
+        report.result("d1", &[alone, ratio]);
+    }
+    Ok(())
+}
+
+async fn measure(options: &Options, delivery: Delivery, concurrency: u64) -> Outcome<Value> {
+    let file = StoreFile::choose(&Options { store: None, ..options.clone() })?;
+    let store = SqliteStore::open(file.path(), SqliteOptions::default()).map_err(|why| why.to_string())?;
+    let store = Arc::new(Counted::new(store));
+    let builder = Engine::store(store.clone()).delivery("noop", delivery);
+    let engine = Arc::new(embedded::start_on(builder, |builder| builder.register(noop)).await?);
+    engine.run(perdura_benchkit::Work::Sequence, "first", perdura_benchkit::payload(1)).await?;
+    let before = store.written();
+    let result = measure_w1(engine.clone(), "d1", concurrency, u64::MAX, options.duration(3.0)).await;
+    let commits = store.written().commits - before.commits;
+    // Those that warmed up are not counted by the loop.
+    let orchestrations = result["count"].as_f64().unwrap_or(1.0) + 20.0;
+    if let Ok(engine) = Arc::try_unwrap(engine) {
+        engine.shutdown().await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    Ok(
+        json!({ "per_s": result["per_s"], "commits_per_activity": round(commits as f64 / orchestrations / STEPS) }),
+    )
+}

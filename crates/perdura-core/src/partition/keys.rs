@@ -1,0 +1,172 @@
+//! Idempotency keys: a call under a key that is recorded gets the recorded result and does not run; calls under one key
+//! that are under way together share one execution; events with an id that has come are not taken again.
+
+use super::Partition;
+use super::instance::Instance;
+use super::record::{KeyRecord, KeyUse, Keys};
+use crate::failure::{Failure, kind};
+use crate::history::{Event, TaskCompleted, TaskFailed, TaskScheduled};
+use crate::id::InstanceKey;
+use crate::limits::{EVENT_IDS_REMEMBERED, KEYS_BYTES_MAX, KEYS_REMEMBERED};
+use bytes::Bytes;
+
+impl KeyUse {
+    fn of(scheduled: &TaskScheduled) -> KeyUse {
+        let input = scheduled.input.as_deref().unwrap_or_default();
+        KeyUse {
+            key: scheduled.key.clone().unwrap_or_default(),
+            name: scheduled.name.clone(),
+            input_bytes: input.len() as u64,
+            input_crc: crc32fast::hash(input),
+            follows: None,
+        }
+    }
+
+    fn is_same_call(&self, name: &str, input_bytes: u64, input_crc: u32) -> bool {
+        (self.name.as_str(), self.input_bytes, self.input_crc) == (name, input_bytes, input_crc)
+    }
+}
+
+impl KeyRecord {
+    fn bytes(&self) -> usize {
+        self.key.len() + self.name.len() + self.output.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+impl Partition {
+    /// Looks what is known under the key of a call that is about to be handed out. Says whether it is to run: otherwise its
+    /// result is there, or somebody else's will be.
+    pub(super) fn is_to_run(&mut self, key: InstanceKey, id: u32) -> bool {
+        let Some(instance) = self.instances.get_mut(&key) else { return false };
+        let Some(task) = instance.tasks.get(&id) else { return false };
+        let Some(scheduled) = &task.scheduled else { return false };
+        match &task.record.key {
+            Some(known) => return known.follows.is_none(),
+            None if scheduled.key.is_none() => return true,
+            None => {}
+        }
+        let mut usage = KeyUse::of(scheduled);
+        if let Some(known) =
+            instance.record.keys.iter().flat_map(|keys| &keys.known).find(|k| k.key == usage.key)
+        {
+            let is_same = usage.is_same_call(&known.name, known.input_bytes, known.input_crc);
+            let output = known.output.clone();
+            match is_same {
+                true => self.given(key, id, Ok(output), &format!("key {:?}", usage.key)),
+                false => self.given(key, id, Err(reused(&usage.key)), ""),
+            }
+            return false;
+        }
+        let mut others =
+            instance.tasks.values().filter_map(|task| Some((task.record.id, task.record.key.as_ref()?)));
+        let leader = others.find(|(other, of)| *other != id && of.key == usage.key && of.follows.is_none());
+        if let Some((leader, of)) = leader {
+            if !usage.is_same_call(&of.name, of.input_bytes, of.input_crc) {
+                self.given(key, id, Err(reused(&usage.key)), "");
+                return false;
+            }
+            usage.follows = Some(leader);
+        }
+        let follows = usage.follows.is_some();
+        if let Some(task) = instance.tasks.get_mut(&id) {
+            task.record.key = Some(Box::new(usage));
+            task.record.not_before = if follows { 0 } else { task.record.not_before };
+        }
+        self.mark_dirty(key);
+        !follows
+    }
+
+    /// A task ends without having run.
+    fn given(&mut self, key: InstanceKey, id: u32, result: Result<Option<Bytes>, Failure>, by: &str) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let Some(task) = instance.tasks.remove(&id) else { return };
+        let (attempt, settled_by) = (task.record.attempt, by.to_owned());
+        instance.inbox.push(match result {
+            Ok(output) => Event::new(now, TaskCompleted { id, output, attempt, delivery: 0, settled_by }),
+            Err(failure) => {
+                let failure = Some(failure);
+                Event::new(now, TaskFailed { id, failure, attempt, delivery: 0, settled_by })
+            }
+        });
+        self.unwatch(key, &task);
+        self.mark_dirty(key);
+        self.enqueue(key);
+    }
+
+    /// A call under a key has ended: what came of it is recorded, and is that of all who share it.
+    pub(super) fn key_settled(
+        &mut self,
+        key: InstanceKey,
+        usage: &KeyUse,
+        leader: u32,
+        result: Result<Option<Bytes>, Failure>,
+    ) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        if let Ok(output) = &result {
+            let keys = instance.record.keys.get_or_insert_default();
+            keys.remember(KeyRecord {
+                key: usage.key.clone(),
+                name: usage.name.clone(),
+                input_bytes: usage.input_bytes,
+                input_crc: usage.input_crc,
+                output: output.clone(),
+                at: now.0,
+            });
+        }
+        let follows = |task: &&super::instance::Task| {
+            task.record.key.as_ref().is_some_and(|usage| usage.follows == Some(leader))
+        };
+        let followers: Vec<u32> =
+            instance.tasks.values().filter(follows).map(|task| task.record.id).collect();
+        for follower in followers {
+            self.given(key, follower, result.clone(), &format!("task {leader}, key {:?}", usage.key));
+        }
+    }
+}
+
+fn reused(key: &str) -> Failure {
+    let message = format!(
+        "idempotency key {key:?} was used for a call of another activity, or with another input; use a new key"
+    );
+    Failure::new(kind::KEY_REUSED, message).non_retryable()
+}
+
+impl Keys {
+    /// Remembers a result. The oldest ones go when there are too many, or too much.
+    fn remember(&mut self, record: KeyRecord) {
+        // One that is too large for the whole window would only drive out the others.
+        if record.bytes() > KEYS_BYTES_MAX {
+            return;
+        }
+        self.known.retain(|known| known.key != record.key);
+        self.known.push(record);
+        let mut bytes: usize = self.known.iter().map(KeyRecord::bytes).sum();
+        let mut too_many = 0;
+        while self.known.len() - too_many > KEYS_REMEMBERED || bytes > KEYS_BYTES_MAX {
+            bytes -= self.known[too_many].bytes();
+            too_many += 1;
+        }
+        self.known.drain(..too_many);
+    }
+}
+
+impl Instance {
+    /// Whether an event with this id has come before.
+    pub(super) fn knows_event(&self, id: &str) -> bool {
+        !id.is_empty() && self.record.keys.iter().flat_map(|keys| &keys.events).any(|known| known == id)
+    }
+
+    /// An event with this id has come.
+    pub(super) fn note_event(&mut self, id: &str) {
+        if id.is_empty() {
+            return;
+        }
+        let events = &mut self.record.keys.get_or_insert_default().events;
+        if events.len() == EVENT_IDS_REMEMBERED {
+            events.remove(0);
+        }
+        events.push(id.to_owned());
+    }
+}
