@@ -251,6 +251,7 @@ impl World {
             reuse,
             // The engine's client draws one when the caller gives none: it names the call, not the caller's intent.
             request_id: format!("r{}", start.0),
+            execution: None,
             trace: None,
         };
         self.checker.start_asked(start, reuse);
