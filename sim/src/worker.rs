@@ -5,8 +5,8 @@ use crate::payload::{task_of, task_output};
 use crate::program::APP_FAILURE;
 use crate::report::Fault;
 use crate::world::{Event, Post, World};
-use perdura_core::Failure;
 use perdura_core::partition::TaskStart;
+use perdura_core::{Failure, PartitionId};
 
 impl World {
     /// An attempt, or the handler that is asked about one, shall run on the node.
@@ -26,7 +26,8 @@ impl World {
         self.trace.mix(&[6, start.task.key.0, u64::from(start.task.task), u64::from(start.task.delivery)]);
         self.trace.say(self.now, || format!("{post:?} starts {:?} attempt {}", start.task, start.attempt));
         let now = self.store_now();
-        self.checker.task_started(&start, now);
+        let is_owner = self.owner(PartitionId(post.partition)) == post;
+        self.checker.task_started(&start, is_owner, now);
         if let Some(life) = self.life(post) {
             life.partition.task_began(start.task, now);
         }

@@ -12,7 +12,7 @@ pub struct BranchRecord {
     /// Its number.
     #[prost(uint32, tag = "1")]
     pub branch: u32,
-    /// The branch that it left.
+    /// The branch that it begins with.
     #[prost(uint32, tag = "2")]
     pub parent: u32,
     /// How many events it shares with that one, from the first on.
@@ -33,9 +33,12 @@ pub struct BranchRecord {
     /// The number of the status that the instance had before.
     #[prost(uint32, tag = "8")]
     pub status: u32,
-    /// Events that had arrived when the parent was left, but were in no turn yet; sealed like history.
+    /// Events that had arrived on the branch that was left, but were in no turn yet; sealed like history.
     #[prost(bytes = "bytes", optional, tag = "9")]
     pub untaken: Option<Bytes>,
+    /// The branch that was left, if it is not the parent.
+    #[prost(uint32, optional, tag = "10")]
+    pub left: Option<u32>,
 }
 
 /// A task that the engine stopped waiting for: a later attempt must not have the number of one of its attempts.
@@ -146,7 +149,8 @@ impl InstanceRecord {
 
     /// Events that had arrived when a branch was last left, but were in no turn of it yet.
     pub(crate) fn untaken(&self, branch: u32) -> Result<Vec<Event>, Damaged> {
-        let left = self.branches().iter().rev().filter(|record| record.parent == branch);
+        let left = self.branches().iter().rev();
+        let left = left.filter(|record| record.left.unwrap_or(record.parent) == branch);
         let returns = self.rewinds.iter().flat_map(|rewinds| rewinds.returns.iter().rev());
         let returned = returns.filter(|record| record.from == branch);
         // A branch that has not ended is left once, by the one way or by the other.

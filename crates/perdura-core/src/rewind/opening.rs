@@ -121,7 +121,7 @@ pub(crate) fn draw_up(
         drawing.opening.reuse = drawing.reuse();
         return Ok((drawing.plan, drawing.opening));
     }
-    drawing.fill(subject.pending, is_present);
+    drawing.fill(subject.pending);
     Ok((drawing.plan, drawing.opening))
 }
 
@@ -192,12 +192,12 @@ impl Drawing<'_> {
         work.copied().ok_or(RewindError::NotWork { event })
     }
 
-    fn fill(&mut self, pending: &[Event], is_present: bool) {
+    fn fill(&mut self, pending: &[Event]) {
         let given = self.open_work();
         self.deliver(given);
         self.events_of_elsewhere();
         self.opening.reuse = self.reuse();
-        let untaken = (is_present && !pending.is_empty()).then(|| encode_events(pending.to_vec()));
+        let untaken = (!pending.is_empty()).then(|| encode_events(pending.to_vec()));
         let replaced = |map: &BTreeMap<usize, Option<Bytes>>| {
             let pairs = map.iter();
             pairs.map(|(at, payload)| Replaced { event: *at as u64, payload: payload.clone() }).collect()
@@ -220,6 +220,7 @@ impl Drawing<'_> {
             request_id: order.request_id.clone(),
             status: u32::from(self.plan.status as u8),
             untaken,
+            left: self.elsewhere.as_ref().map(|_| self.record.branch),
         };
         self.opening.cancel_requested = self.kept_cancel_reason();
     }

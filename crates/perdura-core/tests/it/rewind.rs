@@ -181,3 +181,21 @@ fn an_event_that_came_during_the_last_turn_is_not_lost_to_a_rewind() {
     assert_eq!((bed.status("x"), bed.record("x").inbox_events().unwrap().len()), (Status::Completed, 0));
     assert_eq!(bed.events("x")[3..6], ["ExecutionRewound", "TurnStarted", "TaskCompleted"]);
 }
+
+/// Also the start itself, when a branch is left before its first turn, and by way of another branch.
+#[test]
+fn what_had_arrived_on_a_branch_is_there_again_when_one_comes_back_from_a_third() {
+    let mut bed = Bed::new();
+    bed.script("x", |_| Vec::new());
+    bed.start("x", "x");
+    bed.elsewhere.insert("x".into());
+    let mut to = |to, branch| {
+        let spec = Box::new(RewindSpec { to, branch, force: true, ..RewindSpec::default() });
+        bed.call(Request::Rewind { id: id("x"), spec }).unwrap();
+        let pending = bed.record("x").inbox_events().unwrap();
+        pending.iter().map(|event| event.kind.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(to(RewindTo::Beginning, None), ["ExecutionStarted"]);
+    assert_eq!(to(RewindTo::Head, Some(0)), [""; 0]);
+    assert_eq!(to(RewindTo::Head, Some(1)), ["ExecutionStarted"]);
+}
