@@ -192,10 +192,13 @@ impl World {
     /// history only.
     fn draw_by_hand(&mut self, id: &InstanceId, spec: &mut RewindSpec) {
         let random = &mut self.random.clients;
-        let Some(seen) = self.checker.mirror.by_id(id) else { return };
-        if seen.history.is_empty() || spec.branch.is_some() {
+        let seen = self.checker.mirror.by_id(id).filter(|seen| !seen.history.is_empty());
+        let Some(seen) = seen.filter(|_| spec.branch.is_none()) else {
+            if matches!(spec.to, RewindTo::Event(_) | RewindTo::Call(_)) {
+                spec.to = RewindTo::Auto;
+            }
             return;
-        }
+        };
         if spec.to == RewindTo::Auto && random.chance(100) {
             let at = random.below(seen.history.len() as u64) as usize;
             spec.to = RewindTo::Time(seen.history[at].at);
@@ -217,12 +220,11 @@ impl World {
             let other = task_input(task, 1 << 63 | u64::from(self.start_salts));
             spec.inputs.push(Replaced { event: *event, payload: Some(other) });
         }
-        let by_number = matches!(spec.to, RewindTo::Event(_)) || !spec.results.is_empty();
-        if by_number || !spec.inputs.is_empty() {
+        let runs_again = matches!(spec.to, RewindTo::Event(_) | RewindTo::Call(_));
+        if runs_again || !spec.results.is_empty() || !spec.inputs.is_empty() {
             let (generation, branch) = (seen.record.generation, seen.record.branch);
             spec.head = Some(Head { generation, branch, events: seen.record.tail });
         }
-        let runs_again = matches!(spec.to, RewindTo::Event(_) | RewindTo::Call(_));
         if runs_again || !spec.inputs.is_empty() {
             let execution = seen.record.execution.clone();
             self.checker.by_hand.insert(execution);
@@ -249,6 +251,7 @@ impl World {
             reuse,
             // The engine's client draws one when the caller gives none: it names the call, not the caller's intent.
             request_id: format!("r{}", start.0),
+            execution: None,
             trace: None,
         };
         self.checker.start_asked(start, reuse);

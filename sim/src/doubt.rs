@@ -82,7 +82,7 @@ impl World {
             let once = task.once.as_ref().filter(|once| once.stage() == Stage::Suspended)?;
             let delivery = once.attempts.last().map_or(0, |attempt| attempt.delivery);
             assert_eq!(delivery, task.delivery, "the attempt in doubt is the last one");
-            Some((task.id, delivery, seen.tasks.get(&task.id)?.input.clone()))
+            Some((task.id, delivery, seen.input_of_task(task.id)))
         });
         let tasks: Vec<_> = tasks.collect();
         let mut requests = Vec::new();

@@ -32,6 +32,7 @@ impl Client {
             start_at: None,
             reuse,
             request_id: String::new(),
+            execution: None,
             trace: None,
         })
         .await

@@ -182,7 +182,7 @@ impl Seen {
     }
 
     /// The input that an activity has: the one that it was scheduled with, or what an operator has given it since.
-    pub(super) fn input_of_task(&self, id: u32) -> Option<bytes::Bytes> {
+    pub(crate) fn input_of_task(&self, id: u32) -> Option<bytes::Bytes> {
         let scheduled = self.scheduled_at(id)?;
         let rewinds = self.history[scheduled..].iter().rev().filter_map(|event| match &event.kind {
             EventKind::ExecutionRewound(rewound) => Some(&rewound.inputs),

@@ -136,6 +136,7 @@ async fn answer(client: &Client, command: Command) -> Result<Answer, EngineError
                         Reuse::Replace => ReusePolicy::REPLACE,
                     },
                     request_id: request,
+                    execution: None,
                     trace: None,
                 })
                 .await?;

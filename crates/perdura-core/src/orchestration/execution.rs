@@ -5,14 +5,16 @@
 //! the code runs, so live code and replay see the same.
 
 use super::decision::{ContinueAsNew, Decision, TurnResult, describe_recorded};
+use super::info::Info;
+use super::limits_in_force::LimitsInForce;
 use super::mailbox::Mailboxes;
 use super::mismatch::Mismatch;
 use super::section::Section;
 use super::splitmix::splitmix;
 use crate::failure::{Failure, kind};
 use crate::history::{
-    Event, EventKind, EventSent, ExecutionCompleted, ParentLink, SubOrchestrationScheduled, TaskScheduled,
-    TimerCreated, TurnLimits,
+    Event, EventKind, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled, TimerCreated,
+    TurnLimits,
 };
 use crate::id::{ExecutionId, InstanceId, Tags};
 use crate::limits::DELAY_MS_MAX;
@@ -30,33 +32,13 @@ pub struct Ticket(u32);
 /// Tickets that are not in the history have this bit set.
 const LOCAL: u32 = 1 << 31;
 
-/// What an execution knows of itself.
-#[derive(Clone, Debug)]
-pub struct Info {
-    /// Its instance.
-    pub id: InstanceId,
-    /// This run of it.
-    pub execution: ExecutionId,
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Its parent, if it is a child.
-    pub parent: Option<Box<ParentLink>>,
-    /// Its tags.
-    pub tags: Tags,
-}
-
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Execution {
     info: Info,
     /// What it was started with, until its code takes it: a waiting execution need not keep it.
     input: Option<Bytes>,
-    /// Those of the present turn.
-    limits: Limited,
-    /// Those of turns that are not history yet.
-    limits_now: Arc<TurnLimits>,
+    limits: LimitsInForce,
     /// The code met one of them in the present turn.
     limit_met: bool,
     now: Timestamp,
@@ -91,25 +73,6 @@ pub struct Execution {
     ended: bool,
 }
 
-/// The limits of a turn.
-#[derive(Debug)]
-enum Limited {
-    /// Those of today.
-    Now,
-    /// It is history, and met none.
-    Not,
-    /// It is history, and met one of these.
-    Recorded(Box<TurnLimits>),
-}
-
-impl Info {
-    /// The parent's instance id, if it is a child.
-    #[must_use]
-    pub fn parent_id(&self) -> Option<InstanceId> {
-        self.parent.as_ref().map(|parent| InstanceId::recorded(&parent.instance))
-    }
-}
-
 #[derive(Debug)]
 struct Arrived {
     /// Rises from arrival to arrival.
@@ -134,8 +97,7 @@ impl Execution {
         Execution {
             info,
             input: None,
-            limits: Limited::Now,
-            limits_now: limits,
+            limits: LimitsInForce::new(limits),
             limit_met: false,
             now: Timestamp(0),
             events: 0,
@@ -210,11 +172,7 @@ impl Execution {
         match &event.kind {
             EventKind::TurnStarted(turn) => {
                 self.expect_nothing_made("the next turn")?;
-                self.limits = match turn.limits {
-                    _ if !self.replaying => Limited::Now,
-                    Some(limits) => Limited::Recorded(Box::new(limits)),
-                    None => Limited::Not,
-                };
+                self.limits.begin_turn(turn.limits, self.replaying);
                 self.limit_met = false;
                 self.now = self.now.max(event.at);
                 self.turn_bytes = 0;
@@ -348,7 +306,7 @@ impl Execution {
         let mut decisions = Vec::from(std::mem::take(&mut self.made));
         if let Some(Decision::ContinueAsNew(next)) = decisions.last_mut() {
             next.carry_over = self.mailboxes.take_events();
-            let (bytes, limit) = (next.carried_bytes(), self.limits().inbox_bytes);
+            let (bytes, limit) = (next.carried_bytes(), self.limits.get().inbox_bytes);
             if bytes > limit {
                 let message =
                     format!("events that nobody took, to be carried over: {bytes} bytes, limit {limit}");
@@ -362,7 +320,7 @@ impl Execution {
         TurnResult {
             decisions,
             custom_status: changed.then(|| self.custom_status.clone()),
-            limits_met: self.limit_met.then(|| *self.limits()),
+            limits_met: self.limit_met.then(|| *self.limits.get()),
             ..TurnResult::default()
         }
     }
@@ -378,14 +336,6 @@ impl Execution {
     /// What it was started with, for its code, which asks once.
     pub fn take_input(&mut self) -> Option<Bytes> {
         self.input.take()
-    }
-
-    fn limits(&self) -> &TurnLimits {
-        match &self.limits {
-            Limited::Now => &self.limits_now,
-            Limited::Not => &TurnLimits::NONE,
-            Limited::Recorded(limits) => limits,
-        }
     }
 
     /// The time of the present turn.
@@ -564,7 +514,7 @@ impl Execution {
         checked: Result<usize, Failure>,
         decision: impl FnOnce(u32) -> Decision,
     ) -> Ticket {
-        let bytes_max = self.limits().turn_bytes;
+        let bytes_max = self.limits.get().turn_bytes;
         let failure = match checked {
             Err(failure) => failure,
             Ok(bytes) if self.turn_bytes.saturating_add(bytes) as u64 > bytes_max => Failure::new(
@@ -574,15 +524,15 @@ impl Execution {
                 ),
             ),
             Ok(_) if self.ended => Failure::new(kind::CANCELED, "the execution has ended"),
-            Ok(_) if self.events >= self.limits().history_events => Failure::new(
+            Ok(_) if self.events >= self.limits.get().history_events => Failure::new(
                 kind::LIMIT,
                 format!(
                     "history: {} events, limit {}; continue as new",
                     self.events,
-                    self.limits().history_events
+                    self.limits.get().history_events
                 ),
             ),
-            Ok(_) if self.made.len() as u64 >= self.limits().decisions_per_turn => Failure::new(
+            Ok(_) if self.made.len() as u64 >= self.limits.get().decisions_per_turn => Failure::new(
                 kind::LIMIT,
                 format!("decisions in one turn: limit {}; wait for some of them first", self.made.len()),
             ),
@@ -613,7 +563,7 @@ impl Execution {
     }
 
     pub(super) fn check_payload(&mut self, field: &str, payload: &Option<Bytes>) -> Result<(), Failure> {
-        let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.limits().payload_bytes);
+        let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.limits.get().payload_bytes);
         if bytes as u64 <= limit {
             return Ok(());
         }

@@ -4,6 +4,8 @@
 mod carried;
 mod decision;
 mod execution;
+mod info;
+mod limits_in_force;
 mod mailbox;
 mod mismatch;
 mod runner;
@@ -14,6 +16,7 @@ mod tests;
 
 pub use carried::{decode_outcome, decode_turn, encode_outcome, encode_turn};
 pub use decision::{ContinueAsNew, Decision, TerminateInstance, Turn, TurnOutcome, TurnResult, TurnTicket};
-pub use execution::{Execution, Info, Ticket};
+pub use execution::{Execution, Ticket};
+pub use info::Info;
 pub use mismatch::Mismatch;
 pub use runner::{Run, Runner};

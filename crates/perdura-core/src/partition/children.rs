@@ -98,6 +98,7 @@ impl Partition {
             }
         }
         let request = Start {
+            execution: None,
             id: id.clone(),
             name: start.name,
             version: start.version,

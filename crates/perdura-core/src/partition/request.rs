@@ -191,6 +191,9 @@ pub struct StartRequest {
     pub reuse: ReusePolicy,
     /// A retry of this start carries the same text here, any other start another one.
     pub request_id: String,
+    /// The id of the run, if the caller has drawn one; it must be new. That of the run before is not taken twice: then, and
+    /// without one, the engine draws it.
+    pub execution: Option<ExecutionId>,
     /// The trace context of whoever starts it. The engine only hands it on.
     pub trace: Option<Bytes>,
 }

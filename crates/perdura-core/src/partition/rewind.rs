@@ -284,6 +284,7 @@ impl Partition {
         let record = &mut instance.record;
         let rewinds = record.rewinds.get_or_insert_default();
         rewinds.left.retain(|task| task.event < cut);
+        opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
         record.branch = opening.branch.branch;
         rewinds.branches.push(opening.branch);

@@ -24,6 +24,7 @@ pub(super) struct Start {
     /// The client's request id, and the checksum of what it asked.
     pub(super) request: Option<(String, u32)>,
     pub(super) parent: Option<ParentLink>,
+    pub(super) execution: Option<ExecutionId>,
     pub(super) trace: Option<Bytes>,
 }
 
@@ -46,6 +47,7 @@ impl Partition {
             reuse: request.reuse,
             request: request_id,
             parent: None,
+            execution: request.execution,
             trace: request.trace,
         };
         let answer = self.start(start, existing).map(Response::Started);
@@ -116,7 +118,11 @@ impl Partition {
 
     /// Begins a generation in an instance that is new or has ended.
     fn begin(&mut self, key: InstanceKey, start: Start, outcome: StartOutcome) -> Started {
-        let (now, execution) = (self.now, self.new_execution_id());
+        let now = self.now;
+        // Answers to the run before are known by its id: it must not be that of the new one.
+        let before = self.instances.get(&key).map(|instance| instance.execution());
+        let given = start.execution.filter(|given| Some(*given) != before);
+        let execution = given.unwrap_or_else(|| self.new_execution_id());
         let forgets = self.planted(Bug::RequestIdForgotten);
         let start_at = start.start_at.filter(|at| *at > now);
         let started = Started { outcome, id: start.id.clone(), execution, generation: 0 };

@@ -117,14 +117,18 @@ pub(super) fn find(
     }
 }
 
-/// Locks that an execution held were released when it ended, and an operation that has no result is to be called again: a
-/// cut within a critical section, or between a call and its result, moves to before it, and the code asks again.
-pub(super) fn out_of_entities(timeline: &Timeline<'_>, mut cut: Cut) -> Cut {
+/// Locks that an execution held were released when it ended, and an operation that has no result, or that the operator
+/// wants to run again (`rerun` has names), is to be called again: a cut within a critical section, or between a call and
+/// its result, moves to before it, and the code asks again.
+pub(super) fn out_of_entities(timeline: &Timeline<'_>, mut cut: Cut, rerun: &[String]) -> Cut {
+    let named = cut.rerun;
+    let again =
+        |work: &Work| named == Some(work.scheduled) || rerun.iter().any(|name| name == timeline.name(work));
     loop {
         let open = timeline.work.iter().filter(|work| work.scheduled < cut.at).find(|work| match work.kind {
             WorkKind::EntityLock => !unlocks(timeline, work, cut.at),
             WorkKind::EntityCall => match work.ended {
-                Some((end, well)) => end >= cut.at && !well,
+                Some((end, well)) => end >= cut.at && (!well || again(work)),
                 None => true,
             },
             _ => false,

@@ -34,6 +34,12 @@ impl<'a> Elsewhere<'a> {
         well.then(|| reuse::output(self.timeline.event(end)))
     }
 
+    /// The delivery that ended an activity here which both branches have scheduled; 0 if there is none.
+    pub(super) fn delivery(&self, work: &Work) -> u32 {
+        let here = self.timeline.work_at(work.scheduled).filter(|_| work.scheduled < self.common);
+        here.and_then(|here| here.ended).map_or(0, |(end, _)| self.timeline.delivery(end))
+    }
+
     /// External events that only this branch has.
     pub(super) fn external_events(&self, known: &Timeline<'_>) -> Vec<Event> {
         let is_external = |event: &&Event| matches!(event.kind, EventKind::EventRaised(_));

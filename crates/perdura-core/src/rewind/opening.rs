@@ -1,6 +1,6 @@
 //! What a rewind makes of an instance: the plan, and the state in which the new branch begins.
 
-use super::branches::BranchRecord;
+use super::branches::{BranchRecord, LeftTask};
 use super::cut::{self, Because, Cut};
 use super::elsewhere::Elsewhere;
 use super::error::RewindError;
@@ -28,6 +28,8 @@ pub(crate) struct Opening {
     pub(crate) timers: Vec<TimerRecord>,
     pub(crate) children: Vec<(ChildRecord, SubOrchestrationScheduled)>,
     pub(crate) inbox: Vec<Event>,
+    /// Attempts that the new branch does not show.
+    pub(crate) left: Vec<LeftTask>,
     pub(crate) rewound: ExecutionRewound,
     pub(crate) branch: BranchRecord,
     pub(crate) reuse: Option<ReuseState>,
@@ -74,7 +76,7 @@ pub(crate) fn draw_up(
     let mut cut = cut::find(&timeline, &spec.to, then, failure)?;
     let has_ended = end.is_some() && cut.because == Because::Head;
     if !has_ended {
-        cut = cut::out_of_entities(&timeline, cut);
+        cut = cut::out_of_entities(&timeline, cut, &spec.order.rerun);
     }
     if spec.input.is_some() && cut.at != 0 {
         return Err(RewindError::NotFromBeginning);
@@ -248,13 +250,30 @@ impl Drawing<'_> {
                 self.timer(work);
                 continue;
             }
-            match self.what_becomes_of(work) {
+            let becomes = self.what_becomes_of(work);
+            self.remember_deliveries(work, &becomes);
+            match becomes {
                 Open::Given(payload) => given.push(completion(self.now, work, payload)),
                 Open::Carried(end) => drop(carried.insert(end)),
                 Open::Runs(input) => self.run(work, input),
             }
         }
         (carried, given)
+    }
+
+    /// The new branch does not show attempts of work that gets a result by hand, or that was tried more often elsewhere:
+    /// should it run later, its numbers go on from theirs.
+    fn remember_deliveries(&mut self, work: &Work, becomes: &Open) {
+        let shown = match becomes {
+            Open::Given(_) => 0,
+            Open::Carried(end) => self.timeline.delivery(*end),
+            Open::Runs(_) => return,
+        };
+        let delivery = self.delivery(work);
+        if work.kind == WorkKind::Activity && delivery > shown {
+            let (id, event) = (work.id, work.scheduled as u64);
+            self.opening.left.push(LeftTask { id, delivery, event, in_doubt: false });
+        }
     }
 
     fn what_becomes_of(&self, work: &Work) -> Open {
@@ -353,12 +372,9 @@ impl Drawing<'_> {
         let present = self.record.tasks.iter().filter(|task| task.event == event).map(|task| task.delivery);
         let left = self.record.rewinds.iter().flat_map(|rewinds| &rewinds.left);
         let left = left.filter(|task| task.event == event).map(|task| task.delivery);
-        let ended = work.ended.map_or(0, |(end, _)| match &self.timeline.event(end).kind {
-            EventKind::TaskCompleted(done) => done.delivery,
-            EventKind::TaskFailed(failed) => failed.delivery,
-            _ => 0,
-        });
-        present.chain(left).chain([ended]).max().unwrap_or(0)
+        let ended = work.ended.map_or(0, |(end, _)| self.timeline.delivery(end));
+        let elsewhere = self.elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.delivery(work));
+        present.chain(left).chain([ended, elsewhere]).max().unwrap_or(0)
     }
 
     fn timer(&mut self, work: &Work) {

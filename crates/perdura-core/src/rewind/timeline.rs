@@ -150,6 +150,15 @@ impl<'a> Timeline<'a> {
         self.call(work).map_or("", |(name, _)| name)
     }
 
+    /// The delivery that an event ended; 0 for other events.
+    pub(super) fn delivery(&self, at: usize) -> u32 {
+        match &self.event(at).kind {
+            EventKind::TaskCompleted(done) => done.delivery,
+            EventKind::TaskFailed(failed) => failed.delivery,
+            _ => 0,
+        }
+    }
+
     /// Results that arrived too late for the history, of work scheduled from an event on.
     pub(super) fn late_results(&self, from: usize) -> impl Iterator<Item = Replaced> {
         self.work.iter().filter_map(move |work| {

@@ -126,6 +126,7 @@ pub fn start(text: &str, name: &str) -> StartRequest {
         start_at: None,
         reuse: ReusePolicy::FAIL,
         request_id: String::new(),
+        execution: None,
         trace: None,
     }
 }

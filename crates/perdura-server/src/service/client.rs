@@ -9,7 +9,7 @@ use crate::hub::Hub;
 use bytes::Bytes;
 use perdura_core::partition::{InstanceRecord, RequestError, StartRequest};
 use perdura_core::rewind::{RewindOrder, RewindSpec};
-use perdura_core::{InstanceId, OnExisting, ReusePolicy, Status as InstanceStatus};
+use perdura_core::{ExecutionId, InstanceId, OnExisting, ReusePolicy, Status as InstanceStatus};
 use perdura_engine::{Client, EngineError, Resolution, RestartUnder, read_resolution};
 use perdura_proto::*;
 use tonic::Status;
@@ -41,10 +41,21 @@ pub(super) async fn start(
         start_at: start_at.filter(|at| *at > hub.now()),
         reuse: reuse(request.orchestration_id_reuse_policy)?,
         request_id: String::new(),
+        execution: execution(request.execution_id.as_deref())?,
         trace: opaque(request.parent_trace_context),
     };
     let started = hub.client.start(start).await.map_err(|error| Status::refusal(&error))?;
     Ok(CreateInstanceResponse { instance_id: started.id.to_string() })
+}
+
+/// The id of a run that a client has drawn: 32 hex digits, perhaps with the dashes of a GUID.
+fn execution(text: Option<&str>) -> Result<Option<ExecutionId>, Status> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let hex = text.replace('-', "");
+    let number = u128::from_str_radix(&hex, 16).ok();
+    let number = number.filter(|_| hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()));
+    let number = number.ok_or_else(|| invalid("executionId: it must have 32 hex digits"))?;
+    Ok(Some(ExecutionId(number)))
 }
 
 /// What a start does when its id is taken, in both shapes that clients use.

@@ -198,3 +198,32 @@ async fn health_and_reflection_tell_what_is_served() {
     assert!(names.contains(&"TaskHubSidecarService".to_owned()), "{names:?}");
     assert!(names.contains(&"grpc.health.v1.Health".to_owned()), "{names:?}");
 }
+
+#[tokio::test]
+async fn a_client_may_draw_the_id_of_the_run_itself_once() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    let start = |execution: &str| CreateInstanceRequest {
+        instance_id: "a".into(),
+        name: "n".into(),
+        execution_id: Some(execution.into()),
+        ..Default::default()
+    };
+    let run = "0123456789abcdef0123456789abcdef";
+    client.start_instance(start(run)).await.unwrap();
+    assert_eq!(world.state("a").await.unwrap().execution_id.as_deref(), Some(run));
+    client
+        .terminate_instance(TerminateRequest { instance_id: "a".into(), ..Default::default() })
+        .await
+        .unwrap();
+    world.end_of("a").await;
+    client.start_instance(start("01234567-89ab-cdef-0123-456789abcdef")).await.unwrap();
+    assert_ne!(
+        world.state("a").await.unwrap().execution_id.as_deref(),
+        Some(run),
+        "answers to the first run are not for the second"
+    );
+    for bad in ["x", "0123456789abcdef0123456789abcdefff", "+123456789abcdef0123456789abcdef"] {
+        assert_eq!(code(client.start_instance(start(bad)).await), Code::InvalidArgument, "{bad}");
+    }
+}

@@ -103,6 +103,7 @@ impl<O> Start<O> {
             start_at: self.start_at,
             reuse: self.reuse,
             request_id: self.request_id,
+            execution: None,
             trace: None,
         };
         let started = self.access.open()?.start(request).await?;

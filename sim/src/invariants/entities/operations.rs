@@ -177,6 +177,8 @@ impl Checker {
         let branch = Order::decode(input, None).and_then(|order| self.entities.succeeded.get(&order.salt));
         let seen = InstanceId::new(&caller.instance).ok().and_then(|id| self.mirror.by_id(&id));
         let seen = seen.filter(|seen| seen.record.execution == caller.execution);
+        // Somebody wanted it to run again.
+        let seen = seen.filter(|_| !self.by_hand.contains(&caller.execution));
         branch.zip(seen).is_some_and(|(branch, seen)| self.comes_from(seen.key, caller.branch, *branch))
     }
 

@@ -9,6 +9,7 @@ on_every_store![
     a_failure_within_a_critical_section_takes_the_lock_again_and_repeats_no_operation,
     a_signal_to_an_entity_is_not_sent_twice,
     a_rewind_by_force_leaks_no_lock,
+    an_operation_that_an_operator_names_by_its_result_is_called_again,
 ];
 
 #[derive(Default, Serialize, Deserialize)]
@@ -89,4 +90,24 @@ async fn a_rewind_by_force_leaks_no_lock(kind: Kind) {
     assert_eq!(bed.output("x").await, "gone");
     assert_eq!(in_the_till(&bed).await, 0);
     assert_eq!(instance.get().await.unwrap().unwrap().status(), Status::Completed);
+}
+
+#[orchestration]
+async fn puts(ctx: Orchestration) -> Result<String> {
+    let cents = ctx.entity::<Till>("t").put(10).await?;
+    Ok(format!("{}, {cents}", ctx.call(step, "after".into()).await?))
+}
+
+async fn an_operation_that_an_operator_names_by_its_result_is_called_again(kind: Kind) {
+    let bed = Bed::new(kind, "named", |r| r.register(puts).register(looks).entity::<Till>()).await;
+    bed.start(puts, (), "x").await;
+    bed.output("x").await;
+    let result = bed.events("x", None).await.iter().position(|event| *event == "EntityOperationCompleted");
+    let instance = bed.engine.instance("x");
+    instance.rewind(because().to_event(result.unwrap() as u64)).await.unwrap();
+    assert_eq!(bed.output("x").await, "after done, 20");
+    // By its name, with a cut between the call and its result.
+    instance.rewind(because().to_turn(2).rerun("put")).await.unwrap();
+    assert_eq!(bed.output("x").await, "after done, 30");
+    assert_eq!((in_the_till(&bed).await, bed.workshop.ran("after")), (30, (1, 1)));
 }

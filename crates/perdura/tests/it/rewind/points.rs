@@ -13,6 +13,7 @@ on_every_store![
     inngest_another_input_for_the_failed_activity,
     inngest_a_result_in_the_place_of_a_failure,
     a_result_in_the_place_of_one_after_the_cut,
+    deliveries_go_on_after_a_result_by_hand,
     without_reuse_everything_after_the_cut_runs_again,
     dbos_recv_temporal8074_events_after_the_cut_come_again_and_new_ones_too,
     events_can_be_dropped,
@@ -103,6 +104,20 @@ async fn inngest_a_result_in_the_place_of_a_failure(kind: Kind) {
     bed.engine.instance("x").rewind(plan).await.unwrap();
     assert_eq!(bed.output("x").await, "one done, paid by hand, three done");
     assert_eq!(bed.workshop.ran("two"), (1, 0));
+}
+
+async fn deliveries_go_on_after_a_result_by_hand(kind: Kind) {
+    let bed = Bed::new(kind, "by-hand", |r| r.register(chain)).await;
+    bed.workshop.breaks("two", 1);
+    bed.fails(chain, (), "x").await;
+    let failed = nth(&bed, "x", "TaskFailed", 0).await;
+    let instance = bed.engine.instance("x");
+    instance.rewind(because().replace_result(failed, "paid by hand")).await.unwrap();
+    bed.output("x").await;
+    let given = nth(&bed, "x", "TaskCompleted", 1).await;
+    instance.rewind(because().to_event(given)).await.unwrap();
+    assert_eq!(bed.output("x").await, "one done, two done, three done");
+    assert_eq!(bed.workshop.deliveries("two"), [1, 2]);
 }
 
 async fn a_result_in_the_place_of_one_after_the_cut(kind: Kind) {
