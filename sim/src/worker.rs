@@ -16,6 +16,9 @@ impl World {
         } else if start.has_barrier {
             self.offer(post, start);
         } else {
+            if start.is_taken {
+                self.holdings.entry(post).or_default().at_work.insert(start.task);
+            }
             self.begin_attempt(post, start);
         }
     }
@@ -45,7 +48,7 @@ impl World {
         if self.fault(Fault::ResultLate, late) {
             ms += self.random.faults.between(100, 4_000);
         }
-        if !start.has_barrier && self.fault(Fault::NotStarted, not_started) {
+        if !(start.has_barrier || start.is_taken) && self.fault(Fault::NotStarted, not_started) {
             let input = Input::TaskNotStarted(start.task);
             return self.after(ms, Event::Input(post, input));
         }

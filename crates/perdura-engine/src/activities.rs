@@ -81,6 +81,7 @@ impl Activities {
     /// them; the others are told that nobody waits for them.
     pub(crate) fn begin_life(&mut self, life: u64, epoch: u64, partition: &mut Partition, now: Timestamp) {
         (self.life, self.epoch) = (life, epoch);
+        partition.set_worker(self.worker.clone());
         for (task, end) in std::mem::take(&mut self.ended) {
             if partition.task_still_runs(task, now) {
                 tell_end(partition, task, end, now);
@@ -166,6 +167,15 @@ impl Activities {
         self.draining = true;
     }
 
+    /// How many attempts could begin at once, were they handed out now.
+    pub(crate) fn room(&self) -> usize {
+        if self.draining || self.host.hands_over() {
+            return 0;
+        }
+        let busy = self.running.len() + self.strays.len() + self.waiting.len();
+        self.running_max.saturating_sub(busy)
+    }
+
     pub(crate) fn running(&self) -> usize {
         self.running.len()
     }
@@ -193,7 +203,7 @@ impl Activities {
     fn spawn(&mut self, start: TaskStart) {
         let (life, reference) = (self.life, start.task);
         let canceled = CancellationToken::new();
-        let running = Running { canceled: canceled.clone(), life, is_taken: false };
+        let running = Running { canceled: canceled.clone(), life, is_taken: start.is_taken };
         self.running.insert(reference, running);
         if start.scheduled.limits.is_some() && !start.has_barrier {
             self.begun.push(reference);

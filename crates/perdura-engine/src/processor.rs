@@ -343,6 +343,7 @@ impl Processor {
 
     /// Takes what has come, decides, writes, and waits for something to happen. Says whether to shut down.
     async fn round(&mut self, life: &mut Life) -> Result<bool, Loss> {
+        life.partition.set_room(self.activities.room());
         // Before what is new: a crowd of senders must not hold up what makes room in a queue.
         self.entities.take_ended(&mut life.partition, self.store.now());
         for _ in 0..INPUTS_PER_ROUND_MAX {

@@ -9,6 +9,7 @@ use crate::id::{InstanceId, InstanceKey, PartitionId};
 use crate::partition::Message;
 use crate::time::Timestamp;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What the next batch will write, and what may happen after it.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(super) struct Open {
     not_before: Option<Timestamp>,
     effects: Vec<Effect>,
     notify: BTreeSet<PartitionId>,
+    /// Attempts that are taken as they are handed out.
+    pub(super) taken: usize,
 }
 
 /// The batch that is being written.
@@ -28,6 +31,7 @@ pub(super) struct InFlight {
     pub(super) effects: Vec<Effect>,
     consumed: Vec<EnvelopeId>,
     keys: Vec<InstanceKey>,
+    taken: usize,
 }
 
 impl Partition {
@@ -72,7 +76,8 @@ impl Partition {
         effects.extend(open.notify.into_iter().map(Effect::Notify));
         let early =
             if self.planted(Bug::EffectsBeforeCommit) { std::mem::take(&mut effects) } else { Vec::new() };
-        self.in_flight = Some(InFlight { effects, consumed: batch.consumed.clone(), keys });
+        self.in_flight =
+            Some(InFlight { effects, consumed: batch.consumed.clone(), keys, taken: open.taken });
         Ok((Some(batch), early))
     }
 
@@ -99,6 +104,23 @@ impl Partition {
         self.ask_for_histories();
         self.evict();
         in_flight.effects
+    }
+
+    /// How many attempts could begin at once where the driver runs them, were they handed out now. An attempt whose count
+    /// is committed at the hand-over needs no second commit then: it is taken by being handed out. 0 unless it is told.
+    pub fn set_room(&mut self, attempts: usize) {
+        self.room = attempts;
+    }
+
+    /// Who runs the attempts that [begin at once](Self::set_room).
+    pub fn set_worker(&mut self, name: Arc<str>) {
+        self.worker = name;
+    }
+
+    /// Whether an attempt that is handed out now begins at once.
+    pub(super) fn has_room_to_begin(&self) -> bool {
+        let on_their_way = self.open.taken + self.in_flight.as_ref().map_or(0, |in_flight| in_flight.taken);
+        on_their_way < self.room
     }
 
     /// Whether a batch is being written.

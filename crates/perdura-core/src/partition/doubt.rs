@@ -65,6 +65,26 @@ impl Partition {
         true
     }
 
+    /// An attempt begins as soon as it is handed out: what hands it out is its hand-over, and no other commit is needed.
+    pub(super) fn take_at_once(&mut self, key: InstanceKey, id: u32) {
+        let (now, worker) = (self.now, self.worker.clone());
+        let Some(task) = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id)) else {
+            return;
+        };
+        let delivery = task.delivery();
+        let Some(once) = &mut task.record.once else { return };
+        once.begin(delivery, now.0, &worker);
+        task.offered = false;
+        task.record.delivery = delivery;
+        let not_before = std::mem::take(&mut task.record.not_before);
+        if not_before != 0 && !self.planted(Bug::RetryAtOnce) {
+            self.rely_on(Timestamp(not_before));
+        }
+        self.open.taken += 1;
+        self.mark_dirty(key);
+        self.start_task(key, id, None);
+    }
+
     /// After a recovery: an attempt of an earlier life, whose hand-over is committed, is still at work here. Gives false
     /// if it does not count any more. To be told before anything else of the instance.
     pub fn task_still_runs(&mut self, task: TaskRef, now: Timestamp) -> bool {

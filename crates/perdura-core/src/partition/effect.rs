@@ -67,6 +67,8 @@ pub struct TaskStart {
     /// It must not begin before its hand-over is committed:
     /// [`task_taken`](super::Partition::task_taken), then [`Effect::TaskTaken`].
     pub has_barrier: bool,
+    /// Its hand-over is committed already: nobody else begins with it before it is known how it ends.
+    pub is_taken: bool,
     /// What a handler is asked. Its answer goes to [`task_answered`](super::Partition::task_answered).
     pub question: Option<Box<Question>>,
 }

@@ -139,6 +139,9 @@ pub struct Partition {
     in_flight: Option<commit::InFlight>,
     batches_sealed: u64,
     batches_committed: u64,
+    /// Attempts that could begin at once, and who would run them.
+    room: usize,
+    worker: Arc<str>,
 }
 
 /// A row that is being read.
@@ -216,6 +219,8 @@ impl Partition {
             in_flight: None,
             batches_sealed: 0,
             batches_committed: 0,
+            room: 0,
+            worker: "".into(),
         }
     }
 

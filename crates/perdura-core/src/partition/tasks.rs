@@ -87,6 +87,7 @@ impl Partition {
             Some(Stage::Queued) => true,
             Some(Stage::Out | Stage::Asked | Stage::Suspended) => return self.go_on_in_doubt(key, id),
         };
+        let begins_at_once = has_barrier && self.has_room_to_begin();
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
         if has_barrier {
@@ -95,6 +96,9 @@ impl Partition {
         task.running = true;
         task.began = None;
         task.offered = has_barrier;
+        if begins_at_once {
+            return self.take_at_once(key, id);
+        }
         if has_barrier {
             // What it waited for is relied on, and nothing is written, when it is taken.
             return self.start_task(key, id, None);
@@ -129,6 +133,7 @@ impl Partition {
             attempt: task.record.attempt,
             last_heartbeat: task.record.heartbeat.clone(),
             has_barrier: task.offered,
+            is_taken: task.stage() == Some(Stage::Out),
             question,
         };
         self.effect(Effect::StartTask(start));

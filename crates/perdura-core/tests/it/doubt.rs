@@ -487,3 +487,28 @@ fn an_activity_that_ends_its_process_each_time_fails_and_one_that_only_waits_doe
     bed.task_done(waits.task, Ok("1"));
     assert!(bed.record("x").tasks.is_empty());
 }
+
+#[test]
+fn where_it_begins_at_once_the_hand_over_needs_no_commit_of_its_own() {
+    let mut bed = Bed::new();
+    bed.script("o", calls(at_most_once("fail")));
+    bed.partition.set_room(1);
+    bed.start("x", "o");
+    let start = bed.last_started();
+    assert_eq!((start.has_barrier, start.is_taken, start.task.delivery), (false, true, 1));
+    assert_eq!((bed.batches.len(), delivery_in_store(&bed)), (1, 1));
+    bed.crash();
+    assert_eq!(outcome(&bed), kind::UNKNOWN_OUTCOME);
+
+    // Of three at once only as many as there is room for; the others are offered.
+    let mut bed = Bed::new();
+    let once = |id| {
+        let delivery = at_most_once("fail").recorded();
+        Decision::ScheduleTask(TaskScheduled { id, name: "pay".into(), delivery, ..Default::default() })
+    };
+    bed.script("o", move |turn| if turn.from == 0 { (0..3).map(once).collect() } else { Vec::new() });
+    bed.partition.set_room(2);
+    bed.start("x", "o");
+    assert_eq!(bed.started.iter().filter(|start| start.is_taken).count(), 2);
+    assert_eq!(bed.started.iter().filter(|start| start.has_barrier).count(), 1);
+}

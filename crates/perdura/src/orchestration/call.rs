@@ -76,7 +76,7 @@ impl<O> Call<O> {
     }
 
     /// Not again while the outcome of an attempt is unknown: then `on_unknown` says what follows. An attempt that is known
-    /// to have failed may be [retried](Self::retry). Costs a commit more.
+    /// to have failed may be [retried](Self::retry). Costs a commit more, unless it begins at once in the engine's process.
     ///
     /// ```
     /// # use perdura::prelude::*;
@@ -95,7 +95,7 @@ impl<O> Call<O> {
     }
 
     /// Commits the [delivery count](crate::ActivityContext::delivery) at the hand-over to a worker: that it is 1 proves
-    /// that no other attempt ever began. Costs a commit more.
+    /// that no other attempt ever began. Costs a commit more, unless it begins at once in the engine's process.
     pub fn precise(self) -> Self {
         self.delivery(&Delivery::Precise.recorded())
     }
