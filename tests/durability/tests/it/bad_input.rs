@@ -179,7 +179,10 @@ async fn a_request_that_breaks_a_rule_says_which_and_writes_nothing() {
         (text(start("v").version(&long_text).await), "version: 1025 bytes, limit 1024"),
         (text(start("v").request_id(&long_text).await), "request id: 1025 bytes, limit 1024"),
         (text(waits.suspend(&long_text).await), "reason: 1025 bytes, limit 1024"),
-        (text(waits.terminate(&long_text, true).await), "reason: 1025 bytes, limit 1024"),
+        (
+            text(waits.terminate(&"t".repeat(4_194_305), true).await),
+            "instance \"waits\", reason: 4194305 bytes, limit 4194304",
+        ),
         // Tags.
         (text(tagged(start("t"), 33, "v").await), "tags: 33 entries, limit 32"),
         (text(start("t").tag("", "v").await), "tag key must not be empty"),
@@ -194,7 +197,7 @@ async fn a_request_that_breaks_a_rule_says_which_and_writes_nothing() {
         (text(start("waits").request_id("other").await), "instance \"waits\" already exists: Running since "),
         (
             text(engine.start(wait_for_go, ()).id("waits").request_id("r").tag("a", "b").await),
-            "start of \"waits\": request id \"r\" was used for a different start",
+            "start of \"waits\": request id \"r\" was used for a different one; use a new request id",
         ),
         (text(nobody.raise("go", "x").await), "there is no instance \"nobody\""),
         (text(nobody.wait::<String>().await), "there is no instance \"nobody\""),
