@@ -2,8 +2,9 @@
 //! run.
 
 use crate::counted::Counted;
-use crate::embedded::{self, noop};
+use crate::embedded;
 use crate::store::StoreFile;
+use crate::work::noop;
 use perdura::Engine;
 use perdura::delivery::{Delivery, OnUnknown};
 use perdura_benchkit::workload::measure_w1;

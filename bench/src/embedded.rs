@@ -1,67 +1,9 @@
 //! The engine under test: embedded, with its worker in this process and its hub in an SQLite file.
 
 use crate::store::StoreFile;
-use perdura::prelude::*;
-use perdura::{ClientError, Engine, EngineBuilder, OrchestrationName, Registry};
-use perdura_benchkit::{Outcome, Peer, Work, activity as run_activity, note_waiting, number, payload};
-use std::time::Duration;
-
-#[activity]
-pub(crate) async fn noop(input: String) -> Result<String> {
-    Ok(run_activity(&input))
-}
-
-#[orchestration]
-async fn seq(ctx: Orchestration, input: String) -> Result<String> {
-    let mut output = String::new();
-    for i in 0..number(&input) {
-        output = ctx.call(noop, payload(i)).await?;
-    }
-    Ok(output)
-}
-
-#[orchestration]
-async fn fan(ctx: Orchestration, input: String) -> Result<String> {
-    let all = join_all((0..number(&input)).map(|i| ctx.call(noop, payload(i)))).await;
-    let all = all.into_iter().collect::<Result<Vec<String>>>()?;
-    Ok(payload(all.len() as u64))
-}
-
-#[orchestration]
-async fn event(ctx: Orchestration, _input: String) -> Result<String> {
-    let wait = ctx.wait_event("go").start();
-    note_waiting();
-    wait.await
-}
-
-#[orchestration]
-async fn parent(ctx: Orchestration, input: String) -> Result<String> {
-    let all = join_all((0..number(&input)).map(|_| ctx.sub_orchestration(seq, payload(1)))).await;
-    let all = all.into_iter().collect::<Result<Vec<String>>>()?;
-    Ok(payload(all.len() as u64))
-}
-
-#[orchestration]
-async fn timer(ctx: Orchestration, input: String) -> Result<String> {
-    ctx.timer(Duration::from_millis(number(&input))).await?;
-    Ok(input)
-}
-
-/// All of them, for a worker elsewhere.
-pub(crate) fn registry() -> Registry {
-    Registry::new()
-        .register(noop)
-        .register(seq)
-        .register(fan)
-        .register(event)
-        .register(parent)
-        .register(timer)
-}
-
-/// The name of an orchestration, for a client elsewhere.
-pub(crate) fn named(work: Work) -> OrchestrationName<String, String> {
-    OrchestrationName::new(work.name())
-}
+use crate::work::{event, fan, noop, parent, seq, timer};
+use perdura::{ClientError, Engine, EngineBuilder};
+use perdura_benchkit::{Outcome, Peer, Work};
 
 /// The engine, as the workloads see it.
 pub(crate) struct Embedded {

@@ -6,7 +6,6 @@
 //! - `w8`: killed with 1,000 in flight; how long until all run again, and until all are done. With `--count N`, the
 //!   file holds N completed instances besides.
 //! - `hub`: W1 in an empty hub, and in one where 100,000 instances wait (`--count` says how many).
-//! - `remote-w1` and so on: the workload through the server, with worker and client over the network.
 //! - `load`: fills a file with completed instances (`--count` says how many).
 //! - `rewind`: how long a plan for 10,000 events takes; 10,000 failed instances (`--count`) started, and rewound.
 //! - `d1`: W1 with activities at least once, counted precisely, and at most once.
@@ -18,9 +17,9 @@ mod delivery;
 mod embedded;
 mod entities;
 mod hub;
-mod remote;
 mod rewind;
 mod store;
+mod work;
 
 use perdura_benchkit::{Options, Outcome, Peer, Report, workload};
 use std::sync::Arc;
@@ -35,14 +34,7 @@ async fn main() {
     }
 }
 
-async fn run(mut options: Options) -> Outcome<()> {
-    if let Some(workload) = options.workload.strip_prefix("remote-") {
-        options.workload = workload.to_owned();
-        let store = StoreFile::choose(&options)?;
-        let server = remote::start(&store).await?;
-        let report = Report::begin(&options, &server.versions());
-        return workload::run(&options, Arc::new(server), &report).await;
-    }
+async fn run(options: Options) -> Outcome<()> {
     match options.workload.as_str() {
         "w8" => crash::run(&options).await,
         "w8-load" => crash::load(&options).await,

@@ -1,7 +1,8 @@
 //! The server under test: in this process, and with it over the network (of this machine) a worker and a client in Rust.
 
-use crate::embedded;
 use crate::store::StoreFile;
+use crate::work::{event, fan, noop, parent, seq, timer};
+use perdura::{OrchestrationName, Registry};
 use perdura_benchkit::{Outcome, Peer, Work};
 use perdura_remote::{Client, Connection, RemoteError, Worker};
 use perdura_server::{Server, ServerOptions};
@@ -20,7 +21,7 @@ pub(crate) async fn start(store: &StoreFile) -> Outcome<Remote> {
     let server = Server::start(options).await.map_err(|error| error.to_string())?;
     let connection = Connection::new(&format!("http://{}", server.addresses()[0]));
     let connection = connection.map_err(|error| error.to_string())?;
-    let worker = connection.worker(embedded::registry()).start().await.map_err(text)?;
+    let worker = connection.worker(registry()).start().await.map_err(text)?;
     Ok(Remote { client: connection.client(), _worker: worker, _server: server })
 }
 
@@ -30,7 +31,7 @@ impl Peer for Remote {
     }
 
     async fn start(&self, work: Work, id: &str, input: String) -> Outcome<()> {
-        self.client.start(&embedded::named(work), input).id(id).await.map(drop).map_err(text)
+        self.client.start(&named(work), input).id(id).await.map(drop).map_err(text)
     }
 
     async fn wait(&self, _: Work, id: &str) -> Outcome<String> {
@@ -44,4 +45,18 @@ impl Peer for Remote {
 
 fn text(error: RemoteError) -> String {
     error.to_string()
+}
+
+fn registry() -> Registry {
+    Registry::new()
+        .register(noop)
+        .register(seq)
+        .register(fan)
+        .register(event)
+        .register(parent)
+        .register(timer)
+}
+
+fn named(work: Work) -> OrchestrationName<String, String> {
+    OrchestrationName::new(work.name())
 }
