@@ -183,7 +183,7 @@ impl Partition {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         // Whoever asks for it resumes it, whatever becomes known meanwhile.
-        if std::mem::take(&mut instance.record.suspended_in_doubt) {
+        if instance.is_active() && std::mem::take(&mut instance.record.suspended_in_doubt) {
             self.mark_dirty(key);
         }
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };

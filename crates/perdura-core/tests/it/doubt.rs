@@ -349,6 +349,17 @@ fn what_waited_while_a_doubt_suspended_the_instance_goes_on_when_a_late_result_s
 }
 
 #[test]
+fn a_suspension_changes_nothing_of_an_instance_that_was_terminated_in_doubt() {
+    let mut bed = started("suspend");
+    let task = take(&mut bed);
+    lose(&mut bed, task);
+    bed.call(Request::Terminate { id: id("x"), reason: "enough".into(), recurse: false }).unwrap();
+    let batches = bed.batches.len();
+    bed.call(Request::Suspend { id: id("x"), reason: "later".into() }).unwrap();
+    assert_eq!((bed.status("x"), bed.batches.len()), (Status::Terminated, batches));
+}
+
+#[test]
 fn a_late_result_of_an_older_attempt_is_noted_and_completes_nothing() {
     let mut bed = started("suspend");
     let task = take(&mut bed);
