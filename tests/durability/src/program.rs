@@ -4,6 +4,7 @@ use crate::bank::{Account, Book, Transfer, audit, hold, transfer};
 use crate::evidence::{Evidence, Line};
 use perdura::delivery::OnUnknown;
 use perdura::prelude::*;
+use perdura::sqlite::Transaction;
 use perdura::{Raw, Registry, join_all, select};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -42,6 +43,11 @@ pub enum Step {
         ms: u64,
         /// How often each may run.
         mode: Mode,
+    },
+    /// Activities side by side that write in the transaction of their completion.
+    Deposit {
+        /// How many.
+        width: u32,
     },
     /// A timer.
     Sleep {
@@ -171,6 +177,24 @@ pub async fn append(ctx: ActivityContext, ms: u64) -> Result<Done> {
     Ok(Done { line, failures: 0 })
 }
 
+/// The tables of [`deposit`].
+pub const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS ledger (instance TEXT, execution TEXT, task INTEGER, delivery INTEGER) STRICT;
+    CREATE TABLE IF NOT EXISTS total (n INTEGER NOT NULL) STRICT;
+    INSERT INTO total SELECT 0 WHERE NOT EXISTS (SELECT * FROM total);";
+
+/// Adds a line to the ledger and one to the total.
+#[activity(transactional)]
+fn deposit(ctx: ActivityContext, tx: &Transaction<'_>) -> Result<Done> {
+    let line = Line::of(&ctx);
+    tx.execute(
+        "INSERT INTO ledger VALUES (?1, ?2, ?3, ?4)",
+        (&line.instance, &line.execution, line.task, line.delivery),
+    )?;
+    tx.execute("UPDATE total SET n = n + 1", ())?;
+    Ok(Done { line, failures: 0 })
+}
+
 /// Carries out a program.
 #[orchestration]
 pub async fn carry_out(ctx: Orchestration, program: Program) -> Result<Transcript> {
@@ -201,6 +225,11 @@ pub async fn carry_out(ctx: Orchestration, program: Program) -> Result<Transcrip
                         Err(error) if error.is_unknown_outcome() => seen.unknown += 1,
                         done => seen.done.push(done?),
                     }
+                }
+            }
+            Step::Deposit { width } => {
+                for done in join_all((0..width).map(|_| ctx.call(deposit, ()))).await {
+                    seen.done.push(done?);
                 }
             }
             Step::Sleep { ms } => {
@@ -251,5 +280,6 @@ async fn pass(input: Raw) -> Result<Raw> {
 #[must_use]
 pub fn registry(evidence: Evidence) -> Registry {
     let registry = Registry::new().entity::<Account>().entity::<Book>();
-    registry.register(carry_out).register(echo).register(work).register(append).register(pass).data(evidence)
+    let registry = registry.register(carry_out).register(echo).register(deposit).data(evidence);
+    registry.register(work).register(append).register(pass)
 }

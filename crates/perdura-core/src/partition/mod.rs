@@ -306,6 +306,12 @@ impl Partition {
         std::mem::take(&mut self.damage_found)
     }
 
+    /// What it is held to.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
     /// Instances in memory.
     #[must_use]
     pub fn resident(&self) -> usize {

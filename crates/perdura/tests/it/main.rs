@@ -17,4 +17,6 @@ mod names;
 mod not_durable;
 mod retention;
 mod rewind;
+#[cfg(feature = "sqlite")]
+mod transactional;
 mod warm_and_cold;

@@ -15,3 +15,4 @@ mod shutdown;
 mod small_disk;
 mod space;
 mod starts;
+mod transactional;
