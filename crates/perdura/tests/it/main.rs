@@ -11,6 +11,8 @@ mod engine;
 #[cfg(feature = "sqlite")]
 mod entities;
 mod events;
+#[cfg(feature = "http-handler")]
+mod http_handler;
 mod join_and_select;
 mod limits;
 mod names;
