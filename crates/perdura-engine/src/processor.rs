@@ -77,6 +77,12 @@ pub(crate) enum Input {
         life: u64,
         ticket: TurnTicket,
     },
+    /// The worker that had a turn is lost, and the turn goes to another; or comes back, if no other can have it as it is.
+    TurnLost {
+        life: u64,
+        ticket: TurnTicket,
+        comes_back: bool,
+    },
     Heartbeat(TaskRef, Option<Bytes>),
     Shutdown(oneshot::Sender<()>),
 }
@@ -252,6 +258,7 @@ impl Processor {
                     Input::Heartbeat(..)
                     | Input::TurnDone { .. }
                     | Input::TurnUnrun { .. }
+                    | Input::TurnLost { .. }
                     | Input::Take { .. },
                 ) => {}
                 None => return true,
@@ -320,6 +327,9 @@ impl Processor {
             bug: None,
         });
         self.refusals.set_aside(&mut partition);
+        if self.lives == 0 {
+            partition.begins_process();
+        }
         let mut after = None;
         loop {
             let rows = self.store.unfinished(self.id, after, RECOVERY_PAGE).await?;
@@ -472,6 +482,11 @@ impl Processor {
             }
             Input::TurnUnrun { life: number, ticket } => {
                 if number == life.number {
+                    life.partition.turn_returned_unrun(ticket);
+                }
+            }
+            Input::TurnLost { life: number, ticket, comes_back } => {
+                if number == life.number && life.partition.turn_lost(ticket, now) && comes_back {
                     life.partition.turn_returned_unrun(ticket);
                 }
             }

@@ -74,8 +74,7 @@ async fn start(options: LoadOptions) -> Result<Engine, EngineError> {
     let evidence = Evidence::open(&options.evidence).map_err(|e| EngineError::System(e.to_string()))?;
     let limits = Limits {
         resident_instances_max: options.resident_instances_max,
-        // The tests kill the process at random and quickly: ten times within one attempt is no fault of the activity.
-        lost_workers_max: u32::MAX,
+        lost_workers_max: options.lost_workers_max,
         ..Limits::default()
     };
     let registry = Arc::new(registry(evidence).limits(limits.clone()));

@@ -8,6 +8,7 @@ mod bytes;
 mod children;
 mod commits;
 mod control;
+mod dead_letter;
 mod deadlines;
 mod doubt;
 mod entities;

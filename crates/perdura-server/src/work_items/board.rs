@@ -249,7 +249,7 @@ impl Board {
         }
         for id in state.dispatcher.only_for(worker) {
             if let Some(Work::Orchestration(turn)) = state.remove(id) {
-                turn.unrun();
+                if returned.contains(&id) { turn.lost(true) } else { turn.unrun() }
             }
         }
         for id in returned {
@@ -257,6 +257,7 @@ impl Board {
             match work.clone() {
                 Work::Orchestration(turn) => {
                     turn.drop_parts();
+                    turn.lost(false);
                     state.dispatcher.put_back(id, Instant::now(), true);
                 }
                 Work::Entity(entity) => {

@@ -351,6 +351,7 @@ impl Expected {
                 Step::Collect { .. } | Step::Race { .. } => {}
                 Step::Append { .. }
                 | Step::Deposit { .. }
+                | Step::Die
                 | Step::Transfer(_)
                 | Step::Audit { .. }
                 | Step::Hold { .. } => {}

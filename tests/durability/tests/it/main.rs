@@ -4,6 +4,7 @@
 mod bad_input;
 mod bank;
 mod damage;
+mod dead_letter;
 mod kill;
 mod memory;
 mod once;
