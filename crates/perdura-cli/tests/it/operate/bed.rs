@@ -34,6 +34,12 @@ pub async fn waits(ctx: Orchestration) -> Result<String> {
     ctx.wait_event("go").await
 }
 
+/// Ends like one whose activity has cost ten workers.
+#[orchestration]
+pub async fn poisoned(_: Orchestration) -> Result<String> {
+    Err(Error::new(perdura::failure::kind::WORKER_LOST, "10 workers were lost"))
+}
+
 #[orchestration]
 pub async fn parent(ctx: Orchestration) -> Result<String> {
     ctx.sub_orchestration(order, "a pen".into()).id("child").await
@@ -80,6 +86,7 @@ impl Bed {
             .data(Bank(is_up))
             .register(order)
             .register(waits)
+            .register(poisoned)
             .register(parent)
             .register(reserve)
             .register(charge)
