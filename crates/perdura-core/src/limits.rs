@@ -38,6 +38,13 @@ pub const BRANCHES_MAX: usize = 100;
 pub const ENTITY_BATCH_MAX: usize = 4096;
 /// Most entities of one critical section.
 pub const LOCKS_MAX: usize = 100;
+/// How long somebody waits for an entity that another holds before it is looked whether they wait for each other, in
+/// milliseconds; then after twice as long each time, up to the maximum.
+pub const CIRCLE_WAIT_MS: i64 = 1000;
+/// See [`CIRCLE_WAIT_MS`].
+pub const CIRCLE_WAIT_MS_MAX: i64 = 60_000;
+/// Most waits that are followed in such a search; a larger circle is not found.
+pub const CIRCLE_WAITS_MAX: u32 = 1000;
 /// Request ids of signals remembered per entity, so that a signal that a client sends again is recognised.
 pub const SIGNAL_REQUESTS_REMEMBERED: usize = 128;
 /// Furthest that a timer or a scheduled start may lie ahead, in milliseconds (ten years).

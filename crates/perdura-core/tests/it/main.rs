@@ -6,6 +6,7 @@ mod away;
 mod bed;
 mod bytes;
 mod children;
+mod circles;
 mod commits;
 mod control;
 mod deadlines;

@@ -4,6 +4,7 @@ use super::holder;
 use crate::entities::account::Order;
 use crate::invariants::{Change, Checker, Group, Seen};
 use crate::payload::EventSalt;
+use perdura_core::failure::kind;
 use perdura_core::history::EventKind;
 
 impl Checker {
@@ -90,6 +91,10 @@ impl Checker {
             }
         }
         for (caller, salt, branch, outcome) in &known.answered {
+            let is_refusal = outcome.as_ref().is_err_and(|failure| failure.kind == kind::INVALID);
+            if known.refused.contains(&salt.on_branch(*branch)) && is_refusal {
+                continue;
+            }
             // The answer may be that of a branch before, used again.
             let mut processed =
                 (0..=*branch).filter_map(|branch| known.processed.get(&salt.on_branch(branch)));

@@ -27,6 +27,8 @@ pub(super) struct Entities {
     owed: BTreeSet<EventSalt>,
     processed: BTreeMap<EventSalt, Outcome>,
     deliveries: BTreeSet<(EventSalt, u32)>,
+    /// Calls that were refused: who held the entity waited for the caller.
+    refused: BTreeSet<EventSalt>,
     /// The last signal, and the last call of each branch, of a sender that an entity has processed.
     last: BTreeMap<(u32, Option<u32>, String), (u64, EventSalt)>,
     /// Orders in the order in which histories recorded them.

@@ -162,8 +162,11 @@ impl Partition {
         let now = self.now;
         let Some(caller) = ended.caller else { return };
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        if !is_of_present_run(instance, &caller) || instance.calls.remove(&caller.task).is_none() {
+        if !is_of_present_run(instance, &caller) {
             return;
+        }
+        if instance.calls.remove(&caller.task).is_none() {
+            return self.lock_refused(key, caller.task, ended.failure, ended.request);
         }
         let id = caller.task;
         instance.inbox.push(match ended.failure {
@@ -173,6 +176,27 @@ impl Partition {
             failure => Event::new(now, EntityOperationFailed { id, failure, request: ended.request }),
         });
         self.mark_dirty(key);
+        self.enqueue(key);
+    }
+
+    /// Who holds one of the entities waits for this instance, so its critical section would never be granted.
+    fn lock_refused(&mut self, key: InstanceKey, id: u32, failure: Option<Failure>, request: String) {
+        let now = self.now;
+        let Some(failure) = failure else { return };
+        let Some(instance) = self.instances.get(&key) else { return };
+        let section = instance.record.section.as_deref();
+        if !section.is_some_and(|section| section.id == id && !section.granted) {
+            return;
+        }
+        // The workers that name their sections know of no refusal: they would take it for the lock.
+        if !request.is_empty() {
+            return self.fail(key, failure, now);
+        }
+        self.release_section(key);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            let failed = EntityOperationFailed { id, failure: Some(failure), request };
+            instance.inbox.push(Event::new(now, failed));
+        }
         self.enqueue(key);
     }
 
@@ -197,7 +221,16 @@ impl Partition {
     }
 }
 
-fn link(instance: &Instance, task: u32) -> ParentLink {
+/// Whether a link names the run that an instance is in now.
+pub(super) fn is_of_present_run(instance: &Instance, link: &ParentLink) -> bool {
+    let record = &instance.record;
+    instance.is_active()
+        && record.generation == link.generation
+        && record.execution == link.execution
+        && record.branch == link.branch
+}
+
+pub(super) fn link(instance: &Instance, task: u32) -> ParentLink {
     ParentLink {
         instance: instance.id.as_str().to_owned(),
         generation: instance.record.generation,
@@ -207,12 +240,4 @@ fn link(instance: &Instance, task: u32) -> ParentLink {
         execution: instance.record.execution.clone(),
         ..ParentLink::default()
     }
-}
-
-fn is_of_present_run(instance: &Instance, link: &ParentLink) -> bool {
-    let record = &instance.record;
-    instance.is_active()
-        && record.generation == link.generation
-        && record.execution == link.execution
-        && record.branch == link.branch
 }

@@ -134,6 +134,7 @@ impl Partition {
         if vanishes {
             self.vanishing.push(key);
         }
+        self.watch_for_circle(key);
         // Handed out when the batch is sealed: what comes until then is handed out together.
         if let Some(entity) = self.entity_mut(key)
             && !std::mem::replace(&mut entity.operable, true)
