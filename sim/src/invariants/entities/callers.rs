@@ -4,7 +4,6 @@ use super::holder;
 use crate::entities::account::Order;
 use crate::invariants::{Change, Checker, Group, Seen};
 use crate::payload::EventSalt;
-use perdura_core::failure::kind;
 use perdura_core::history::EventKind;
 
 impl Checker {
@@ -71,6 +70,10 @@ impl Checker {
             }
         }
         for (_, salt, branch, outcome) in std::mem::take(&mut self.entities.answered) {
+            if self.entities.is_refused(salt, branch, &outcome) {
+                self.entities.owed.remove(&salt.on_branch(branch));
+                self.entities.refused.insert(salt.on_branch(branch));
+            }
             if outcome.is_ok() && self.programs.names_orders_by_place {
                 self.entities.succeeded.entry(salt).or_insert(branch);
             }
@@ -91,14 +94,10 @@ impl Checker {
             }
         }
         for (caller, salt, branch, outcome) in &known.answered {
-            let is_refusal = outcome.as_ref().is_err_and(|failure| failure.kind == kind::INVALID);
-            if known.refused.contains(&salt.on_branch(*branch)) && is_refusal {
-                continue;
-            }
             // The answer may be that of a branch before, used again.
             let mut processed =
                 (0..=*branch).filter_map(|branch| known.processed.get(&salt.on_branch(branch)));
-            if !processed.any(|processed| processed == outcome) {
+            if !processed.any(|processed| processed == outcome) && !known.is_refused(*salt, *branch, outcome) {
                 let was = known.processed.get(&salt.on_branch(*branch));
                 return Err(format!("{caller}: the answer to {salt:x?} is {outcome:?}, was {was:?}"));
             }
