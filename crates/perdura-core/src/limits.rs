@@ -59,7 +59,8 @@ pub struct Limits {
     pub history_events_max: u64,
     /// Most decisions of one turn.
     pub decisions_per_turn_max: usize,
-    /// Most bytes that the decisions of one turn carry together: they are written as one record.
+    /// Most bytes that the decisions of one turn carry together: they are written as one record. So many, too, one operation
+    /// of an entity may send.
     pub turn_bytes_max: usize,
     /// Most events that wait for an instance that cannot take them now (suspended, not started, its worker busy).
     pub inbox_events_max: usize,

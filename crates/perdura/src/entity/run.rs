@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use perdura_core::entity::{DELETE, OperationBatch, OperationResult};
 use perdura_core::failure::kind;
-use perdura_core::{EntityId, Failure, InstanceId};
+use perdura_core::{EntityId, Failure, InstanceId, Limits};
 use perdura_engine::{BatchEnd, panic_text};
 use perdura_store::BoxFuture;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,9 +20,9 @@ pub(crate) type EntityCode =
     Arc<dyn Fn(OperationBatch, Bounds) -> BoxFuture<'static, BatchEnd> + Send + Sync>;
 
 /// What operations are held to.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Bounds {
-    pub(crate) payload_bytes_max: usize,
+    pub(crate) limits: Limits,
     /// How long one of them may take.
     pub(crate) time_max: Option<Duration>,
 }
@@ -34,24 +34,22 @@ const BATCH_TIME: Duration = Duration::from_millis(100);
 /// Runs the operations of a batch one after another. One that fails leaves the state as it was before it.
 pub(crate) async fn run_batch<E: Entity>(mut batch: OperationBatch, bounds: Bounds) -> BatchEnd {
     let progress = Arc::new(Progress::new(batch.state.take()));
-    let running = run_all::<E>(batch, bounds.payload_bytes_max, progress.clone());
+    let running = run_all::<E>(batch, bounds.limits, progress.clone());
     match bounds.time_max {
         Some(longest) => run_within(longest, progress, running).await,
         None => running.await,
     }
 }
 
-async fn run_all<E: Entity>(
-    batch: OperationBatch,
-    payload_bytes_max: usize,
-    progress: Arc<Progress>,
-) -> BatchEnd {
+async fn run_all<E: Entity>(batch: OperationBatch, limits: Limits, progress: Arc<Progress>) -> BatchEnd {
     let OperationBatch { id, now, operations, .. } = batch;
     // Not there: it is read from the last good state.
     let mut entity: Option<E> = None;
-    let began = Instant::now();
+    let (began, mut sent) = (Instant::now(), 0);
     for operation in operations {
-        if !progress.is_none() && began.elapsed() > BATCH_TIME {
+        // What they send is written together.
+        let is_much = began.elapsed() > BATCH_TIME || sent > limits.turn_bytes_max;
+        if !progress.is_none() && is_much {
             break;
         }
         let mut present = match entity.take().map_or_else(|| open(&id, &progress.good()), Ok) {
@@ -66,12 +64,13 @@ async fn run_all<E: Entity>(
         let ran = run_one(&mut present, ctx, &operation.name, operation.input).await;
         let mut state = None;
         let ended = ran.and_then(|Ran { result, keep }| {
-            result.check(payload_bytes_max, now).map_err(Error::from_failure)?;
+            result.check(&limits, now).map_err(Error::from_failure)?;
+            sent += result.sent_bytes();
             match keep {
                 Keep::AsItWas => entity = Some(present),
                 Keep::Nothing => state = Some(None),
                 Keep::New => {
-                    state = Some(Some(seal(&present, payload_bytes_max)?));
+                    state = Some(Some(seal(&present, limits.payload_bytes_max)?));
                     entity = Some(present);
                 }
             }
@@ -251,7 +250,9 @@ mod tests {
         }
     }
 
-    const BOUNDS: Bounds = Bounds { payload_bytes_max: 1000, time_max: None };
+    fn bounds() -> Bounds {
+        Bounds { limits: Limits { payload_bytes_max: 1000, ..Limits::default() }, time_max: None }
+    }
 
     fn batch<E: Entity>(state: Option<&'static str>, operations: &[&str]) -> OperationBatch {
         let operation = |name: &&str| EntityOperation {
@@ -273,7 +274,7 @@ mod tests {
     /// Runs operations on a fragile state: how they ended, and the state after them.
     async fn end(state: Option<&'static str>, operations: &[&str]) -> (Vec<String>, Option<Bytes>) {
         let batch = batch::<Fragile<true>>(state, operations);
-        match run_batch::<Fragile<true>>(batch, BOUNDS).await {
+        match run_batch::<Fragile<true>>(batch, bounds()).await {
             BatchEnd::Done(done) => {
                 let say = |result: OperationResult| match result.outcome {
                     Ok(_) => "well".to_owned(),
@@ -304,7 +305,7 @@ mod tests {
     async fn a_panic_while_the_state_is_read_or_made_stops_the_entity_and_says_why() {
         let (ends, _) = end(Some("\"unreadable\""), &["x"]).await;
         assert!(ends[0].contains("panic: read; register code that can"), "{ends:?}");
-        let end = run_batch::<Fragile<false>>(batch::<Fragile<false>>(None, &["x"]), BOUNDS).await;
+        let end = run_batch::<Fragile<false>>(batch::<Fragile<false>>(None, &["x"]), bounds()).await;
         let BatchEnd::CannotRun { why } = end else { panic!("{end:?}") };
         assert!(why.ends_with("default() for @Fragile@a panicked: no default"), "{why}");
     }
@@ -353,7 +354,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_operation_that_takes_too_long_has_failed_and_what_came_before_it_stands() {
         let batch = batch::<Waits>(None, &["a", "wait", "b"]);
-        let bounds = Bounds { time_max: Some(Duration::from_secs(60)), ..BOUNDS };
+        let bounds = Bounds { time_max: Some(Duration::from_secs(60)), ..bounds() };
         let BatchEnd::Done(done) = run_batch::<Waits>(batch, bounds).await else { panic!("it can run") };
         assert_eq!(done.state.as_deref(), Some(&b"{\"names\":[\"a\"]}"[..]));
         let [_, late] = &done.results[..] else { panic!("{done:?}") };
@@ -369,7 +370,7 @@ mod tests {
     #[tokio::test]
     async fn a_context_that_outlives_its_operation_refuses_to_send() {
         let batch = batch::<Waits>(None, &["a", "b"]);
-        let BatchEnd::Done(done) = run_batch::<Waits>(batch, BOUNDS).await else { panic!("it can run") };
+        let BatchEnd::Done(done) = run_batch::<Waits>(batch, bounds()).await else { panic!("it can run") };
         assert!(done.results[0].outcome.is_ok());
         let failure = done.results[1].outcome.as_ref().unwrap_err();
         assert!(failure.message.starts_with("the operation of @Waits@a has ended, "), "{failure}");
@@ -378,7 +379,7 @@ mod tests {
     #[tokio::test]
     async fn a_batch_of_slow_operations_comes_back_with_what_was_run() {
         let batch = batch::<Slow>(None, &["work"; 3]);
-        let BatchEnd::Done(done) = run_batch::<Slow>(batch, BOUNDS).await else { panic!("it can run") };
+        let BatchEnd::Done(done) = run_batch::<Slow>(batch, bounds()).await else { panic!("it can run") };
         assert_eq!(done.results.len(), 1);
         assert_eq!(done.state.as_deref(), Some(&b"{\"runs\":1}"[..]));
     }
