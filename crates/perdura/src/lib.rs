@@ -55,7 +55,8 @@ pub use engine::{
     Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, ReplayCheck, Rewind, Start, Started,
 };
 pub use entity::{
-    CriticalSection, Door, Entity, EntityCall, EntityContext, EntityHandle, EntityState, Lock, Signal,
+    CriticalSection, Door, Entity, EntityCall, EntityContext, EntityHandle, EntityPage, EntityState, Lock,
+    Signal,
 };
 pub use error::{Error, Result};
 pub use orchestration::{

@@ -9,7 +9,7 @@ mod progress;
 mod run;
 
 pub use call::EntityCall;
-pub use client::{EntityHandle, EntityState, Signal};
+pub use client::{EntityHandle, EntityPage, EntityState, Signal};
 pub use context::EntityContext;
 pub use door::Door;
 pub(crate) use door::{CallDoor, ClientDoor, OrchestrationSignalDoor};
