@@ -36,8 +36,8 @@ pub use batch::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite, Tail};
 pub use bug::Bug;
 pub use effect::{Effect, Need, TaskRef, TaskStart};
 pub use entities::{
-    CallRecord, CircleStep, DelayedSignal, EntityRecord, FindCircle, LockGranted, LockRecord, LockRequest, Operation, OperationEnded,
-    Queued, SectionRecord, Stamp, Unlock, Wanted,
+    CallRecord, CircleStep, DelayedSignal, EntityRecord, FindCircle, LeftCall, LockGranted, LockRecord,
+    LockRequest, Operation, OperationEnded, Queued, SectionRecord, Stamp, TaskName, Unlock, Wanted,
 };
 pub use message::{
     Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, RaiseRefused, RewindChild, RewindParent,

@@ -110,7 +110,8 @@ fn how_it_stands(record: &InstanceRecord, who: &InstanceRecord) -> Option<String
     }
     if let Some(lock) = entity.lock.as_ref().filter(|lock| holder(lock) != who.id) {
         let is_parent = who.parents.iter().any(|parent| parent.instance == holder(lock));
-        let circle = if is_parent { ", which waits for this one: a circle, unless it lets go by itself" } else { "" };
+        let circle =
+            if is_parent { ", which waits for this one: a circle, unless it lets go by itself" } else { "" };
         stands.push(format!("it is held by {:?} since {}{circle}", holder(lock), Timestamp(lock.since)));
     }
     if let Some((since, what)) = running(entity) {
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_caller_says_which_operation_it_waits_for_and_what_keeps_the_entity_from_it() {
-        let call = CallRecord { id: 4, event: 7, entity: "@C@a".into() };
+        let call = CallRecord { id: 4, event: 7, entity: "@C@a".into(), ..CallRecord::default() };
         let caller = InstanceRecord { id: "i".into(), calls: vec![call], ..InstanceRecord::default() };
         let waits = "waits for operation \"add\" of entity \"@C@a\" (task 4) since 1970-01-01T00:00:01.000Z; entity \"@C@a\"";
         assert_eq!(
@@ -265,7 +266,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_an_entity_that_its_parent_holds_says_that_this_is_a_circle() {
-        let call = CallRecord { id: 4, event: 7, entity: "@C@a".into() };
+        let call = CallRecord { id: 4, event: 7, entity: "@C@a".into(), ..CallRecord::default() };
         let parents = vec![ParentLink { instance: "h".into(), ..ParentLink::default() }];
         let caller = InstanceRecord { id: "i".into(), calls: vec![call], parents, ..Default::default() };
         let held = of("@C@a", EntityRecord { lock: lock("h"), ..EntityRecord::default() });

@@ -18,6 +18,7 @@ mod locks;
 mod purge;
 mod residency;
 mod rewind;
+mod rewound_calls;
 mod starts;
 mod tasks;
 mod turns;

@@ -231,5 +231,5 @@ fn is_refused(waiting: &Waiting, entity: [&EntityRecord; 2]) -> bool {
 }
 
 fn is_same_run(a: &ParentLink, b: &ParentLink) -> bool {
-    (&a.instance, &a.execution, a.branch) == (&b.instance, &b.execution, b.branch)
+    (&a.instance, &a.execution) == (&b.instance, &b.execution)
 }

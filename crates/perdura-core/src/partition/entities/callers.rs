@@ -1,6 +1,6 @@
 //! What orchestrations ask of entities, and the answers.
 
-use super::record::{CallRecord, LockRequest, Operation, SectionRecord};
+use super::record::{CallRecord, LeftCall, LockRequest, Operation, SectionRecord, TaskName};
 use crate::failure::Failure;
 use crate::history::{
     EntityLockGranted, EntityLockRequested, EntityOperationCalled, EntityOperationCompleted,
@@ -51,6 +51,19 @@ impl Partition {
             instance.append(Event::new(now, called));
             return instance.inbox.push(Event::new(now, EntityOperationCompleted { id, output, request }));
         }
+        if let Some(Found::Call(name)) = found
+            && let Some(left) = instance.left_call(name)
+        {
+            let (id, entity, request) = (called.id, called.entity.clone(), called.request.clone());
+            let (ended, output, sent_as) = (left.ended, left.output.clone(), left.names.first().copied());
+            let event = instance.append(Event::new(now, called));
+            if ended {
+                instance.inbox.push(Event::new(now, EntityOperationCompleted { id, output, request }));
+            } else {
+                instance.calls.insert(id, CallRecord { id, event, entity, sent_as });
+            }
+            return;
+        }
         let operation = Operation {
             name: called.operation.clone(),
             input: called.input.clone(),
@@ -60,7 +73,7 @@ impl Partition {
         };
         let (id, entity) = (called.id, called.entity.clone());
         let event = instance.append(Event::new(now, called));
-        instance.calls.insert(id, CallRecord { id, event, entity: entity.clone() });
+        instance.calls.insert(id, CallRecord { id, event, entity: entity.clone(), sent_as: None });
         self.send(&InstanceId::recorded(&entity), Body::Operation(operation));
     }
 
@@ -160,15 +173,23 @@ impl Partition {
 
     pub(in crate::partition) fn operation_ended(&mut self, key: InstanceKey, ended: OperationEnded) {
         let now = self.now;
-        let Some(caller) = ended.caller else { return };
+        let Some(caller) = ended.caller.clone() else { return };
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        if !is_of_present_run(instance, &caller) {
+        let (branch, sent) = (instance.record.branch, TaskName { branch: caller.branch, task: caller.task });
+        if !is_of_run(instance, &caller) {
             return;
         }
-        if instance.calls.remove(&caller.task).is_none() {
-            return self.lock_refused(key, caller.task, ended.failure, ended.request);
-        }
-        let id = caller.task;
+        let rewinds = instance.record.rewinds.as_mut();
+        let is_left = rewinds.is_some_and(|rewinds| rewinds.left_call_ended(sent, &ended));
+        let waiting = instance.calls.values().find(|call| call.sent_as(branch) == sent).map(|call| call.id);
+        let Some(id) = waiting else {
+            return match is_left {
+                true => self.mark_dirty(key),
+                false => self.lock_refused(key, &caller, ended.failure, ended.request),
+            };
+        };
+        instance.calls.remove(&id);
+        // One that has ended keeps it for a rewind.
         instance.inbox.push(match ended.failure {
             None => {
                 Event::new(now, EntityOperationCompleted { id, output: ended.output, request: ended.request })
@@ -180,12 +201,19 @@ impl Partition {
     }
 
     /// Who holds one of the entities waits for this instance, so its critical section would never be granted.
-    fn lock_refused(&mut self, key: InstanceKey, id: u32, failure: Option<Failure>, request: String) {
-        let now = self.now;
+    fn lock_refused(
+        &mut self,
+        key: InstanceKey,
+        wanted: &ParentLink,
+        failure: Option<Failure>,
+        request: String,
+    ) {
+        let (now, id) = (self.now, wanted.task);
         let Some(failure) = failure else { return };
         let Some(instance) = self.instances.get(&key) else { return };
         let section = instance.record.section.as_deref();
-        if !section.is_some_and(|section| section.id == id && !section.granted) {
+        let waits = section.is_some_and(|section| section.id == id && !section.granted);
+        if !waits || !is_of_present_run(instance, wanted) {
             return;
         }
         // The workers that name their sections know of no refusal: they would take it for the lock.
@@ -221,13 +249,23 @@ impl Partition {
     }
 }
 
-/// Whether a link names the run that an instance is in now.
+/// Whether a link names what an instance does now.
 pub(super) fn is_of_present_run(instance: &Instance, link: &ParentLink) -> bool {
+    instance.is_active() && is_of_run(instance, link) && instance.record.branch == link.branch
+}
+
+/// Whether a link names the run of an instance, on whatever branch.
+fn is_of_run(instance: &Instance, link: &ParentLink) -> bool {
     let record = &instance.record;
-    instance.is_active()
-        && record.generation == link.generation
-        && record.execution == link.execution
-        && record.branch == link.branch
+    record.generation == link.generation && record.execution == link.execution
+}
+
+impl Instance {
+    /// A call that was under way when a branch was left.
+    fn left_call(&self, name: TaskName) -> Option<&LeftCall> {
+        let rewinds = self.record.rewinds.as_ref()?;
+        rewinds.calls.iter().find(|left| left.names.contains(&name))
+    }
 }
 
 pub(super) fn link(instance: &Instance, task: u32) -> ParentLink {

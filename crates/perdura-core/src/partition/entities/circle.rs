@@ -8,7 +8,7 @@
 //! by then is a thing that happens.
 
 use super::callers::{is_of_present_run, link};
-use super::record::{Operation, Wanted};
+use super::record::{Operation, TaskName, Wanted};
 use crate::failure::{Failure, kind};
 use crate::history::ParentLink;
 use crate::id::{InstanceId, InstanceKey};
@@ -225,7 +225,8 @@ impl Instance {
             });
         }
         for call in self.calls.values() {
-            let link = Some(link(self, call.id));
+            let TaskName { branch, task } = call.sent_as(record.branch);
+            let link = Some(ParentLink { branch, ..link(self, task) });
             waits.push(CircleStep { to: call.entity.clone(), link, ..CircleStep::default() });
         }
         if let Some(section) = record.section.as_deref().filter(|section| !section.granted)

@@ -18,7 +18,7 @@ pub use callers::{LockGranted, OperationEnded};
 pub use circle::{CircleStep, FindCircle};
 pub use locks::Unlock;
 pub use record::{
-    CallRecord, DelayedSignal, EntityRecord, LockRecord, LockRequest, Operation, Queued, SectionRecord,
-    Stamp, Wanted,
+    CallRecord, DelayedSignal, EntityRecord, LeftCall, LockRecord, LockRequest, Operation, Queued,
+    SectionRecord, Stamp, TaskName, Wanted,
 };
 pub(super) use state::Entity;

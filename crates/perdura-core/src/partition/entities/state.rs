@@ -329,7 +329,8 @@ fn operation_weight(operation: &Operation) -> usize {
     QUEUED_BYTES + operation.name.len() + input + operation.request.len() + caller
 }
 
-/// Whether two tasks are of the same run of the same instance.
+/// Whether two tasks are of the same run of the same instance. A call of a branch that was left is one of the run still: the
+/// branch after it may wait for it.
 fn same_run(a: &ParentLink, b: &ParentLink) -> bool {
-    a.instance == b.instance && a.execution == b.execution && a.branch == b.branch
+    a.instance == b.instance && a.execution == b.execution
 }
