@@ -151,3 +151,46 @@ fn a_call_within_a_critical_section_is_taken_over_within_the_next_one() {
         assert_eq!(holder(&bed, "@log@a"), None);
     }
 }
+
+/// Workers in other languages know an answer by the name that they gave the call.
+#[test]
+fn the_answer_to_a_call_that_was_taken_over_has_the_name_of_the_new_call() {
+    let named = |request: &str| {
+        orchestration::Decision::CallEntity(history::EntityOperationCalled {
+            id: 0,
+            entity: "@log@a".into(),
+            operation: "add".into(),
+            request: request.into(),
+            ..Default::default()
+        })
+    };
+    for early in [false, true] {
+        let mut bed = Bed::new();
+        bed.elsewhere.insert("Caller".into());
+        bed.start("c", "Caller");
+        let decide = |bed: &mut Bed, decision: orchestration::Decision| {
+            let turn = bed.away.remove(0);
+            let result = orchestration::TurnResult { decisions: vec![decision], ..Default::default() };
+            let now = bed.now();
+            assert!(bed.partition.turn_back(turn.ticket(), orchestration::TurnOutcome::Done(result), now));
+            bed.settle();
+        };
+        decide(&mut bed, named("first"));
+        rewind(&mut bed, RewindTo::Beginning);
+        if early {
+            run_operations(&mut bed);
+        }
+        decide(&mut bed, named("second"));
+        run_operations(&mut bed);
+        let turn = bed.away.remove(0);
+        let requests: Vec<_> = turn
+            .events
+            .iter()
+            .filter_map(|event| match &event.kind {
+                EventKind::EntityOperationCompleted(done) => Some(done.request.as_str()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(requests, ["second"], "ended before it was asked for again: {early}");
+    }
+}

@@ -60,7 +60,7 @@ impl Partition {
             if ended {
                 instance.inbox.push(Event::new(now, EntityOperationCompleted { id, output, request }));
             } else {
-                instance.calls.insert(id, CallRecord { id, event, entity, sent_as });
+                instance.calls.insert(id, CallRecord { id, event, entity, sent_as, request });
             }
             return;
         }
@@ -73,7 +73,7 @@ impl Partition {
         };
         let (id, entity) = (called.id, called.entity.clone());
         let event = instance.append(Event::new(now, called));
-        instance.calls.insert(id, CallRecord { id, event, entity: entity.clone(), sent_as: None });
+        instance.calls.insert(id, CallRecord { id, event, entity: entity.clone(), ..CallRecord::default() });
         self.send(&InstanceId::recorded(&entity), Body::Operation(operation));
     }
 
@@ -188,13 +188,12 @@ impl Partition {
                 false => self.lock_refused(key, &caller, ended.failure, ended.request),
             };
         };
-        instance.calls.remove(&id);
+        let taken_over = instance.calls.remove(&id).filter(|call| call.sent_as.is_some());
+        let request = taken_over.map_or(ended.request, |call| call.request);
         // One that has ended keeps it for a rewind.
         instance.inbox.push(match ended.failure {
-            None => {
-                Event::new(now, EntityOperationCompleted { id, output: ended.output, request: ended.request })
-            }
-            failure => Event::new(now, EntityOperationFailed { id, failure, request: ended.request }),
+            None => Event::new(now, EntityOperationCompleted { id, output: ended.output, request }),
+            failure => Event::new(now, EntityOperationFailed { id, failure, request }),
         });
         self.mark_dirty(key);
         self.enqueue(key);

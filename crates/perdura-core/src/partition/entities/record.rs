@@ -153,6 +153,9 @@ pub struct CallRecord {
     /// How the operation was sent that it waits for, if that was on another branch.
     #[prost(message, optional, tag = "4")]
     pub sent_as: Option<TaskName>,
+    /// The caller's name for this call, if the operation was sent under another one; may be empty.
+    #[prost(string, tag = "5")]
+    pub request: String,
 }
 
 /// A task of an execution.
