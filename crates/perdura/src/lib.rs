@@ -170,7 +170,9 @@ pub use perdura_macros::activity;
 /// }
 /// ```
 ///
-/// Option: `name = ".."` pins the durable name, which is otherwise the type's.
+/// Options: `name = ".."` pins the durable name, which is otherwise the type's; `time_max = "30s"` (`ms`, `s`, `m` or `h`) is
+/// how long an operation may take, instead of the engine's
+/// [`operation_time_max`](EngineBuilder::operation_time_max).
 pub use perdura_macros::entity;
 /// Makes an orchestration of an async function.
 ///

@@ -40,8 +40,8 @@ impl Signal {
     }
 
     /// Makes a repeated signal harmless: of those to one entity with the same request id, one is run. The last 128
-    /// request ids are remembered, for as long as the entity exists. The same request id with another operation or input is
-    /// an error.
+    /// request ids are remembered, for as long as the entity exists: after that it is run again. The same request id with
+    /// another operation or input is an error.
     pub fn request_id(mut self, request_id: impl Into<String>) -> Signal {
         self.request_id = request_id.into();
         self

@@ -23,6 +23,7 @@ use perdura_core::{EntityId, InvalidText};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
+use std::time::Duration;
 
 /// Keyed state with operations: the work of [`#[entity]`](crate::entity) on an `impl` block.
 ///
@@ -35,6 +36,9 @@ use std::future::Future;
 pub trait Entity: Default + Serialize + DeserializeOwned + Send + 'static {
     /// The durable name.
     const NAME: &'static str;
+
+    /// How long one operation may take: `#[entity(time_max = "30s")]`. `None`: as long as the engine allows.
+    const TIME_MAX: Option<Duration> = None;
 
     /// The operations, to be called or signaled.
     type Operations<D: Door>;

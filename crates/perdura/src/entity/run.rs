@@ -5,14 +5,18 @@ use super::{Entity, EntityContext};
 use crate::error::{Error, Result};
 use crate::payload::to_json;
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, StreamExt};
 use perdura_core::entity::{DELETE, OperationBatch, OperationResult};
 use perdura_core::failure::kind;
-use perdura_core::{EntityId, Failure, InstanceId, Limits};
+use perdura_core::{EntityId, Failure, InstanceId, Limits, Timestamp};
 use perdura_engine::{BatchEnd, panic_text};
 use perdura_store::BoxFuture;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// The code of an entity.
@@ -31,11 +35,15 @@ pub(crate) struct Bounds {
 /// durability of what came first, and a crash repeats little.
 const BATCH_TIME: Duration = Duration::from_millis(100);
 
-/// Runs the operations of a batch one after another. One that fails leaves the state as it was before it.
+/// Operations that only read which run side by side, at most: each that has to wait has a copy of the state.
+const READERS_MAX: usize = 64;
+
+/// Runs the operations of a batch one after another; those that only read, and follow each other, side by side. One that
+/// fails leaves the state as it was before it.
 pub(crate) async fn run_batch<E: Entity>(mut batch: OperationBatch, bounds: Bounds) -> BatchEnd {
     let progress = Arc::new(Progress::new(batch.state.take()));
     let running = run_all::<E>(batch, bounds.limits, progress.clone());
-    match bounds.time_max {
+    match E::TIME_MAX.or(bounds.time_max) {
         Some(longest) => run_within(longest, progress, running).await,
         None => running.await,
     }
@@ -43,45 +51,97 @@ pub(crate) async fn run_batch<E: Entity>(mut batch: OperationBatch, bounds: Boun
 
 async fn run_all<E: Entity>(batch: OperationBatch, limits: Limits, progress: Arc<Progress>) -> BatchEnd {
     let OperationBatch { id, now, operations, .. } = batch;
-    // Not there: it is read from the last good state.
-    let mut entity: Option<E> = None;
-    let (began, mut sent) = (Instant::now(), 0);
+    let mut run = Run::<E> { entity: None, limits, now, sent: 0, progress };
+    // Operations that only read, side by side, each with a state of its own; their results come in order.
+    let mut readers: FuturesOrdered<Reader<E>> = FuturesOrdered::new();
+    let began = Instant::now();
     for operation in operations {
+        let is_first = run.progress.is_none() && readers.is_empty();
         // What they send is written together.
-        let is_much = began.elapsed() > BATCH_TIME || sent > limits.turn_bytes_max;
-        if !progress.is_none() && is_much {
+        let is_much = began.elapsed() > BATCH_TIME || run.sent > run.limits.turn_bytes_max;
+        if is_much && !is_first {
             break;
         }
-        let mut present = match entity.take().map_or_else(|| open(&id, &progress.good()), Ok) {
+        let only_reads = E::only_reads(&operation.name);
+        while !readers.is_empty() && (!only_reads || readers.len() == READERS_MAX) {
+            let Some((ran, present)) = readers.next().await else { break };
+            if !run.conclude(ran, present, readers.is_empty()) {
+                return BatchEnd::Done(run.progress.take());
+            }
+        }
+        let mut present = match run.entity.take().map_or_else(|| open(&id, &run.progress.good()), Ok) {
             Ok(present) => present,
-            Err(why) if progress.is_none() => return BatchEnd::CannotRun { why },
+            Err(why) if is_first => return BatchEnd::CannotRun { why },
             // The next batch begins with this one, and says so.
             Err(_) => break,
         };
         let caller = operation.caller.and_then(|caller| InstanceId::new(&caller.instance).ok());
         let ctx = EntityContext::new(id.clone(), now, caller, operation.delivery);
-        progress.begin(&operation.name, ctx.clone());
-        let ran = run_one(&mut present, ctx, &operation.name, operation.input).await;
-        let mut state = None;
-        let ended = ran.and_then(|Ran { result, keep }| {
-            result.check(&limits, now).map_err(Error::from_failure)?;
-            sent += result.sent_bytes();
-            match keep {
-                Keep::AsItWas => entity = Some(present),
-                Keep::Nothing => state = Some(None),
-                Keep::New => {
-                    state = Some(Some(seal(&present, limits.payload_bytes_max)?));
-                    entity = Some(present);
+        run.progress.begin(&operation.name, ctx.clone());
+        if !only_reads {
+            let ran = run_one(&mut present, ctx, &operation.name, operation.input).await;
+            if !run.conclude(ran, present, true) {
+                return BatchEnd::Done(run.progress.take());
+            }
+            continue;
+        }
+        let mut reader: Reader<E> = Box::pin(async move {
+            let ran = run_one(&mut present, ctx, &operation.name, operation.input).await;
+            (ran, present)
+        });
+        match std::future::poll_fn(|cx| Poll::Ready(reader.as_mut().poll(cx))).await {
+            Poll::Pending => readers.push_back(reader),
+            Poll::Ready((ran, present)) if readers.is_empty() => {
+                if !run.conclude(ran, present, true) {
+                    return BatchEnd::Done(run.progress.take());
                 }
             }
-            Ok(result)
-        });
-        let failed = |error| OperationResult { outcome: Err(Failure::from(error)), actions: Vec::new() };
-        if !progress.end(ended.unwrap_or_else(failed), state) {
+            Poll::Ready(done) => readers.push_back(Box::pin(std::future::ready(done))),
+        }
+    }
+    while let Some((ran, present)) = readers.next().await {
+        if !run.conclude(ran, present, readers.is_empty()) {
             break;
         }
     }
-    BatchEnd::Done(progress.take())
+    BatchEnd::Done(run.progress.take())
+}
+
+/// An operation that only reads, and the state that it reads.
+type Reader<E> = Pin<Box<dyn Future<Output = (Result<Ran>, E)> + Send>>;
+
+/// What a batch has come to.
+struct Run<E> {
+    /// Not there: it is read from the last good state.
+    entity: Option<E>,
+    limits: Limits,
+    now: Timestamp,
+    /// Bytes that its operations have sent.
+    sent: usize,
+    progress: Arc<Progress>,
+}
+
+impl<E: Entity> Run<E> {
+    /// The first of the operations that run has ended, and perhaps it was the only one. Says whether the batch goes on.
+    fn conclude(&mut self, ran: Result<Ran>, present: E, was_alone: bool) -> bool {
+        let (mut state, mut goes_on) = (None, true);
+        let ended = ran.and_then(|Ran { result, keep }| {
+            result.check(&self.limits, self.now).map_err(Error::from_failure)?;
+            match keep {
+                Keep::AsItWas => self.entity = Some(present),
+                // What was read beside it is gone now.
+                Keep::Nothing => (state, goes_on) = (Some(None), was_alone),
+                Keep::New => {
+                    state = Some(Some(seal(&present, self.limits.payload_bytes_max)?));
+                    self.entity = Some(present);
+                }
+            }
+            self.sent += result.sent_bytes();
+            Ok(result)
+        });
+        let failed = |error| OperationResult { outcome: Err(Failure::from(error)), actions: Vec::new() };
+        self.progress.end(ended.unwrap_or_else(failed), state) && goes_on
+    }
 }
 
 /// How an operation ended that ended well.
@@ -165,9 +225,11 @@ fn seal<E: Entity>(entity: &E, limit: usize) -> Result<Bytes> {
 mod tests {
     use super::*;
     use crate::entity::Door;
+    use perdura_core::InstanceKey;
     use perdura_core::entity::{BatchTicket, EntityOperation};
-    use perdura_core::{InstanceKey, Timestamp};
     use serde::{Deserialize, Serialize};
+    use std::sync::LazyLock;
+    use tokio::sync::Barrier;
 
     #[derive(Default, Serialize, Deserialize)]
     struct Slow {
@@ -363,7 +425,7 @@ mod tests {
         assert_eq!(
             failure.message,
             "operation \"wait\" of @Waits@a took longer than 60000 ms; nothing of it is kept. Shorten it, or raise \
-             operation_time_max"
+             operation_time_max of the engine or time_max of the entity"
         );
     }
 
@@ -374,6 +436,80 @@ mod tests {
         assert!(done.results[0].outcome.is_ok());
         let failure = done.results[1].outcome.as_ref().unwrap_err();
         assert!(failure.message.starts_with("the operation of @Waits@a has ended, "), "{failure}");
+    }
+
+    /// Of its readers that meet, none ends before another has begun.
+    #[derive(Default, Serialize, Deserialize)]
+    struct Read {
+        writes: u32,
+    }
+
+    /// For each test that uses one.
+    static READING: LazyLock<[Barrier; 2]> = LazyLock::new(|| [Barrier::new(2), Barrier::new(2)]);
+
+    impl Entity for Read {
+        const NAME: &'static str = "Read";
+        const TIME_MAX: Option<Duration> = Some(Duration::from_secs(5));
+        type Operations<D: Door> = D;
+
+        fn operations<D: Door>(door: D) -> D {
+            door
+        }
+
+        async fn dispatch(
+            &mut self,
+            ctx: EntityContext,
+            operation: &str,
+            _input: Option<Bytes>,
+        ) -> Option<Result<Option<Bytes>>> {
+            match operation {
+                "write" => self.writes += 1,
+                "meet" => drop(READING[0].wait().await),
+                "gather" => drop(READING[1].wait().await),
+                "never" => std::future::pending().await,
+                "delete" => ctx.delete_state(),
+                _ => {}
+            }
+            Some(Ok(Some(self.writes.to_string().into())))
+        }
+
+        fn only_reads(operation: &str) -> bool {
+            operation != "write"
+        }
+    }
+
+    async fn read(operations: &[&str]) -> (Vec<String>, Option<Bytes>) {
+        let BatchEnd::Done(done) = run_batch::<Read>(batch::<Read>(None, operations), bounds()).await else {
+            panic!("it can run")
+        };
+        let say = |result: OperationResult| match result.outcome {
+            Ok(output) => String::from_utf8(output.unwrap().to_vec()).unwrap(),
+            Err(failure) => failure.kind,
+        };
+        (done.results.into_iter().map(say).collect(), done.state)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn operations_that_only_read_run_side_by_side_and_see_what_came_before_them() {
+        let (results, state) = read(&["write", "meet", "look", "meet", "write", "look"]).await;
+        assert_eq!(results, ["1", "1", "1", "1", "2", "2"]);
+        assert_eq!(state.as_deref(), Some(&b"{\"writes\":2}"[..]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_operations_that_read_side_by_side_the_one_that_takes_too_long_fails_and_what_follows_runs_again()
+     {
+        let (results, state) = read(&["write", "look", "never", "look", "write"]).await;
+        assert_eq!(results, ["1", "1", kind::TIMEOUT], "by the limit of its entity");
+        assert_eq!(state.as_deref(), Some(&b"{\"writes\":1}"[..]));
+    }
+
+    #[tokio::test]
+    async fn what_reads_beside_an_operation_that_takes_the_state_away_reads_again() {
+        let (results, state) = read(&["write", "gather", "delete", "look", "gather"]).await;
+        assert_eq!((results, state), (vec!["1".to_owned(); 3], None));
+        let (results, _) = read(&["write", "delete", "look"]).await;
+        assert_eq!(results, ["1", "1", "0"]);
     }
 
     #[tokio::test]

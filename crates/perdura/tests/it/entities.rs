@@ -467,6 +467,57 @@ async fn a_list_of_entities_is_read_page_by_page_also_when_some_of_them_are_gone
     assert!(refused.to_string().contains("nonsense"), "{refused}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_entity_limits_the_time_of_its_operations() {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Hasty {}
+    #[entity(time_max = "300ms")]
+    impl Hasty {
+        pub async fn dawdle(&mut self) -> Result<()> {
+            std::future::pending().await
+        }
+    }
+    #[orchestration]
+    async fn ask(ctx: Orchestration) -> Result<String> {
+        Ok(ctx.entity::<Hasty>("a").dawdle().await.unwrap_err().to_string())
+    }
+    let end = TestRun::new(ask, ()).entity::<Hasty>().run().await;
+    assert!(end.output().unwrap().contains("took longer than 300 ms"));
+}
+
+/// A parent that waits, inside of a critical section, for a child that calls an entity of the section.
+#[tokio::test]
+async fn a_child_that_calls_an_entity_that_its_parent_holds_hears_of_the_circle() {
+    #[orchestration]
+    async fn deposits(ctx: Orchestration) -> Result<i64> {
+        ctx.entity::<Account>("a").deposit(1).await
+    }
+    #[orchestration]
+    async fn locks(ctx: Orchestration) -> Result<()> {
+        let _held = ctx.lock([Account::at("a")]).await?;
+        Ok(())
+    }
+    #[orchestration]
+    async fn holds_and_waits(ctx: Orchestration, locking: bool) -> Result<String> {
+        let _held = ctx.lock([Account::at("a")]).await?;
+        let ended = match locking {
+            true => ctx.sub_orchestration(locks, ()).await,
+            false => ctx.sub_orchestration(deposits, ()).await.map(drop),
+        };
+        ctx.entity::<Account>("a").deposit(5).await?;
+        Ok(ended.unwrap_err().to_string())
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let builder = Engine::sqlite(directory.path().join("hub.db")).entity::<Account>();
+    let engine = builder.register(deposits).register(locks).register(holds_and_waits).start().await.unwrap();
+    for locking in [false, true] {
+        let said = engine.run(holds_and_waits, locking).await.unwrap();
+        assert!(said.contains("they would wait for ever"), "{said}");
+    }
+    assert_eq!(engine.entity::<Account>("a").read().await.unwrap().unwrap().balance, 10);
+    engine.shutdown().await;
+}
+
 #[tokio::test]
 async fn an_operation_that_the_entity_does_not_have_is_a_typed_error() {
     #[derive(Default, Serialize, Deserialize)]
