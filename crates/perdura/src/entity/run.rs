@@ -464,8 +464,8 @@ mod tests {
         ) -> Option<Result<Option<Bytes>>> {
             match operation {
                 "write" => self.writes += 1,
-                "meet" => drop(READING[0].wait().await),
-                "gather" => drop(READING[1].wait().await),
+                "meet" => _ = READING[0].wait().await,
+                "gather" => _ = READING[1].wait().await,
                 "never" => std::future::pending().await,
                 "delete" => ctx.delete_state(),
                 _ => {}
