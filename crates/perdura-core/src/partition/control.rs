@@ -338,7 +338,8 @@ impl Partition {
         for task in tasks.values().filter(|task| task.record.delivery > 0) {
             let in_doubt = task.is_at_most_once() && task.stage() != Some(Stage::Queued);
             let task = &task.record;
-            let left = LeftTask { id: task.id, delivery: task.delivery, event: task.event, in_doubt };
+            let branch = instance.record.origin(task.event);
+            let left = LeftTask { id: task.id, delivery: task.delivery, event: task.event, branch, in_doubt };
             instance.record.rewinds.get_or_insert_default().leave(left);
         }
         let running: Vec<_> =

@@ -283,7 +283,6 @@ impl Partition {
         let cut = opening.branch.cut;
         let record = &mut instance.record;
         let rewinds = record.rewinds.get_or_insert_default();
-        rewinds.left.retain(|task| task.event < cut);
         opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
         record.branch = opening.branch.branch;
@@ -383,7 +382,7 @@ impl Partition {
         order: &RewindOrder,
         branch: u32,
         tail: u64,
-        opening: Opening,
+        mut opening: Opening,
     ) {
         let now = self.now;
         self.leave_section(key);
@@ -406,6 +405,7 @@ impl Partition {
         record.failed.clear();
         record.block = None;
         let rewinds = record.rewinds.get_or_insert_default();
+        opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
         rewinds.returns.push(ReturnRecord {
             branch,
