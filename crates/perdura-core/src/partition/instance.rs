@@ -377,13 +377,16 @@ impl Instance {
         self.away_events().iter().chain(self.inbox.iter()).cloned().collect()
     }
 
-    /// The parent that waits for this instance was rewound: it waits by another link.
+    /// The parent that waits for this instance was rewound: it waits by another link. A task that waits for it
+    /// already on the new branch keeps its own.
     pub(super) fn relink(&mut self, link: &ParentLink) {
         let parents = &mut self.record.parents;
         let same_task = parents.iter().position(|p| p.is_same_run(link) && p.task == link.task);
-        let same_run = same_task.or_else(|| parents.iter().position(|p| p.is_same_run(link)));
-        if let Some(parent) = same_run.and_then(|at| parents.get_mut(at)) {
-            *parent = ParentLink { attached: parent.attached, ..link.clone() };
+        let is_left = |p: &ParentLink| p.is_same_run(link) && p.branch != link.branch;
+        let known = same_task.or_else(|| parents.iter().position(is_left));
+        match known.and_then(|at| parents.get_mut(at)) {
+            Some(parent) => *parent = ParentLink { attached: parent.attached, ..link.clone() },
+            None => parents.push(ParentLink { attached: true, ..link.clone() }),
         }
     }
 

@@ -385,6 +385,7 @@ impl Partition {
         mut opening: Opening,
     ) {
         let now = self.now;
+        let children = self.children_of(key);
         self.leave_section(key);
         self.drop_outstanding(key);
         self.forget_history(key);
@@ -433,6 +434,10 @@ impl Partition {
         let failure = Ended::failure_for_parent(&id, status, failure);
         for parent in record.parents.into_iter().filter(|_| was_active) {
             self.answer_parent(parent, record.output.clone(), failure.clone());
+        }
+        // That end was to reach all children.
+        if let Some(reason) = opening.terminated_all {
+            self.terminate_children(children, &reason);
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Opening {
     pub(crate) cancel_requested: Option<String>,
     /// The branch had ended, then: the instance is as it was, and no branch is opened.
     pub(crate) ended: Option<(Timestamp, ExecutionCompleted)>,
+    /// It had been terminated with all its children, and why.
+    pub(crate) terminated_all: Option<String>,
 }
 
 pub(crate) fn draw_up(
@@ -114,6 +116,7 @@ pub(crate) fn draw_up(
     drawing.remember_ended();
     if let Some((at, end)) = end.filter(|_| drawing.cut.because == Because::Head) {
         drawing.opening.ended = Some((at, end.clone()));
+        drawing.opening.terminated_all = drawing.terminated_all();
         drawing.plan.branch = from_branch;
         drawing.opening.inbox = untaken.clone();
         drawing.opening.cancel_requested = drawing.kept_cancel_reason();
@@ -231,6 +234,13 @@ impl Drawing<'_> {
             EventKind::CancelRequested(request) => Some(request.reason.clone()),
             _ => None,
         }
+    }
+
+    fn terminated_all(&self) -> Option<String> {
+        (0..self.timeline.recorded).rev().find_map(|at| match &self.timeline.event(at).kind {
+            EventKind::ExecutionTerminated(end) if end.recurse => Some(end.reason.clone()),
+            _ => None,
+        })
     }
 
     fn kept_cancel(&self) -> Option<usize> {
