@@ -223,7 +223,8 @@ impl World {
         let runs_again = matches!(spec.to, RewindTo::Event(_) | RewindTo::Call(_));
         if runs_again || !spec.results.is_empty() || !spec.inputs.is_empty() {
             let (generation, branch) = (seen.record.generation, seen.record.branch);
-            spec.head = Some(Head { generation, branch, events: seen.record.tail });
+            let execution = ExecutionId::from_bytes(&seen.record.execution);
+            spec.head = Some(Head { execution, generation, branch, events: seen.record.tail });
         }
         if runs_again || !spec.inputs.is_empty() {
             let execution = seen.record.execution.clone();

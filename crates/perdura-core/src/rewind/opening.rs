@@ -14,6 +14,7 @@ use crate::history::{
     Event, EventKind, ExecutionCompleted, ExecutionRewound, SubOrchestrationCompleted,
     SubOrchestrationScheduled, TaskCompleted, TaskScheduled, encode_events,
 };
+use crate::id::ExecutionId;
 use crate::limits::BRANCHES_MAX;
 use crate::partition::{ChildRecord, InstanceRecord, TaskRecord, TimerRecord};
 use crate::status::Status;
@@ -48,7 +49,9 @@ pub(crate) fn draw_up(
 ) -> Result<(RewindPlan, Opening), RewindError> {
     let record = subject.record;
     let status = record.status()?;
-    let head = Head { generation: record.generation, branch: record.branch, events: record.tail };
+    let execution = ExecutionId::from_bytes(&record.execution);
+    let head =
+        Head { execution, generation: record.generation, branch: record.branch, events: record.tail };
     if spec.head.is_some_and(|expected| expected != head) {
         return Err(RewindError::HeadMoved { now: head });
     }
