@@ -50,8 +50,7 @@ pub(crate) fn draw_up(
     let record = subject.record;
     let status = record.status()?;
     let execution = ExecutionId::from_bytes(&record.execution);
-    let head =
-        Head { execution, generation: record.generation, branch: record.branch, events: record.tail };
+    let head = Head { execution, generation: record.generation, branch: record.branch, events: record.tail };
     if spec.head.is_some_and(|expected| expected != head) {
         return Err(RewindError::HeadMoved { now: head });
     }
@@ -396,7 +395,9 @@ impl Drawing<'_> {
         let mut once = delivery.has_barrier().then(Box::<OnceRecord>::default)?;
         let named = self.cut.rerun == Some(work.scheduled) || self.spec.order.rerun.contains(&scheduled.name);
         let is_left = self.left(work).any(|left| left.in_doubt);
-        let is_out = self.outstanding(work).any(|task| task.once.as_ref().is_some_and(|once| once.stage() != Stage::Queued));
+        let is_out = self
+            .outstanding(work)
+            .any(|task| task.once.as_ref().is_some_and(|once| once.stage() != Stage::Queued));
         let at_most_once = matches!(delivery, Delivery::AtMostOnce(_));
         if at_most_once && !named && work.ended.is_none() && (is_left || is_out) {
             // Of the attempt only its number is known here.
