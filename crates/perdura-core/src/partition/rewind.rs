@@ -112,7 +112,7 @@ impl Partition {
             return true;
         };
         let record = &instance.record;
-        let same_run = (record.generation, &record.execution) == (link.generation, &link.execution);
+        let same_run = record.generation == link.generation && record.execution == link.execution;
         if !same_run || !has_ended_badly(instance.status) {
             return true;
         }

@@ -14,7 +14,6 @@ use crate::history::{
     Event, EventKind, ExecutionCompleted, ExecutionRewound, SubOrchestrationCompleted,
     SubOrchestrationScheduled, TaskCompleted, TaskScheduled, encode_events,
 };
-use crate::id::ExecutionId;
 use crate::limits::BRANCHES_MAX;
 use crate::partition::{ChildRecord, InstanceRecord, TaskRecord, TimerRecord};
 use crate::status::Status;
@@ -49,7 +48,7 @@ pub(crate) fn draw_up(
 ) -> Result<(RewindPlan, Opening), RewindError> {
     let record = subject.record;
     let status = record.status()?;
-    let execution = ExecutionId::from_bytes(&record.execution);
+    let execution = record.execution.id();
     let head = Head { execution, generation: record.generation, branch: record.branch, events: record.tail };
     if spec.head.is_some_and(|expected| expected != head) {
         return Err(RewindError::HeadMoved { now: head });
