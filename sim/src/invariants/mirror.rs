@@ -332,7 +332,7 @@ impl Checker {
         self.note_executions(&after);
         let change = Change { before: before.as_ref(), after: &after, appended: &appended, now };
         if change.is_rewound() && asks_for_more(&after.record) {
-            self.by_hand.insert(after.record.execution.clone());
+            self.by_hand.insert(after.record.execution.to_bytes());
         }
         self.changed(&change);
         self.orchestration_wrote(&change);
@@ -346,7 +346,7 @@ impl Checker {
     }
 
     fn changed(&mut self, change: &Change<'_>) {
-        let by_hand = self.by_hand.contains(&change.after.record.execution);
+        let by_hand = self.by_hand.contains(&change.after.record.execution.to_bytes());
         let results = [
             (Group::History, super::history::check(change)),
             (Group::Activities, super::activities::check(change, by_hand)),
@@ -369,7 +369,7 @@ impl Checker {
 
     fn remember_end(&mut self, after: &Seen) {
         if after.row.status.is_terminal() {
-            let name = (after.record.execution.clone(), after.record.branch);
+            let name = (after.record.execution.to_bytes(), after.record.branch);
             self.ended.insert(name, after.record.clone());
         }
     }

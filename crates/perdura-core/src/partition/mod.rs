@@ -45,7 +45,7 @@ pub use message::{
 };
 pub use record::{
     AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, KeyRecord, KeyUse, Keys,
-    TaskRecord, TimerRecord, Traces,
+    RunId, TaskRecord, TimerRecord, Traces,
 };
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,

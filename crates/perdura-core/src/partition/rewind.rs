@@ -112,7 +112,7 @@ impl Partition {
             return true;
         };
         let record = &instance.record;
-        let same_run = (record.generation, &record.execution) == (link.generation, &link.execution);
+        let same_run = record.generation == link.generation && record.execution == link.execution;
         if !same_run || !has_ended_badly(instance.status) {
             return true;
         }
@@ -293,7 +293,6 @@ impl Partition {
         let cut = opening.branch.cut;
         let record = &mut instance.record;
         let rewinds = record.rewinds.get_or_insert_default();
-        rewinds.left.retain(|task| task.event < cut);
         opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
         record.branch = opening.branch.branch;
@@ -393,9 +392,10 @@ impl Partition {
         order: &RewindOrder,
         branch: u32,
         tail: u64,
-        opening: Opening,
+        mut opening: Opening,
     ) {
         let now = self.now;
+        let children = self.children_of(key);
         self.leave_section(key);
         self.drop_outstanding(key);
         self.forget_history(key);
@@ -416,6 +416,7 @@ impl Partition {
         record.failed.clear();
         record.block = None;
         let rewinds = record.rewinds.get_or_insert_default();
+        opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
         rewinds.returns.push(ReturnRecord {
             branch,
@@ -443,6 +444,10 @@ impl Partition {
         let failure = Ended::failure_for_parent(&id, status, failure);
         for parent in record.parents.into_iter().filter(|_| was_active) {
             self.answer_parent(parent, record.output.clone(), failure.clone());
+        }
+        // That end was to reach all children.
+        if let Some(reason) = opening.terminated_all {
+            self.terminate_children(children, &reason);
         }
     }
 

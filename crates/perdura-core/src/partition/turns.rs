@@ -1,7 +1,7 @@
 //! Turns: an instance with news runs its code, and what the code decides is recorded and set in motion.
 
 use super::control::Ended;
-use super::instance::{Instance, TurnState, Waiter, execution_bytes};
+use super::instance::{Instance, TurnState, Waiter};
 use super::record::Block;
 use super::wakes::Wake;
 use super::{Body, Bug, Partition, Raise, Response, Terminate};
@@ -310,7 +310,7 @@ impl Partition {
         (record.branch, record.rewinds) = (0, None);
         record.failed.clear();
         record.tail = 0;
-        record.execution = execution_bytes(execution);
+        record.execution = execution.into();
         if let Some(version) = next.version {
             record.version = version;
         }
@@ -321,7 +321,7 @@ impl Partition {
             name: record.name.clone(),
             version: record.version.clone(),
             input: next.input,
-            execution: record.execution.clone(),
+            execution: record.execution.to_bytes(),
             start_at: None,
             parent: record.parents.first().cloned(),
             tags: record.tags.clone(),

@@ -53,6 +53,9 @@ pub struct LeftTask {
     /// The number of its `TaskScheduled` event.
     #[prost(uint64, tag = "3")]
     pub event: u64,
+    /// The branch on which that event was recorded.
+    #[prost(uint32, tag = "4")]
+    pub branch: u32,
     /// It runs at most once, and nobody knows how its last attempt ended.
     #[prost(bool, tag = "60")]
     pub in_doubt: bool,
@@ -93,7 +96,7 @@ pub struct Rewinds {
     /// Results of other branches that may be used again.
     #[prost(message, optional, tag = "2")]
     pub reuse: Option<ReuseState>,
-    /// Tasks that were handed out and that nobody waits for any more.
+    /// Tasks that were handed out and that nobody waits for any more, of all branches: any of them may be gone back to.
     #[prost(message, repeated, tag = "3")]
     pub left: Vec<LeftTask>,
     /// Returns to older branches, oldest first.
@@ -134,7 +137,7 @@ impl Rewinds {
 
     /// Notes that nobody waits for a task any more that was handed out.
     pub(crate) fn leave(&mut self, task: LeftTask) {
-        match self.left.iter_mut().find(|left| left.event == task.event) {
+        match self.left.iter_mut().find(|left| (left.branch, left.event) == (task.branch, task.event)) {
             Some(left) => {
                 left.delivery = left.delivery.max(task.delivery);
                 left.in_doubt = task.in_doubt;
@@ -172,7 +175,12 @@ impl InstanceRecord {
     /// The branch on which an event of the present one was recorded.
     #[must_use]
     pub fn origin(&self, event: u64) -> u32 {
-        let mut at = self.branch;
+        self.origin_on(self.branch, event)
+    }
+
+    /// The branch on which an event of a branch was recorded.
+    pub(crate) fn origin_on(&self, branch: u32, event: u64) -> u32 {
+        let mut at = branch;
         while let Some(opened) =
             self.branches().iter().find(|opened| opened.branch == at && event < opened.cut)
         {

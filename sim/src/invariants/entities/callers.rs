@@ -112,11 +112,9 @@ impl Checker {
 
     /// Whether an order comes from an execution that is over: the last decisions of one that began anew are not kept.
     fn is_of_the_past(&self, salt: EventSalt) -> bool {
-        let is_of = |seen: &Seen| {
-            let execution = seen.record.execution.get(..4).and_then(|bytes| bytes.try_into().ok());
-            execution.map(|bytes| EventSalt::of_execution(u32::from_be_bytes(bytes), 0).sender())
-        };
-        salt.0 >> 63 == 1 && !self.mirror.instances().any(|seen| is_of(seen) == Some(salt.sender()))
+        let is_of =
+            |seen: &Seen| EventSalt::of_execution((seen.record.execution.high >> 32) as u32, 0).sender();
+        salt.0 >> 63 == 1 && !self.mirror.instances().any(|seen| is_of(seen) == salt.sender())
     }
 
     /// A section that was granted holds all of its entities.
@@ -133,8 +131,9 @@ impl Checker {
             let lock = entity.and_then(|entity| entity.lock);
             let holds = holder(&lock).is_some_and(|holder| {
                 let record = &seen.record;
-                (&holder.instance, &holder.execution, holder.generation, holder.branch, holder.task)
-                    == (&record.id, &record.execution, record.generation, record.branch, section.id)
+                record.execution == holder.execution
+                    && (&holder.instance, holder.generation, holder.branch, holder.task)
+                        == (&record.id, record.generation, record.branch, section.id)
             });
             if !holds {
                 return Err(format!("{seen:?} holds {section:?}, but {id} has {lock:?}"));

@@ -274,7 +274,7 @@ pub(super) fn link(instance: &Instance, task: u32) -> ParentLink {
         branch: instance.record.branch,
         task,
         attempt: 1,
-        execution: instance.record.execution.clone(),
+        execution: instance.record.execution.to_bytes(),
         ..ParentLink::default()
     }
 }
