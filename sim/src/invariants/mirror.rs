@@ -203,7 +203,9 @@ impl Seen {
             EventKind::SubOrchestrationCompleted(e) => self.children.get(&e.id) == Some(&true),
             EventKind::SubOrchestrationFailed(e) => self.children.get(&e.id) == Some(&true),
             EventKind::EntityOperationCompleted(e) => self.calls.contains_key(&e.id),
-            EventKind::EntityOperationFailed(e) => self.calls.contains_key(&e.id),
+            EventKind::EntityOperationFailed(e) => {
+                self.calls.contains_key(&e.id) || self.locks.contains(&e.id)
+            }
             EventKind::EntityLockGranted(e) => self.locks.contains(&e.id),
             _ => true,
         }

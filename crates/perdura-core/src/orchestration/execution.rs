@@ -349,6 +349,7 @@ impl Execution {
             decisions,
             custom_status: changed.then(|| self.custom_status.clone()),
             limits_met: self.limit_met.then(|| *self.limits.get()),
+            awaits_event: Some(self.mailboxes.has_waiters()),
             ..TurnResult::default()
         }
     }

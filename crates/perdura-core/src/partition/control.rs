@@ -367,8 +367,11 @@ impl Partition {
         let now = self.now;
         let tells_parent = !(self.planted(Bug::ParentNotTold) && ended.status == Status::Terminated);
         self.release_section(key);
+        // Answers of entities that come later are of use to a rewind.
+        let calls = self.instances.get_mut(&key).map(|instance| std::mem::take(&mut instance.calls));
         self.drop_outstanding(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
+        instance.calls = calls.unwrap_or_default();
         let Ended { status, output, failure } = ended;
         let end = ExecutionCompleted::new(status, output.clone(), failure.clone());
         instance.append(Event::new(now, end));

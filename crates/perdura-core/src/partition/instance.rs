@@ -375,6 +375,7 @@ impl Instance {
     pub(super) fn whole_record(&self) -> InstanceRecord {
         InstanceRecord {
             tasks: self.tasks.values().map(|task| task.record.clone()).collect(),
+            calls: self.calls.values().cloned().collect(),
             ..self.final_record()
         }
     }

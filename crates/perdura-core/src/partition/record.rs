@@ -275,6 +275,10 @@ pub struct InstanceRecord {
     /// What was done under idempotency keys since it was started, over all continue-as-new.
     #[prost(message, optional, boxed, tag = "62")]
     pub keys: Option<Box<Keys>>,
+    /// Its code waits for an external event, perhaps among other things, since its last turn. Of code that does not say so
+    /// it is assumed while it is in a critical section.
+    #[prost(bool, tag = "63")]
+    pub awaits_event: bool,
 }
 
 /// A call under an idempotency key that is under way.

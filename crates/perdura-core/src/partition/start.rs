@@ -169,6 +169,7 @@ impl Partition {
         };
         instance.status = Status::Pending;
         instance.unwritten.clear();
+        instance.calls.clear();
         instance.reuse = None;
         instance.drop_before = instance.stored.map(|_| generation);
         instance.inbox = vec![Event::new(now, event)].into();

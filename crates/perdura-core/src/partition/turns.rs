@@ -157,7 +157,7 @@ impl Partition {
     }
 
     fn record_turn(&mut self, mut turn: Turn, result: TurnResult) {
-        let (key, generation) = (turn.key, turn.generation);
+        let (key, generation, awaits_event) = (turn.key, turn.generation, result.awaits_event);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.turn = TurnState::Idle;
         instance.record.block = None;
@@ -186,6 +186,10 @@ impl Partition {
         self.answer_who_awaits_begin(key);
         for decision in result.decisions {
             self.apply_decision(key, decision);
+        }
+        if let Some(instance) = self.instances.get_mut(&key) {
+            let is_holder = instance.record.section.as_ref().is_some_and(|section| section.granted);
+            instance.record.awaits_event = awaits_event.unwrap_or(is_holder);
         }
         self.take_held(key);
         let goes_on = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);

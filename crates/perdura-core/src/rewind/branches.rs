@@ -3,7 +3,7 @@
 use super::reuse::ReuseState;
 use super::spec::RewindOrder;
 use crate::history::{Damaged, Event, decode_events};
-use crate::partition::{HistoryRow, InstanceRecord};
+use crate::partition::{CallRecord, HistoryRow, InstanceRecord, LeftCall, OperationEnded, TaskName};
 use bytes::Bytes;
 
 /// A branch that a rewind opened. Branch 0 is there from the beginning.
@@ -105,9 +105,36 @@ pub struct Rewinds {
     /// The last rewind's: children that it meets later are rewound alike.
     #[prost(message, optional, tag = "5")]
     pub order: Option<RewindOrder>,
+    /// Calls of entities that were under way when a branch was left.
+    #[prost(message, repeated, tag = "30")]
+    pub calls: Vec<LeftCall>,
 }
 
 impl Rewinds {
+    /// Notes that a call of an entity is under way, or has ended too late, on a branch that is left.
+    pub(crate) fn leave_call(&mut self, call: &CallRecord, branch: u32) {
+        let (sent, name) = (call.sent_as(branch), TaskName { branch, task: call.id });
+        match self.sent_call(sent) {
+            Some(left) if left.names.contains(&name) => {}
+            Some(left) => left.names.push(name),
+            None => self.calls.push(LeftCall { names: vec![name], ..LeftCall::default() }),
+        }
+    }
+
+    /// A call that was left has ended; says whether it was one. One that failed has left no trace, and may run again.
+    pub(crate) fn left_call_ended(&mut self, sent: TaskName, ended: &OperationEnded) -> bool {
+        let Some(left) = self.sent_call(sent) else { return false };
+        (left.ended, left.output) = (true, ended.output.clone());
+        if ended.failure.is_some() {
+            self.calls.retain(|left| left.names.first() != Some(&sent));
+        }
+        true
+    }
+
+    fn sent_call(&mut self, sent: TaskName) -> Option<&mut LeftCall> {
+        self.calls.iter_mut().find(|left| left.names.first() == Some(&sent))
+    }
+
     /// Notes that nobody waits for a task any more that was handed out.
     pub(crate) fn leave(&mut self, task: LeftTask) {
         match self.left.iter_mut().find(|left| (left.branch, left.event) == (task.branch, task.event)) {
@@ -132,6 +159,13 @@ pub struct HistoryPart {
 }
 
 impl InstanceRecord {
+    /// Whether a call of an entity is under way, or has ended since its branch was left. Of a whole record.
+    pub(crate) fn has_call_under_way(&self, name: TaskName) -> bool {
+        let here = |call: &CallRecord| TaskName { branch: self.branch, task: call.id } == name;
+        let left = self.rewinds.iter().flat_map(|rewinds| &rewinds.calls);
+        self.calls.iter().any(here) || left.into_iter().any(|left| left.names.contains(&name))
+    }
+
     /// The branches after the first.
     #[must_use]
     pub fn branches(&self) -> &[BranchRecord] {

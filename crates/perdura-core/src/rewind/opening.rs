@@ -506,9 +506,12 @@ impl Drawing<'_> {
         let entries = reuse::entries(self.timeline, &source);
         source.entries = entries.len() as u32;
         for entry in &entries {
-            if let (Some(Found::Result(_)), Some(work)) =
-                (&entry.found, self.timeline.work_at(entry.scheduled))
-            {
+            let has_result = match entry.found {
+                Some(Found::Result(_)) => true,
+                Some(Found::Call(name)) => self.record.has_call_under_way(name),
+                _ => false,
+            };
+            if let Some(work) = self.timeline.work_at(entry.scheduled).filter(|_| has_result) {
                 let reference = self.reference(work);
                 self.plan.reused.push(reference);
             }

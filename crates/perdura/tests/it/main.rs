@@ -10,6 +10,7 @@ mod doubtful_commits;
 mod engine;
 #[cfg(feature = "sqlite")]
 mod entities;
+mod entity_circles;
 mod events;
 mod join_and_select;
 mod limits;

@@ -12,8 +12,12 @@ impl Checker {
         let seen = change.after;
         for event in change.appended {
             let (input, at, branch) = match &event.kind {
-                // The result of another branch is used again, and nothing is sent.
-                EventKind::EntityOperationCalled(called) if seen.is_completed(called.id) => continue,
+                // The result of another branch is used again, now or when it comes, and nothing is sent.
+                EventKind::EntityOperationCalled(called)
+                    if seen.is_completed(called.id) || takes_over(seen, called.id) =>
+                {
+                    continue;
+                }
                 EventKind::EntityOperationCalled(called) => (&called.input, 0, seen.record.branch),
                 EventKind::EntityOperationSignaled(signaled) => (&signaled.input, signaled.at, 0),
                 _ => continue,
@@ -70,6 +74,10 @@ impl Checker {
             }
         }
         for (_, salt, branch, outcome) in std::mem::take(&mut self.entities.answered) {
+            if self.entities.is_refused(salt, branch, &outcome) {
+                self.entities.owed.remove(&salt.on_branch(branch));
+                self.entities.refused.insert(salt.on_branch(branch));
+            }
             if outcome.is_ok() && self.programs.names_orders_by_place {
                 self.entities.succeeded.entry(salt).or_insert(branch);
             }
@@ -93,7 +101,8 @@ impl Checker {
             // The answer may be that of a branch before, used again.
             let mut processed =
                 (0..=*branch).filter_map(|branch| known.processed.get(&salt.on_branch(branch)));
-            if !processed.any(|processed| processed == outcome) {
+            if !processed.any(|processed| processed == outcome) && !known.is_refused(*salt, *branch, outcome)
+            {
                 let was = known.processed.get(&salt.on_branch(*branch));
                 return Err(format!("{caller}: the answer to {salt:x?} is {outcome:?}, was {was:?}"));
             }
@@ -132,6 +141,11 @@ impl Checker {
         }
         Ok(())
     }
+}
+
+/// Whether a call waits for what was sent on another branch.
+fn takes_over(seen: &Seen, id: u32) -> bool {
+    seen.record.calls.iter().any(|call| call.id == id && call.sent_as.is_some())
 }
 
 /// The row's list of calls is what the history has called and nobody has answered. A cancel request empties it.

@@ -120,6 +120,11 @@ impl Checker {
         }
         let mut state = was.state.clone();
         for waiting in queued_before.into_iter().filter(|waiting| !salts.contains(&waiting.order.salt)) {
+            if is_refused(&waiting, [was, &is]) {
+                self.entities.owed.remove(&waiting.order.salt);
+                self.entities.refused.insert(waiting.order.salt);
+                continue;
+            }
             state = self.processed(after, was, state, waiting, now)?;
         }
         let was_free = was.lock.is_none() || was.lock != is.lock;
@@ -155,6 +160,9 @@ impl Checker {
             self.entities.owed.extend(sent_by(salt));
         }
         let twice = self.entities.processed.insert(salt, applied.outcome).is_some();
+        if self.entities.refused.contains(&salt) {
+            return Err(format!("{salt:x?} was refused, and is processed"));
+        }
         if !self.judges_everything() {
             return Ok(applied.state);
         }
@@ -214,6 +222,16 @@ impl Checker {
     }
 }
 
+/// Whether an operation that has left the queue was refused: it is a call that was never handed out, while somebody else
+/// had the entity.
+fn is_refused(waiting: &Waiting, entity: [&EntityRecord; 2]) -> bool {
+    let of_others = |caller: &ParentLink| {
+        let mut holders = entity.into_iter().filter_map(|entity| holder(&entity.lock));
+        holders.any(|holder| !is_same_run(caller, holder))
+    };
+    waiting.delivery == 0 && waiting.operation.caller.as_ref().is_some_and(of_others)
+}
+
 fn is_same_run(a: &ParentLink, b: &ParentLink) -> bool {
-    (&a.instance, &a.execution, a.branch) == (&b.instance, &b.execution, b.branch)
+    (&a.instance, &a.execution) == (&b.instance, &b.execution)
 }
