@@ -68,7 +68,8 @@ pub struct Limits {
     /// clients, are refused; results of activities and children, and operations that instances send, wait until there is room.
     pub inbox_bytes_max: usize,
     /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails. So
-    /// many, too, while they run operations of an entity; then the entity is blocked.
+    /// many, too, while they run operations of an entity; then the entity is blocked. So many, too, or processes of the engine,
+    /// in one turn; then the instance is suspended, as a dead letter.
     pub lost_workers_max: u32,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
     pub resident_instances_max: usize,

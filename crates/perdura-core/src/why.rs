@@ -139,7 +139,16 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
             missing: Some(format!("{found}; it goes on by itself with code that fits")),
         });
     }
-    if let Some(reason) = &record.suspended {
+    if let Some(reason) = record.dead_letter() {
+        waits.push(Wait {
+            what: "somebody who looks at it".into(),
+            since: around.suspended_at(),
+            who: reason.to_owned(),
+            missing: Some(
+                "resume it to run the turn again, with code that survives it; or terminate it".into(),
+            ),
+        });
+    } else if let Some(reason) = &record.suspended {
         waits.push(Wait {
             what: "being resumed".into(),
             since: around.suspended_at(),

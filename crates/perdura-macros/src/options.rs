@@ -4,7 +4,8 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Ident, LitStr, Token};
 
-/// `name = "..."`, `version = "..."`; of activities also `precise` and `at_most_once`, with a policy or without.
+/// `name = "..."`, `version = "..."`; of activities also `transactional`, `precise` and `at_most_once`, with a policy or
+/// without.
 #[derive(Default)]
 pub struct Options {
     pub name: Option<LitStr>,
@@ -13,14 +14,20 @@ pub struct Options {
     pub delivery: Option<String>,
     /// How long an operation of an entity may take, in ms.
     pub time_max: Option<(Ident, u64)>,
+    /// Whether an activity writes in the transaction of its completion.
+    pub transactional: bool,
 }
 
-const KNOWN: &str = "the options are `name` and `version`, of activities `precise` and `at_most_once`, and of entities `time_max`";
+const KNOWN: &str = "the options are `name` and `version`, of activities `transactional`, `precise` and `at_most_once`, and of entities `time_max`";
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> syn::Result<Options> {
         let mut options = Options::default();
         for Setting { key, value } in Punctuated::<Setting, Token![,]>::parse_terminated(input)? {
+            if key == "transactional" && value.is_none() {
+                options.transactional = true;
+                continue;
+            }
             let delivery = match (key.to_string().as_str(), &value) {
                 ("precise", None) => Some("precise".to_owned()),
                 ("at_most_once", None) => Some("fail".to_owned()),
@@ -60,6 +67,11 @@ impl Parse for Options {
             if place.replace(value).is_some() {
                 return Err(syn::Error::new(key.span(), format!("`{key}` is given twice")));
             }
+        }
+        if options.transactional && options.delivery.is_some() {
+            let text =
+                "a transactional activity counts exactly once: it needs neither `precise` nor `at_most_once`";
+            return Err(input.error(text));
         }
         Ok(options)
     }

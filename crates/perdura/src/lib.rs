@@ -46,9 +46,13 @@ pub mod prelude;
 mod registry;
 mod retry;
 mod runner;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod testing;
 mod typed_name;
 
+#[cfg(feature = "sqlite")]
+pub use activity::TransactionalFn;
 pub use activity::{ActivityContext, ActivityFn, ActivityName, ActivityRef};
 pub use bytes::Bytes;
 pub use engine::{
@@ -84,6 +88,10 @@ pub use perdura_engine::{
 /// Options: `name = ".."` pins the durable name, which is otherwise the function's; `version = ".."`; `precise` for a
 /// [delivery count](ActivityContext::delivery) that is committed at the hand-over; `at_most_once`, or
 /// `at_most_once = "fail"`, `"suspend"` or `"handler:NAME"`, for one that must not run twice: see [`delivery`].
+///
+/// With `transactional` the function is not `async`, and takes a [`&Transaction<'_>`](sqlite::Transaction) before its input:
+/// what it writes to tables of your own in the hub's SQLite file is committed together with its completion, so it counts
+/// exactly once. It must do nothing else: see [`sqlite`].
 ///
 /// ```
 /// use perdura::prelude::*;
@@ -132,6 +140,21 @@ pub use perdura_engine::{
 /// #[activity]
 /// async fn greet(name: String) -> String {
 ///     name
+/// }
+/// ```
+/// ```compile_fail
+/// # use perdura::prelude::*;
+/// # use perdura::sqlite::Transaction;
+/// #[activity(transactional, at_most_once)]
+/// fn add(tx: &Transaction<'_>, n: u32) -> Result<u32> {
+///     Ok(n)
+/// }
+/// ```
+/// ```compile_fail
+/// # use perdura::prelude::*;
+/// #[activity(transactional)]
+/// fn add(n: u32) -> Result<u32> {
+///     Ok(n)
 /// }
 /// ```
 pub use perdura_macros::activity;

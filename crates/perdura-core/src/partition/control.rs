@@ -210,6 +210,7 @@ impl Partition {
         if instance.is_active() && instance.record.suspended.take().is_some() {
             instance.status = if instance.has_begun() { Status::Running } else { Status::Pending };
             instance.inbox.push(Event::new(now, ExecutionResumed { reason }));
+            instance.record.trial = None;
             self.mark_dirty(key);
             self.enqueue(key);
             self.hand_out_tasks(key);

@@ -2,6 +2,7 @@
 
 use super::away::Away;
 use super::batch::{HistoryRow, InstanceWrite, Tail};
+use super::dead_letter::Caution;
 use super::effect::TaskRef;
 use super::entities::{CallRecord, Entity};
 use super::events::Events;
@@ -193,6 +194,8 @@ pub(super) struct Instance {
     pub(super) renewals: (Timestamp, u32),
     /// Results of other branches that it may use again, once they are read.
     pub(super) reuse: Option<Box<Reuse>>,
+    /// Whether its next turn may end this process.
+    pub(super) caution: Caution,
 }
 
 impl Instance {
@@ -224,6 +227,7 @@ impl Instance {
             history_asked: 0,
             renewals: (Timestamp(0), 0),
             reuse: None,
+            caution: Caution::None,
         }
     }
 

@@ -13,6 +13,7 @@ mod bug;
 mod children;
 mod commit;
 mod control;
+mod dead_letter;
 mod doubt;
 mod effect;
 mod entities;
@@ -45,7 +46,7 @@ pub use message::{
 };
 pub use record::{
     AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, KeyRecord, KeyUse, Keys,
-    RunId, TaskRecord, TimerRecord, Traces,
+    RunId, TaskRecord, TimerRecord, Traces, Trial,
 };
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
@@ -99,6 +100,7 @@ pub struct Partition {
     wakes: Wakes,
     queue: VecDeque<InstanceKey>,
     next_turn_number: u64,
+    trials: dead_letter::Trials,
     /// Instances that need their history as soon as everything of it is committed.
     history_wanted: Vec<InstanceKey>,
     /// What waits for a row, by id and by key.
@@ -196,6 +198,7 @@ impl Partition {
             wakes: Wakes::default(),
             queue: VecDeque::new(),
             next_turn_number: 1,
+            trials: dead_letter::Trials::default(),
             history_wanted: Vec::new(),
             id_lookups: BTreeMap::new(),
             key_lookups: BTreeMap::new(),
@@ -304,6 +307,12 @@ impl Partition {
     /// hear of it.
     pub fn damage_found(&mut self) -> Vec<(InstanceKey, InstanceId, String)> {
         std::mem::take(&mut self.damage_found)
+    }
+
+    /// What it is held to.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
     }
 
     /// Instances in memory.

@@ -3,7 +3,7 @@
 
 use super::entities::{CallRecord, EntityRecord, SectionRecord};
 use crate::delivery::OnceRecord;
-use crate::failure::Failure;
+use crate::failure::{Failure, kind};
 use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
 use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
 use crate::retry::RetryPolicy;
@@ -279,6 +279,34 @@ pub struct InstanceRecord {
     /// it is assumed while it is in a critical section.
     #[prost(bool, tag = "63")]
     pub awaits_event: bool,
+    /// Processes or workers that were lost in its present turn.
+    #[prost(message, optional, boxed, tag = "70")]
+    pub trial: Option<Box<Trial>>,
+}
+
+/// What is known of a turn that may end whoever runs it.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Trial {
+    /// Those that were lost one after another.
+    #[prost(uint32, tag = "1")]
+    pub lost: u32,
+    /// The turn is about to run in the process of the engine.
+    #[prost(bool, tag = "2")]
+    pub announced: bool,
+    /// There were too many: the instance is suspended until somebody resumes it.
+    #[prost(bool, tag = "3")]
+    pub dead: bool,
+}
+
+impl InstanceRecord {
+    /// Why it is a dead letter, if it is one: its turn, or an activity that nobody caught, has cost too many workers.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<&str> {
+        let is_dead = self.trial.as_ref().is_some_and(|trial| trial.dead);
+        let suspended = self.suspended.as_deref().filter(|_| is_dead);
+        let failed = self.failure.as_ref().filter(|failure| failure.kind == kind::WORKER_LOST);
+        suspended.or_else(|| failed.map(|failure| failure.message.as_str()))
+    }
 }
 
 /// A call under an idempotency key that is under way.

@@ -177,7 +177,7 @@ impl Bed {
         self.entities.insert(name.into(), Box::new(script));
     }
 
-    fn run_turn(&mut self, turn: Turn) {
+    pub fn run_turn(&mut self, turn: Turn) {
         if self.elsewhere.contains(&turn.name) {
             self.away.push(turn.clone());
             return self.partition.turn_away(turn);

@@ -9,6 +9,7 @@ mod children;
 mod circles;
 mod commits;
 mod control;
+mod dead_letter;
 mod deadlines;
 mod doubt;
 mod entities;

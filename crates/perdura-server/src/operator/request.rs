@@ -46,6 +46,7 @@ pub(super) fn selection_in(selection: v1::Selection) -> Result<(Selected, Option
     let select = Selected {
         tags: selection.tags.into_iter().collect(),
         failure: text(selection.error),
+        dead_letter: selection.dead_letter,
         ended_before: time("ended_before", selection.ended_before.as_ref())?,
         all: selection.all,
         limit,

@@ -97,6 +97,13 @@ impl InstanceState {
         self.record.suspended.as_deref()
     }
 
+    /// Why it is a dead letter, if it is one: too many processes or workers were lost to its turn, and it is suspended until
+    /// somebody resumes it; or to one of its activities, and it has failed.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<&str> {
+        self.record.dead_letter()
+    }
+
     /// Why it cannot go on although it has work, and what to do: its code is not registered, or does not follow its
     /// history.
     #[must_use]
