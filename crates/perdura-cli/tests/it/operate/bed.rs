@@ -5,6 +5,7 @@ use perdura::prelude::*;
 use perdura_server::{Server, ServerOptions};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::process::Command;
 use tempfile::TempDir;
 
 /// Whether the bank is up.
@@ -37,6 +38,10 @@ pub async fn waits(ctx: Orchestration) -> Result<String> {
 #[orchestration]
 pub async fn parent(ctx: Orchestration) -> Result<String> {
     ctx.sub_orchestration(order, "a pen".into()).id("child").await
+}
+
+pub fn server_url(server: &Server) -> String {
+    format!("http://{}", server.addresses()[0])
 }
 
 /// Where the hub is.
@@ -107,14 +112,20 @@ impl Bed {
         }
     }
 
-    /// What the command says.
-    pub async fn said(&self, verb: &str, args: &[&str]) -> Said {
+    /// The command for the hub.
+    pub fn command(&self, verb: &str) -> Command {
         let mut command = perdura();
         command.arg(verb).env_remove("USER").env_remove("PERDURA_TOKEN");
         match &self.server {
-            Some(server) => command.args(["--server", &format!("http://{}", server.addresses()[0])]),
+            Some(server) => command.args(["--server", &server_url(server)]),
             None => command.arg(self.file()),
         };
+        command
+    }
+
+    /// What the command says.
+    pub async fn said(&self, verb: &str, args: &[&str]) -> Said {
+        let mut command = self.command(verb);
         command.args(args);
         tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
     }
