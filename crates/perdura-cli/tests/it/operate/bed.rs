@@ -1,6 +1,7 @@
 //! A hub with orders, some of which failed, and the command.
 
 use crate::perdura::{Said, perdura, run};
+use perdura::Registry;
 use perdura::prelude::*;
 use perdura_server::{Server, ServerOptions};
 use serde_json::Value;
@@ -40,8 +41,10 @@ pub async fn parent(ctx: Orchestration) -> Result<String> {
     ctx.sub_orchestration(order, "a pen".into()).id("child").await
 }
 
-pub fn server_url(server: &Server) -> String {
-    format!("http://{}", server.addresses()[0])
+/// What runs, with the bank up or down.
+pub fn orders(is_up: bool) -> Registry {
+    let registry = Registry::new().data(Bank(is_up)).register(order).register(waits).register(parent);
+    registry.register(reserve).register(charge)
 }
 
 /// Where the hub is.
@@ -81,16 +84,8 @@ impl Bed {
 
     /// The program runs, with the bank up or down.
     pub async fn with_engine(&self, is_up: bool, program: impl AsyncFnOnce(&Engine)) {
-        let engine = Engine::sqlite(self.file())
-            .data(Bank(is_up))
-            .register(order)
-            .register(waits)
-            .register(parent)
-            .register(reserve)
-            .register(charge)
-            .start()
-            .await
-            .unwrap();
+        let engine = Engine::sqlite(self.file());
+        let engine = engine.registry(orders(is_up)).start().await.unwrap();
         program(&engine).await;
         engine.shutdown().await;
     }
@@ -112,12 +107,17 @@ impl Bed {
         }
     }
 
+    /// Where the server is.
+    pub fn url(&self) -> Option<String> {
+        Some(format!("http://{}", self.server.as_ref()?.addresses()[0]))
+    }
+
     /// The command for the hub.
     pub fn command(&self, verb: &str) -> Command {
         let mut command = perdura();
         command.arg(verb).env_remove("USER").env_remove("PERDURA_TOKEN");
-        match &self.server {
-            Some(server) => command.args(["--server", &server_url(server)]),
+        match self.url() {
+            Some(url) => command.args(["--server", &url]),
             None => command.arg(self.file()),
         };
         command
