@@ -18,3 +18,5 @@ mod not_durable;
 mod retention;
 mod rewind;
 mod warm_and_cold;
+#[cfg(feature = "sqlite")]
+mod why;
