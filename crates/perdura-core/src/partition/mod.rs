@@ -53,6 +53,8 @@ pub use request::{
 };
 pub use residency::HistoryName;
 
+pub(crate) use events::weigh;
+
 use crate::delivery::Delivery;
 use crate::entity::EntityId;
 use crate::history::Damaged;

@@ -175,7 +175,9 @@ impl Drawing<'_> {
             let work = self.named(*event)?;
             let fixed = |why| Err(RewindError::InputFixed { event: *event, why });
             if work.kind == WorkKind::Child {
-                return fixed("a child has a history of its own");
+                return fixed(
+                    "a child has a history of its own, which can be rewound to its beginning with another input",
+                );
             }
             if work.scheduled >= self.cut.at {
                 return fixed("the cut is before it, and the code gives it an input again");

@@ -23,3 +23,5 @@ mod rewind;
 #[cfg(feature = "sqlite")]
 mod transactional;
 mod warm_and_cold;
+#[cfg(feature = "sqlite")]
+mod why;
