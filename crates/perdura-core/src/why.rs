@@ -1,9 +1,11 @@
 //! Why an instance does not go on: what it waits for, since when, who should answer, and what is missing. A pure function
 //! of its record and of what the caller knows besides.
 
+mod engine;
 mod entities;
 
 use crate::delivery::Stage;
+use crate::limits::Limits;
 use crate::partition::{ChildRecord, InstanceRecord, TaskRecord};
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -21,6 +23,16 @@ pub trait Surroundings {
     fn instance(&self, id: &str) -> Option<Option<Status>>;
     /// How a piece of its work stands with those who run the code.
     fn line(&self, work: Work) -> Option<Line>;
+
+    /// The limits of the engine that serves the hub.
+    fn limits(&self) -> Option<&Limits> {
+        None
+    }
+
+    /// Why that engine does not have the instance's partition at present.
+    fn loss(&self) -> Option<&str> {
+        None
+    }
 
     /// The operation that a task called, and when, from the history.
     fn operation(&self, _task: u32) -> Option<(String, Timestamp)> {
@@ -118,13 +130,18 @@ impl fmt::Display for Wait {
 #[must_use]
 pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -> Vec<Wait> {
     if let Some(entity) = &record.entity {
-        return entities::for_entity(record, entity);
+        let mut waits = entities::for_entity(record, entity);
+        if !waits.is_empty() {
+            waits.extend(engine::for_queue(entity, around));
+            waits.splice(0..0, engine::for_owner(around));
+        }
+        return waits;
     }
     let status = record.status().unwrap_or_default();
     if status.is_terminal() {
         return Vec::new();
     }
-    let mut waits = Vec::new();
+    let mut waits: Vec<_> = engine::for_owner(around).into_iter().collect();
     if let Some(block) = &record.block {
         let found = match (&block.event, &block.expected, &block.actual) {
             (Some(event), Some(expected), Some(actual)) => {
@@ -165,9 +182,9 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
         waits.push(Wait { since: around.asked_at(timer.id), ..wait });
     }
     waits.extend(record.children.iter().map(|child| for_child(child, now, around)));
-    waits.extend(record.calls.iter().map(|call| entities::for_call(call, &record.id, around)));
+    waits.extend(record.calls.iter().map(|call| entities::for_call(call, record, around)));
     if let Some(section) = record.section.as_deref().filter(|section| !section.granted) {
-        waits.push(entities::for_section(section, &record.id, around));
+        waits.push(entities::for_section(section, record, around));
     }
     let arrived = record.inbox_events().map_or(0, |events| events.len());
     if arrived > 0 && record.suspended.is_none() && record.block.is_none() && record.start_at <= now.0 {
@@ -179,7 +196,7 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
                 .or_else(|| Some("if this lasts, no engine serves the hub, or it is busy".into())),
         });
     }
-    if waits.is_empty() {
+    if waits.len() == usize::from(around.loss().is_some()) {
         waits.push(Wait {
             what: "an external event".into(),
             since: Some(Timestamp(record.updated_at)),
@@ -187,6 +204,7 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
             missing: Some("raise it".into()),
         });
     }
+    waits.extend(engine::for_room(record, around));
     waits
 }
 

@@ -6,7 +6,8 @@ use crate::processor::{Input, tell_end};
 use crate::worker::{ActivityEnd, ActivityHost, ActivityTask};
 use perdura_core::failure::kind;
 use perdura_core::partition::{Partition, TaskRef, TaskStart};
-use perdura_core::{Failure, Timestamp};
+use perdura_core::why::Line;
+use perdura_core::{Failure, InstanceKey, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -178,6 +179,14 @@ impl Activities {
 
     pub(crate) fn running(&self) -> usize {
         self.running.len()
+    }
+
+    /// How the attempts of an instance stand. Of those that the host hands to workers later, it knows more.
+    pub(crate) fn lines(&self, key: InstanceKey) -> Vec<(u32, Line)> {
+        let running = self.running.keys().filter(|task| task.key == key && !self.host.hands_over());
+        let waiting = (0..).zip(&self.waiting).filter(|(_, waits)| waits.task.key == key);
+        let running = running.map(|task| (task.task, Line::WithWorker));
+        running.chain(waiting.map(|(ahead, waits)| (waits.task.task, Line::Queued { ahead }))).collect()
     }
 
     /// Attempts with a time limit that began since the last call.

@@ -12,6 +12,7 @@ use crate::loss::{Loss, Refusals, Unanswered, after_commit};
 use crate::options::EngineOptions;
 use crate::reads::Reads;
 use crate::turns::TurnReturns;
+use crate::why::Known;
 use crate::worker::{ActivityEnd, Hosts, OrchestrationHost};
 use crate::works::Works;
 use bytes::Bytes;
@@ -21,7 +22,7 @@ use perdura_core::orchestration::{TurnOutcome, TurnTicket};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
-use perdura_core::{InstanceId, PartitionId, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 use perdura_store::Store;
 use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
@@ -84,6 +85,8 @@ pub(crate) enum Input {
         comes_back: bool,
     },
     Heartbeat(TaskRef, Option<Bytes>),
+    /// Somebody asks why an instance waits.
+    Look(InstanceKey, oneshot::Sender<Known>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -244,6 +247,9 @@ impl Processor {
                 }
                 Some(Input::StopWaiting(token, _)) => {
                     self.unanswered.remove(&token);
+                }
+                Some(Input::Look(key, asked)) => {
+                    let _ = asked.send(self.known(key, Some(why)));
                 }
                 Some(Input::Shutdown(done)) => {
                     self.shutdown.push(done);
@@ -491,11 +497,17 @@ impl Processor {
                 }
             }
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
+            Input::Look(key, asked) => drop(asked.send(self.known(key, None))),
             Input::Shutdown(done) => {
                 self.shutdown.push(done);
                 self.drain();
             }
         }
+    }
+
+    fn known(&self, key: InstanceKey, loss: Option<&str>) -> Known {
+        let (limits, lines) = (self.options.limits.clone(), self.activities.lines(key));
+        Known { loss: loss.map(str::to_owned), limits: Some(limits), lines }
     }
 
     fn next_arrival(&mut self) -> u64 {

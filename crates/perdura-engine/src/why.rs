@@ -3,16 +3,32 @@
 use crate::client::Client;
 use crate::error::EngineError;
 use crate::lookups;
+use crate::processor::Input;
 use perdura_core::history::{Event, EventKind};
 use perdura_core::partition::InstanceRecord;
 use perdura_core::why::{Line, Surroundings, Wait, Work, why};
-use perdura_core::{EntityId, InstanceId, Status, Timestamp};
+use perdura_core::{EntityId, InstanceId, InstanceKey, Limits, Status, Timestamp};
 use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// How long to wait for what a processor knows.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// What is known of those who run the code.
 pub trait Workers: Send + Sync {
     /// How a piece of work of an instance stands with them; `None` if they have not been asked to do it.
     fn line(&self, instance: &InstanceId, work: Work) -> Option<Line>;
+}
+
+/// What the processor of an instance's partition knows of it besides what is stored.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Why it does not have the partition at present.
+    pub(crate) loss: Option<String>,
+    pub(crate) limits: Option<Limits>,
+    /// How its activities stand, by their numbers.
+    pub(crate) lines: Vec<(u32, Line)>,
 }
 
 struct Around<'a> {
@@ -25,6 +41,7 @@ struct Around<'a> {
     entities: BTreeMap<String, Option<InstanceRecord>>,
     workers: Option<&'a dyn Workers>,
     is_at_rest: bool,
+    known: Known,
 }
 
 impl Around<'_> {
@@ -63,7 +80,22 @@ impl Surroundings for Around<'_> {
     }
 
     fn line(&self, work: Work) -> Option<Line> {
-        if self.is_at_rest { Some(Line::NoEngine) } else { self.workers?.line(self.id, work) }
+        if self.is_at_rest {
+            return Some(Line::NoEngine);
+        }
+        let own = || {
+            let is_it = |line: &&(u32, Line)| work == Work::Activity(line.0);
+            self.known.lines.iter().find(is_it).map(|(_, line)| *line)
+        };
+        self.workers.and_then(|workers| workers.line(self.id, work)).or_else(own)
+    }
+
+    fn limits(&self) -> Option<&Limits> {
+        self.known.limits.as_ref()
+    }
+
+    fn loss(&self) -> Option<&str> {
+        self.known.loss.as_deref()
     }
 
     fn operation(&self, task: u32) -> Option<(String, Timestamp)> {
@@ -99,6 +131,7 @@ impl Client {
             entities: BTreeMap::new(),
             workers,
             is_at_rest: self.is_at_rest(),
+            known: self.known(id, row.key).await,
         };
         if !row.status.is_terminal() && record.entity.is_none() {
             let history = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
@@ -122,5 +155,24 @@ impl Client {
             }
         }
         Ok(Some(why(&record, store.now(), &around)))
+    }
+
+    async fn known(&self, id: &InstanceId, key: InstanceKey) -> Known {
+        let inputs = self.inputs();
+        let Some(input) = inputs.get(usize::from(id.partition(inputs.len().max(1) as u16).0)) else {
+            // Whoever asks for something at rest is held to these limits.
+            return Known { limits: Some(Limits::default()), ..Known::default() };
+        };
+        let (asked, known) = oneshot::channel();
+        let look = async {
+            input.send(Input::Look(key, asked)).await.ok()?;
+            known.await.ok()
+        };
+        let lost = |why: String| Known { loss: Some(why), ..Known::default() };
+        match tokio::time::timeout(LOOK_MAX, look).await {
+            Ok(Some(known)) => known,
+            Ok(None) => lost(EngineError::ShuttingDown.to_string()),
+            Err(_) => lost(format!("it has not answered for {} s; is its store there?", LOOK_MAX.as_secs())),
+        }
     }
 }

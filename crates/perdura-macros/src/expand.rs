@@ -13,6 +13,9 @@ pub fn attribute(kind: Kind, options: TokenStream, item: TokenStream) -> TokenSt
 
 fn expand(kind: Kind, options: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let options: Options = syn::parse2(options)?;
+    if let Some((key, _)) = &options.time_max {
+        return Err(syn::Error::new(key.span(), "`time_max` is an option of entities"));
+    }
     let function: ItemFn = syn::parse2(item)?;
     if kind == Kind::Orchestration && options.transactional {
         let text = "only an activity can be transactional";

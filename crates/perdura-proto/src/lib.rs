@@ -1,5 +1,5 @@
 //! The DurableTask protocol as generated code: the messages, the server's trait and the client of
-//! `TaskHubSidecarService`, and beside it [`operator`], what only this engine offers to operators. The `.proto` files in
+//! `TaskHubSidecarService`, and beside it what only this engine offers: [`operator`] and [`attendance`]. The `.proto` files in
 //! this crate are the project's own; a test compares those of the protocol with what the official SDKs carry.
 
 #![allow(missing_docs, clippy::all, reason = "generated; what there is to say stands in the .proto files")]
@@ -10,6 +10,11 @@ include!(concat!(env!("OUT_DIR"), "/_.rs"));
 /// The package `perdura.v1`: what operators do, and are told.
 pub mod operator {
     include!(concat!(env!("OUT_DIR"), "/perdura.v1.rs"));
+}
+
+/// The package `perdura.worker.v1`: heartbeats of activities, and word of those that nobody waits for any more.
+pub mod attendance {
+    include!(concat!(env!("OUT_DIR"), "/perdura.worker.v1.rs"));
 }
 
 /// What a worker of this project announces: it takes `perduraTurn` in the place of events. Not a number of the protocol's.

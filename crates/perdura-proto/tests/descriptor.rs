@@ -24,8 +24,9 @@ fn official() -> FileDescriptorProto {
 
 fn ours() -> Vec<FileDescriptorProto> {
     let all = FileDescriptorSet::decode(DESCRIPTORS).unwrap();
-    // The service for operators is our own.
-    let is_sdks = |name: &str| !name.starts_with("google/") && name != "operator.proto";
+    // The services for operators, and for what runs, are our own.
+    let own = ["operator.proto", "attendance.proto"];
+    let is_sdks = |name: &str| !name.starts_with("google/") && !own.contains(&name);
     all.file.into_iter().filter(|file| is_sdks(file.name())).collect()
 }
 
@@ -97,6 +98,7 @@ fn every_message_field_enum_value_and_method_is_that_of_the_python_sdk() {
         "ActivityRequest.perduraAttempt = 1001",
         "ActivityRequest.perduraDelivery = 1002",
         "ActivityRequest.perduraEpoch = 1004",
+        "ActivityRequest.perduraLastHeartbeat = 1005",
         "ActivityRequest.perduraOrigin = 1003",
         // Kept so that the starts of old Go clients can be told from those of today's SDKs.
         "OrchestrationIdReusePolicy.legacyAction = 2",

@@ -1,5 +1,6 @@
 //! Activities that a server hands over.
 
+use crate::attendance::Attendant;
 use crate::wire::{failure_out, payload, text};
 use perdura::{ExecutionId, Failure, InstanceId, Registry};
 use perdura_core::failure::kind;
@@ -8,24 +9,35 @@ use perdura_proto::{ActivityRequest, ActivityResponse};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Runs an activity and gives what to answer.
-pub(crate) async fn run(registry: Registry, token: String, request: ActivityRequest) -> ActivityResponse {
+/// Runs an activity and gives what to answer. Meanwhile the attendant speaks of it.
+pub(crate) async fn run(
+    registry: Registry,
+    attendant: &Attendant,
+    token: String,
+    request: ActivityRequest,
+) -> ActivityResponse {
     let instance = request.orchestration_instance.clone().unwrap_or_default();
     let mut response = ActivityResponse {
         instance_id: instance.instance_id.clone(),
         task_id: request.task_id,
-        completion_token: token,
+        completion_token: token.clone(),
         ..ActivityResponse::default()
     };
     let end = match task(request, instance.execution_id) {
-        // A task of its own, so that a panic ends nothing but the attempt.
-        Ok(task) => match tokio::spawn(async move { ActivityHost::run(&registry, task).await }).await {
-            Ok(end) => end,
-            Err(error) => ActivityEnd::Failed(match error.try_into_panic() {
-                Ok(panic) => Failure::new(kind::PANIC, panic_text(panic.as_ref())),
-                Err(error) => Failure::new(kind::WORKER_LOST, error.to_string()),
-            }),
-        },
+        Ok(task) => {
+            attendant.begun(&token, task.canceled.clone()).await;
+            let task = ActivityTask { heartbeat: attendant.heartbeat(&token), ..task };
+            // A task of its own, so that a panic ends nothing but the attempt.
+            let end = match tokio::spawn(async move { ActivityHost::run(&registry, task).await }).await {
+                Ok(end) => end,
+                Err(error) => ActivityEnd::Failed(match error.try_into_panic() {
+                    Ok(panic) => Failure::new(kind::PANIC, panic_text(panic.as_ref())),
+                    Err(error) => Failure::new(kind::WORKER_LOST, error.to_string()),
+                }),
+            };
+            attendant.ended(token).await;
+            end
+        }
         Err(why) => ActivityEnd::Failed(Failure::new(kind::INVALID, why)),
     };
     let result = match end {
@@ -61,7 +73,7 @@ fn task(request: ActivityRequest, execution: Option<String>) -> Result<ActivityT
         trace: None,
         attempt: request.perdura_attempt.max(1),
         delivery: request.perdura_delivery.max(1),
-        last_heartbeat: None,
+        last_heartbeat: request.perdura_last_heartbeat.map(Into::into),
         origin: request.perdura_origin,
         epoch: request.perdura_epoch,
         hand_over: None,

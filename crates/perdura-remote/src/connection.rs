@@ -2,6 +2,7 @@
 
 use crate::{Client, WorkerBuilder};
 use perdura::Registry;
+use perdura_proto::attendance::attendance_client::AttendanceClient;
 use perdura_proto::task_hub_sidecar_service_client::TaskHubSidecarServiceClient;
 use std::time::Duration;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -28,6 +29,9 @@ pub struct Connection {
 
 /// The service, with the headers of the connection.
 pub(crate) type Grpc = TaskHubSidecarServiceClient<InterceptedService<Channel, Headers>>;
+
+/// What is said of running activities, with the same headers.
+pub(crate) type AttendanceGrpc = AttendanceClient<InterceptedService<Channel, Headers>>;
 
 impl Connection {
     /// The server at an address: `http://localhost:4001`, or with `https` where it has a certificate that the roots of
@@ -75,6 +79,11 @@ impl Connection {
     /// A worker that runs what is registered, once it is started.
     pub fn worker(&self, registry: Registry) -> WorkerBuilder {
         WorkerBuilder::new(self.clone(), registry)
+    }
+
+    pub(crate) fn attendance(&self) -> AttendanceGrpc {
+        AttendanceClient::with_interceptor(self.endpoint.connect_lazy(), self.headers.clone())
+            .max_encoding_message_size(usize::MAX)
     }
 
     pub(crate) fn grpc(&self) -> Grpc {

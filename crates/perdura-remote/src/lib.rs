@@ -28,11 +28,13 @@
 //! # }
 //! ```
 //!
-//! What is different from an engine inside the program: payloads must be text, as JSON is; heartbeats of activities stay
-//! here, and an activity is not told that nobody waits for it any more. Other SDKs write the names of entities in lower case:
+//! What is different from an engine inside the program: payloads must be text, as JSON is. Heartbeats of activities, and
+//! word that nobody waits for one any more, take a service of their own: a server of an older version, or of somebody else,
+//! has none, and then they stay here. Other SDKs write the names of entities in lower case:
 //! one that they are to reach has a name in lower case, `#[entity(name = "counter")]`.
 
 mod activities;
+mod attendance;
 mod client;
 mod connection;
 mod entities;

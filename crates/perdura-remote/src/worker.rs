@@ -1,5 +1,6 @@
 //! A worker: it fetches work, runs it, and brings what came of it.
 
+use crate::attendance::Attendant;
 use crate::connection::Grpc;
 use crate::turns::{self, Answer, Ask};
 use crate::{Connection, RemoteError, activities, entities};
@@ -58,7 +59,8 @@ impl WorkerBuilder {
             ..GetWorkItemsRequest::default()
         };
         let (stop, running) = (CancellationToken::new(), TaskTracker::new());
-        let desk = Desk { grpc, registry: self.registry, turns, running: running.clone() };
+        let attendant = Attendant::start(self.connection.attendance());
+        let desk = Desk { grpc, registry: self.registry, turns, attendant, running: running.clone() };
         let fetching = tokio::spawn(desk.fetch_until(request, stop.clone()));
         Ok(Worker { stop, running, fetching: Some(fetching) })
     }
@@ -119,6 +121,7 @@ struct Desk {
     grpc: Grpc,
     registry: Registry,
     turns: mpsc::Sender<Ask>,
+    attendant: Attendant,
     running: TaskTracker,
 }
 
@@ -167,7 +170,7 @@ impl Desk {
         match item.request {
             Some(Work::OrchestratorRequest(turn)) => drop(running.spawn(desk.run_turn(token, turn))),
             Some(Work::ActivityRequest(activity)) => drop(running.spawn(async move {
-                let response = activities::run(desk.registry.clone(), token, activity).await;
+                let response = activities::run(desk.registry.clone(), &desk.attendant, token, activity).await;
                 let complete = || {
                     let (mut grpc, response) = (desk.grpc.clone(), response.clone());
                     async move { grpc.complete_activity_task(response).await.map(drop) }

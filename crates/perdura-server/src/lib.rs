@@ -1,6 +1,7 @@
 //! The Perdura server: the DurableTask gRPC service over the engine. Workers and clients in any language that has a
 //! DurableTask SDK connect to it; each task hub is a file of its own, and an engine that runs here.
 
+mod attendance;
 mod convert;
 #[doc(hidden)]
 pub mod fuzz;

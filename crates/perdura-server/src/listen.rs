@@ -1,5 +1,6 @@
 //! The server as a whole: what it listens on, how it starts and how it ends.
 
+use crate::attendance::AttendanceService;
 use crate::hub::{HubError, HubOptions, Hubs};
 use crate::hub_name::HubName;
 use crate::operator::OperatorService;
@@ -252,6 +253,7 @@ async fn routes(hubs: &Arc<Hubs>, options: &ServerOptions) -> Result<(HealthRepo
     };
     let routes = Routes::new(service)
         .add_service(operator)
+        .add_service(AttendanceService::new(hubs.clone()))
         .add_service(health_service)
         .add_service(reflection().build_v1().map_err(internal)?)
         // Older tools ask this one.

@@ -59,7 +59,8 @@ pub use engine::{
     Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, ReplayCheck, Rewind, Start, Started,
 };
 pub use entity::{
-    CriticalSection, Door, Entity, EntityCall, EntityContext, EntityHandle, EntityState, Lock, Signal,
+    CriticalSection, Door, Entity, EntityCall, EntityContext, EntityHandle, EntityPage, EntityState, Lock,
+    Signal,
 };
 pub use error::{Error, Result};
 pub use orchestration::{
@@ -192,7 +193,9 @@ pub use perdura_macros::activity;
 /// }
 /// ```
 ///
-/// Option: `name = ".."` pins the durable name, which is otherwise the type's.
+/// Options: `name = ".."` pins the durable name, which is otherwise the type's; `time_max = "30s"` (`ms`, `s`, `m` or `h`) is
+/// how long an operation may take, instead of the engine's
+/// [`operation_time_max`](EngineBuilder::operation_time_max).
 pub use perdura_macros::entity;
 /// Makes an orchestration of an async function.
 ///

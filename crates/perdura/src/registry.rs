@@ -300,8 +300,7 @@ impl EntityHost for Registry {
     fn run(&self, batch: OperationBatch) -> BoxFuture<'static, BatchEnd> {
         match self.entities.get(batch.id.name(), "") {
             Some(run) => {
-                let payload_bytes_max = self.limits.payload_bytes_max;
-                run(batch, Bounds { payload_bytes_max, time_max: self.operation_time_max })
+                run(batch, Bounds { limits: self.limits.clone(), time_max: self.operation_time_max })
             }
             None => {
                 let missing = self.entities.missing("entity", batch.id.name(), "");

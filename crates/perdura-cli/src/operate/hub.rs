@@ -16,6 +16,9 @@ use tower::util::{BoxCloneSyncService, ServiceExt};
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Way = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, BoxError>;
 
+/// How a certificate in PEM begins.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
 /// Whether a command changes something.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -91,13 +94,27 @@ impl HubOptions {
     async fn connect(&self, url: &str) -> anyhow::Result<Hub> {
         let mut endpoint =
             Endpoint::from_shared(url.to_owned()).with_context(|| format!("--server {url}"))?;
+        let is_encrypted = endpoint.uri().scheme_str() == Some("https");
+        if is_encrypted && self.tls_ca.is_none() {
+            bail!("--server {url}: name a certificate that vouches for the server by --tls-ca");
+        }
         if let Some(path) = &self.tls_ca {
+            ensure!(is_encrypted, "--server {url}: a server with a certificate is at https://");
             let pem = std::fs::read(path).with_context(|| path.display().to_string())?;
+            let is_there = String::from_utf8_lossy(&pem).contains(CERTIFICATE);
+            ensure!(is_there, "{}: there is no certificate in PEM in it", path.display());
             let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
             endpoint = endpoint.tls_config(tls).with_context(|| path.display().to_string())?;
         }
         let connected = endpoint.connect().await;
-        let channel = connected.with_context(|| format!("no server answers at {url}; is it running?"))?;
+        let channel = connected.with_context(|| match is_encrypted {
+            true => format!(
+                "no server answers at {url} that the certificate of --tls-ca vouches for; is it running?"
+            ),
+            false => {
+                format!("no server answers at {url}; is it running, and without a certificate (https://)?")
+            }
+        })?;
         let mut metadata = vec![("taskhub", self.hub.parse().context("--hub")?)];
         if let Some(token) = self.token()? {
             metadata.push(("authorization", format!("Bearer {token}").parse().context("the token")?));

@@ -47,8 +47,8 @@ pub struct Options {
     #[arg(long, value_name = "EVENT=JSON", value_parser = replaced)]
     set_result: Vec<Replaced>,
     /// Another input of the instance; only with --to-beginning
-    #[arg(long, value_name = "JSON", value_parser = json_payload, requires = "to_beginning")]
-    input: Option<Payload>,
+    #[arg(long, value_name = "JSON", value_parser = json_text, requires = "to_beginning")]
+    input: Option<String>,
     /// Only print the plan
     #[arg(long)]
     dry_run: bool,
@@ -117,8 +117,13 @@ pub type Payload = Box<Option<Vec<u8>>>;
 
 /// JSON as a payload: `null` is none.
 pub fn json_payload(text: &str) -> Result<Payload, String> {
+    let text = json_text(text)?;
+    Ok(Box::new((text.trim() != "null").then(|| text.into_bytes())))
+}
+
+fn json_text(text: &str) -> Result<String, String> {
     serde_json::from_str::<Value>(text).map_err(|error| format!("{text:?} is not JSON: {error}"))?;
-    Ok(Box::new((text.trim() != "null").then(|| text.as_bytes().to_vec())))
+    Ok(text.to_owned())
 }
 
 fn replaced(text: &str) -> Result<Replaced, String> {
@@ -167,7 +172,8 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         force: options.force,
         inputs: options.set_input,
         results: options.set_result,
-        input: options.input.and_then(|input| *input),
+        // Also of `null`: no payload at all would leave the old one.
+        input: options.input.map(String::into_bytes),
         dry_run,
         canaries: options.canary,
         canary_seconds: u32::try_from(options.canary_wait.as_secs()).unwrap_or(u32::MAX),

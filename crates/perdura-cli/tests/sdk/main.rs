@@ -29,7 +29,19 @@ macro_rules! python_programs {
     };
 }
 
-python_programs!(chaining, waiting, children, retries, eternal, control, entities, many, versions, rewind);
+python_programs!(
+    chaining, waiting, children, retries, eternal, control, entities, many, versions, rewind, scheduler
+);
+
+#[test]
+#[ignore = "needs the Python SDK: scripts/python-sdk, then --ignored"]
+fn the_package_for_azure_brings_the_token_of_its_credential() {
+    const TOKEN: &str = "a-token-for-the-tests";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), TOKEN).unwrap();
+    let server = Server::with(&["--token-file", file.path().to_str().unwrap()]);
+    Program::python("examples/python/scheduler.py").arg(server.address()).arg(TOKEN).run();
+}
 
 macro_rules! javascript_programs {
     ($($name:ident),*) => {

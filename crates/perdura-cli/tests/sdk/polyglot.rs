@@ -20,7 +20,7 @@ async fn doubled(ctx: Orchestration, n: usize) -> Result<usize> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the Python and JavaScript SDKs: scripts/python-sdk, scripts/javascript-sdk, then --ignored"]
-async fn an_orchestration_in_python_calls_rust_and_javascript_and_rust_calls_python() {
+async fn workers_in_three_languages_call_one_another() {
     let server = Server::new();
     let _python =
         Program::python("crates/perdura-cli/tests/sdk/programs/polyglot.py").arg(server.address()).spawn();

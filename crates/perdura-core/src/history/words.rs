@@ -74,7 +74,13 @@ impl EventKind {
             EventKind::ExecutionResumed(e) => e.reason.clone(),
             EventKind::CancelRequested(e) => e.reason.clone(),
             EventKind::ExecutionRewound(e) => {
-                format!("from branch {} by {}: {}", e.from_branch, e.by, e.reason)
+                let inputs = e.inputs.iter().map(|given| ("input", given));
+                let given = inputs.chain(e.results.iter().map(|given| ("result", given)));
+                let given = given.map(|(what, given)| {
+                    with(format!("; {what} of event {} given by hand:", given.event), &given.payload)
+                });
+                let given: String = given.collect();
+                format!("from branch {} by {}: {}{given}", e.from_branch, e.by, e.reason)
             }
             EventKind::EventRefused(e) => format!("{} {}", e.id, failed(&e.failure)),
         }

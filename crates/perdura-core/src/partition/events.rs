@@ -77,7 +77,7 @@ impl From<Vec<Event>> for Events {
 }
 
 /// About as much as the stored form of all of them.
-pub(super) fn weigh(events: &[Event]) -> usize {
+pub(crate) fn weigh(events: &[Event]) -> usize {
     events.iter().map(weight).sum()
 }
 

@@ -37,8 +37,8 @@ pub use batch::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite, Tail};
 pub use bug::Bug;
 pub use effect::{Effect, Need, TaskRef, TaskStart};
 pub use entities::{
-    CallRecord, DelayedSignal, EntityRecord, LockGranted, LockRecord, LockRequest, Operation, OperationEnded,
-    Queued, SectionRecord, Stamp, Unlock, Wanted,
+    CallRecord, CircleStep, DelayedSignal, EntityRecord, FindCircle, LeftCall, LockGranted, LockRecord,
+    LockRequest, Operation, OperationEnded, Queued, SectionRecord, Stamp, TaskName, Unlock, Wanted,
 };
 pub use message::{
     Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, RaiseRefused, RewindChild, RewindParent,
@@ -46,12 +46,14 @@ pub use message::{
 };
 pub use record::{
     AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, KeyRecord, KeyUse, Keys,
-    TaskRecord, TimerRecord, Traces, Trial,
+    RunId, TaskRecord, TimerRecord, Traces, Trial,
 };
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
 };
 pub use residency::HistoryName;
+
+pub(crate) use events::weigh;
 
 use crate::delivery::Delivery;
 use crate::entity::EntityId;
@@ -376,6 +378,7 @@ impl Partition {
             (Some(Body::Operation(operation)), existing) => self.operation_message(&id, operation, existing),
             (Some(Body::Lock(request)), existing) => self.lock_message(&id, request, existing),
             (Some(Body::Unlock(unlock)), Some(key)) => self.unlock_message(key, unlock),
+            (Some(Body::FindCircle(find)), Some(key)) => self.find_circle(key, *find),
             (Some(Body::StartChild(start)), _) if EntityId::of_instance(&id).is_some() => {
                 self.refuse_child(start)
             }
@@ -407,6 +410,7 @@ impl Partition {
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
             Wake::Signal(number) => self.signal_due(key, number),
             Wake::Operations => self.go_on(key),
+            Wake::Circle => self.look_for_circle(key),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::control::Ended;
 use super::dead_letter::Caution;
-use super::instance::{Instance, TurnState, Waiter, execution_bytes};
+use super::instance::{Instance, TurnState, Waiter};
 use super::record::Block;
 use super::wakes::Wake;
 use super::{Body, Bug, Partition, Raise, Response, Terminate};
@@ -169,7 +169,7 @@ impl Partition {
     }
 
     fn record_turn(&mut self, mut turn: Turn, result: TurnResult) {
-        let (key, generation) = (turn.key, turn.generation);
+        let (key, generation, awaits_event) = (turn.key, turn.generation, result.awaits_event);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.turn = TurnState::Idle;
         (instance.record.block, instance.record.trial) = (None, None);
@@ -198,6 +198,10 @@ impl Partition {
         self.answer_who_awaits_begin(key);
         for decision in result.decisions {
             self.apply_decision(key, decision);
+        }
+        if let Some(instance) = self.instances.get_mut(&key) {
+            let is_holder = instance.record.section.as_ref().is_some_and(|section| section.granted);
+            instance.record.awaits_event = awaits_event.unwrap_or(is_holder);
         }
         self.take_held(key);
         let goes_on = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);
@@ -318,7 +322,7 @@ impl Partition {
         (record.branch, record.rewinds) = (0, None);
         record.failed.clear();
         record.tail = 0;
-        record.execution = execution_bytes(execution);
+        record.execution = execution.into();
         if let Some(version) = next.version {
             record.version = version;
         }
@@ -329,7 +333,7 @@ impl Partition {
             name: record.name.clone(),
             version: record.version.clone(),
             input: next.input,
-            execution: record.execution.clone(),
+            execution: record.execution.to_bytes(),
             start_at: None,
             parent: record.parents.first().cloned(),
             tags: record.tags.clone(),

@@ -184,7 +184,9 @@ impl Bed {
         }
         let outcome = match self.scripts.get_mut(&turn.name) {
             Some(script) => {
-                TurnOutcome::Done(TurnResult { decisions: script(&turn), ..TurnResult::default() })
+                let decisions = script(&turn);
+                let awaits_event = Some(false);
+                TurnOutcome::Done(TurnResult { decisions, awaits_event, ..TurnResult::default() })
             }
             None => TurnOutcome::CannotRun(format!("nobody runs {:?}", turn.name)),
         };

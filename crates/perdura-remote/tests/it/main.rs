@@ -1,6 +1,8 @@
 //! A Rust worker and a client over the network, against the real server in this process.
 #![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
+mod attendance;
+
 use perdura::prelude::*;
 use perdura::{ActivityContext, ActivityName, EntityId, OrchestrationName, Registry, Retry, Status};
 use perdura_remote::{Connection, RemoteError, Worker};

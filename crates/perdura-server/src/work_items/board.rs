@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 /// See the module.
 pub(crate) struct Board {
@@ -21,6 +22,8 @@ pub(crate) struct Board {
     due: Notify,
     /// Rings when an item was answered.
     answered: Notify,
+    /// Nothing that was given out is waited for any more.
+    over: CancellationToken,
 }
 
 struct State {
@@ -84,6 +87,16 @@ pub(crate) enum Offer {
     Closing,
 }
 
+/// An attempt of an activity, for a worker that says it runs it.
+pub(crate) enum Attempt {
+    /// Its end is waited for.
+    Awaited(Arc<ActivityWork>),
+    /// Its worker was taken for lost, but its result may still count.
+    Late,
+    /// Nobody waits for it.
+    Unwanted,
+}
+
 impl Board {
     pub(crate) fn new() -> Arc<Board> {
         let state = State {
@@ -94,7 +107,8 @@ impl Board {
             late: LateResults::default(),
             draining: false,
         };
-        Arc::new(Board { state: Mutex::new(state), due: Notify::new(), answered: Notify::new() })
+        let over = CancellationToken::new();
+        Arc::new(Board { state: Mutex::new(state), due: Notify::new(), answered: Notify::new(), over })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -347,6 +361,22 @@ impl Board {
         true
     }
 
+    /// How an attempt stands that a worker says it runs.
+    pub(crate) fn attended(&self, token: &str) -> Attempt {
+        let state = self.state();
+        let Some(token) = Token::parse(token) else { return Attempt::Unwanted };
+        match state.dispatcher.find_held(token) {
+            Some((_, Work::Activity(activity))) => Attempt::Awaited(activity.clone()),
+            _ if state.late.may_come(token) => Attempt::Late,
+            _ => Attempt::Unwanted,
+        }
+    }
+
+    /// Ends with the board.
+    pub(crate) fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+
     /// A worker gives an item of this kind back. False if it does not hold it.
     pub(crate) fn abandon(&self, token: &str, kind: Kind) -> bool {
         let mut state = self.state();
@@ -401,6 +431,7 @@ impl Board {
 
     /// Nobody waits for what was given out any more.
     pub(crate) fn let_go(&self) {
+        self.over.cancel();
         let mut state = self.state();
         let given: Vec<ItemId> = state.dispatcher.all();
         for id in given {

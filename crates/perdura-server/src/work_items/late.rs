@@ -41,6 +41,11 @@ impl LateResults {
         self.lost.insert(token, lost);
     }
 
+    /// Whether the result of a worker with this token may still count.
+    pub(crate) fn may_come(&self, token: Token) -> bool {
+        self.lost.contains_key(&token)
+    }
+
     /// What a worker that was taken for lost had.
     pub(crate) fn take_lost(&mut self, token: Token) -> Option<Lost> {
         self.lost.remove(&token)

@@ -303,6 +303,11 @@ impl ActivityWork {
             perdura_delivery: told(task.delivery),
             perdura_origin: told(task.origin),
             perdura_epoch: if profile.runs_turns { task.epoch } else { 0 },
+            perdura_last_heartbeat: task
+                .last_heartbeat
+                .as_ref()
+                .filter(|_| profile.runs_turns)
+                .map(|details| details.to_vec()),
         };
         item(token, Request::ActivityRequest(request))
     }

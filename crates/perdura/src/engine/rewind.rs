@@ -2,6 +2,7 @@
 
 use super::ClientError;
 use crate::payload::ToPayload;
+use bytes::Bytes;
 use perdura_core::Timestamp;
 use perdura_core::rewind::{Head, Replaced, RewindOrder, RewindSpec, RewindTo, Timers};
 use perdura_engine::{Act, Batch, Selection};
@@ -127,8 +128,8 @@ impl Rewind {
     #[must_use]
     pub fn input(mut self, value: &(impl ToPayload + ?Sized)) -> Rewind {
         match value.to_payload() {
-            // An absent payload is the one thing that cannot be given: the old one stays.
-            Ok(input) => self.spec.input = input,
+            // Absent would mean that the old one stays.
+            Ok(input) => self.spec.input = Some(input.unwrap_or_else(|| Bytes::from_static(b"null"))),
             Err(error) => self.error = Some(ClientError::payload(&error)),
         }
         self

@@ -58,7 +58,7 @@ impl InstanceState {
     /// The present run.
     #[must_use]
     pub fn execution_id(&self) -> ExecutionId {
-        ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(&self.record.execution[..]).unwrap_or_default()))
+        self.record.execution.id()
     }
 
     /// Its tags.

@@ -331,6 +331,31 @@ async fn a_store_that_is_away_is_an_error_for_callers_and_not_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_whose_partition_is_lost_says_so_when_asked_why_it_waits() {
+    let store = Doubtful::new(&[]);
+    let engine = store.engine().await;
+    let _ = engine.start(holds, ()).id("x").at(Timestamp(store.now().0 + 3_600_000)).await.unwrap();
+    let said = async || {
+        let waits = engine.instance("x").why().await.unwrap().unwrap();
+        waits.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(said().await[0].starts_with("waits for its start at"));
+    store.unavailable.store(true, Ordering::SeqCst);
+    store.fates.lock().unwrap().push_back(Fate::TakenOver);
+    engine.start(twice, ()).id("y").await.unwrap_err();
+    let lost = said().await;
+    let expected =
+        "waits for an owner of its partition; the engine, which takes it again by itself; it was lost: ";
+    assert!(lost[0].starts_with(expected) && lost[0].contains("no room on the disk"), "{lost:?}");
+    assert!(lost[1].starts_with("waits for its start at"), "{lost:?}");
+    store.unavailable.store(false, Ordering::SeqCst);
+    while said().await[0].starts_with(expected) {
+        tokio::task::yield_now().await;
+    }
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_outlives_a_lost_grant() {
     let store = Doubtful::new(&[]);
     let engine = store.engine().await;

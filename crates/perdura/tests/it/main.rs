@@ -10,6 +10,7 @@ mod doubtful_commits;
 mod engine;
 #[cfg(feature = "sqlite")]
 mod entities;
+mod entity_circles;
 mod events;
 #[cfg(feature = "http-handler")]
 mod http_handler;
@@ -22,3 +23,5 @@ mod rewind;
 #[cfg(feature = "sqlite")]
 mod transactional;
 mod warm_and_cold;
+#[cfg(feature = "sqlite")]
+mod why;

@@ -1,10 +1,12 @@
 //! A hub with orders, some of which failed, and the command.
 
 use crate::perdura::{Said, perdura, run};
+use perdura::Registry;
 use perdura::prelude::*;
 use perdura_server::{Server, ServerOptions};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::process::Command;
 use tempfile::TempDir;
 
 /// Whether the bank is up.
@@ -45,6 +47,12 @@ pub async fn parent(ctx: Orchestration) -> Result<String> {
     ctx.sub_orchestration(order, "a pen".into()).id("child").await
 }
 
+/// What runs, with the bank up or down.
+pub fn orders(is_up: bool) -> Registry {
+    let registry = Registry::new().data(Bank(is_up)).register(order).register(waits).register(parent);
+    registry.register(reserve).register(charge)
+}
+
 /// Where the hub is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Place {
@@ -82,17 +90,8 @@ impl Bed {
 
     /// The program runs, with the bank up or down.
     pub async fn with_engine(&self, is_up: bool, program: impl AsyncFnOnce(&Engine)) {
-        let engine = Engine::sqlite(self.file())
-            .data(Bank(is_up))
-            .register(order)
-            .register(waits)
-            .register(poisoned)
-            .register(parent)
-            .register(reserve)
-            .register(charge)
-            .start()
-            .await
-            .unwrap();
+        let engine = Engine::sqlite(self.file());
+        let engine = engine.registry(orders(is_up)).start().await.unwrap();
         program(&engine).await;
         engine.shutdown().await;
     }
@@ -114,14 +113,25 @@ impl Bed {
         }
     }
 
-    /// What the command says.
-    pub async fn said(&self, verb: &str, args: &[&str]) -> Said {
+    /// Where the server is.
+    pub fn url(&self) -> Option<String> {
+        Some(format!("http://{}", self.server.as_ref()?.addresses()[0]))
+    }
+
+    /// The command for the hub.
+    pub fn command(&self, verb: &str) -> Command {
         let mut command = perdura();
         command.arg(verb).env_remove("USER").env_remove("PERDURA_TOKEN");
-        match &self.server {
-            Some(server) => command.args(["--server", &format!("http://{}", server.addresses()[0])]),
+        match self.url() {
+            Some(url) => command.args(["--server", &url]),
             None => command.arg(self.file()),
         };
+        command
+    }
+
+    /// What the command says.
+    pub async fn said(&self, verb: &str, args: &[&str]) -> Said {
+        let mut command = self.command(verb);
         command.args(args);
         tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
     }

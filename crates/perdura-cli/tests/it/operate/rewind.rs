@@ -8,6 +8,8 @@ in_every_place![
     a_plan_is_printed_as_json,
     two_branches_are_compared_and_one_can_go_back,
     a_rewind_goes_to_a_time_a_turn_a_call_and_a_replaced_result,
+    inngest_another_input_for_the_activity_that_runs_again,
+    aws_redrive_another_input_for_the_instance_and_for_a_child,
     a_restart_with_results_runs_nothing_again_that_succeeded,
     a_child_is_refused_without_its_parent_and_takes_it_along,
     a_repeated_request_rewinds_once,
@@ -100,6 +102,51 @@ async fn a_rewind_goes_to_a_time_a_turn_a_call_and_a_replaced_result(place: Plac
     bed.with_engine(false, async |engine| {
         let output: String = engine.instance("o1").wait().await.unwrap();
         assert_eq!(output, "a book is reserved, paid by hand");
+    })
+    .await;
+}
+
+async fn inngest_another_input_for_the_activity_that_runs_again(place: Place) {
+    let mut bed = Bed::failed_orders(&["o1"]).await.at(place).await;
+    let history = bed.json("history", &["o1"]).await;
+    let failed = history.iter().find(|event| event["kind"] == "TaskFailed").unwrap();
+    let input = format!("{}=\"a pen\"", failed["event"]);
+    bed.shown("rewind", &with(&["o1", "--set-input", &input])).await;
+    let shown = bed.shown("history", &["o1"]).await;
+    assert!(shown.contains("by ada: the bank is up; input of event 5 given by hand: \"a pen\""), "{shown}");
+    bed.stop_server().await;
+    bed.with_engine(true, async |engine| {
+        let output: String = engine.instance("o1").wait().await.unwrap();
+        assert_eq!(output, "a book is reserved, a pen is paid");
+    })
+    .await;
+}
+
+async fn aws_redrive_another_input_for_the_instance_and_for_a_child(place: Place) {
+    let bed = Bed::after(async |engine| {
+        for id in ["o1", "o2"] {
+            engine.start(order, "a book".into()).id(id).await.unwrap().wait().await.unwrap_err();
+        }
+        engine.start(parent, ()).id("p").await.unwrap().wait().await.unwrap_err();
+    });
+    let mut bed = bed.await.at(place).await;
+    bed.shown("rewind", &with(&["o1", "--to-beginning", "--input", "\"a hat\""])).await;
+    bed.shown("rewind", &with(&["o2", "--to-beginning", "--input", "null"])).await;
+    let event = bed.json("history", &["p"]).await;
+    let event = event.iter().find(|event| event["kind"] == "SubOrchestrationScheduled").unwrap();
+    let input = format!("{}=1", event["event"]);
+    let refusal = bed.refused("rewind", &with(&["p", "--set-input", &input])).await;
+    assert!(refusal.contains("rewound to its beginning with another input"), "{refusal}");
+    let child = ["child", "--to-beginning", "--input", "\"a cap\"", "--with-parents"];
+    bed.shown("rewind", &with(&child)).await;
+    bed.stop_server().await;
+    bed.with_engine(true, async |engine| {
+        let output: String = engine.instance("o1").wait().await.unwrap();
+        assert_eq!(output, "a hat is reserved, a hat is paid");
+        let error = engine.instance("o2").wait::<String>().await.unwrap_err();
+        assert!(error.to_string().contains("null"), "{error}");
+        let output: String = engine.instance("p").wait().await.unwrap();
+        assert_eq!(output, "a cap is reserved, a cap is paid");
     })
     .await;
 }

@@ -1,7 +1,9 @@
-//! The walk-through of the guide: its commands are run, and print what it says.
+//! The walk-through of the guide: its commands are run, and print what it says, on a hub file and on a server that runs.
 
 use super::bed::*;
 use crate::perdura::run;
+use perdura_remote::{Connection, Worker};
+use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -35,6 +37,74 @@ async fn the_night_when_the_bank_was_down_goes_as_the_guide_says() {
     .await;
     std::fs::rename(bed.file(), bed.dir.path().join("hub.db")).unwrap();
     assert!(follow(after, bed.dir.path()) >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_server_it_goes_as_the_guide_says_and_nothing_is_stopped() {
+    let guide = std::fs::read_to_string(GUIDE).unwrap();
+    let (before, after) = guide.split_once(PROGRAM).expect("the guide starts the program once");
+    let bed = Bed::after(async |_| {}).await.at(Place::Server).await;
+    let connection = Connection::new(&bed.url().unwrap()).unwrap();
+    let worker = async |is_up| -> Worker { connection.worker(orders(is_up)).start().await.unwrap() };
+    let (client, down) = (connection.client(), worker(false).await);
+    let mut started = Vec::new();
+    for number in 1..=500 {
+        let id = format!("order-{number}");
+        started.push(client.start(order, format!("book of {id}")).id(id).await.unwrap());
+    }
+    for failing in &started {
+        failing.wait().await.unwrap_err();
+    }
+    // The worker that cannot reach the bank is stopped, not the server.
+    down.shutdown().await;
+    assert!(follow(&for_a_server(before, &bed), bed.dir.path()) >= 5);
+    let up = worker(true).await;
+    for (number, paid) in (1..).zip(&started) {
+        let book = format!("book of order-{number}");
+        assert_eq!(paid.wait().await.unwrap(), format!("{book} is reserved, {book} is paid"));
+    }
+    assert!(follow(&for_a_server(after, &bed), bed.dir.path()) >= 2);
+    up.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_canary_that_fails_again_keeps_the_others_from_being_rewound() {
+    let ids = ["o1", "o2", "o3", "o4", "o5"];
+    let bed = Bed::failed_orders(&ids).await.at(Place::Server).await;
+    let connection = Connection::new(&bed.url().unwrap()).unwrap();
+    let careful = ["--name", "order", "--canary", "2", "--reason", "the bank is up"];
+    let down = connection.worker(orders(false)).start().await.unwrap();
+    let said = bed.said("rewind", &careful).await;
+    assert!(
+        said.code != 0 && said.out.contains("stopped: canary \"o1\" is Failed again: bank.Down"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("5 matched, 2 rewound, 0 refused, 3 left alone"), "{}", said.out);
+    down.shutdown().await;
+    let up = connection.worker(orders(true)).start().await.unwrap();
+    let said = bed.shown("rewind", &careful).await;
+    assert!(said.contains("5 matched, 5 rewound, 0 refused, 0 left alone"), "{said}");
+    for id in ids {
+        let order = connection.client().instance::<String>(id);
+        assert_eq!(order.wait().await.unwrap(), "a book is reserved, a book is paid");
+    }
+    up.shutdown().await;
+}
+
+/// The same text for a server: its address takes the place of the file, which is only looked at.
+fn for_a_server(text: &str, bed: &Bed) -> String {
+    let (url, mut out) = (bed.url().unwrap(), String::new());
+    for line in text.lines() {
+        let line = match line.starts_with("$ perdura inspect ") || line.starts_with("hub.db: ") {
+            true => line.replace("hub.db", "default.db"),
+            false => line.replace("hub.db", &format!("--server {url}")),
+        };
+        let line = line.replace("done; it goes on when an engine is started", "done; it goes on");
+        let missing = "no worker serves activity \"charge\": start one";
+        writeln!(out, "{}", line.replace("if no engine serves the hub, start one", missing)).unwrap();
+    }
+    out
 }
 
 /// Runs the commands of a text; says how many there were.
