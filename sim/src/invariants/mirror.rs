@@ -335,6 +335,8 @@ impl Checker {
             self.by_hand.insert(after.record.execution.to_bytes());
         }
         self.changed(&change);
+        let keys = self.check_keys(&change);
+        self.check(Group::Activities, keys);
         self.orchestration_wrote(&change);
         let successes = self.successes_of(&change);
         for (success, branch) in successes {
