@@ -254,6 +254,7 @@ impl Checker {
         for before in active_before {
             self.family_told(&before, batch);
         }
+        self.parents_taken_along(batch);
         self.entities_after_batch();
     }
 
@@ -332,6 +333,7 @@ impl Checker {
         if change.is_rewound() && asks_for_more(&after.record) {
             self.by_hand.insert(after.record.execution.clone());
         }
+        self.branch_opened(&change);
         self.changed(&change);
         self.orchestration_wrote(&change);
         let successes = self.successes_of(&change);
