@@ -3,8 +3,8 @@
 use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceRow};
 use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 use perdura_store::{
-    BoxFuture, CommitLog, CommitOutcome, EndedQuery, Grant, InstanceQuery, Instances, Lookup, Store,
-    StoreError,
+    BoxFuture, CommitLog, CommitOutcome, EndedQuery, Grant, InstanceQuery, Instances, Lookup, Rejection,
+    Store, StoreError, Transactions, Work, WorkEnd,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -40,6 +40,24 @@ impl<S> Counted<S> {
             rows: read(&self.rows),
             record_bytes: read(&self.record_bytes),
         }
+    }
+}
+
+impl<S: Store> Transactions for Counted<S> {
+    fn commit_with(
+        &self,
+        grant: &Grant,
+        works: &[Work],
+        seal: &mut dyn FnMut(Vec<WorkEnd>) -> Option<Batch>,
+    ) -> CommitOutcome {
+        self.commits.fetch_add(1, Relaxed);
+        let failed = Rejection::Failed { instance: None, what: "no transactions".into() };
+        let transactions = self.store.transactions().ok_or(CommitOutcome::Rejected(failed));
+        transactions.map_or_else(|outcome| outcome, |to| to.commit_with(grant, works, seal))
+    }
+
+    fn define(&self, statements: &str) -> Result<(), StoreError> {
+        self.store.transactions().map_or(Ok(()), |to| to.define(statements))
     }
 }
 
@@ -119,5 +137,9 @@ impl<S: Store> Store for Counted<S> {
 
     fn backup<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
         self.store.backup(to)
+    }
+
+    fn transactions(&self) -> Option<&dyn Transactions> {
+        self.store.transactions().is_some().then_some(self)
     }
 }

@@ -230,10 +230,11 @@ impl World {
         let runs_again = matches!(spec.to, RewindTo::Event(_) | RewindTo::Call(_));
         if runs_again || spec.input.is_some() || !spec.results.is_empty() || !spec.inputs.is_empty() {
             let (generation, branch) = (seen.record.generation, seen.record.branch);
-            spec.head = Some(Head { generation, branch, events: seen.record.tail });
+            let execution = seen.record.execution.id();
+            spec.head = Some(Head { execution, generation, branch, events: seen.record.tail });
         }
         if runs_again || !spec.inputs.is_empty() {
-            let execution = seen.record.execution.clone();
+            let execution = seen.record.execution.to_bytes();
             self.checker.by_hand.insert(execution);
         }
     }

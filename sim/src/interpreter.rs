@@ -255,7 +255,7 @@ async fn perform_task(shared: &Shared, task: u32) -> Done {
     }
 }
 
-async fn perform_child(shared: &Shared, number: u32) -> Done {
+pub(crate) async fn perform_child(shared: &Shared, number: u32) -> Done {
     let child = &shared.programs.children[number as usize];
     let ticket = {
         let input = Input { program: child.program, start: StartSalt::of_child(number), ..Input::default() };

@@ -161,7 +161,13 @@ impl Programs {
             (0..random.between(2, 3)).map(|_| me.step(random, program, programs, depth - 1)).collect()
         };
         if self.entities > 0 && random.chance(350) {
-            let step = EntityStep::draw(random, self.entities);
+            let mut step = EntityStep::draw(random, self.entities);
+            if let EntityStep::Section(section) = &mut step
+                && program + 1 < programs
+                && random.chance(300)
+            {
+                section.child = Some(self.child(random, program, programs));
+            }
             return self.entity_step(step);
         }
         let name = random.below(2) as u8;

@@ -17,9 +17,10 @@ where
     Fut: Future<Output = Outcome<()>> + Send,
 {
     let (next, call, end) = (Arc::new(AtomicU64::new(0)), Arc::new(call), Instant::now() + duration);
+    let shown = Arc::new(AtomicU64::new(0));
     let mut callers = tokio::task::JoinSet::new();
     for _ in 0..concurrency.min(count) {
-        let (next, call) = (next.clone(), call.clone());
+        let (next, call, shown) = (next.clone(), call.clone(), shown.clone());
         callers.spawn(async move {
             let (mut seconds, mut errors) = (Vec::new(), 0);
             loop {
@@ -32,7 +33,7 @@ where
                     Ok(()) => seconds.push(began.elapsed().as_secs_f64()),
                     Err(why) => {
                         errors += 1;
-                        if errors < ERRORS_SHOWN {
+                        if shown.fetch_add(1, Relaxed) < ERRORS_SHOWN {
                             eprintln!("error: {why}");
                         }
                     }
@@ -52,6 +53,9 @@ where
                 errors += 1;
             }
         }
+    }
+    if errors > ERRORS_SHOWN {
+        eprintln!("errors: {errors}; the first {ERRORS_SHOWN} are above");
     }
     (all, errors)
 }

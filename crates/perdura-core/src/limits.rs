@@ -38,6 +38,13 @@ pub const BRANCHES_MAX: usize = 100;
 pub const ENTITY_BATCH_MAX: usize = 4096;
 /// Most entities of one critical section.
 pub const LOCKS_MAX: usize = 100;
+/// How long somebody waits for an entity that another holds before it is looked whether they wait for each other, in
+/// milliseconds; then after twice as long each time, up to the maximum.
+pub const CIRCLE_WAIT_MS: i64 = 1000;
+/// See [`CIRCLE_WAIT_MS`].
+pub const CIRCLE_WAIT_MS_MAX: i64 = 60_000;
+/// Most waits that are followed in such a search; a larger circle is not found.
+pub const CIRCLE_WAITS_MAX: u32 = 1000;
 /// Request ids of signals remembered per entity, so that a signal that a client sends again is recognised.
 pub const SIGNAL_REQUESTS_REMEMBERED: usize = 128;
 /// Furthest that a timer or a scheduled start may lie ahead, in milliseconds (ten years).
@@ -52,7 +59,8 @@ pub struct Limits {
     pub history_events_max: u64,
     /// Most decisions of one turn.
     pub decisions_per_turn_max: usize,
-    /// Most bytes that the decisions of one turn carry together: they are written as one record.
+    /// Most bytes that the decisions of one turn carry together: they are written as one record. So many, too, one operation
+    /// of an entity may send.
     pub turn_bytes_max: usize,
     /// Most events that wait for an instance that cannot take them now (suspended, not started, its worker busy).
     pub inbox_events_max: usize,
@@ -60,7 +68,8 @@ pub struct Limits {
     /// clients, are refused; results of activities and children, and operations that instances send, wait until there is room.
     pub inbox_bytes_max: usize,
     /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails. So
-    /// many, too, while they run operations of an entity; then the entity is blocked.
+    /// many, too, while they run operations of an entity; then the entity is blocked. So many, too, or processes of the engine,
+    /// in one turn; then the instance is suspended, as a dead letter.
     pub lost_workers_max: u32,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
     pub resident_instances_max: usize,

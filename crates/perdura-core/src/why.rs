@@ -156,7 +156,16 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
             missing: Some(format!("{found}; it goes on by itself with code that fits")),
         });
     }
-    if let Some(reason) = &record.suspended {
+    if let Some(reason) = record.dead_letter() {
+        waits.push(Wait {
+            what: "somebody who looks at it".into(),
+            since: around.suspended_at(),
+            who: reason.to_owned(),
+            missing: Some(
+                "resume it to run the turn again, with code that survives it; or terminate it".into(),
+            ),
+        });
+    } else if let Some(reason) = &record.suspended {
         waits.push(Wait {
             what: "being resumed".into(),
             since: around.suspended_at(),
@@ -173,9 +182,9 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
         waits.push(Wait { since: around.asked_at(timer.id), ..wait });
     }
     waits.extend(record.children.iter().map(|child| for_child(child, now, around)));
-    waits.extend(record.calls.iter().map(|call| entities::for_call(call, &record.id, around)));
+    waits.extend(record.calls.iter().map(|call| entities::for_call(call, record, around)));
     if let Some(section) = record.section.as_deref().filter(|section| !section.granted) {
-        waits.push(entities::for_section(section, &record.id, around));
+        waits.push(entities::for_section(section, record, around));
     }
     let arrived = record.inbox_events().map_or(0, |events| events.len());
     if arrived > 0 && record.suspended.is_none() && record.block.is_none() && record.start_at <= now.0 {

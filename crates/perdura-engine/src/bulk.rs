@@ -171,7 +171,7 @@ impl Client {
             let EventKind::SubOrchestrationScheduled(scheduled) = event.kind else { continue };
             let Ok(id) = InstanceId::new(&scheduled.instance) else { continue };
             let Some(child) = self.get(&id).await? else { continue };
-            let is_own = |link: &ParentLink| !link.attached && link.execution == record.execution;
+            let is_own = |link: &ParentLink| !link.attached && record.execution == link.execution;
             if refuse_unfinished(&child).is_ok() && child.parents.iter().any(is_own) {
                 children.push(id);
             }

@@ -24,6 +24,7 @@ mod selection;
 mod turns;
 mod why;
 mod worker;
+mod works;
 
 pub use activities::panic_text;
 pub use batch::{Act, Batch, BatchItem, BatchItems, BatchReport};

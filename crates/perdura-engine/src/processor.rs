@@ -14,6 +14,7 @@ use crate::reads::Reads;
 use crate::turns::TurnReturns;
 use crate::why::Known;
 use crate::worker::{ActivityEnd, Hosts, OrchestrationHost};
+use crate::works::Works;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use perdura_core::delivery::Answer;
@@ -77,6 +78,12 @@ pub(crate) enum Input {
         life: u64,
         ticket: TurnTicket,
     },
+    /// The worker that had a turn is lost, and the turn goes to another; or comes back, if no other can have it as it is.
+    TurnLost {
+        life: u64,
+        ticket: TurnTicket,
+        comes_back: bool,
+    },
     Heartbeat(TaskRef, Option<Bytes>),
     /// Somebody asks why an instance waits.
     Look(InstanceKey, oneshot::Sender<Known>),
@@ -93,6 +100,7 @@ pub(crate) struct Processor {
     /// Rings when messages from another partition wait. One bell for each partition.
     pub(crate) bells: Arc<[Notify]>,
     pub(crate) activities: Activities,
+    works: Works,
     /// The way of turns back to this processor.
     returns: (mpsc::Sender<Input>, Handle),
     lives: u64,
@@ -146,6 +154,7 @@ impl Processor {
             lives: 0,
             entities: Entities::new(hosts.entities, runtime.clone()),
             activities: Activities::new(hosts.activities, runtime, sender, running_max),
+            works: Works::default(),
             door,
             arrivals: 0,
             epoch: 0,
@@ -177,10 +186,12 @@ impl Processor {
             };
             tracing::warn!(partition = self.id.0, why = %loss.why, "the partition is loaded again");
             self.activities.let_go();
+            self.works.let_go();
             self.entities.let_go();
             if began.elapsed() > GOOD_LIFE {
                 wait = Duration::ZERO;
                 self.refusals.forgive();
+                self.works.forgive();
             }
             self.refusals.note(&loss);
             self.settle_after_loss(&loss, wait > PATIENCE);
@@ -253,6 +264,7 @@ impl Processor {
                     Input::Heartbeat(..)
                     | Input::TurnDone { .. }
                     | Input::TurnUnrun { .. }
+                    | Input::TurnLost { .. }
                     | Input::Take { .. },
                 ) => {}
                 None => return true,
@@ -321,6 +333,9 @@ impl Processor {
             bug: None,
         });
         self.refusals.set_aside(&mut partition);
+        if self.lives == 0 {
+            partition.begins_process();
+        }
         let mut after = None;
         loop {
             let rows = self.store.unfinished(self.id, after, RECOVERY_PAGE).await?;
@@ -363,6 +378,13 @@ impl Processor {
             life.partition.tick(now);
         }
         life.settle(&*self.store, self.drain_until.is_none()).map_err(|why| life.lost(why))?;
+        let ready = if life.commit.is_none() { self.works.ready(&mut life.partition) } else { Vec::new() };
+        if !ready.is_empty() {
+            let effects = self.works.commit(life, &*self.store, ready, self.drain_until.is_none())?;
+            self.perform(effects);
+            self.tell_what_began(life);
+            return Ok(self.dropped.is_cancelled());
+        }
         if life.commit.is_none() {
             let (batch, effects) = life.partition.seal().map_err(|damage| life.lost(damage.to_string()))?;
             self.perform(effects);
@@ -430,6 +452,13 @@ impl Processor {
             Input::TaskDone(of, task, end) => {
                 self.activities.finished(of, task);
                 self.tell_what_began(life);
+                let end = match end {
+                    ActivityEnd::Transaction(work) => match self.works.add(task, work, &*self.store) {
+                        Ok(()) => return,
+                        Err(failure) => ActivityEnd::Failed(failure),
+                    },
+                    end => end,
+                };
                 tell_end(&mut life.partition, task, end, now);
             }
             Input::TaskAnswered(of, task, answer) => {
@@ -459,6 +488,11 @@ impl Processor {
             }
             Input::TurnUnrun { life: number, ticket } => {
                 if number == life.number {
+                    life.partition.turn_returned_unrun(ticket);
+                }
+            }
+            Input::TurnLost { life: number, ticket, comes_back } => {
+                if number == life.number && life.partition.turn_lost(ticket, now) && comes_back {
                     life.partition.turn_returned_unrun(ticket);
                 }
             }
@@ -530,7 +564,7 @@ impl Processor {
     fn is_drained(&self, life: &Life) -> bool {
         let quiet = life.commit.is_none() && !life.partition.has_something_to_seal();
         self.drain_until.is_some_and(|until| {
-            let working = self.activities.running() + self.entities.running() > 0;
+            let working = self.activities.running() + self.entities.running() + self.works.len() > 0;
             quiet && (!working || tokio::time::Instant::now() >= until)
         })
     }
@@ -542,7 +576,8 @@ pub(crate) fn tell_end(partition: &mut Partition, task: TaskRef, end: ActivityEn
         ActivityEnd::Completed(output) => partition.task_done(task, Ok(output), now),
         ActivityEnd::Failed(failure) => partition.task_done(task, Err(failure), now),
         ActivityEnd::Lost { reason } => partition.task_lost(task, &reason, now),
-        ActivityEnd::NotStarted => partition.task_not_started(task, now),
+        // A work whose life is over was never run.
+        ActivityEnd::NotStarted | ActivityEnd::Transaction(_) => partition.task_not_started(task, now),
     }
 }
 

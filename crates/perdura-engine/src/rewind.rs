@@ -88,7 +88,7 @@ async fn check_parents(
     for link in record.parents.iter().filter(|link| !link.attached) {
         let Ok(parent) = InstanceId::new(&link.instance) else { continue };
         let Some((row, parent)) = lookups::row(store, &parent).await? else { continue };
-        let same_run = (parent.generation, &parent.execution) == (link.generation, &link.execution);
+        let same_run = parent.generation == link.generation && parent.execution == link.execution;
         if same_run && row.status.is_terminal() {
             let (parent, status) = (link.instance.clone(), row.status);
             return Err(refused(id, RewindError::ParentEnded { parent, status }));

@@ -19,6 +19,8 @@ pub struct Selection {
     pub tags: Tags,
     /// Only those whose failure is of this type, or has this in its message.
     pub failure: Option<String>,
+    /// Only [dead letters](InstanceRecord::dead_letter).
+    pub dead_letter: bool,
     /// Only those that ended before.
     pub ended_before: Option<Timestamp>,
     /// There is no condition, and that is meant: every instance of the hub in these statuses.
@@ -30,7 +32,7 @@ pub struct Selection {
 impl From<InstanceQuery> for Selection {
     fn from(query: InstanceQuery) -> Selection {
         let (tags, failure, ended_before) = (Tags::new(), None, None);
-        Selection { query, tags, failure, ended_before, all: false, limit: usize::MAX }
+        Selection { query, tags, failure, dead_letter: false, ended_before, all: false, limit: usize::MAX }
     }
 }
 
@@ -40,7 +42,7 @@ impl Selection {
         let query = InstanceQuery { statuses: Vec::new(), after: None, ..self.query.clone() };
         query == InstanceQuery::default()
             && self.tags.is_empty()
-            && (&self.failure, self.ended_before) == (&None, None)
+            && (&self.failure, self.ended_before, self.dead_letter) == (&None, None, false)
     }
 
     fn has(&self, record: &InstanceRecord) -> bool {
@@ -49,7 +51,8 @@ impl Selection {
             record.failure.as_ref().is_some_and(|f| f.kind == *text || f.message.contains(text.as_str()))
         };
         let ended = |before: Timestamp| record.completed_at != 0 && record.completed_at < before.0;
-        tagged && self.failure.as_ref().is_none_or(failed) && self.ended_before.is_none_or(ended)
+        let dead = !self.dead_letter || record.dead_letter().is_some();
+        tagged && dead && self.failure.as_ref().is_none_or(failed) && self.ended_before.is_none_or(ended)
     }
 }
 

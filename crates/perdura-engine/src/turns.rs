@@ -40,4 +40,14 @@ impl TurnReturns {
         // An error means that the partition is gone for good.
         self.runtime.spawn(async move { drop(inputs.send(Input::TurnUnrun { life, ticket }).await) });
     }
+
+    /// Tells that the worker which had a turn is lost. The turn goes to another, or, if it `comes_back`, is given back like
+    /// by [`unrun`](Self::unrun). After [`Limits::lost_workers_max`](perdura_core::Limits::lost_workers_max) losses in a row the
+    /// instance is suspended, and nobody waits for the turn any more.
+    pub fn lost(&self, ticket: TurnTicket, comes_back: bool) {
+        let (inputs, life) = (self.inputs.clone(), self.life);
+        let input = Input::TurnLost { life, ticket, comes_back };
+        // An error means that the partition is gone for good.
+        self.runtime.spawn(async move { drop(inputs.send(input).await) });
+    }
 }

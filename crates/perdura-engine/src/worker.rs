@@ -6,7 +6,7 @@ use bytes::Bytes;
 use perdura_core::entity::{OperationBatch, OperationsDone};
 use perdura_core::orchestration::Runner;
 use perdura_core::{ExecutionId, Failure, InstanceId, PartitionId, Tags};
-use perdura_store::BoxFuture;
+use perdura_store::{BoxFuture, Work};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -37,6 +37,9 @@ pub enum ActivityEnd {
     Completed(Option<Bytes>),
     /// It failed; its retry policy says what follows.
     Failed(Failure),
+    /// It is transactional, and has come to the point where it writes: this work is run in the transaction of the commit
+    /// that records its end. For hosts in the process of the engine.
+    Transaction(Work),
     /// The worker that had it is gone, and nobody knows what came of it. The same attempt is handed out again with the
     /// next delivery count, up to [`Limits::lost_workers_max`](perdura_core::Limits::lost_workers_max).
     Lost {

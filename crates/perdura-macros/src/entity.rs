@@ -25,11 +25,13 @@ struct Operation<'a> {
 fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let options: Options = syn::parse2(options)?;
     if let Some(version) = &options.version {
-        return Err(Error::new(version.span(), "an entity has no version; the option is `name`"));
+        return Err(Error::new(
+            version.span(),
+            "an entity has no version; the options are `name` and `time_max`",
+        ));
     }
     if options.delivery.is_some() {
-        let text =
-            "operations of an entity run exactly once, as far as its state shows; the option is `name`";
+        let text = "operations of an entity run exactly once, as far as its state shows; the options are `name` and `time_max`";
         return Err(Error::new(proc_macro2::Span::call_site(), text));
     }
     let block: ItemImpl = syn::parse2(item)?;
@@ -58,6 +60,12 @@ fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let proxies = operations.iter().map(proxy);
     let arms = operations.iter().map(arm);
     let readers = operations.iter().filter(|operation| operation.only_reads).map(|operation| &operation.name);
+    let time_max = options.time_max.map(|(_, ms)| {
+        quote! {
+            const TIME_MAX: ::core::option::Option<::core::time::Duration> =
+                ::core::option::Option::Some(::core::time::Duration::from_millis(#ms));
+        }
+    });
     let about = format!("The operations of [`{ident}`].");
     Ok(quote! {
         #block
@@ -73,6 +81,7 @@ fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
 
             impl ::perdura::Entity for #entity {
                 const NAME: &'static str = #name;
+                #time_max
                 type Operations<D: ::perdura::Door> = Operations<D>;
 
                 fn operations<D: ::perdura::Door>(door: D) -> Operations<D> {

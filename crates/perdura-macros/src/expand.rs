@@ -13,8 +13,15 @@ pub fn attribute(kind: Kind, options: TokenStream, item: TokenStream) -> TokenSt
 
 fn expand(kind: Kind, options: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
     let options: Options = syn::parse2(options)?;
+    if let Some((key, _)) = &options.time_max {
+        return Err(syn::Error::new(key.span(), "`time_max` is an option of entities"));
+    }
     let function: ItemFn = syn::parse2(item)?;
-    let parameters = parameters(kind, &function)?;
+    if kind == Kind::Orchestration && options.transactional {
+        let text = "only an activity can be transactional";
+        return Err(syn::Error::new(function.sig.ident.span(), text));
+    }
+    let parameters = parameters(kind, options.transactional, &function)?;
     let structure = structure(&options, &function, &parameters);
     if kind == Kind::Orchestration && options.delivery.is_some() {
         let text = "only an activity can be precise or at most once: an orchestration runs exactly once";
@@ -34,6 +41,7 @@ fn structure(options: &Options, function: &ItemFn, parameters: &Parameters<'_>) 
     let name = options.name.as_ref().map_or_else(|| plain.trim_start_matches("r#").to_owned(), |n| n.value());
     let version = options.version.as_ref().map_or_else(String::new, |v| v.value());
     let (inputs, output) = (&sig.inputs, parameters.output);
+    let asyncness = &sig.asyncness;
     let about_call = format!("Runs `{plain}` directly, as a plain function: for unit tests.");
     quote! {
         #(#item)*
@@ -59,7 +67,7 @@ fn structure(options: &Options, function: &ItemFn, parameters: &Parameters<'_>) 
             #(#rest)*
             #[doc = #about_call]
             #[allow(clippy::unused_async)]
-            pub async fn call(#inputs) -> #output #block
+            pub #asyncness fn call(#inputs) -> #output #block
         }
     }
 }
@@ -77,7 +85,33 @@ fn input_type(parameters: &Parameters<'_>) -> TokenStream {
     parameters.input.map_or_else(|| quote!(()), |ty| quote!(#ty))
 }
 
+/// What a transactional activity has beside the rest, and what it has in place of its own code there.
+fn transactional(ident: &syn::Ident, parameters: &Parameters<'_>) -> TokenStream {
+    let context = parameters.context.then(|| quote!(ctx,));
+    let input = parameters.input.map(|_| quote!(input));
+    quote! {
+        impl ::perdura::TransactionalFn for #ident {
+            fn write(
+                ctx: ::perdura::ActivityContext,
+                transaction: &::perdura::sqlite::Transaction<'_>,
+                input: Self::Input,
+            ) -> ::perdura::Result<Self::Output> {
+                let (_, _): (_, &Self::Input) = (&ctx, &input);
+                ::perdura::macro_support::Outcome::into_result(#ident::call(#context transaction, #input))
+            }
+        }
+    }
+}
+
 fn call(ident: &syn::Ident, parameters: &Parameters<'_>) -> TokenStream {
+    if parameters.transaction {
+        return quote! {
+            async move {
+                let (_, _): (_, &Self::Input) = (&ctx, &input);
+                ::perdura::macro_support::without_transaction()
+            }
+        };
+    }
     let context = parameters.context.then(|| quote!(ctx,));
     let input = parameters.input.map(|_| quote!(input));
     quote! {
@@ -92,7 +126,14 @@ fn traits(kind: Kind, options: &Options, function: &ItemFn, parameters: &Paramet
     let (_, cfg, _) = sort(&function.attrs);
     let (ident, output, input) = (&function.sig.ident, parameters.output, input_type(parameters));
     let call = call(ident, parameters);
+    let in_transaction = parameters.transaction.then(|| transactional(ident, parameters));
     let (code, context, bounds, register) = match kind {
+        Kind::Activity if parameters.transaction => (
+            quote!(ActivityFn),
+            quote!(ActivityContext),
+            quote!(Send + 'static),
+            quote!(add_transactional_activity),
+        ),
         Kind::Activity => {
             (quote!(ActivityFn), quote!(ActivityContext), quote!(Send + 'static), quote!(add_activity))
         }
@@ -118,6 +159,7 @@ fn traits(kind: Kind, options: &Options, function: &ItemFn, parameters: &Paramet
                     #call
                 }
             }
+            #in_transaction
             impl ::perdura::macro_support::Item for #ident {
                 fn register(registry: &mut ::perdura::Registry) {
                     registry.#register::<#ident>();

@@ -31,16 +31,23 @@ impl Kind {
 pub struct Parameters<'a> {
     /// Whether the context comes first.
     pub context: bool,
+    /// Whether a transaction comes next.
+    pub transaction: bool,
     /// The type of the input; `None` if there is no input.
     pub input: Option<&'a Type>,
     pub output: &'a Type,
 }
 
 /// Checks the function and sorts its parameters.
-pub fn parameters(kind: Kind, function: &ItemFn) -> Result<Parameters<'_>> {
+pub fn parameters(kind: Kind, transactional: bool, function: &ItemFn) -> Result<Parameters<'_>> {
     let signature = &function.sig;
     let noun = kind.noun();
-    if signature.asyncness.is_none() {
+    if transactional {
+        if let Some(asyncness) = &signature.asyncness {
+            let text = "a transactional activity is a plain `fn`: the whole hub waits while it writes";
+            return Err(Error::new(asyncness.span(), text));
+        }
+    } else if signature.asyncness.is_none() {
         return Err(Error::new(signature.fn_token.span(), format!("{noun} is an `async fn`")));
     }
     if !signature.generics.params.is_empty() {
@@ -53,7 +60,12 @@ pub fn parameters(kind: Kind, function: &ItemFn) -> Result<Parameters<'_>> {
         let span = typed.first().map_or(signature.ident.span(), |first| first.ty.span());
         return Err(Error::new(span, "the first parameter of an orchestration is `ctx: Orchestration`"));
     }
-    let inputs = &typed[usize::from(context)..];
+    if transactional && !typed.get(usize::from(context)).is_some_and(|next| is_reference(&next.ty)) {
+        let text =
+            "a transactional activity takes `tx: &Transaction<'_>`, after the context if it takes that";
+        return Err(Error::new(signature.ident.span(), text));
+    }
+    let inputs = &typed[usize::from(context) + usize::from(transactional)..];
     if let Some(second) = inputs.get(1) {
         let text = format!("{noun} takes one input: put several values into a struct or a tuple");
         return Err(Error::new(second.span(), text));
@@ -61,7 +73,12 @@ pub fn parameters(kind: Kind, function: &ItemFn) -> Result<Parameters<'_>> {
     let ReturnType::Type(_, output) = &signature.output else {
         return Err(Error::new(signature.ident.span(), format!("{noun} returns a `Result`")));
     };
-    Ok(Parameters { context, input: inputs.first().map(|input| &*input.ty), output })
+    Ok(Parameters {
+        context,
+        transaction: transactional,
+        input: inputs.first().map(|input| &*input.ty),
+        output,
+    })
 }
 
 fn typed<'a>(kind: Kind, signature: &'a Signature) -> Result<Vec<&'a PatType>> {
@@ -73,6 +90,10 @@ fn typed<'a>(kind: Kind, signature: &'a Signature) -> Result<Vec<&'a PatType>> {
         }
     };
     signature.inputs.iter().map(typed).collect()
+}
+
+fn is_reference(ty: &Type) -> bool {
+    matches!(ty, Type::Reference(to) if to.mutability.is_none() && is_named(&to.elem, "Transaction"))
 }
 
 /// Whether the last part of a path type is `name`.

@@ -44,6 +44,11 @@ pub(crate) async fn run(
         ActivityEnd::Completed(output) => text(output),
         ActivityEnd::Failed(failure) => Err(failure),
         ActivityEnd::Lost { reason } => Err(Failure::new(kind::WORKER_LOST, reason)),
+        ActivityEnd::Transaction(_) => {
+            let text =
+                "a transactional activity runs in the process whose hub is the SQLite file, not in a worker";
+            Err(Failure::new(kind::INVALID, text).non_retryable())
+        }
         ActivityEnd::NotStarted => Err(Failure::new(kind::WORKER_LOST, "it was not started")),
     };
     match result {

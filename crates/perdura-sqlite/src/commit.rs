@@ -33,7 +33,7 @@ macro_rules! columns {
 }
 
 /// Why a batch was given up before its commit.
-enum Stop {
+pub(crate) enum Stop {
     Fenced,
     Rejected(Rejection),
     Sqlite(Error),
@@ -80,9 +80,29 @@ fn is_about_values(error: &Error) -> bool {
 
 /// Commits a batch. `now` is the store's time.
 pub(crate) fn commit(connection: &Connection, now: Timestamp, grant: &Grant, batch: &Batch) -> CommitOutcome {
-    let stop = match write(connection, now, grant, batch) {
+    let written = begin(connection).and_then(|()| write(connection, now, grant, batch));
+    finish(connection, written, false)
+}
+
+/// Commits a batch in the transaction in which works of users have run, if all is well with it.
+pub(crate) fn commit_begun(
+    connection: &Connection,
+    now: Timestamp,
+    grant: &Grant,
+    batch: Result<Batch, Stop>,
+) -> CommitOutcome {
+    let written = batch.and_then(|batch| write(connection, now, grant, &batch));
+    finish(connection, written, true)
+}
+
+fn finish(connection: &Connection, written: Result<(), Stop>, has_works: bool) -> CommitOutcome {
+    let stop = match written {
         Ok(()) => match connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute(())) {
             Ok(_) => return CommitOutcome::Committed,
+            // The hub has no constraint that is looked at so late, and the transaction is still open.
+            Err(error) if has_works && is_taken(&error) => {
+                Stop::Rejected(Rejection::Works { what: error.to_string() })
+            }
             Err(error) => return after_failed_commit(connection, &error),
         },
         Err(stop) => stop,
@@ -122,8 +142,20 @@ fn roll_back(connection: &Connection) {
     }
 }
 
-fn write(connection: &Connection, now: Timestamp, grant: &Grant, batch: &Batch) -> Result<(), Stop> {
+fn begin(connection: &Connection) -> Result<(), Stop> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
+    Ok(())
+}
+
+/// Whether the grant is the latest one; then the clock and the counters of its partition.
+pub(crate) fn check_guard(connection: &Connection, grant: &Grant) -> Result<(i64, i64, i64), Stop> {
+    let guard = (grant.partition.0, to_column(grant.epoch)?, grant.nonce.to_be_bytes());
+    let mut statement = connection.prepare_cached(sql::PARTITION_GUARD)?;
+    let counters = statement.query_row(guard, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    counters.optional()?.ok_or(Stop::Fenced)
+}
+
+fn write(connection: &Connection, now: Timestamp, grant: &Grant, batch: &Batch) -> Result<(), Stop> {
     let writer = Writer { connection, partition: grant.partition };
     writer.advance(grant, batch)?;
     if let Some(needed) = batch.not_before.filter(|needed| *needed > now) {
@@ -148,13 +180,7 @@ impl Writer<'_> {
     /// The guard, and the counters of the partition. A commit that moves no counter leaves its row alone, unless the
     /// clock has gone on: that is one page less in the log.
     fn advance(&self, grant: &Grant, batch: &Batch) -> Result<(), Stop> {
-        let guard = (grant.partition.0, to_column(grant.epoch)?, grant.nonce.to_be_bytes());
-        let counters: Option<(i64, i64, i64)> = self
-            .connection
-            .prepare_cached(sql::PARTITION_GUARD)?
-            .query_row(guard, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?;
-        let Some((clock, next_key, next_envelope)) = counters else { return Err(Stop::Fenced) };
+        let (clock, next_key, next_envelope) = check_guard(self.connection, grant)?;
         let inserted = batch.writes.iter().filter(|write| write.expected.is_none());
         let after_key = to_column(inserted.map(|write| write.row.key.number() + 1).max().unwrap_or(0))?;
         let sent = batch.outgoing.iter().map(|sent| sent.number.saturating_add(1));

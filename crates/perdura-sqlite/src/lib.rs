@@ -11,6 +11,7 @@ mod commit;
 mod connection;
 mod error;
 mod files;
+mod guest;
 mod lock;
 mod log_room;
 mod open;
@@ -20,7 +21,11 @@ mod readers;
 mod row;
 mod sql;
 mod store;
+mod works;
 mod writer;
 
+pub use guest::Transaction;
 pub use options::SqliteOptions;
+/// The library by which users write their statements: parameters, rows and errors.
+pub use rusqlite;
 pub use store::SqliteStore;

@@ -5,6 +5,7 @@ use crate::checkpoint::Checkpointer;
 use crate::clock::Clock;
 use crate::connection::Reading;
 use crate::error::store_error;
+use crate::guest::Guest;
 use crate::lock::Lock;
 use crate::open::{self, Hub};
 use crate::options::SqliteOptions;
@@ -16,7 +17,7 @@ use perdura_core::partition::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceR
 use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
 use perdura_store::{
     BoxFuture, CommitLog, CommitOutcome, EndedQuery, Grant, InstanceQuery, Instances, Lookup, Rejection,
-    Store, StoreError,
+    Store, StoreError, Transactions, Work, WorkEnd,
 };
 use rusqlite::Connection;
 use std::future::ready;
@@ -49,8 +50,10 @@ impl SqliteStore {
         let readers = Readers::open(path, options.cache_bytes / 4, Reading::Shared).map_err(fail)?;
         let checkpointer = Checkpointer::start(path, &options).map_err(fail)?;
         checkpointer.watch(&mut connection).map_err(fail)?;
-        let seat =
-            Seat { path: path.to_owned(), options, partitions, clock: Arc::clone(&clock), checkpointer };
+        let guest = Guest::default();
+        guest.watch(&mut connection).map_err(fail)?;
+        let (path_owned, clock_shared) = (path.to_owned(), Arc::clone(&clock));
+        let seat = Seat { path: path_owned, options, partitions, clock: clock_shared, checkpointer, guest };
         let writer = Writer::start(seat, connection).map_err(|error| StoreError::Unavailable {
             store: path.display().to_string(),
             why: format!("no thread for its writer: {error}"),
@@ -210,6 +213,31 @@ impl Store for SqliteStore {
             thread.map_err(|error| self.unavailable(&format!("no thread for its backup: {error}")))?;
             outcome.await.unwrap_or_else(|_| Err(self.unavailable("the backup was broken off")))
         })
+    }
+
+    fn transactions(&self) -> Option<&dyn Transactions> {
+        Some(self)
+    }
+}
+
+impl Transactions for SqliteStore {
+    fn commit_with(
+        &self,
+        grant: &Grant,
+        works: &[Work],
+        seal: &mut dyn FnMut(Vec<WorkEnd>) -> Option<Batch>,
+    ) -> CommitOutcome {
+        match &self.writer {
+            Some(writer) => writer.commit_with(grant, works, seal),
+            None => CommitOutcome::Rejected(Rejection::Failed { instance: None, what: READ_ONLY.to_owned() }),
+        }
+    }
+
+    fn define(&self, statements: &str) -> Result<(), StoreError> {
+        match &self.writer {
+            Some(writer) => writer.define(statements),
+            None => Err(self.unavailable(READ_ONLY)),
+        }
     }
 }
 

@@ -5,16 +5,18 @@
 
 use crate::checkpoint::Checkpointer;
 use crate::clock::Clock;
-use crate::commit::commit;
+use crate::commit::{Stop, commit, commit_begun};
 use crate::connection;
 use crate::error::store_error;
 use crate::files::Files;
+use crate::guest::Guest;
 use crate::options::SqliteOptions;
 use crate::sql;
+use crate::works::begin_with;
 use futures_channel::oneshot;
 use perdura_core::PartitionId;
 use perdura_core::partition::Batch;
-use perdura_store::{CommitOutcome, Grant, Rejection, StoreError};
+use perdura_store::{CommitOutcome, Grant, Rejection, StoreError, Work, WorkEnd};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,6 +69,20 @@ impl Writer {
         Commit::UnderWay(outcome)
     }
 
+    /// Blocks, and keeps every other commit waiting: nothing may come between the works and the batch.
+    pub(crate) fn commit_with(
+        &self,
+        grant: &Grant,
+        works: &[Work],
+        seal: &mut dyn FnMut(Vec<WorkEnd>) -> Option<Batch>,
+    ) -> CommitOutcome {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner).commit_with(grant, works, seal)
+    }
+
+    pub(crate) fn define(&self, statements: &str) -> Result<(), StoreError> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner).define(statements)
+    }
+
     pub(crate) fn acquire(
         &self,
         partition: PartitionId,
@@ -111,6 +127,7 @@ pub(crate) struct Seat {
     pub(crate) partitions: u16,
     pub(crate) clock: Arc<Clock>,
     pub(crate) checkpointer: Checkpointer,
+    pub(crate) guest: Guest,
 }
 
 /// The connection with everything around it. Whoever has it writes.
@@ -154,6 +171,38 @@ impl Desk {
                 CommitOutcome::Rejected(Rejection::Failed { instance: None, what: error.to_string() })
             }
         };
+        self.committed(outcome)
+    }
+
+    fn commit_with(
+        &mut self,
+        grant: &Grant,
+        works: &[Work],
+        seal: &mut dyn FnMut(Vec<WorkEnd>) -> Option<Batch>,
+    ) -> CommitOutcome {
+        let outcome = match self.prepare() {
+            Ok((seat, connection)) => seat.commit_with(connection, grant, works, seal),
+            Err(error) => {
+                CommitOutcome::Rejected(Rejection::Failed { instance: None, what: error.to_string() })
+            }
+        };
+        self.committed(outcome)
+    }
+
+    fn define(&mut self, statements: &str) -> Result<(), StoreError> {
+        let (seat, connection) = self.prepare()?;
+        let defined =
+            Transaction::new_unchecked(connection, TransactionBehavior::Immediate).and_then(|transaction| {
+                seat.guest.enter(|| transaction.execute_batch(statements)).0?;
+                transaction.commit()
+            });
+        defined.map_err(|error| StoreError::Unavailable {
+            store: seat.path.display().to_string(),
+            why: format!("its tables of users could not be made: {error}"),
+        })
+    }
+
+    fn committed(&mut self, outcome: CommitOutcome) -> CommitOutcome {
         self.full = outcome == CommitOutcome::Rejected(Rejection::Full);
         match self.files.check() {
             Err(why) if outcome == CommitOutcome::Committed => CommitOutcome::Unknown(why),
@@ -196,6 +245,25 @@ impl Seat {
         outcome
     }
 
+    fn commit_with(
+        &self,
+        connection: &Connection,
+        grant: &Grant,
+        works: &[Work],
+        seal: &mut dyn FnMut(Vec<WorkEnd>) -> Option<Batch>,
+    ) -> CommitOutcome {
+        let nothing =
+            || Stop::Rejected(Rejection::Failed { instance: None, what: "nothing to write".into() });
+        let batch =
+            begin_with(connection, &self.guest, grant, works).and_then(|ends| seal(ends).ok_or_else(nothing));
+        let now = batch.as_ref().map(|batch| batch.now).ok();
+        let outcome = commit_begun(connection, self.clock.now(), grant, batch);
+        if let (CommitOutcome::Committed, Some(now)) = (&outcome, now) {
+            self.clock.committed(now);
+        }
+        outcome
+    }
+
     /// The connection, or a new one if a transaction is stuck in it.
     fn usable<'a>(&self, connection: &'a mut Option<Connection>) -> Result<&'a Connection, StoreError> {
         if connection.as_ref().is_some_and(|connection| !connection.is_autocommit()) {
@@ -207,6 +275,7 @@ impl Seat {
                 let mut fresh =
                     connection::open_writer(&self.path, &self.options).map_err(|error| self.error(&error))?;
                 self.checkpointer.watch(&mut fresh).map_err(|error| self.error(&error))?;
+                self.guest.watch(&mut fresh).map_err(|error| self.error(&error))?;
                 Ok(connection.insert(fresh))
             }
         }

@@ -51,6 +51,13 @@ pub enum Rejection {
         /// The batch's `not_before`.
         needed: Timestamp,
     },
+    /// What [works](crate::Work) of users have written cannot be committed, which showed only at the end: a deferred
+    /// constraint does not hold.
+    #[error("what transactional activities wrote cannot be committed: {what}")]
+    Works {
+        /// What does not hold.
+        what: String,
+    },
     /// No room.
     #[error("storage is full")]
     Full,
@@ -70,7 +77,7 @@ impl Rejection {
     pub fn instance(&self) -> Option<&InstanceId> {
         match self {
             Rejection::Conflict { instance, .. } | Rejection::Failed { instance, .. } => instance.as_ref(),
-            Rejection::TooEarly { .. } | Rejection::Full => None,
+            Rejection::TooEarly { .. } | Rejection::Works { .. } | Rejection::Full => None,
         }
     }
 }

@@ -8,10 +8,12 @@ pub mod conformance;
 mod error;
 mod instances;
 pub mod sim;
+mod transactions;
 
 pub use commit_log::{CommitLog, CommitOutcome, Grant, Rejection};
 pub use error::StoreError;
 pub use instances::{EndedQuery, HistoryRows, InstanceKind, InstanceQuery, Instances, Lookup, read_history};
+pub use transactions::{Transactions, Work, WorkEnd};
 
 use std::future::Future;
 use std::path::Path;
@@ -27,4 +29,9 @@ pub trait Store: CommitLog + Instances {
 
     /// Writes a consistent copy of the hub to a new file or place while the engine runs. An existing target is an error.
     fn backup<'a>(&'a self, to: &'a Path) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Where activities may write in the transaction of a commit, if they can here.
+    fn transactions(&self) -> Option<&dyn Transactions> {
+        None
+    }
 }

@@ -46,16 +46,21 @@ pub mod prelude;
 mod registry;
 mod retry;
 mod runner;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod testing;
 mod typed_name;
 
+#[cfg(feature = "sqlite")]
+pub use activity::TransactionalFn;
 pub use activity::{ActivityContext, ActivityFn, ActivityName, ActivityRef};
 pub use bytes::Bytes;
 pub use engine::{
     Client, ClientError, Engine, EngineBuilder, Instance, InstanceState, ReplayCheck, Rewind, Start, Started,
 };
 pub use entity::{
-    CriticalSection, Door, Entity, EntityCall, EntityContext, EntityHandle, EntityState, Lock, Signal,
+    CriticalSection, Door, Entity, EntityCall, EntityContext, EntityHandle, EntityPage, EntityState, Lock,
+    Signal,
 };
 pub use error::{Error, Result};
 pub use orchestration::{
@@ -83,6 +88,10 @@ pub use perdura_engine::{
 /// Options: `name = ".."` pins the durable name, which is otherwise the function's; `version = ".."`; `precise` for a
 /// [delivery count](ActivityContext::delivery) that is committed at the hand-over; `at_most_once`, or
 /// `at_most_once = "fail"`, `"suspend"` or `"handler:NAME"`, for one that must not run twice: see [`delivery`].
+///
+/// With `transactional` the function is not `async`, and takes a [`&Transaction<'_>`](sqlite::Transaction) before its input:
+/// what it writes to tables of your own in the hub's SQLite file is committed together with its completion, so it counts
+/// exactly once. It must do nothing else: see [`sqlite`].
 ///
 /// ```
 /// use perdura::prelude::*;
@@ -133,6 +142,21 @@ pub use perdura_engine::{
 ///     name
 /// }
 /// ```
+/// ```compile_fail
+/// # use perdura::prelude::*;
+/// # use perdura::sqlite::Transaction;
+/// #[activity(transactional, at_most_once)]
+/// fn add(tx: &Transaction<'_>, n: u32) -> Result<u32> {
+///     Ok(n)
+/// }
+/// ```
+/// ```compile_fail
+/// # use perdura::prelude::*;
+/// #[activity(transactional)]
+/// fn add(n: u32) -> Result<u32> {
+///     Ok(n)
+/// }
+/// ```
 pub use perdura_macros::activity;
 /// Makes an entity of a type: its public methods become operations.
 ///
@@ -169,7 +193,9 @@ pub use perdura_macros::activity;
 /// }
 /// ```
 ///
-/// Option: `name = ".."` pins the durable name, which is otherwise the type's.
+/// Options: `name = ".."` pins the durable name, which is otherwise the type's; `time_max = "30s"` (`ms`, `s`, `m` or `h`) is
+/// how long an operation may take, instead of the engine's
+/// [`operation_time_max`](EngineBuilder::operation_time_max).
 pub use perdura_macros::entity;
 /// Makes an orchestration of an async function.
 ///

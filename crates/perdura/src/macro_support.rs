@@ -36,6 +36,11 @@ pub trait Item {
 #[derive(Clone, Copy, Debug)]
 pub struct MadeByAttribute;
 
+/// What a transactional activity says where there is no transaction.
+pub fn without_transaction<T>() -> Result<T> {
+    Err(Error::invalid("a transactional activity runs only in an engine on an SQLite hub"))
+}
+
 /// The input of an operation.
 pub fn read_input<T: FromPayload>(operation: &str, input: Option<Bytes>) -> Result<T> {
     read(input, || format!("input of operation {operation:?}"))

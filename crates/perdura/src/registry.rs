@@ -1,6 +1,8 @@
 //! What can be run here: orchestrations and activities by name and version, and the state that activities share.
 
 use crate::activity::{ActivityContext, ActivityFn, ActivityRef, Data};
+#[cfg(feature = "sqlite")]
+use crate::activity::{TransactionalFn, in_transaction};
 use crate::entity::{Bounds, Entity, EntityCode, run_batch};
 use crate::error::Result;
 use crate::macro_support::{Item, MadeByAttribute};
@@ -26,11 +28,8 @@ use std::time::Duration;
 
 pub(crate) type LocalFuture = Pin<Box<dyn Future<Output = Result<Option<Bytes>>>>>;
 pub(crate) type StartCode = Arc<dyn Fn(Orchestration, Option<Bytes>) -> LocalFuture + Send + Sync>;
-type RunActivity = Arc<
-    dyn Fn(ActivityContext, Option<Bytes>) -> BoxFuture<'static, Result<Option<Bytes>, Failure>>
-        + Send
-        + Sync,
->;
+type RunActivity =
+    Arc<dyn Fn(ActivityContext, Option<Bytes>) -> BoxFuture<'static, ActivityEnd> + Send + Sync>;
 
 /// An item that can be registered: the work of `#[orchestration]` and `#[activity]`.
 #[diagnostic::on_unimplemented(
@@ -192,6 +191,14 @@ impl Registry {
         }
     }
 
+    #[cfg(feature = "sqlite")]
+    #[doc(hidden)]
+    #[track_caller]
+    pub fn add_transactional_activity<A: TransactionalFn>(&mut self) {
+        let run: RunActivity = Arc::new(|ctx, input| Box::pin(ready(in_transaction::<A>(ctx, input))));
+        Arc::make_mut(&mut self.activities).insert("activity", A::NAME, A::VERSION, run);
+    }
+
     #[doc(hidden)]
     #[track_caller]
     pub fn add_orchestration<O: OrchestrationFn>(&mut self) {
@@ -211,7 +218,7 @@ impl Registry {
             let running = input.map(|input| run(ctx, input));
             Box::pin(async move {
                 let output = async { running?.await?.to_payload() };
-                output.await.map_err(Failure::from)
+                output.await.map_err(Failure::from).into()
             })
         });
         Arc::make_mut(&mut self.activities).insert("activity", name, version, run);
@@ -262,10 +269,7 @@ impl Registry {
     }
 
     /// One attempt of an activity.
-    pub(crate) fn run_activity(
-        &self,
-        task: ActivityTask,
-    ) -> BoxFuture<'static, Result<Option<Bytes>, Failure>> {
+    pub(crate) fn run_activity(&self, task: ActivityTask) -> BoxFuture<'static, ActivityEnd> {
         let version = task.version.as_deref().unwrap_or_default();
         match self.activities.get(&task.name, version) {
             Some(run) => {
@@ -274,7 +278,7 @@ impl Registry {
             }
             None => {
                 let text = self.activities.missing("activity", &task.name, version);
-                Box::pin(std::future::ready(Err(Failure::new(kind::NOT_REGISTERED, text))))
+                Box::pin(ready(ActivityEnd::Failed(Failure::new(kind::NOT_REGISTERED, text))))
             }
         }
     }
@@ -288,8 +292,7 @@ impl OrchestrationHost for Registry {
 
 impl ActivityHost for Registry {
     fn run(&self, task: ActivityTask) -> BoxFuture<'static, ActivityEnd> {
-        let attempt = self.run_activity(task);
-        Box::pin(async move { attempt.await.into() })
+        self.run_activity(task)
     }
 }
 
@@ -297,8 +300,7 @@ impl EntityHost for Registry {
     fn run(&self, batch: OperationBatch) -> BoxFuture<'static, BatchEnd> {
         match self.entities.get(batch.id.name(), "") {
             Some(run) => {
-                let payload_bytes_max = self.limits.payload_bytes_max;
-                run(batch, Bounds { payload_bytes_max, time_max: self.operation_time_max })
+                run(batch, Bounds { limits: self.limits.clone(), time_max: self.operation_time_max })
             }
             None => {
                 let missing = self.entities.missing("entity", batch.id.name(), "");

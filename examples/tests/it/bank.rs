@@ -34,10 +34,8 @@ async fn of_a_thousand_transfers_at_once_none_changes_the_sum_and_no_lock_is_lef
     assert_eq!(engine.run(audit, accounts).await.unwrap(), sum);
     // A release is a message: it comes a moment after its sender has ended, but before the next holder.
     let all = InstanceQuery { kind: InstanceKind::Entity, ..InstanceQuery::default() };
-    let held = |found: Vec<(_, perdura::EntityState)>| {
-        found.into_iter().filter(|(_, entity)| entity.locked_by.is_some() || entity.backlog > 0).count()
-    };
-    while held(engine.client().entities(all.clone(), 100).await.unwrap()) > 0 {
+    let is_held = |entity: &perdura::EntityState| entity.locked_by.is_some() || entity.backlog > 0;
+    while engine.client().entities(all.clone(), 100, None).await.unwrap().entities.iter().any(is_held) {
         tokio::task::yield_now().await;
     }
     engine.shutdown().await;

@@ -112,3 +112,9 @@ fn shopping_cart() {
         to ada: a boat and an oar on the way\nEmptyCart: there is nothing in it\n";
     assert_eq!(text, expected);
 }
+
+#[test]
+fn ledger() {
+    let text = same_output(env!("CARGO_BIN_EXE_ledger"));
+    assert_eq!(text, "ada paid 3 times\nbob paid 2 times\n5 bookings, 5200 cents in all accounts\n");
+}

@@ -2,7 +2,7 @@
 
 use super::account::{ADD, FAIL, GET, Order, balance_of, entity};
 use super::client::draw_operation;
-use crate::interpreter::{Done, Shared, failed, sleep, wait_for};
+use crate::interpreter::{Done, Shared, failed, perform_child, sleep, wait_for};
 use crate::outcome;
 use crate::payload::EventSalt;
 use crate::random::Random;
@@ -50,6 +50,8 @@ pub struct Section {
     pub fails: bool,
     /// The code ends without giving up the lock.
     pub keeps: bool,
+    /// A sub-orchestration that it waits for meanwhile; it may want the same entities.
+    pub child: Option<u32>,
 }
 
 impl EntityStep {
@@ -86,6 +88,7 @@ impl Section {
             pause_ms: random.chance(400).then(|| random.below(400)),
             fails: random.chance(150),
             keeps: false,
+            child: None,
             set,
         }
     }
@@ -189,6 +192,9 @@ async fn section_of(shared: &Shared, place: &mut Place, section: &Section) -> Re
             sleep(shared, ms).await?;
         }
         call(shared, place, &set[usize::from(*to)], ADD, *amount).await?;
+    }
+    if let Some(child) = section.child {
+        let _ = perform_child(shared, child).await;
     }
     if section.fails {
         let _ = call(shared, place, &set[0], FAIL, 0).await;

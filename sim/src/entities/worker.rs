@@ -5,6 +5,7 @@ use super::account::{Order, apply};
 use crate::life::Input;
 use crate::report::Fault;
 use crate::world::{Event, Post, World};
+use perdura_core::PartitionId;
 use perdura_core::entity::{OperationBatch, OperationResult, OperationsDone};
 
 impl World {
@@ -17,7 +18,8 @@ impl World {
                 batch.operations.iter().map(|o| format!("{}/{}", o.name, o.delivery)).collect();
             format!("{post:?} runs {} on {} ({:?})", names.join(" "), batch.id, batch.ticket)
         });
-        self.checker.operations_started(&batch);
+        let is_owner = self.owner(PartitionId(post.partition)) == post;
+        self.checker.operations_started(&batch, is_owner);
         let Some(life) = self.life(post).map(|life| life.number) else { return };
         let takes = *self.random.latency.pick(&[0, 0, 3, 30, 300]);
         let mut ms = takes + self.random.latency.below(self.plan.net_ms + 1);

@@ -96,7 +96,7 @@ impl Checker {
             _ => None,
         });
         let record = &change.after.record;
-        done.map(|input| ((record.execution.clone(), input), record.branch)).collect()
+        done.map(|input| ((record.execution.to_bytes(), input), record.branch)).collect()
     }
 
     /// Whether a branch comes from another one.

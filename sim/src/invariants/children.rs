@@ -53,7 +53,8 @@ impl Checker {
     fn waits_for(&self, link: &ParentLink) -> bool {
         let parent = self.mirror.instances().find(|seen| seen.row.id.as_str() == link.instance);
         parent.is_some_and(|parent| {
-            (parent.record.generation, &parent.record.execution) == (link.generation, &link.execution)
+            parent.record.generation == link.generation
+                && parent.record.execution == link.execution
                 && parent.record.branch == link.branch
                 && parent.record.children.iter().any(|child| {
                     child.id == link.task && child.attempt == link.attempt && child.not_before == 0
@@ -69,7 +70,7 @@ impl Checker {
                 branch: before.record.branch,
                 task: child.id,
                 attempt: child.attempt,
-                execution: before.record.execution.clone(),
+                execution: before.record.execution.to_bytes(),
                 attached: false,
                 name: before.record.name.clone(),
                 version: before.record.version.clone(),

@@ -203,7 +203,9 @@ impl Seen {
             EventKind::SubOrchestrationCompleted(e) => self.children.get(&e.id) == Some(&true),
             EventKind::SubOrchestrationFailed(e) => self.children.get(&e.id) == Some(&true),
             EventKind::EntityOperationCompleted(e) => self.calls.contains_key(&e.id),
-            EventKind::EntityOperationFailed(e) => self.calls.contains_key(&e.id),
+            EventKind::EntityOperationFailed(e) => {
+                self.calls.contains_key(&e.id) || self.locks.contains(&e.id)
+            }
             EventKind::EntityLockGranted(e) => self.locks.contains(&e.id),
             _ => true,
         }
@@ -331,7 +333,7 @@ impl Checker {
         self.note_executions(&after);
         let change = Change { before: before.as_ref(), after: &after, appended: &appended, now };
         if change.is_rewound() && asks_for_more(&after.record) {
-            self.by_hand.insert(after.record.execution.clone());
+            self.by_hand.insert(after.record.execution.to_bytes());
         }
         self.branch_opened(&change);
         self.changed(&change);
@@ -346,7 +348,7 @@ impl Checker {
     }
 
     fn changed(&mut self, change: &Change<'_>) {
-        let by_hand = self.by_hand.contains(&change.after.record.execution);
+        let by_hand = self.by_hand.contains(&change.after.record.execution.to_bytes());
         let results = [
             (Group::History, super::history::check(change)),
             (Group::Activities, super::activities::check(change, by_hand)),
@@ -369,7 +371,7 @@ impl Checker {
 
     fn remember_end(&mut self, after: &Seen) {
         if after.row.status.is_terminal() {
-            let name = (after.record.execution.clone(), after.record.branch);
+            let name = (after.record.execution.to_bytes(), after.record.branch);
             self.ended.insert(name, after.record.clone());
         }
     }

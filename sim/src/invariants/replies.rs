@@ -64,13 +64,13 @@ impl Checker {
                 _ => Ok(()),
             },
             (Request::Wait { id, execution: Some(execution) }, Ok(Response::Ended(record)))
-                if record.run != execution.0.to_be_bytes()[..] =>
+                if record.run.id() != *execution =>
             {
                 Err(format!("{id:?}: who waited for {execution} was told the end of another run, {record:?}"))
             }
             (Request::Wait { id, .. }, Ok(Response::Ended(record))) => {
                 let later = self.has_moved_on(id, record.generation);
-                match self.ended.get(&(record.execution.clone(), record.branch)) {
+                match self.ended.get(&(record.execution.to_bytes(), record.branch)) {
                     Some(known) if (&known.output, known.status) == (&record.output, record.status) => Ok(()),
                     None if later => Ok(()),
                     known => Err(format!("{id:?}: told {record:?}, durable is {known:?}")),

@@ -55,10 +55,10 @@ impl Checker {
     }
 
     pub(super) fn note_executions(&mut self, after: &Seen) {
-        self.starts.executions.insert(after.record.execution.clone());
-        self.starts.executions.insert(after.record.run.clone());
+        self.starts.executions.insert(after.record.execution.to_bytes());
+        self.starts.executions.insert(after.record.run.to_bytes());
         for start in &after.record.starts {
-            self.starts.executions.insert(start.execution.clone());
+            self.starts.executions.insert(start.execution.to_bytes());
         }
     }
 

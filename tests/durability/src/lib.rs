@@ -10,6 +10,6 @@ mod random;
 pub use bank::{Account, Book, LEDGER, OPENED_WITH, Transfer};
 pub use evidence::{Evidence, Line, read_evidence};
 pub use options::LoadOptions;
-pub use program::{Done, Mode, Program, Step, Transcript, carry_out, echo, registry, work};
+pub use program::{Done, Mode, Program, Step, TABLES, Transcript, carry_out, echo, registry, work};
 pub use protocol::{Answer, Ask, Audit, Command, EntityLook, Refusal, Reply, Reuse};
 pub use random::Random;

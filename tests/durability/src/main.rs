@@ -5,11 +5,11 @@ use perdura_core::history::EventKind;
 use perdura_core::partition::{InstanceRecord, SignalRequest, StartRequest};
 use perdura_core::{EntityId, InstanceId, Limits, ReusePolicy, Status};
 use perdura_durability::{
-    Answer, Ask, Audit, Command, EntityLook, Evidence, LoadOptions, Refusal, Reply, Reuse, registry,
+    Answer, Ask, Audit, Command, EntityLook, Evidence, LoadOptions, Refusal, Reply, Reuse, TABLES, registry,
 };
 use perdura_engine::{Client, Engine, EngineError, EngineOptions};
 use perdura_sqlite::{SqliteOptions, SqliteStore};
-use perdura_store::{InstanceKind, InstanceQuery};
+use perdura_store::{InstanceKind, InstanceQuery, Store};
 use std::io::{BufRead, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -68,11 +68,13 @@ async fn start(options: LoadOptions) -> Result<Engine, EngineError> {
         ..SqliteOptions::default()
     };
     let store = SqliteStore::open(&options.hub, sqlite)?;
+    if let Some(transactions) = store.transactions() {
+        transactions.define(TABLES)?;
+    }
     let evidence = Evidence::open(&options.evidence).map_err(|e| EngineError::System(e.to_string()))?;
     let limits = Limits {
         resident_instances_max: options.resident_instances_max,
-        // The tests kill the process at random and quickly: ten times within one attempt is no fault of the activity.
-        lost_workers_max: u32::MAX,
+        lost_workers_max: options.lost_workers_max,
         ..Limits::default()
     };
     let registry = Arc::new(registry(evidence).limits(limits.clone()));

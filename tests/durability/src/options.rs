@@ -18,6 +18,8 @@ pub struct LoadOptions {
     pub file_bytes_max: Option<u64>,
     /// How long a shutdown waits for activities.
     pub drain_ms: u64,
+    /// Processes that may end in one attempt or turn.
+    pub lost_workers_max: u32,
 }
 
 impl LoadOptions {
@@ -31,6 +33,8 @@ impl LoadOptions {
             resident_instances_max: 50_000,
             file_bytes_max: None,
             drain_ms: 30_000,
+            // The tests kill the process at random and quickly: ten times within one attempt is no fault of the activity.
+            lost_workers_max: u32::MAX,
         }
     }
 }

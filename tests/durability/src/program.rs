@@ -4,6 +4,7 @@ use crate::bank::{Account, Book, Transfer, audit, hold, transfer};
 use crate::evidence::{Evidence, Line};
 use perdura::delivery::OnUnknown;
 use perdura::prelude::*;
+use perdura::sqlite::Transaction;
 use perdura::{Raw, Registry, join_all, select};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -43,6 +44,11 @@ pub enum Step {
         /// How often each may run.
         mode: Mode,
     },
+    /// Activities side by side that write in the transaction of their completion.
+    Deposit {
+        /// How many.
+        width: u32,
+    },
     /// A timer.
     Sleep {
         /// How long.
@@ -77,6 +83,8 @@ pub enum Step {
         /// How long.
         ms: u64,
     },
+    /// End the whole process.
+    Die,
     /// Continue as new with what is left.
     Again,
 }
@@ -171,6 +179,24 @@ pub async fn append(ctx: ActivityContext, ms: u64) -> Result<Done> {
     Ok(Done { line, failures: 0 })
 }
 
+/// The tables of [`deposit`].
+pub const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS ledger (instance TEXT, execution TEXT, task INTEGER, delivery INTEGER) STRICT;
+    CREATE TABLE IF NOT EXISTS total (n INTEGER NOT NULL) STRICT;
+    INSERT INTO total SELECT 0 WHERE NOT EXISTS (SELECT * FROM total);";
+
+/// Adds a line to the ledger and one to the total.
+#[activity(transactional)]
+fn deposit(ctx: ActivityContext, tx: &Transaction<'_>) -> Result<Done> {
+    let line = Line::of(&ctx);
+    tx.execute(
+        "INSERT INTO ledger VALUES (?1, ?2, ?3, ?4)",
+        (&line.instance, &line.execution, line.task, line.delivery),
+    )?;
+    tx.execute("UPDATE total SET n = n + 1", ())?;
+    Ok(Done { line, failures: 0 })
+}
+
 /// Carries out a program.
 #[orchestration]
 pub async fn carry_out(ctx: Orchestration, program: Program) -> Result<Transcript> {
@@ -203,6 +229,11 @@ pub async fn carry_out(ctx: Orchestration, program: Program) -> Result<Transcrip
                     }
                 }
             }
+            Step::Deposit { width } => {
+                for done in join_all((0..width).map(|_| ctx.call(deposit, ()))).await {
+                    seen.done.push(done?);
+                }
+            }
             Step::Sleep { ms } => {
                 let due = ctx.now().0 + ms as i64;
                 ctx.timer(Duration::from_millis(ms)).await?;
@@ -227,6 +258,7 @@ pub async fn carry_out(ctx: Orchestration, program: Program) -> Result<Transcrip
             Step::Transfer(wanted) => seen.transfers.push(transfer(&ctx, wanted).await?),
             Step::Audit { accounts } => seen.sums.push(audit(&ctx, &accounts).await?),
             Step::Hold { accounts, ms } => hold(&ctx, &accounts, ms).await?,
+            Step::Die => std::process::abort(),
             Step::Again => {
                 seen.again += 1;
                 return ctx.continue_as_new(Program { steps: steps.collect(), seen });
@@ -251,5 +283,6 @@ async fn pass(input: Raw) -> Result<Raw> {
 #[must_use]
 pub fn registry(evidence: Evidence) -> Registry {
     let registry = Registry::new().entity::<Account>().entity::<Book>();
-    registry.register(carry_out).register(echo).register(work).register(append).register(pass).data(evidence)
+    let registry = registry.register(carry_out).register(echo).register(deposit).data(evidence);
+    registry.register(work).register(append).register(pass)
 }

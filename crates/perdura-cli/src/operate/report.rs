@@ -112,7 +112,7 @@ fn name(work: &Work) -> String {
 }
 
 fn in_words(id: &str, plan: &Plan) -> String {
-    let head = plan.head.unwrap_or_default();
+    let head = plan.head.clone().unwrap_or_default();
     let mut lines = vec![
         format!(
             "\"{id}\" ({}): branch {} keeps {} of {} events of branch {}, {} turns",
@@ -165,7 +165,7 @@ fn plan_as_json(instance: &str, plan: &Plan) -> Value {
             "due": shown(timer.due.as_ref()),
         })
     };
-    let head = plan.head.unwrap_or_default();
+    let head = plan.head.clone().unwrap_or_default();
     json!({
         "instance": instance,
         "what": "planned",

@@ -22,6 +22,9 @@ pub struct SelectOptions {
     /// With a failure of this type, or with this in its message
     #[arg(long, value_name = "TYPE | TEXT")]
     error: Option<String>,
+    /// Dead letters: suspended or failed because too many workers or processes were lost to them
+    #[arg(long)]
+    dead_letter: bool,
     /// With this tag
     #[arg(long, value_name = "KEY=VALUE", value_parser = tag)]
     tag: Vec<(String, String)>,
@@ -58,6 +61,7 @@ impl SelectOptions {
             name: self.name.clone().unwrap_or_default(),
             id_prefix: self.id_prefix.clone().unwrap_or_default(),
             error: self.error.clone().unwrap_or_default(),
+            dead_letter: self.dead_letter,
             tags: self.tag.iter().cloned().collect(),
             created_from: self.since,
             created_before: self.until,

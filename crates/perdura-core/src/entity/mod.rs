@@ -8,9 +8,12 @@ pub use id::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::ParentLink;
 use crate::id::{InstanceId, InstanceKey};
-use crate::limits::DELAY_MS_MAX;
+use crate::limits::{DELAY_MS_MAX, Limits};
 use crate::time::Timestamp;
 use bytes::Bytes;
+
+/// What something that an operation sends weighs besides its texts and its payload, at most.
+const MESSAGE_BYTES: usize = 64;
 
 /// The operation that takes an entity's state away, where the entity has none of its own of this name.
 pub const DELETE: &str = "delete";
@@ -74,15 +77,45 @@ pub struct OperationResult {
 
 impl OperationResult {
     /// Whether it keeps to the limits. One that does not is no result: the operation has failed.
-    pub fn check(&self, payload_bytes_max: usize, now: Timestamp) -> Result<(), Failure> {
+    pub fn check(&self, limits: &Limits, now: Timestamp) -> Result<(), Failure> {
         if let Ok(output) = &self.outcome {
-            check_payload(|| "output of the operation".into(), output, payload_bytes_max)?;
+            check_payload(|| "output of the operation".into(), output, limits.payload_bytes_max)?;
         }
-        self.actions.iter().try_for_each(|action| action.check(payload_bytes_max, now))
+        self.actions.iter().try_for_each(|action| action.check(limits.payload_bytes_max, now))?;
+        // As much as the decisions of a turn.
+        match (self.sent_bytes(), limits.turn_bytes_max) {
+            (bytes, limit) if bytes > limit => {
+                let text = format!(
+                    "signals and starts of one operation: {bytes} bytes, limit {limit}; send less at a time"
+                );
+                Err(over_limit(text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How much it sent, in bytes.
+    #[must_use]
+    pub fn sent_bytes(&self) -> usize {
+        self.actions.iter().map(EntityAction::bytes).sum()
     }
 }
 
 impl EntityAction {
+    /// What it weighs as a message, at least as much as its stored form.
+    fn bytes(&self) -> usize {
+        let payload = |input: &Option<Bytes>| input.as_ref().map_or(0, Bytes::len);
+        let texts = match self {
+            EntityAction::Signal { to, operation, input, request, .. } => {
+                to.as_str().len() + operation.len() + request.len() + payload(input)
+            }
+            EntityAction::Start { id, name, version, input, .. } => {
+                id.as_str().len() + name.len() + version.len() + payload(input)
+            }
+        };
+        texts + MESSAGE_BYTES
+    }
+
     fn check(&self, payload_bytes_max: usize, now: Timestamp) -> Result<(), Failure> {
         let (what, input, at) = match self {
             EntityAction::Signal { to, input, at, .. } => (format!("signal to {:?}", to.as_str()), input, at),
@@ -113,9 +146,9 @@ fn over_limit(message: String) -> Failure {
 impl OperationsDone {
     /// Whether all of it keeps to the limits. What does not is refused as a whole: the state is that after the last
     /// operation, so nothing of it can be taken alone.
-    pub fn check(&self, payload_bytes_max: usize, now: Timestamp) -> Result<(), Failure> {
-        check_payload(|| "state of the entity".into(), &self.state, payload_bytes_max)?;
-        self.results.iter().try_for_each(|result| result.check(payload_bytes_max, now))
+    pub fn check(&self, limits: &Limits, now: Timestamp) -> Result<(), Failure> {
+        check_payload(|| "state of the entity".into(), &self.state, limits.payload_bytes_max)?;
+        self.results.iter().try_for_each(|result| result.check(limits, now))
     }
 }
 

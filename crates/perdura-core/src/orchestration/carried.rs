@@ -81,6 +81,8 @@ struct CarriedOutcome {
     custom_status: Option<CarriedStatus>,
     #[prost(message, optional, tag = "4")]
     limits_met: Option<TurnLimits>,
+    #[prost(bool, optional, tag = "5")]
+    awaits_event: Option<bool>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -132,6 +134,7 @@ pub fn encode_outcome(outcome: TurnOutcome) -> Bytes {
         decisions: result.decisions.into_iter().map(carry).collect(),
         custom_status: result.custom_status.map(|status| CarriedStatus { status }),
         limits_met: result.limits_met,
+        awaits_event: result.awaits_event,
     })
 }
 
@@ -174,6 +177,7 @@ pub fn decode_outcome(bytes: Bytes) -> Result<TurnOutcome, Damaged> {
         decisions,
         custom_status: carried.custom_status.map(|status| status.status),
         limits_met: carried.limits_met,
+        awaits_event: carried.awaits_event,
         ..TurnResult::default()
     }))
 }
@@ -258,6 +262,7 @@ mod tests {
                 ],
                 custom_status,
                 limits_met: Some(TurnLimits::NONE),
+                awaits_event: Some(true),
                 ..TurnResult::default()
             });
             assert_eq!(decode_outcome(encode_outcome(outcome.clone())), Ok(outcome));

@@ -267,4 +267,6 @@ pub struct TurnResult {
     pub began: Option<Timestamp>,
     /// The trace context for the next turn; `None` keeps the present one.
     pub trace: Option<Bytes>,
+    /// Whether it waits for an external event now, perhaps among other things; `None`: nobody knows.
+    pub awaits_event: Option<bool>,
 }

@@ -63,8 +63,7 @@ pub struct Execution {
     pending: BTreeSet<Ticket>,
     /// External events that nobody has taken, and who waits for one, by name.
     mailboxes: Mailboxes,
-    /// When it was asked to cancel, among the arrivals, and why.
-    canceled: Option<Box<(u64, String)>>,
+    canceled: Option<Box<CancelRequest>>,
     pub(super) section: Option<Box<Section>>,
     custom_status: Option<Bytes>,
     custom_status_changed: bool,
@@ -74,11 +73,22 @@ pub struct Execution {
 }
 
 #[derive(Debug)]
+struct CancelRequest {
+    /// When it came, among the arrivals.
+    arrival: u64,
+    reason: String,
+    /// The code has taken a wait that it failed, or has asked.
+    heard: bool,
+}
+
+#[derive(Debug)]
 struct Arrived {
     /// Rises from arrival to arrival.
     order: u64,
     /// The number of the external event, if it is one, so that it can go back to its place.
     event: u64,
+    /// The request to cancel ended the wait.
+    canceled: bool,
     result: Result<Option<Bytes>, Failure>,
 }
 
@@ -283,22 +293,40 @@ impl Execution {
 
     fn put_result(&mut self, ticket: Ticket, event: u64, result: Result<Option<Bytes>, Failure>) {
         self.arrivals += 1;
-        self.results.insert(ticket, Arrived { order: self.arrivals, event, result });
+        self.results.insert(ticket, Arrived { order: self.arrivals, event, canceled: false, result });
     }
 
-    /// Everything that is waited for ends with a failure; what is begun after it works as ever.
+    /// Everything that is waited for ends with a failure. So does what is begun before the code hears of it: what it
+    /// waited for may have come in the same turn. What is begun after that works as ever.
     fn cancel(&mut self, reason: &str) -> bool {
         if self.canceled.is_some() {
             return false;
         }
         self.withdraw_lock_request();
         self.arrivals += 1;
-        self.canceled = Some(Box::new((self.arrivals, reason.to_owned())));
+        let request = CancelRequest { arrival: self.arrivals, reason: reason.to_owned(), heard: false };
+        self.canceled = Some(Box::new(request));
         let waits = self.mailboxes.take_waiting();
         for ticket in std::mem::take(&mut self.pending).into_iter().chain(waits) {
-            self.arrive(ticket, 0, Err(Failure::new(kind::CANCELED, reason).non_retryable()));
+            self.end_wait(ticket, reason);
+            self.arrived.push(ticket);
         }
         true
+    }
+
+    fn end_wait(&mut self, ticket: Ticket, reason: &str) {
+        self.put_result(ticket, 0, Err(Failure::new(kind::CANCELED, reason).non_retryable()));
+        if let Some(arrived) = self.results.get_mut(&ticket) {
+            arrived.canceled = true;
+        }
+    }
+
+    /// A wait that the code wants to begin ends at once if it has not heard yet that it was asked to cancel.
+    pub(super) fn wait_is_over(&mut self) -> Option<Ticket> {
+        let request = self.canceled.as_deref().filter(|request| !request.heard)?;
+        let (reason, ticket) = (request.reason.clone(), self.local_ticket());
+        self.end_wait(ticket, &reason);
+        Some(ticket)
     }
 
     /// What the code did since the last call. An end carries over the external events that nobody took.
@@ -321,6 +349,7 @@ impl Execution {
             decisions,
             custom_status: changed.then(|| self.custom_status.clone()),
             limits_met: self.limit_met.then(|| *self.limits.get()),
+            awaits_event: Some(self.mailboxes.has_waiters()),
             ..TurnResult::default()
         }
     }
@@ -353,13 +382,21 @@ impl Execution {
     /// Why it was asked to cancel, if it was.
     #[must_use]
     pub fn cancel_reason(&self) -> Option<&str> {
-        self.canceled.as_deref().map(|(_, reason)| reason.as_str())
+        self.canceled.as_deref().map(|request| request.reason.as_str())
+    }
+
+    /// Whether it was asked to cancel. The code asks: what it begins from now on works as ever.
+    pub fn hear_cancel(&mut self) -> bool {
+        self.canceled.as_mut().is_some_and(|request| {
+            request.heard = true;
+            true
+        })
     }
 
     /// When it was asked to cancel, relative to the [`arrival`](Self::arrival) of results.
     #[must_use]
     pub fn cancel_arrival(&self) -> Option<u64> {
-        self.canceled.as_deref().map(|(order, _)| *order)
+        self.canceled.as_deref().map(|request| request.arrival)
     }
 
     /// A number that no other call of any execution gets, and every replay gets again.
@@ -383,12 +420,20 @@ impl Execution {
 
     /// Schedules an activity.
     pub fn schedule_task(&mut self, task: TaskScheduled) -> Ticket {
+        if let Some(over) = self.wait_is_over() {
+            return over;
+        }
         let checked = self.check_payload("input", &task.input).map(|()| task.encoded_len());
         self.decide(checked, |id| Decision::ScheduleTask(TaskScheduled { id, ..task }))
     }
 
     /// Schedules a child.
     pub fn schedule_sub_orchestration(&mut self, child: SubOrchestrationScheduled) -> Ticket {
+        if !child.detached
+            && let Some(over) = self.wait_is_over()
+        {
+            return over;
+        }
         let own = child.instance == self.info.id.as_str();
         let checked = self.check_payload("input", &child.input).and_then(|()| match own {
             true => Err(Failure::new(kind::INVALID, "a child cannot have the instance id of its parent")),
@@ -401,6 +446,9 @@ impl Execution {
 
     /// Sets a timer.
     pub fn create_timer(&mut self, fire_at: Timestamp) -> Ticket {
+        if let Some(over) = self.wait_is_over() {
+            return over;
+        }
         let checked = match fire_at.0.saturating_sub(self.now.0) > DELAY_MS_MAX {
             true => Err(Failure::new(kind::LIMIT, "timer: more than ten years ahead")),
             false => Ok(0),
@@ -429,6 +477,9 @@ impl Execution {
 
     /// Waits for the next external event of a name. Waits of one name are served in the order in which they began.
     pub fn wait_event(&mut self, name: &str) -> Ticket {
+        if let Some(over) = self.wait_is_over() {
+            return over;
+        }
         let ticket = self.local_ticket();
         if let Some((number, input)) = self.mailboxes.take_or_wait(name, ticket) {
             self.put_result(ticket, number, Ok(input));
@@ -457,7 +508,11 @@ impl Execution {
 
     /// The result of a ticket, once.
     pub fn take(&mut self, ticket: Ticket) -> Option<Result<Option<Bytes>, Failure>> {
-        self.take_arrived(ticket).map(|arrived| arrived.result)
+        let arrived = self.take_arrived(ticket)?;
+        if arrived.canceled {
+            self.hear_cancel();
+        }
+        Some(arrived.result)
     }
 
     fn take_arrived(&mut self, ticket: Ticket) -> Option<Arrived> {

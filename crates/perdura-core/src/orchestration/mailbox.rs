@@ -68,6 +68,11 @@ impl Mailboxes {
         }
     }
 
+    /// Whether somebody waits for an event.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.0.iter().any(|mailbox| matches!(mailbox.queue, Queue::Waiters(_)))
+    }
+
     /// All who wait, who then wait no more.
     pub(super) fn take_waiting(&mut self) -> Vec<Ticket> {
         let mut waiting = Vec::new();

@@ -21,6 +21,9 @@ pub(super) struct Section {
 impl Execution {
     /// Calls an operation of an entity. Inside a critical section only entities of the section can be called.
     pub fn call_entity(&mut self, to: &EntityId, operation: &str, input: Option<Bytes>) -> Ticket {
+        if let Some(over) = self.wait_is_over() {
+            return over;
+        }
         let checked = self.check_operation(operation, &input).and_then(|bytes| match &self.section {
             Some(section) if !section.holds(to) => Err(invalid(format!(
                 "call of {:?} inside a critical section that does not hold it; lock it with the others, or call it before \
@@ -66,6 +69,9 @@ impl Execution {
     /// Asks for entities, to be held together until [`unlock`](Self::unlock). The order in which they are named does not
     /// matter: they are taken in one order everywhere, so that no two sections wait for each other.
     pub fn lock_entities(&mut self, entities: &[EntityId]) -> Ticket {
+        if let Some(over) = self.wait_is_over() {
+            return over;
+        }
         let mut set: Vec<String> = entities.iter().map(|entity| entity.as_str().to_owned()).collect();
         set.sort_unstable();
         let twice = set.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone());

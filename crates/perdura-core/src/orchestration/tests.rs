@@ -2,11 +2,11 @@
 
 use super::{Decision, Execution, Mismatch, Ticket};
 use crate::failure::{Failure, kind};
-use crate::history::TurnLimits;
 use crate::history::{
     CancelRequested, Event, EventKind, EventRaised, ExecutionStarted, SubOrchestrationScheduled,
     TaskCompleted, TaskFailed, TaskScheduled, TimerCreated, TimerFired, TurnStarted,
 };
+use crate::history::{EventSent, TurnLimits};
 use crate::id::InstanceId;
 use crate::limits::Limits;
 use crate::status::Status;
@@ -219,6 +219,37 @@ fn a_request_to_cancel_fails_what_is_waited_for_and_nothing_that_comes_after() {
     take(&mut e, TaskCompleted { id: 2, output: Some("undone".into()), ..Default::default() });
     take(&mut e, raised("n", "event"));
     assert_eq!([undo, late].map(|t| text(&mut e, t)), [ok("undone"), ok("event")]);
+}
+
+#[test]
+fn a_request_to_cancel_that_came_with_the_result_fails_what_is_begun_until_the_code_hears_of_it() {
+    let mut e = execution();
+    let only = e.schedule_task(task("a"));
+    take(&mut e, TaskCompleted { id: 0, output: Some("done".into()), ..Default::default() });
+    take(&mut e, CancelRequested { reason: "enough".into() });
+    assert_eq!(text(&mut e, only), ok("done"));
+    let next = [e.schedule_task(task("b")), e.create_timer(Timestamp(9)), e.wait_event("n")];
+    let sent = e.send_event(EventSent { instance: "j".into(), name: "n".into(), ..Default::default() });
+    assert_eq!(text(&mut e, sent), ok(""), "nobody waits for it");
+    for wait in next {
+        assert_eq!(text(&mut e, wait).unwrap().unwrap_err(), "perdura.Canceled: enough");
+    }
+    let undo = e.schedule_task(task("undo"));
+    assert_eq!(text(&mut e, undo), None);
+    let kinds: Vec<_> = e.take_result().decisions.iter().map(Decision::describe).collect();
+    assert_eq!(kinds.len(), 3, "nothing of it was scheduled: {kinds:?}");
+}
+
+#[test]
+fn code_that_asks_whether_it_was_cancelled_goes_on_as_it_likes() {
+    let mut e = execution();
+    e.schedule_task(task("a"));
+    assert!(!e.hear_cancel());
+    take(&mut e, TaskCompleted { id: 0, ..Default::default() });
+    take(&mut e, CancelRequested { reason: "enough".into() });
+    assert!(e.hear_cancel());
+    let undo = e.schedule_task(task("undo"));
+    assert_eq!(text(&mut e, undo), None);
 }
 
 #[test]

@@ -29,6 +29,8 @@ impl Partition {
     /// [`turn_returned_unrun`](Self::turn_returned_unrun); or the instance ends, begins anew or is suspended first, and
     /// then [`forgotten`](Self::forgotten) tells that nobody waits for the turn any more.
     pub fn turn_away(&mut self, turn: Turn) {
+        // What it does elsewhere cannot end this process.
+        self.trial_over(turn.key);
         self.keep_turn(turn, TurnState::Running);
     }
 

@@ -191,7 +191,7 @@ impl Partition {
         let Some(instance) = self.instances.get(&key) else { return };
         let awaited = Awaited {
             instance: instance.id.as_str().to_owned(),
-            execution: instance.record.execution.clone(),
+            execution: instance.record.execution.to_bytes(),
         };
         let to = InstanceId::recorded(&link.instance);
         let find = FindCycle { link: Some(link), awaited: Some(awaited), ..FindCycle::default() };

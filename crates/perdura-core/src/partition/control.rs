@@ -210,6 +210,7 @@ impl Partition {
         if instance.is_active() && instance.record.suspended.take().is_some() {
             instance.status = if instance.has_begun() { Status::Running } else { Status::Pending };
             instance.inbox.push(Event::new(now, ExecutionResumed { reason }));
+            instance.record.trial = None;
             self.mark_dirty(key);
             self.enqueue(key);
             self.hand_out_tasks(key);
@@ -257,10 +258,14 @@ impl Partition {
         let output = (reason.len() > FAILURE_TEXT_BYTES_MAX).then(|| Bytes::from(reason.clone()));
         self.end(key, Ended { status: Status::Terminated, output, failure });
         if recurse_children {
-            for (id, link) in children {
-                let terminate = Terminate { reason: reason.clone(), recurse: true, parent: Some(link) };
-                self.send(&id, Body::Terminate(terminate));
-            }
+            self.terminate_children(children, &reason);
+        }
+    }
+
+    pub(super) fn terminate_children(&mut self, children: Vec<(InstanceId, ParentLink)>, reason: &str) {
+        for (id, link) in children {
+            let terminate = Terminate { reason: reason.to_owned(), recurse: true, parent: Some(link) };
+            self.send(&id, Body::Terminate(terminate));
         }
     }
 
@@ -290,7 +295,7 @@ impl Partition {
         count
     }
 
-    fn children_of(&self, key: InstanceKey) -> Vec<(InstanceId, ParentLink)> {
+    pub(super) fn children_of(&self, key: InstanceKey) -> Vec<(InstanceId, ParentLink)> {
         let Some(instance) = self.instances.get(&key) else { return Vec::new() };
         let children = instance.children.values().map(|child| &child.record);
         children.map(|c| (InstanceId::recorded(&c.instance), instance.link(c.id, c.attempt))).collect()
@@ -338,7 +343,8 @@ impl Partition {
         for task in tasks.values().filter(|task| task.record.delivery > 0) {
             let in_doubt = task.is_at_most_once() && task.stage() != Some(Stage::Queued);
             let task = &task.record;
-            let left = LeftTask { id: task.id, delivery: task.delivery, event: task.event, in_doubt };
+            let branch = instance.record.origin(task.event);
+            let left = LeftTask { id: task.id, delivery: task.delivery, event: task.event, branch, in_doubt };
             instance.record.rewinds.get_or_insert_default().leave(left);
         }
         let running: Vec<_> =
@@ -362,8 +368,11 @@ impl Partition {
         let now = self.now;
         let tells_parent = !(self.planted(Bug::ParentNotTold) && ended.status == Status::Terminated);
         self.release_section(key);
+        // Answers of entities that come later are of use to a rewind.
+        let calls = self.instances.get_mut(&key).map(|instance| std::mem::take(&mut instance.calls));
         self.drop_outstanding(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
+        instance.calls = calls.unwrap_or_default();
         let Ended { status, output, failure } = ended;
         let end = ExecutionCompleted::new(status, output.clone(), failure.clone());
         instance.append(Event::new(now, end));

@@ -368,10 +368,18 @@ impl Partition {
     /// A result that is not that of what is handed out. That of the present delivery settles a doubt; one of an earlier
     /// delivery is noted, in the history and for the handler, and never counts.
     pub(super) fn result_late(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>) {
-        let now = self.now;
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
-        let Some(once) = state.record.once.as_mut().filter(|_| !task.asks) else { return };
+        if task.asks {
+            return;
+        }
+        let known = 1..=state.record.delivery;
+        let Some(once) = state.record.once.as_mut() else {
+            if known.contains(&task.delivery) {
+                self.note_late(task, result);
+            }
+            return;
+        };
         let has_begun = once.attempt(task.delivery).is_some();
         if state.record.delivery == task.delivery && once.is_in_doubt() {
             self.call_off_handler(task.key, task.task);
@@ -383,20 +391,29 @@ impl Partition {
             let Some(attempt) = once.attempt(task.delivery).filter(|attempt| attempt.late.is_none()) else {
                 return;
             };
-            let (output, failure) = match result {
-                Ok(output) => (output, None),
-                Err(failure) => (None, Some(failure.within_limits())),
-            };
-            let kept = output.clone().filter(|output| output.len() <= REMEMBERED_BYTES_MAX);
+            let kept = result.clone().ok().flatten().filter(|output| output.len() <= REMEMBERED_BYTES_MAX);
             attempt.late = Some(kept.unwrap_or_default());
-            if let Some(failure) = &failure {
+            if let Err(failure) = &result {
                 attempt.end = format!("failed, too late to count: {}", failure.kind);
             }
-            let late = TaskResultLate { id: task.task, delivery: task.delivery, output, failure };
-            instance.inbox.push(Event::new(now, late));
-            self.mark_dirty(task.key);
+            self.note_late(task, result);
             self.enqueue(task.key);
         }
+    }
+
+    /// Somebody may want to know what an attempt came to that nobody waits for. It is part of the next turn and makes none
+    /// by itself: the code does not see it.
+    fn note_late(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>) {
+        let (now, limit) = (self.now, self.config.limits.payload_bytes_max);
+        let room = self.config.limits.inbox_bytes_max;
+        let Some(instance) = self.awaiting(task).filter(|instance| instance.has_room(room)) else { return };
+        let (output, failure) = match result {
+            Ok(output) => (output.filter(|output| output.len() <= limit), None),
+            Err(failure) => (None, Some(failure.within_limits())),
+        };
+        let late = TaskResultLate { id: task.task, delivery: task.delivery, output, failure };
+        instance.inbox.push(Event::new(now, late));
+        self.mark_dirty(task.key);
     }
 }
 

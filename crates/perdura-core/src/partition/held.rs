@@ -69,7 +69,7 @@ impl Instance {
             branch: self.record.branch,
             task,
             attempt,
-            execution: self.record.execution.clone(),
+            execution: self.record.execution.to_bytes(),
             attached: false,
             name: self.record.name.clone(),
             version: self.record.version.clone(),
@@ -198,8 +198,8 @@ impl Partition {
             return;
         };
         let record = &instance.record;
-        if (record.generation, record.branch, &record.execution)
-            == (from.generation, from.branch, &from.execution)
+        if (record.generation, record.branch) == (from.generation, from.branch)
+            && record.execution == from.execution
         {
             instance.inbox.push(Event::new(now, EventRefused { id: from.task, failure: refused.failure }));
             self.mark_dirty(key);

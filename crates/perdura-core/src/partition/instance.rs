@@ -2,6 +2,7 @@
 
 use super::away::Away;
 use super::batch::{HistoryRow, InstanceWrite, Tail};
+use super::dead_letter::Caution;
 use super::effect::TaskRef;
 use super::entities::{CallRecord, Entity};
 use super::events::Events;
@@ -152,7 +153,8 @@ pub(super) struct Instance {
     pub(super) key: InstanceKey,
     pub(super) id: InstanceId,
     pub(super) status: Status,
-    /// All else that is stored; its lists of outstanding work and its inbox are empty, they live in the fields below.
+    /// All else that is stored. Its id, its lists of outstanding work and its inbox are empty: they live in the other
+    /// fields.
     pub(super) record: InstanceRecord,
     pub(super) tasks: BTreeMap<u32, Task>,
     pub(super) timers: BTreeMap<u32, Timestamp>,
@@ -192,13 +194,15 @@ pub(super) struct Instance {
     pub(super) renewals: (Timestamp, u32),
     /// Results of other branches that it may use again, once they are read.
     pub(super) reuse: Option<Box<Reuse>>,
+    /// Whether its next turn may end this process.
+    pub(super) caution: Caution,
 }
 
 impl Instance {
-    pub(super) fn new(key: InstanceKey, record: InstanceRecord, status: Status) -> Instance {
+    pub(super) fn new(key: InstanceKey, mut record: InstanceRecord, status: Status) -> Instance {
         Instance {
             key,
-            id: record.instance_id(),
+            id: InstanceId::recorded(&std::mem::take(&mut record.id)),
             status,
             record,
             tasks: BTreeMap::new(),
@@ -223,6 +227,7 @@ impl Instance {
             history_asked: 0,
             renewals: (Timestamp(0), 0),
             reuse: None,
+            caution: Caution::None,
         }
     }
 
@@ -273,12 +278,13 @@ impl Instance {
     }
 
     pub(super) fn execution(&self) -> ExecutionId {
-        ExecutionId::from_bytes(&self.record.execution)
+        self.record.execution.id()
     }
 
     /// The execution that the last start began.
     pub(super) fn run(&self) -> ExecutionId {
-        if self.record.run.is_empty() { self.execution() } else { ExecutionId::from_bytes(&self.record.run) }
+        let run = self.record.run.id();
+        if run == ExecutionId::default() { self.execution() } else { run }
     }
 
     /// Appends to the history; gives the event's number.
@@ -324,12 +330,16 @@ impl Instance {
             events: encode_events(self.unwritten.take()),
         });
         let tail = Tail { generation: record.generation, branch: record.branch, events: record.tail };
-        self.record = record;
-        self.record.tasks.clear();
-        self.record.timers.clear();
-        self.record.children.clear();
-        self.record.calls.clear();
-        self.record.inbox = None;
+        // Nothing is kept of what the row had beside: an instance that waits is to be small.
+        self.record = InstanceRecord {
+            id: String::new(),
+            tasks: Vec::new(),
+            timers: Vec::new(),
+            children: Vec::new(),
+            calls: Vec::new(),
+            inbox: None,
+            ..record
+        };
         let expected = self.stored.replace(tail);
         Ok(InstanceWrite { expected, row, history, drop_generations_before: self.drop_before.take() })
     }
@@ -337,6 +347,7 @@ impl Instance {
     /// The whole record. Leaves `self.record` empty: the caller puts it back.
     fn record_at(&mut self, now: Timestamp) -> InstanceRecord {
         let mut record = std::mem::take(&mut self.record);
+        record.id = self.id.as_str().to_owned();
         record.status = u32::from(self.status as u8);
         record.updated_at = now.0;
         record.tasks = self.tasks.values().map(|task| task.record.clone()).collect();
@@ -368,6 +379,7 @@ impl Instance {
     pub(super) fn whole_record(&self) -> InstanceRecord {
         InstanceRecord {
             tasks: self.tasks.values().map(|task| task.record.clone()).collect(),
+            calls: self.calls.values().cloned().collect(),
             ..self.final_record()
         }
     }
@@ -377,19 +389,23 @@ impl Instance {
         self.away_events().iter().chain(self.inbox.iter()).cloned().collect()
     }
 
-    /// The parent that waits for this instance was rewound: it waits by another link.
+    /// The parent that waits for this instance was rewound: it waits by another link. A task that waits for it
+    /// already on the new branch keeps its own.
     pub(super) fn relink(&mut self, link: &ParentLink) {
         let parents = &mut self.record.parents;
         let same_task = parents.iter().position(|p| p.is_same_run(link) && p.task == link.task);
-        let same_run = same_task.or_else(|| parents.iter().position(|p| p.is_same_run(link)));
-        if let Some(parent) = same_run.and_then(|at| parents.get_mut(at)) {
-            *parent = ParentLink { attached: parent.attached, ..link.clone() };
+        let is_left = |p: &ParentLink| p.is_same_run(link) && p.branch != link.branch;
+        let known = same_task.or_else(|| parents.iter().position(is_left));
+        match known.and_then(|at| parents.get_mut(at)) {
+            Some(parent) => *parent = ParentLink { attached: parent.attached, ..link.clone() },
+            None => parents.push(ParentLink { attached: true, ..link.clone() }),
         }
     }
 
     /// A copy of the record for whoever waited for the end.
     pub(super) fn final_record(&self) -> InstanceRecord {
-        InstanceRecord { status: u32::from(self.status as u8), ..self.record.clone() }
+        let id = self.id.as_str().to_owned();
+        InstanceRecord { id, status: u32::from(self.status as u8), ..self.record.clone() }
     }
 
     /// The inbox without what a new generation must not see: only what came from outside stays.
@@ -398,9 +414,4 @@ impl Instance {
             .into_iter()
             .filter(|event| matches!(event.kind, EventKind::EventRaised(_) | EventKind::CancelRequested(_)))
     }
-}
-
-/// An execution id as it is stored.
-pub(super) fn execution_bytes(id: ExecutionId) -> Bytes {
-    Bytes::copy_from_slice(&id.0.to_be_bytes())
 }

@@ -1,7 +1,7 @@
 //! What instances say to each other. A message is applied in the same commit that removes it, so it takes effect
 //! exactly once. Field numbers are stored: never reuse one.
 
-use super::entities::{LockGranted, LockRequest, Operation, OperationEnded, Unlock};
+use super::entities::{FindCircle, LockGranted, LockRequest, Operation, OperationEnded, Unlock};
 use crate::failure::Failure;
 use crate::history::{Damaged, ParentLink, open_record, seal_record};
 use crate::id::{InstanceId, Tags};
@@ -15,7 +15,7 @@ pub struct Message {
     #[prost(string, tag = "1")]
     pub to: String,
     /// What it says.
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 30, 31, 32, 33, 34, 40, 41")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 30, 31, 32, 33, 34, 35, 40, 41")]
     pub body: Option<Body>,
 }
 
@@ -55,6 +55,9 @@ pub enum Body {
     /// To an entity: a critical section is over.
     #[prost(message, tag = "34")]
     Unlock(Unlock),
+    /// Somebody waits for a locked entity: find out whether its holder waits for that.
+    #[prost(message, boxed, tag = "35")]
+    FindCircle(Box<FindCircle>),
     /// Somebody has begun to wait for an instance that was there: find out whether it waits for itself.
     #[prost(message, boxed, tag = "7")]
     FindCycle(Box<FindCycle>),

@@ -13,6 +13,7 @@ mod bug;
 mod children;
 mod commit;
 mod control;
+mod dead_letter;
 mod doubt;
 mod effect;
 mod entities;
@@ -37,8 +38,8 @@ pub use batch::{Batch, Envelope, EnvelopeId, HistoryRow, InstanceWrite, Tail};
 pub use bug::Bug;
 pub use effect::{Effect, Need, TaskRef, TaskStart};
 pub use entities::{
-    CallRecord, DelayedSignal, EntityRecord, LockGranted, LockRecord, LockRequest, Operation, OperationEnded,
-    Queued, SectionRecord, Stamp, Unlock, Wanted,
+    CallRecord, CircleStep, DelayedSignal, EntityRecord, FindCircle, LeftCall, LockGranted, LockRecord,
+    LockRequest, Operation, OperationEnded, Queued, SectionRecord, Stamp, TaskName, Unlock, Wanted,
 };
 pub use message::{
     Awaited, Body, Cancel, ChildEnded, FindCycle, Message, Raise, RaiseRefused, RewindChild, RewindParent,
@@ -46,7 +47,7 @@ pub use message::{
 };
 pub use record::{
     AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, KeyRecord, KeyUse, Keys,
-    TaskRecord, TimerRecord, Traces,
+    RunId, TaskRecord, TimerRecord, Traces, Trial,
 };
 pub use request::{
     ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
@@ -102,6 +103,7 @@ pub struct Partition {
     wakes: Wakes,
     queue: VecDeque<InstanceKey>,
     next_turn_number: u64,
+    trials: dead_letter::Trials,
     /// Instances that need their history as soon as everything of it is committed.
     history_wanted: Vec<InstanceKey>,
     /// What waits for a row, by id and by key.
@@ -199,6 +201,7 @@ impl Partition {
             wakes: Wakes::default(),
             queue: VecDeque::new(),
             next_turn_number: 1,
+            trials: dead_letter::Trials::default(),
             history_wanted: Vec::new(),
             id_lookups: BTreeMap::new(),
             key_lookups: BTreeMap::new(),
@@ -309,6 +312,12 @@ impl Partition {
         std::mem::take(&mut self.damage_found)
     }
 
+    /// What it is held to.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
     /// Instances in memory.
     #[must_use]
     pub fn resident(&self) -> usize {
@@ -370,6 +379,7 @@ impl Partition {
             (Some(Body::Operation(operation)), existing) => self.operation_message(&id, operation, existing),
             (Some(Body::Lock(request)), existing) => self.lock_message(&id, request, existing),
             (Some(Body::Unlock(unlock)), Some(key)) => self.unlock_message(key, unlock),
+            (Some(Body::FindCircle(find)), Some(key)) => self.find_circle(key, *find),
             (Some(Body::StartChild(start)), _) if EntityId::of_instance(&id).is_some() => {
                 self.refuse_child(start)
             }
@@ -401,6 +411,7 @@ impl Partition {
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
             Wake::Signal(number) => self.signal_due(key, number),
             Wake::Operations => self.go_on(key),
+            Wake::Circle => self.look_for_circle(key),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::entities::{CallRecord, EntityRecord, SectionRecord};
 use crate::delivery::OnceRecord;
-use crate::failure::Failure;
+use crate::failure::{Failure, kind};
 use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
 use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
 use crate::retry::RetryPolicy;
@@ -27,9 +27,47 @@ pub struct AnsweredStart {
     /// The generation that the answer spoke of.
     #[prost(uint32, tag = "4")]
     pub generation: u32,
-    /// The execution that the answer spoke of, 16 bytes.
-    #[prost(bytes = "bytes", tag = "5")]
-    pub execution: Bytes,
+    /// The execution that the answer spoke of.
+    #[prost(message, required, tag = "5")]
+    pub execution: RunId,
+}
+
+/// The id of an execution as rows keep it: an instance that waits is to be small, and bytes would need a place of their
+/// own.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct RunId {
+    /// The first 8 bytes.
+    #[prost(fixed64, tag = "1")]
+    pub high: u64,
+    /// The last 8 bytes.
+    #[prost(fixed64, tag = "2")]
+    pub low: u64,
+}
+
+impl RunId {
+    /// The id.
+    #[must_use]
+    pub fn id(self) -> ExecutionId {
+        ExecutionId(u128::from(self.high) << 64 | u128::from(self.low))
+    }
+
+    /// Its 16 bytes, as events and messages name it.
+    #[must_use]
+    pub fn to_bytes(self) -> Bytes {
+        Bytes::copy_from_slice(&self.id().0.to_be_bytes())
+    }
+}
+
+impl From<ExecutionId> for RunId {
+    fn from(id: ExecutionId) -> RunId {
+        RunId { high: (id.0 >> 64) as u64, low: id.0 as u64 }
+    }
+}
+
+impl PartialEq<Bytes> for RunId {
+    fn eq(&self, bytes: &Bytes) -> bool {
+        bytes[..] == self.id().0.to_be_bytes()
+    }
 }
 
 /// An activity that is not finished.
@@ -152,8 +190,8 @@ pub struct InstanceRecord {
     #[prost(uint64, tag = "7")]
     pub tail: u64,
     /// The run's id, 16 bytes.
-    #[prost(bytes = "bytes", tag = "8")]
-    pub execution: Bytes,
+    #[prost(message, required, tag = "8")]
+    pub execution: RunId,
     /// In ms since 1970.
     #[prost(int64, tag = "9")]
     pub created_at: i64,
@@ -210,8 +248,8 @@ pub struct InstanceRecord {
     pub start_generation: u32,
     /// The execution that the last start began, 16 bytes: what it started, however often that has continued as new
     /// since. Empty in rows of older versions.
-    #[prost(bytes = "bytes", tag = "27")]
-    pub run: Bytes,
+    #[prost(message, required, tag = "27")]
+    pub run: RunId,
     /// The trace contexts it carries.
     #[prost(message, optional, boxed, tag = "33")]
     pub traces: Option<Box<Traces>>,
@@ -237,6 +275,38 @@ pub struct InstanceRecord {
     /// What was done under idempotency keys since it was started, over all continue-as-new.
     #[prost(message, optional, boxed, tag = "62")]
     pub keys: Option<Box<Keys>>,
+    /// Its code waits for an external event, perhaps among other things, since its last turn. Of code that does not say so
+    /// it is assumed while it is in a critical section.
+    #[prost(bool, tag = "63")]
+    pub awaits_event: bool,
+    /// Processes or workers that were lost in its present turn.
+    #[prost(message, optional, boxed, tag = "70")]
+    pub trial: Option<Box<Trial>>,
+}
+
+/// What is known of a turn that may end whoever runs it.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Trial {
+    /// Those that were lost one after another.
+    #[prost(uint32, tag = "1")]
+    pub lost: u32,
+    /// The turn is about to run in the process of the engine.
+    #[prost(bool, tag = "2")]
+    pub announced: bool,
+    /// There were too many: the instance is suspended until somebody resumes it.
+    #[prost(bool, tag = "3")]
+    pub dead: bool,
+}
+
+impl InstanceRecord {
+    /// Why it is a dead letter, if it is one: its turn, or an activity that nobody caught, has cost too many workers.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<&str> {
+        let is_dead = self.trial.as_ref().is_some_and(|trial| trial.dead);
+        let suspended = self.suspended.as_deref().filter(|_| is_dead);
+        let failed = self.failure.as_ref().filter(|failure| failure.kind == kind::WORKER_LOST);
+        suspended.or_else(|| failed.map(|failure| failure.message.as_str()))
+    }
 }
 
 /// A call under an idempotency key that is under way.
@@ -364,8 +434,7 @@ impl InstanceRecord {
     /// Whether an execution belongs to the present run: it is the one that the last start began, or the present one.
     #[must_use]
     pub fn is_of_run(&self, execution: ExecutionId) -> bool {
-        let execution = execution.0.to_be_bytes();
-        self.run.is_empty() || self.run == execution[..] || self.execution == execution[..]
+        self.run == RunId::default() || self.run.id() == execution || self.execution.id() == execution
     }
 
     /// Events that no turn has taken yet.

@@ -28,6 +28,7 @@ impl Partition {
             let loaded = self.load(row);
             if loaded {
                 self.register_wakes(key);
+                self.look_at_trial(key);
                 self.take_up(key);
             }
             // Nobody has asked for it yet: it leaves first.

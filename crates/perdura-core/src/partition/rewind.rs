@@ -113,7 +113,7 @@ impl Partition {
             return true;
         };
         let record = &instance.record;
-        let same_run = (record.generation, &record.execution) == (link.generation, &link.execution);
+        let same_run = record.generation == link.generation && record.execution == link.execution;
         if !same_run || !has_ended_badly(instance.status) {
             return true;
         }
@@ -269,12 +269,22 @@ impl Partition {
         self.release_section(key);
     }
 
+    /// What entities answer from now on is for whoever asks for the same on the new branch.
+    fn leave_calls(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let branch = instance.record.branch;
+        for call in std::mem::take(&mut instance.calls).into_values() {
+            instance.record.rewinds.get_or_insert_default().leave_call(&call, branch);
+        }
+    }
+
     /// The instance goes on, on a new branch.
     fn open_branch(&mut self, key: InstanceKey, awaited: &Awaited, mut opening: Opening, because: &Because) {
         let (now, keeps_end) = (self.now, self.planted(Bug::RewindKeepsTheEnd));
         let stays_suspended = self.planted(Bug::RewindStaysSuspended);
         self.spoil(&mut opening);
         self.leave_section(key);
+        self.leave_calls(key);
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
@@ -295,7 +305,6 @@ impl Partition {
         let cut = opening.branch.cut;
         let record = &mut instance.record;
         let rewinds = record.rewinds.get_or_insert_default();
-        rewinds.left.retain(|task| task.event < cut);
         opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
         record.branch = opening.branch.branch;
@@ -377,9 +386,10 @@ impl Partition {
         order: &RewindOrder,
         branch: u32,
         tail: u64,
-        opening: Opening,
+        mut opening: Opening,
     ) {
         let now = self.now;
+        let children = self.children_of(key);
         self.leave_section(key);
         self.drop_outstanding(key);
         self.forget_history(key);
@@ -400,6 +410,7 @@ impl Partition {
         record.failed.clear();
         record.block = None;
         let rewinds = record.rewinds.get_or_insert_default();
+        opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
         rewinds.returns.push(ReturnRecord {
             branch,
@@ -427,6 +438,10 @@ impl Partition {
         let failure = Ended::failure_for_parent(&id, status, failure);
         for parent in record.parents.into_iter().filter(|_| was_active) {
             self.answer_parent(parent, record.output.clone(), failure.clone());
+        }
+        // That end was to reach all children.
+        if let Some(reason) = opening.terminated_all {
+            self.terminate_children(children, &reason);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The atomic start: one call looks, decides and says what happened.
 
-use super::instance::{Instance, execution_bytes};
-use super::record::{AnsweredStart, InstanceRecord, Traces};
+use super::instance::Instance;
+use super::record::{AnsweredStart, InstanceRecord, RunId, Traces};
 use super::request::{ReplyToken, RequestError, Response, StartOutcome, StartRequest, Started};
 use super::wakes::Wake;
 use super::{Bug, Partition};
@@ -126,12 +126,11 @@ impl Partition {
         let forgets = self.planted(Bug::RequestIdForgotten);
         let start_at = start.start_at.filter(|at| *at > now);
         let started = Started { outcome, id: start.id.clone(), execution, generation: 0 };
-        let id_bytes = execution_bytes(execution);
         let Some(instance) = self.instances.get_mut(&key) else { return started };
         let generation = instance.record.generation + 1;
         let mut starts = std::mem::take(&mut instance.record.starts);
         if let Some((request_id, content)) = start.request.filter(|_| !forgets) {
-            let execution = id_bytes.clone();
+            let execution = execution.into();
             starts.reserve_exact(1);
             starts.push(AnsweredStart {
                 request_id,
@@ -147,20 +146,19 @@ impl Partition {
             name: start.name.clone(),
             version: start.version.clone(),
             input: start.input,
-            execution: id_bytes.clone(),
+            execution: RunId::from(execution).to_bytes(),
             start_at: start_at.map(|at| at.0),
             parent: start.parent.clone(),
             tags: start.tags.clone(),
             trace: start.trace.clone(),
         };
         instance.record = InstanceRecord {
-            id: start.id.as_str().to_owned(),
             name: start.name,
             version: start.version,
             generation,
             start_generation: generation,
-            execution: id_bytes.clone(),
-            run: id_bytes,
+            execution: execution.into(),
+            run: execution.into(),
             created_at: now.0,
             start_at: start_at.map_or(0, |at| at.0),
             parents: start.parent.into_iter().collect(),
@@ -171,6 +169,7 @@ impl Partition {
         };
         instance.status = Status::Pending;
         instance.unwritten.clear();
+        instance.calls.clear();
         instance.reuse = None;
         instance.drop_before = instance.stored.map(|_| generation);
         instance.inbox = vec![Event::new(now, event)].into();
@@ -208,7 +207,7 @@ fn repeat(id: &InstanceId, answered: &AnsweredStart) -> Started {
             StartOutcome::Created
         },
         id: id.clone(),
-        execution: ExecutionId::from_bytes(&answered.execution),
+        execution: answered.execution.id(),
         generation: answered.generation,
     }
 }

@@ -184,6 +184,16 @@ impl Partition {
         }
     }
 
+    /// Whether the result of this attempt, if it succeeds, would be recorded at once as that of its task: `None` if nobody
+    /// waits for it any more, false if there is no room for it yet.
+    #[must_use]
+    pub fn takes_result(&mut self, task: TaskRef) -> Option<bool> {
+        let room = self.config.limits.inbox_bytes_max;
+        self.handed_out(task)?;
+        let instance = self.instances.get(&task.key)?;
+        Some(!task.asks && instance.has_room(room))
+    }
+
     /// Takes the result of an attempt. One of anything but the present delivery does not count; it is noted while the
     /// task is open.
     pub fn task_done(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, now: Timestamp) {

@@ -1,7 +1,8 @@
 //! Turns: an instance with news runs its code, and what the code decides is recorded and set in motion.
 
 use super::control::Ended;
-use super::instance::{Instance, TurnState, Waiter, execution_bytes};
+use super::dead_letter::Caution;
+use super::instance::{Instance, TurnState, Waiter};
 use super::record::Block;
 use super::wakes::Wake;
 use super::{Body, Bug, Partition, Raise, Response, Terminate};
@@ -57,14 +58,23 @@ impl Partition {
             let key = self.queue.pop_front()?;
             let (batch, runs_suspended) = (self.open_batch(), self.planted(Bug::SuspendedRuns));
             let is_held = self.is_held(key);
-            let Some(instance) = self.instances.get_mut(&key) else { continue };
+            let Some(instance) = self.instances.get_mut(&key) else {
+                self.trial_over(key);
+                continue;
+            };
             if instance.turn != TurnState::Queued {
+                self.trial_over(key);
                 continue;
             }
             if instance.inbox.is_empty() || is_held || (instance.is_suspended() && !runs_suspended) {
                 instance.turn = TurnState::Idle;
+                self.trial_over(key);
                 continue;
             }
+            if instance.caution != Caution::None && !self.may_run(key) {
+                continue;
+            }
+            let Some(instance) = self.instances.get_mut(&key) else { continue };
             if instance.turns_in_batch.0 != batch {
                 instance.turns_in_batch = (batch, 0);
             }
@@ -78,6 +88,7 @@ impl Partition {
             self.next_turn_number += 1;
             return self.make_turn(key);
         }
+        self.announce_turns();
         None
     }
 
@@ -121,6 +132,7 @@ impl Partition {
     /// Takes the outcome of a turn. One that is not awaited any more is dropped.
     pub fn finish_turn(&mut self, turn: Turn, outcome: TurnOutcome) {
         let key = turn.key;
+        self.trial_over(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.turn != TurnState::Running(turn.number) {
             return;
@@ -157,10 +169,10 @@ impl Partition {
     }
 
     fn record_turn(&mut self, mut turn: Turn, result: TurnResult) {
-        let (key, generation) = (turn.key, turn.generation);
+        let (key, generation, awaits_event) = (turn.key, turn.generation, result.awaits_event);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.turn = TurnState::Idle;
-        instance.record.block = None;
+        (instance.record.block, instance.record.trial) = (None, None);
         if instance.status == Status::Pending {
             instance.status = Status::Running;
         }
@@ -186,6 +198,10 @@ impl Partition {
         self.answer_who_awaits_begin(key);
         for decision in result.decisions {
             self.apply_decision(key, decision);
+        }
+        if let Some(instance) = self.instances.get_mut(&key) {
+            let is_holder = instance.record.section.as_ref().is_some_and(|section| section.granted);
+            instance.record.awaits_event = awaits_event.unwrap_or(is_holder);
         }
         self.take_held(key);
         let goes_on = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);
@@ -306,7 +322,7 @@ impl Partition {
         (record.branch, record.rewinds) = (0, None);
         record.failed.clear();
         record.tail = 0;
-        record.execution = execution_bytes(execution);
+        record.execution = execution.into();
         if let Some(version) = next.version {
             record.version = version;
         }
@@ -317,7 +333,7 @@ impl Partition {
             name: record.name.clone(),
             version: record.version.clone(),
             input: next.input,
-            execution: record.execution.clone(),
+            execution: record.execution.to_bytes(),
             start_at: None,
             parent: record.parents.first().cloned(),
             tags: record.tags.clone(),

@@ -24,6 +24,8 @@ pub(super) enum Wake {
     Signal(u64),
     /// Operations of an entity that were lost, and are handed out again.
     Operations,
+    /// Somebody has waited for a locked entity for some time.
+    Circle,
 }
 
 #[derive(Debug, Default)]

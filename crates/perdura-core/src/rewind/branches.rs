@@ -3,7 +3,7 @@
 use super::reuse::ReuseState;
 use super::spec::RewindOrder;
 use crate::history::{Damaged, Event, decode_events};
-use crate::partition::{HistoryRow, InstanceRecord};
+use crate::partition::{CallRecord, HistoryRow, InstanceRecord, LeftCall, OperationEnded, TaskName};
 use bytes::Bytes;
 
 /// A branch that a rewind opened. Branch 0 is there from the beginning.
@@ -53,6 +53,9 @@ pub struct LeftTask {
     /// The number of its `TaskScheduled` event.
     #[prost(uint64, tag = "3")]
     pub event: u64,
+    /// The branch on which that event was recorded.
+    #[prost(uint32, tag = "4")]
+    pub branch: u32,
     /// It runs at most once, and nobody knows how its last attempt ended.
     #[prost(bool, tag = "60")]
     pub in_doubt: bool,
@@ -93,7 +96,7 @@ pub struct Rewinds {
     /// Results of other branches that may be used again.
     #[prost(message, optional, tag = "2")]
     pub reuse: Option<ReuseState>,
-    /// Tasks that were handed out and that nobody waits for any more.
+    /// Tasks that were handed out and that nobody waits for any more, of all branches: any of them may be gone back to.
     #[prost(message, repeated, tag = "3")]
     pub left: Vec<LeftTask>,
     /// Returns to older branches, oldest first.
@@ -102,12 +105,39 @@ pub struct Rewinds {
     /// The last rewind's: children that it meets later are rewound alike.
     #[prost(message, optional, tag = "5")]
     pub order: Option<RewindOrder>,
+    /// Calls of entities that were under way when a branch was left.
+    #[prost(message, repeated, tag = "30")]
+    pub calls: Vec<LeftCall>,
 }
 
 impl Rewinds {
+    /// Notes that a call of an entity is under way, or has ended too late, on a branch that is left.
+    pub(crate) fn leave_call(&mut self, call: &CallRecord, branch: u32) {
+        let (sent, name) = (call.sent_as(branch), TaskName { branch, task: call.id });
+        match self.sent_call(sent) {
+            Some(left) if left.names.contains(&name) => {}
+            Some(left) => left.names.push(name),
+            None => self.calls.push(LeftCall { names: vec![name], ..LeftCall::default() }),
+        }
+    }
+
+    /// A call that was left has ended; says whether it was one. One that failed has left no trace, and may run again.
+    pub(crate) fn left_call_ended(&mut self, sent: TaskName, ended: &OperationEnded) -> bool {
+        let Some(left) = self.sent_call(sent) else { return false };
+        (left.ended, left.output) = (true, ended.output.clone());
+        if ended.failure.is_some() {
+            self.calls.retain(|left| left.names.first() != Some(&sent));
+        }
+        true
+    }
+
+    fn sent_call(&mut self, sent: TaskName) -> Option<&mut LeftCall> {
+        self.calls.iter_mut().find(|left| left.names.first() == Some(&sent))
+    }
+
     /// Notes that nobody waits for a task any more that was handed out.
     pub(crate) fn leave(&mut self, task: LeftTask) {
-        match self.left.iter_mut().find(|left| left.event == task.event) {
+        match self.left.iter_mut().find(|left| (left.branch, left.event) == (task.branch, task.event)) {
             Some(left) => {
                 left.delivery = left.delivery.max(task.delivery);
                 left.in_doubt = task.in_doubt;
@@ -129,6 +159,13 @@ pub struct HistoryPart {
 }
 
 impl InstanceRecord {
+    /// Whether a call of an entity is under way, or has ended since its branch was left. Of a whole record.
+    pub(crate) fn has_call_under_way(&self, name: TaskName) -> bool {
+        let here = |call: &CallRecord| TaskName { branch: self.branch, task: call.id } == name;
+        let left = self.rewinds.iter().flat_map(|rewinds| &rewinds.calls);
+        self.calls.iter().any(here) || left.into_iter().any(|left| left.names.contains(&name))
+    }
+
     /// The branches after the first.
     #[must_use]
     pub fn branches(&self) -> &[BranchRecord] {
@@ -138,7 +175,12 @@ impl InstanceRecord {
     /// The branch on which an event of the present one was recorded.
     #[must_use]
     pub fn origin(&self, event: u64) -> u32 {
-        let mut at = self.branch;
+        self.origin_on(self.branch, event)
+    }
+
+    /// The branch on which an event of a branch was recorded.
+    pub(crate) fn origin_on(&self, branch: u32, event: u64) -> u32 {
+        let mut at = branch;
         while let Some(opened) =
             self.branches().iter().find(|opened| opened.branch == at && event < opened.cut)
         {

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 /// The present branch, seen from another one.
 pub(super) struct Elsewhere<'a> {
-    timeline: Timeline<'a>,
+    pub(super) timeline: Timeline<'a>,
     events: Vec<&'a Event>,
     /// How many events both begin with.
     common: usize,

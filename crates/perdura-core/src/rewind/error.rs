@@ -16,8 +16,8 @@ pub enum RewindError {
     },
     /// The history has changed since the plan was made.
     #[error(
-        "its history moved on: generation {}, branch {}, {} events now; make a new plan",
-        now.generation, now.branch, now.events
+        "its history moved on: execution {}, generation {}, branch {}, {} events now; make a new plan",
+        now.execution, now.generation, now.branch, now.events
     )]
     HeadMoved {
         /// Where it ends now.

@@ -37,6 +37,8 @@ pub(crate) struct Opening {
     pub(crate) cancel_requested: Option<String>,
     /// The branch had ended, then: the instance is as it was, and no branch is opened.
     pub(crate) ended: Option<(Timestamp, ExecutionCompleted)>,
+    /// It had been terminated with all its children, and why.
+    pub(crate) terminated_all: Option<String>,
 }
 
 pub(crate) fn draw_up(
@@ -46,7 +48,8 @@ pub(crate) fn draw_up(
 ) -> Result<(RewindPlan, Opening), RewindError> {
     let record = subject.record;
     let status = record.status()?;
-    let head = Head { generation: record.generation, branch: record.branch, events: record.tail };
+    let execution = record.execution.id();
+    let head = Head { execution, generation: record.generation, branch: record.branch, events: record.tail };
     if spec.head.is_some_and(|expected| expected != head) {
         return Err(RewindError::HeadMoved { now: head });
     }
@@ -111,8 +114,10 @@ pub(crate) fn draw_up(
         cut,
     };
     drawing.resolve()?;
+    drawing.remember_ended();
     if let Some((at, end)) = end.filter(|_| drawing.cut.because == Because::Head) {
         drawing.opening.ended = Some((at, end.clone()));
+        drawing.opening.terminated_all = drawing.terminated_all();
         drawing.plan.branch = from_branch;
         drawing.opening.inbox = untaken.clone();
         drawing.opening.cancel_requested = drawing.kept_cancel_reason();
@@ -234,6 +239,13 @@ impl Drawing<'_> {
         }
     }
 
+    fn terminated_all(&self) -> Option<String> {
+        (0..self.timeline.recorded).rev().find_map(|at| match &self.timeline.event(at).kind {
+            EventKind::ExecutionTerminated(end) if end.recurse => Some(end.reason.clone()),
+            _ => None,
+        })
+    }
+
     fn kept_cancel(&self) -> Option<usize> {
         (0..self.cut.at).rev().find(|at| self.timeline.role(*at) == Role::Cancels)
     }
@@ -274,8 +286,35 @@ impl Drawing<'_> {
         };
         let delivery = self.delivery(work);
         if work.kind == WorkKind::Activity && delivery > shown {
-            let (id, event) = (work.id, work.scheduled as u64);
-            self.opening.left.push(LeftTask { id, delivery, event, in_doubt: false });
+            let (id, event, branch) = (work.id, work.scheduled as u64, self.origin(work));
+            self.opening.left.push(LeftTask { id, delivery, event, branch, in_doubt: false });
+        }
+    }
+
+    /// The branch that scheduled work of the branch that is rewound.
+    fn origin(&self, work: &Work) -> u32 {
+        self.record.origin_on(self.plan.from_branch, work.scheduled as u64)
+    }
+
+    /// Activities that the branch which is left has in common with older ones, and ended itself: another rewind may go
+    /// on from one of those, and has neither history to look at.
+    fn remember_ended(&mut self) {
+        let record = self.record;
+        let Some(opened) = record.branches().iter().find(|opened| opened.branch == record.branch) else {
+            return;
+        };
+        let present = self.elsewhere.as_ref().map_or(self.timeline, |elsewhere| &elsewhere.timeline);
+        let known = record.rewinds.iter().flat_map(|rewinds| &rewinds.left);
+        for work in present.work.iter().filter(|work| work.kind == WorkKind::Activity) {
+            let event = work.scheduled as u64;
+            let end = work.ended.map(|(end, _)| end).filter(|end| *end as u64 >= opened.cut);
+            let delivery = end.map_or(0, |end| present.delivery(end));
+            if event < opened.cut && delivery > 0 {
+                let branch = record.origin(event);
+                let mut known = known.clone().filter(|left| (left.branch, left.event) == (branch, event));
+                let in_doubt = known.any(|left| left.in_doubt);
+                self.opening.left.push(LeftTask { id: work.id, delivery, event, branch, in_doubt });
+            }
         }
     }
 
@@ -356,10 +395,10 @@ impl Drawing<'_> {
         let delivery = Delivery::of_recorded(&scheduled.delivery).ok()?;
         let mut once = delivery.has_barrier().then(Box::<OnceRecord>::default)?;
         let named = self.cut.rerun == Some(work.scheduled) || self.spec.order.rerun.contains(&scheduled.name);
-        let mut left = self.record.rewinds.iter().flat_map(|rewinds| &rewinds.left);
-        let is_left = left.any(|left| left.event == work.scheduled as u64 && left.in_doubt);
-        let mut present = self.record.tasks.iter().filter(|task| task.event == work.scheduled as u64);
-        let is_out = present.any(|task| task.once.as_ref().is_some_and(|once| once.stage() != Stage::Queued));
+        let is_left = self.left(work).any(|left| left.in_doubt);
+        let is_out = self
+            .outstanding(work)
+            .any(|task| task.once.as_ref().is_some_and(|once| once.stage() != Stage::Queued));
         let at_most_once = matches!(delivery, Delivery::AtMostOnce(_));
         if at_most_once && !named && work.ended.is_none() && (is_left || is_out) {
             // Of the attempt only its number is known here.
@@ -371,13 +410,25 @@ impl Drawing<'_> {
 
     /// How often the work was handed out: no attempt on the new branch has the number of an earlier one.
     fn delivery(&self, work: &Work) -> u32 {
-        let event = work.scheduled as u64;
-        let present = self.record.tasks.iter().filter(|task| task.event == event).map(|task| task.delivery);
-        let left = self.record.rewinds.iter().flat_map(|rewinds| &rewinds.left);
-        let left = left.filter(|task| task.event == event).map(|task| task.delivery);
+        let present = self.outstanding(work).map(|task| task.delivery);
+        let left = self.left(work).map(|task| task.delivery);
         let ended = work.ended.map_or(0, |(end, _)| self.timeline.delivery(end));
         let elsewhere = self.elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.delivery(work));
         present.chain(left).chain([ended, elsewhere]).max().unwrap_or(0)
+    }
+
+    /// What the present branch still has of an activity.
+    fn outstanding(&self, work: &Work) -> impl Iterator<Item = &TaskRecord> {
+        let (event, origin) = (work.scheduled as u64, self.origin(work));
+        let tasks = self.record.tasks.iter().filter(move |task| task.event == event);
+        tasks.filter(move |task| self.record.origin(task.event) == origin)
+    }
+
+    /// What is remembered of an activity that a branch was left with.
+    fn left(&self, work: &Work) -> impl Iterator<Item = &LeftTask> {
+        let name = (self.origin(work), work.scheduled as u64);
+        let left = self.record.rewinds.iter().flat_map(|rewinds| &rewinds.left);
+        left.filter(move |left| (left.branch, left.event) == name)
     }
 
     fn timer(&mut self, work: &Work) {
@@ -457,9 +508,12 @@ impl Drawing<'_> {
         let entries = reuse::entries(self.timeline, &source);
         source.entries = entries.len() as u32;
         for entry in &entries {
-            if let (Some(Found::Result(_)), Some(work)) =
-                (&entry.found, self.timeline.work_at(entry.scheduled))
-            {
+            let has_result = match entry.found {
+                Some(Found::Result(_)) => true,
+                Some(Found::Call(name)) => self.record.has_call_under_way(name),
+                _ => false,
+            };
+            if let Some(work) = self.timeline.work_at(entry.scheduled).filter(|_| has_result) {
                 let reference = self.reference(work);
                 self.plan.reused.push(reference);
             }

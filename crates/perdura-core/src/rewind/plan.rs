@@ -83,7 +83,8 @@ pub struct RewindPlan {
     pub carried: Vec<u64>,
     /// Work scheduled before the cut that runs again.
     pub rerun: Vec<WorkRef>,
-    /// Work after the cut whose results are used again if the code asks for the same.
+    /// Work after the cut whose results are used again if the code asks for the same; of calls of entities that are under
+    /// way, when they come.
     pub reused: Vec<WorkRef>,
     /// Events after the cut that are not delivered again.
     pub dropped: Vec<u64>,

@@ -11,6 +11,7 @@ use crate::history::{
     EntityOperationCalled, EntityOperationSignaled, Event, EventKind, EventSent, SubOrchestrationScheduled,
     TaskScheduled,
 };
+use crate::partition::TaskName;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
@@ -83,6 +84,8 @@ pub(crate) enum Found {
     Sent,
     /// The child is there, perhaps: it has not ended well.
     Child(String),
+    /// The call of an entity had no result when the branch was left; perhaps it is under way.
+    Call(TaskName),
     /// The operator wants it to run again.
     Rerun,
 }
@@ -176,6 +179,9 @@ fn what_is_found(timeline: &Timeline<'_>, source: &ReuseSource, at: usize) -> Op
         Some((_, true)) if rerun => Some(Found::Rerun),
         Some((_, true)) if source.no_results => None,
         Some((end, true)) => Some(Found::Result(output(timeline.event(end)))),
+        None if work.kind == WorkKind::EntityCall && !rerun && !source.no_results => {
+            Some(Found::Call(TaskName { branch: source.branch, task: work.id }))
+        }
         _ => match &timeline.event(at).kind {
             EventKind::SubOrchestrationScheduled(child) if work.kind == WorkKind::Child => {
                 Some(Found::Child(child.instance.clone()))

@@ -1,5 +1,6 @@
 //! What an operator asks for.
 
+use crate::id::ExecutionId;
 use crate::time::Timestamp;
 use bytes::Bytes;
 
@@ -82,6 +83,8 @@ pub struct Replaced {
 /// Where a history ended when somebody looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
+    /// The execution: an id may have been purged and started again since.
+    pub execution: ExecutionId,
     /// The generation.
     pub generation: u32,
     /// The branch.

@@ -74,7 +74,12 @@ impl<'a> Timeline<'a> {
                     self.work.push(Work { kind, id, scheduled: at, ended: None });
                 }
                 Role::Succeeds(kind, id) | Role::Fails(kind, id) => {
-                    if let Some(index) = open.remove(&(kind, id)) {
+                    let mut ended = open.remove(&(kind, id));
+                    if ended.is_none() && *role == Role::Fails(WorkKind::EntityCall, id) {
+                        // So does a critical section that cannot be granted.
+                        ended = open.remove(&(WorkKind::EntityLock, id));
+                    }
+                    if let Some(index) = ended {
                         self.work[index].ended = Some((at, matches!(role, Role::Succeeds(..))));
                         self.work_of.insert(at, index);
                     }

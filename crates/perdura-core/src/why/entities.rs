@@ -54,7 +54,7 @@ pub(super) fn for_entity(record: &InstanceRecord, entity: &EntityRecord) -> Vec<
     waits
 }
 
-pub(super) fn for_call(call: &CallRecord, caller: &str, around: &dyn Surroundings) -> Wait {
+pub(super) fn for_call(call: &CallRecord, caller: &InstanceRecord, around: &dyn Surroundings) -> Wait {
     let (task, entity) = (call.id, &call.entity);
     let found = around.operation(task);
     let operation = match &found {
@@ -74,11 +74,15 @@ pub(super) fn for_call(call: &CallRecord, caller: &str, around: &dyn Surrounding
 }
 
 /// A critical section that is not granted.
-pub(super) fn for_section(section: &SectionRecord, holder_of: &str, around: &dyn Surroundings) -> Wait {
+pub(super) fn for_section(
+    section: &SectionRecord,
+    holder_of: &InstanceRecord,
+    around: &dyn Surroundings,
+) -> Wait {
     // They are taken one after another: the first that is not held is the one that is waited for.
     let held = |record: &InstanceRecord| {
         let lock = record.entity.as_ref().and_then(|entity| entity.lock.as_ref());
-        lock.is_some_and(|lock| holder(lock) == holder_of)
+        lock.is_some_and(|lock| holder(lock) == holder_of.id)
     };
     let next = section.set.iter().find_map(|entity| match around.entity(entity) {
         Some(Some(record)) if held(record) => None,
@@ -98,14 +102,17 @@ pub(super) fn for_section(section: &SectionRecord, holder_of: &str, around: &dyn
 }
 
 /// What keeps an entity from the next operation or lock of an instance; `None` if nothing does.
-fn how_it_stands(record: &InstanceRecord, instance: &str) -> Option<String> {
+fn how_it_stands(record: &InstanceRecord, who: &InstanceRecord) -> Option<String> {
     let entity = record.entity.as_deref()?;
     let mut stands = Vec::new();
     if let Some(block) = &record.block {
         stands.push(format!("it is blocked since {}: {}", Timestamp(block.since), block.reason));
     }
-    if let Some(lock) = entity.lock.as_ref().filter(|lock| holder(lock) != instance) {
-        stands.push(format!("it is held by {:?} since {}", holder(lock), Timestamp(lock.since)));
+    if let Some(lock) = entity.lock.as_ref().filter(|lock| holder(lock) != who.id) {
+        let is_parent = who.parents.iter().any(|parent| parent.instance == holder(lock));
+        let circle =
+            if is_parent { ", which waits for this one: a circle, unless it lets go by itself" } else { "" };
+        stands.push(format!("it is held by {:?} since {}{circle}", holder(lock), Timestamp(lock.since)));
     }
     if let Some((since, what)) = running(entity) {
         stands.push(format!("it runs {what} since {since}"));
@@ -220,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_caller_says_which_operation_it_waits_for_and_what_keeps_the_entity_from_it() {
-        let call = CallRecord { id: 4, event: 7, entity: "@C@a".into() };
+        let call = CallRecord { id: 4, event: 7, entity: "@C@a".into(), ..CallRecord::default() };
         let caller = InstanceRecord { id: "i".into(), calls: vec![call], ..InstanceRecord::default() };
         let waits = "waits for operation \"add\" of entity \"@C@a\" (task 4) since 1970-01-01T00:00:01.000Z; entity \"@C@a\"";
         assert_eq!(
@@ -255,6 +262,18 @@ mod tests {
                  waits for it"
             )]
         );
+    }
+
+    #[test]
+    fn who_waits_for_an_entity_that_its_parent_holds_says_that_this_is_a_circle() {
+        let call = CallRecord { id: 4, event: 7, entity: "@C@a".into(), ..CallRecord::default() };
+        let parents = vec![ParentLink { instance: "h".into(), ..ParentLink::default() }];
+        let caller = InstanceRecord { id: "i".into(), calls: vec![call], parents, ..Default::default() };
+        let held = of("@C@a", EntityRecord { lock: lock("h"), ..EntityRecord::default() });
+        let [said] = &said(&caller, &Around([("@C@a", held)].into()))[..] else { panic!("one wait") };
+        let stands = "it is held by \"h\" since 1970-01-01T00:00:02.000Z, which waits for this one: a circle, unless it lets \
+                      go by itself";
+        assert!(said.ends_with(stands), "{said}");
     }
 
     #[test]

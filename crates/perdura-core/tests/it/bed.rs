@@ -177,14 +177,16 @@ impl Bed {
         self.entities.insert(name.into(), Box::new(script));
     }
 
-    fn run_turn(&mut self, turn: Turn) {
+    pub fn run_turn(&mut self, turn: Turn) {
         if self.elsewhere.contains(&turn.name) {
             self.away.push(turn.clone());
             return self.partition.turn_away(turn);
         }
         let outcome = match self.scripts.get_mut(&turn.name) {
             Some(script) => {
-                TurnOutcome::Done(TurnResult { decisions: script(&turn), ..TurnResult::default() })
+                let decisions = script(&turn);
+                let awaits_event = Some(false);
+                TurnOutcome::Done(TurnResult { decisions, awaits_event, ..TurnResult::default() })
             }
             None => TurnOutcome::CannotRun(format!("nobody runs {:?}", turn.name)),
         };

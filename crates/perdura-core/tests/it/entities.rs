@@ -454,7 +454,7 @@ fn an_entity_whose_operations_run_is_not_deleted_meanwhile() {
 
 #[test]
 fn a_batch_that_breaks_a_limit_is_refused_as_a_whole() {
-    let limits = || Limits { payload_bytes_max: 10, ..Limits::default() };
+    let limits = || Limits { payload_bytes_max: 10, turn_bytes_max: 200, ..Limits::default() };
     let large = || Some(Bytes::from_static(b"eleven bytes"));
     let sent = |input, at| EntityAction::Signal {
         to: entity("@log@b"),
@@ -464,7 +464,8 @@ fn a_batch_that_breaks_a_limit_is_refused_as_a_whole() {
         request: String::new(),
     };
     let with = |outcome, actions| OperationResult { outcome: Ok(outcome), actions };
-    let refused: [(Option<Bytes>, OperationResult, &str); 4] = [
+    let small = || sent(Some(Bytes::from_static(b"ten bytes.")), None);
+    let refused: [(Option<Bytes>, OperationResult, &str); 5] = [
         (large(), with(None, vec![]), "state of the entity: 12 bytes, limit 10"),
         (None, with(large(), vec![]), "output of the operation: 12 bytes, limit 10"),
         (
@@ -476,6 +477,11 @@ fn a_batch_that_breaks_a_limit_is_refused_as_a_whole() {
             None,
             with(None, vec![sent(None, Some(Timestamp::MAX))]),
             "signal to \"@log@b\": more than ten years ahead",
+        ),
+        (
+            None,
+            with(None, vec![small(), small(), small()]),
+            "signals and starts of one operation: 243 bytes, limit 200; send less at a time",
         ),
     ];
     for (state, result, expected) in refused {

@@ -175,3 +175,41 @@ fn a_result_over_the_limit_fails_the_task_instead_of_hanging_it() {
     bed.task_done(task, Ok("12345678901"));
     assert_eq!((bed.status("x"), failure_of(&bed, "x").as_str()), (Status::Failed, kind::LIMIT));
 }
+
+#[test]
+fn a_result_is_taken_only_of_the_present_delivery_and_as_long_as_somebody_waits() {
+    let mut bed = Bed::new();
+    bed.script("seq", |_| vec![task(0, "a")]);
+    bed.start("x", "seq");
+    let first = bed.last_started().task;
+    assert_eq!(bed.partition.takes_result(first), Some(true));
+    bed.partition.task_lost(first, "gone", bed.now());
+    bed.settle();
+    let second = bed.last_started().task;
+    assert_eq!((bed.partition.takes_result(first), bed.partition.takes_result(second)), (None, Some(true)));
+    bed.ask(Request::Suspend { id: id("x"), reason: "wait".into() });
+    assert_eq!(bed.partition.takes_result(second), Some(true));
+    bed.ask(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false });
+    assert_eq!(bed.partition.takes_result(second), None);
+}
+
+#[test]
+fn a_late_result_of_a_plain_activity_is_noted_and_completes_nothing() {
+    let mut bed = Bed::new();
+    bed.script("seq", retrying(3, TimeLimits { attempt_ms: 100, ..TimeLimits::default() }));
+    bed.start("x", "seq");
+    let first = bed.last_started().task;
+    bed.partition.task_began(first, bed.now());
+    bed.pass(100);
+    bed.task_done(first, Ok("while it waits"));
+    bed.pass(100);
+    let second = bed.last_started().task;
+    assert_ne!(first.delivery, second.delivery);
+    bed.task_done(first, Err(Failure::new("Cancelled", "stopped")));
+    assert_eq!(bed.status("x"), Status::Running);
+    bed.task_done(second, Ok("in time"));
+    assert_eq!(bed.status("x"), Status::Completed);
+    let kinds = bed.events("x");
+    assert_eq!(kinds.iter().filter(|kind| **kind == "TaskResultLate").count(), 2, "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|kind| **kind == "TaskCompleted").count(), 1, "{kinds:?}");
+}

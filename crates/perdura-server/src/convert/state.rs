@@ -2,7 +2,7 @@
 
 use super::failure::failure_out;
 use super::time::time_out;
-use super::{execution_out, payload_out, tags_out, version_out};
+use super::{payload_out, tags_out, version_out};
 use bytes::Bytes;
 use perdura_core::partition::InstanceRecord;
 use perdura_core::{Status, Timestamp};
@@ -27,7 +27,7 @@ pub(crate) fn state_out(record: &InstanceRecord, payloads: Option<Payloads>) -> 
         scheduled_start_timestamp: (record.start_at != 0).then(|| time(record.start_at)),
         created_timestamp: Some(time(record.created_at)),
         last_updated_timestamp: Some(time(record.updated_at)),
-        execution_id: execution_out(&record.execution),
+        execution_id: Some(record.execution.id().to_string()),
         completed_timestamp: (record.completed_at != 0).then(|| time(record.completed_at)),
         parent_instance_id: parent.map(|parent| parent.instance.clone()),
         tags: tags_out(&record.tags),
@@ -59,7 +59,7 @@ mod tests {
             id: "a".into(),
             name: "order".into(),
             status: status as u32,
-            execution: Bytes::from_static(&[0xab; 16]),
+            execution: perdura_core::ExecutionId(0xabab_abab_abab_abab_abab_abab_abab_abab).into(),
             created_at: 1000,
             updated_at: 2500,
             output: Some(Bytes::from_static(b"1")),

@@ -40,7 +40,12 @@ fn plan_out(plan: &RewindPlan) -> v1::Plan {
     };
     let head = plan.head;
     v1::Plan {
-        head: Some(v1::Head { generation: head.generation, branch: head.branch, events: head.events }),
+        head: Some(v1::Head {
+            generation: head.generation,
+            branch: head.branch,
+            events: head.events,
+            execution: head.execution.0.to_be_bytes().to_vec(),
+        }),
         status: plan.status.name().to_owned(),
         from_branch: plan.from_branch,
         branch: plan.branch,

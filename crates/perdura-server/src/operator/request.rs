@@ -3,7 +3,7 @@
 use crate::convert::time::time_in;
 use perdura_core::delivery::Answer;
 use perdura_core::rewind::{Head, Replaced, RewindOrder, RewindSpec, RewindTo, Timers};
-use perdura_core::{Failure, Status as InstanceStatus, Timestamp};
+use perdura_core::{ExecutionId, Failure, Status as InstanceStatus, Timestamp};
 use perdura_engine::{Bulk, Selection as Selected};
 use perdura_proto::operator as v1;
 use perdura_store::InstanceQuery;
@@ -46,6 +46,7 @@ pub(super) fn selection_in(selection: v1::Selection) -> Result<(Selected, Option
     let select = Selected {
         tags: selection.tags.into_iter().collect(),
         failure: text(selection.error),
+        dead_letter: selection.dead_letter,
         ended_before: time("ended_before", selection.ended_before.as_ref())?,
         all: selection.all,
         limit,
@@ -93,6 +94,7 @@ pub(super) fn rewind_in(request: v1::RewindRequest) -> Result<RewindSpec, Status
         results: replaced(request.results),
         input: request.input.map(Into::into),
         head: request.head.map(|head| Head {
+            execution: ExecutionId::from_bytes(&head.execution),
             generation: head.generation,
             branch: head.branch,
             events: head.events,

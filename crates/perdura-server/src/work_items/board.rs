@@ -263,7 +263,7 @@ impl Board {
         }
         for id in state.dispatcher.only_for(worker) {
             if let Some(Work::Orchestration(turn)) = state.remove(id) {
-                turn.unrun();
+                if returned.contains(&id) { turn.lost(true) } else { turn.unrun() }
             }
         }
         for id in returned {
@@ -271,6 +271,7 @@ impl Board {
             match work.clone() {
                 Work::Orchestration(turn) => {
                     turn.drop_parts();
+                    turn.lost(false);
                     state.dispatcher.put_back(id, Instant::now(), true);
                 }
                 Work::Entity(entity) => {
@@ -386,16 +387,21 @@ impl Board {
         }
         match work {
             Work::Orchestration(turn) => turn.drop_parts(),
-            // Nobody knows whether it has begun with it, and each hand-over is counted.
-            Work::Activity(activity) if activity.task.hand_over.is_some() => {
+            // Nobody knows whether the worker has begun with it: whoever has it next gets it under the next count, which
+            // only the engine can raise.
+            Work::Activity(activity) => {
                 let activity = activity.clone();
                 state.remove(id);
                 let reason = "the worker that had it gave it back".to_owned();
-                activity.finish(ActivityEnd::Lost { reason });
+                let is_precise = activity.task.hand_over.is_some();
+                activity.finish(if is_precise {
+                    ActivityEnd::Lost { reason }
+                } else {
+                    ActivityEnd::NotStarted
+                });
                 return true;
             }
             Work::Entity(entity) => entity.is_given(false),
-            Work::Activity(_) => {}
         }
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();

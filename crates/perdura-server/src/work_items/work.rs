@@ -169,6 +169,14 @@ impl OrchestrationWork {
         self.returns.unrun(self.turn.ticket());
     }
 
+    /// A worker was lost while it had it. The engine counts that; it hands the turn out anew if it `comes_back`.
+    pub(crate) fn lost(&self, comes_back: bool) {
+        if comes_back {
+            self.warm.forget(self.turn.key);
+        }
+        self.returns.lost(self.turn.ticket(), comes_back);
+    }
+
     /// The history before the turn, as a worker reads it.
     pub(crate) fn past_events(&self) -> Vec<wire::HistoryEvent> {
         let mut writer = HistoryWriter::new(self.turn.id.as_str(), Reader::Worker);

@@ -169,6 +169,41 @@ async fn a_client_signals_entities_with_ids_of_a_moderate_length() {
 }
 
 #[tokio::test]
+async fn entities_are_queried_over_several_pages() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    let ids: Vec<String> = (0..11).map(|n| format!("@counter@{n:02}")).collect();
+    for id in &ids {
+        let request =
+            SignalEntityRequest { instance_id: id.clone(), name: "add".into(), ..Default::default() };
+        client.signal_entity(request).await.unwrap();
+    }
+    for include_state in [false, true] {
+        let (mut found, mut token, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let query = EntityQuery {
+                instance_id_starts_with: Some("@counter@".into()),
+                include_state,
+                include_transient: true,
+                page_size: Some(3),
+                continuation_token: token,
+                ..Default::default()
+            };
+            let request = QueryEntitiesRequest { query: Some(query) };
+            let page = client.query_entities(request).await.unwrap().into_inner();
+            assert!(page.entities.len() <= 3);
+            found.extend(page.entities.into_iter().map(|entity| entity.instance_id));
+            pages += 1;
+            token = page.continuation_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        assert_eq!((found.as_slice(), pages), (&ids[..], 4), "with state: {include_state}");
+    }
+}
+
+#[tokio::test]
 async fn health_and_reflection_tell_what_is_served() {
     use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::health_client::HealthClient;

@@ -207,3 +207,19 @@ async fn many_are_handed_over_side_by_side() {
         seen.insert(worker.activity().await.request.task_id);
     }
 }
+
+#[tokio::test]
+async fn no_two_workers_get_an_activity_under_one_count_also_if_one_gives_it_back() {
+    let world = World::new().await;
+    let mut worker = world.worker().await;
+    world.start("a", "order").await;
+    let turn = worker.turn().await;
+    worker.answer(&turn, vec![schedule(0, "pay")]).await.unwrap();
+    for delivery in 1..=2 {
+        let activity = worker.activity().await;
+        assert_eq!(activity.request.tags["perdura.delivery"], delivery.to_string());
+        let abandon = AbandonActivityTaskRequest { completion_token: activity.token.clone() };
+        worker.client.abandon_task_activity_work_item(abandon).await.unwrap();
+        assert_eq!(worker.finish(&activity, "1").await.unwrap_err().code(), Code::NotFound);
+    }
+}

@@ -113,7 +113,7 @@ async fn a_rewind_does_what_the_plan_said_and_not_to_a_head_that_has_moved() {
     let planned = all(operator.rewind(dry).await.unwrap().into_inner()).await;
     let What::Planned(plan) = &planned[0].1 else { panic!("{planned:?}") };
     assert_eq!((planned.len(), &plan.status[..], plan.branch), (1, "Failed", 1));
-    let request = RewindRequest { head: plan.head, ..because(one("o1")) };
+    let request = RewindRequest { head: plan.head.clone(), ..because(one("o1")) };
     let done = all(operator.rewind(request.clone()).await.unwrap().into_inner()).await;
     assert!(
         matches!(&done[..], [(_, What::Planned(same)), (_, What::Rewound(_))] if same == plan),

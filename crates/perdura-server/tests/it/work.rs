@@ -447,3 +447,28 @@ async fn entities_answer_programs_that_send_them_events() {
     };
     assert_eq!((raised.name.as_str(), raised.input.as_deref()), (GUID, Some(r#"{"result":"5"}"#)));
 }
+
+#[tokio::test]
+async fn a_turn_that_costs_worker_after_worker_is_a_dead_letter_and_others_go_on() {
+    let world = World::with(|options| options.limits.lost_workers_max = 3).await;
+    world.start("a", "order").await;
+    for _ in 0..3 {
+        let mut worker = world.worker().await;
+        assert_eq!(worker.turn().await.request.instance_id, "a");
+    }
+    let mut worker = world.worker().await;
+    world.start("b", "order").await;
+    let turn = worker.turn().await;
+    assert_eq!(turn.request.instance_id, "b");
+    worker.answer(&turn, vec![complete("1")]).await.unwrap();
+    world.end_of("b").await;
+    let mut client = world.client().await;
+    let suspended = world.state("a").await.unwrap().orchestration_status();
+    assert_eq!(suspended, OrchestrationStatus::Suspended);
+    let resume = ResumeRequest { instance_id: "a".into(), reason: Some("mended".into()) };
+    client.resume_instance(resume).await.unwrap();
+    let turn = worker.turn().await;
+    assert_eq!(turn.request.instance_id, "a");
+    worker.answer(&turn, vec![complete("2")]).await.unwrap();
+    assert_eq!(world.end_of("a").await.output.as_deref(), Some("2"));
+}

@@ -11,3 +11,4 @@ mod fixture;
 mod full;
 mod opening;
 mod small_disk;
+mod works;

@@ -2,10 +2,16 @@
 
 mod context;
 mod name;
+#[cfg(feature = "sqlite")]
+mod transactional;
 
 pub use context::ActivityContext;
 pub(crate) use context::Data;
 pub use name::ActivityName;
+#[cfg(feature = "sqlite")]
+pub use transactional::TransactionalFn;
+#[cfg(feature = "sqlite")]
+pub(crate) use transactional::in_transaction;
 
 use crate::error::Result;
 use crate::macro_support::MadeByAttribute;

@@ -23,6 +23,8 @@
 //!     }));
 //! # let _ = registry;
 //! ```
+//!
+//! With the feature `http-handler` there is one more, `http_get`: a GET by the key that this crate makes for you.
 
 use super::{UnknownOutcome, Verdict};
 use crate::activity::ActivityContext;
@@ -33,7 +35,10 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 
-type Answer = Pin<Box<dyn Future<Output = Result<Verdict>> + Send>>;
+#[cfg(feature = "http-handler")]
+pub use super::http::{Get, NotFound, http_get};
+
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Verdict>> + Send>>;
 
 /// Looks the effect up: what is found is the result of the activity, nothing means that it may run once more, and an error
 /// suspends the instance.

@@ -30,6 +30,8 @@
 //! ```
 
 pub mod handlers;
+#[cfg(feature = "http-handler")]
+mod http;
 
 pub use perdura_core::delivery::{AT_MOST_ONCE_TAG, Delivery, InvalidDelivery, OnUnknown, PRECISE_TAG};
 

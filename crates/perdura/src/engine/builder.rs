@@ -21,6 +21,8 @@ pub struct EngineBuilder {
     options: EngineOptions,
     deliveries: BTreeMap<String, Delivery>,
     hub_keys_kept: Duration,
+    /// Statements that make tables of the user.
+    tables: Option<String>,
 }
 
 /// How long keys of the hub are kept unless told otherwise: a week.
@@ -41,6 +43,17 @@ async fn forget_hub_keys(client: Client, kept: Duration) {
     }
 }
 
+fn with_tables(store: Arc<dyn Store>, tables: Option<&str>) -> Result<Arc<dyn Store>, StoreError> {
+    if let Some(statements) = tables {
+        let none = || StoreError::Unavailable {
+            store: "this store".into(),
+            why: "it has no tables of users; leave `tables` out, or use an SQLite hub".into(),
+        };
+        store.transactions().ok_or_else(none)?.define(statements)?;
+    }
+    Ok(store)
+}
+
 impl EngineBuilder {
     pub(super) fn new(open: Open) -> EngineBuilder {
         EngineBuilder {
@@ -49,6 +62,7 @@ impl EngineBuilder {
             options: EngineOptions::default(),
             deliveries: BTreeMap::new(),
             hub_keys_kept: HUB_KEYS_KEPT,
+            tables: None,
         }
     }
 
@@ -81,6 +95,15 @@ impl EngineBuilder {
     /// Takes a registry that was built elsewhere, in place of what was registered so far.
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = registry;
+        self
+    }
+
+    /// Makes tables of your own in the database of the hub, for [transactional activities](crate::activity): statements that
+    /// can be run at each start, like `CREATE TABLE IF NOT EXISTS`. All of them are run, or none and the start fails. Names
+    /// that the hub itself uses are refused: see [`Transaction`](crate::sqlite::Transaction).
+    #[cfg(feature = "sqlite")]
+    pub fn tables(mut self, statements: &str) -> Self {
+        self.tables.get_or_insert_default().push_str(statements);
         self
     }
 
@@ -154,7 +177,8 @@ impl EngineBuilder {
 
     /// Opens the store, recovers what was under way, and starts. Activities run on the caller's tokio runtime.
     pub async fn start(self) -> Result<Engine, ClientError> {
-        let store = tokio::task::spawn_blocking(self.open)
+        let (open, tables) = (self.open, self.tables);
+        let store = tokio::task::spawn_blocking(move || with_tables(open()?, tables.as_deref()))
             .await
             .map_err(|error| EngineError::System(format!("the store could not be opened: {error}")))?
             .map_err(EngineError::from)?;

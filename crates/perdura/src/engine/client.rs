@@ -2,11 +2,11 @@
 
 use super::access::Access;
 use super::{ClientError, Instance, InstanceState, Start};
-use crate::entity::{ClientDoor, Entity, EntityHandle, EntityState};
+use crate::entity::{ClientDoor, Entity, EntityHandle, EntityPage, EntityState};
 use crate::orchestration::{OrchestrationRef, hub_call};
 use crate::payload::ToPayload;
 use crate::registry::Registry;
-use perdura_core::{InstanceId, InstanceKey, Tags, Timestamp};
+use perdura_core::{InstanceId, Tags, Timestamp};
 use perdura_engine::{Batch, BatchItem, BatchReport, Bulk};
 use perdura_store::{InstanceKind, InstanceQuery};
 use std::path::Path;
@@ -94,19 +94,20 @@ impl Client {
         EntityHandle::new(self.access.clone(), key)
     }
 
-    /// Entities of a name that match, at most `limit`; of all names without one. For the next page, set the query's
-    /// `after` to the key that comes with the last one.
+    /// A page of the entities that match, at most `limit`, by rising time of creation. `page` is what the page before gave
+    /// as [`EntityPage::next`]; it takes the place of the query's `after`. A page may hold fewer than `limit`, or none, and
+    /// another one follow. A page that was made up is an error.
     pub async fn entities(
         &self,
         query: InstanceQuery,
         limit: usize,
-    ) -> Result<Vec<(InstanceKey, EntityState)>, ClientError> {
+        page: Option<&str>,
+    ) -> Result<EntityPage, ClientError> {
         let query = InstanceQuery { kind: InstanceKind::Entity, ..query };
-        let found = self.access.open()?.list(query, limit).await?;
-        Ok(found
-            .into_iter()
-            .filter_map(|listed| Some((listed.key, EntityState::new(listed.record)?)))
-            .collect())
+        let page = self.access.open()?.page(query, &Tags::new(), limit, page).await?;
+        let found = page.instances.into_iter();
+        let entities = found.filter_map(|listed| EntityState::new(listed.record)).collect();
+        Ok(EntityPage { entities, next: page.next })
     }
 
     /// Instances that match, at most `limit`. One that is damaged is listed too, see [`InstanceState::damaged`]. For the

@@ -58,7 +58,7 @@ impl InstanceState {
     /// The present run.
     #[must_use]
     pub fn execution_id(&self) -> ExecutionId {
-        ExecutionId(u128::from_be_bytes(<[u8; 16]>::try_from(&self.record.execution[..]).unwrap_or_default()))
+        self.record.execution.id()
     }
 
     /// Its tags.
@@ -95,6 +95,13 @@ impl InstanceState {
     #[must_use]
     pub fn suspended(&self) -> Option<&str> {
         self.record.suspended.as_deref()
+    }
+
+    /// Why it is a dead letter, if it is one: too many processes or workers were lost to its turn, and it is suspended until
+    /// somebody resumes it; or to one of its activities, and it has failed.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<&str> {
+        self.record.dead_letter()
     }
 
     /// Why it cannot go on although it has work, and what to do: its code is not registered, or does not follow its

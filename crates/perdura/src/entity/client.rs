@@ -40,8 +40,8 @@ impl Signal {
     }
 
     /// Makes a repeated signal harmless: of those to one entity with the same request id, one is run. The last 128
-    /// request ids are remembered, for as long as the entity exists. The same request id with another operation or input is
-    /// an error.
+    /// request ids are remembered, for as long as the entity exists: after that it is run again. The same request id with
+    /// another operation or input is an error.
     pub fn request_id(mut self, request_id: impl Into<String>) -> Signal {
         self.request_id = request_id.into();
         self
@@ -118,6 +118,16 @@ impl<E> std::fmt::Debug for EntityHandle<E> {
     }
 }
 
+/// A page of a list of entities, from [`client.entities(..)`](crate::Client::entities).
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct EntityPage {
+    /// The entities, by rising time of creation. One whose row is damaged is left out.
+    pub entities: Vec<EntityState>,
+    /// Give it to the next call to go on; `None` at the end.
+    pub next: Option<String>,
+}
+
 /// What is known of an entity.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -126,6 +136,8 @@ pub struct EntityState {
     pub id: EntityId,
     /// Its state, as it is stored; `None` if it has none.
     pub state: Option<Bytes>,
+    /// Since when it exists.
+    pub created_at: Timestamp,
     /// When it last changed.
     pub updated_at: Timestamp,
     /// Operations and lock requests that wait or run, and signals whose time has not come.
@@ -153,6 +165,7 @@ impl EntityState {
             id,
             running,
             state: entity.state,
+            created_at: Timestamp(record.created_at),
             updated_at: Timestamp(record.updated_at),
             backlog: entity.queue.len() + entity.delayed.len(),
             locked_by: entity.lock.and_then(holder),

@@ -9,7 +9,7 @@ mod progress;
 mod run;
 
 pub use call::EntityCall;
-pub use client::{EntityHandle, EntityState, Signal};
+pub use client::{EntityHandle, EntityPage, EntityState, Signal};
 pub use context::EntityContext;
 pub use door::Door;
 pub(crate) use door::{CallDoor, ClientDoor, OrchestrationSignalDoor};
@@ -23,6 +23,7 @@ use perdura_core::{EntityId, InvalidText};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
+use std::time::Duration;
 
 /// Keyed state with operations: the work of [`#[entity]`](crate::entity) on an `impl` block.
 ///
@@ -35,6 +36,9 @@ use std::future::Future;
 pub trait Entity: Default + Serialize + DeserializeOwned + Send + 'static {
     /// The durable name.
     const NAME: &'static str;
+
+    /// How long one operation may take: `#[entity(time_max = "30s")]`. `None`: as long as the engine allows.
+    const TIME_MAX: Option<Duration> = None;
 
     /// The operations, to be called or signaled.
     type Operations<D: Door>;

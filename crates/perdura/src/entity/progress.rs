@@ -7,6 +7,7 @@ use perdura_core::Failure;
 use perdura_core::entity::{OperationResult, OperationsDone};
 use perdura_core::failure::kind;
 use perdura_engine::{BatchEnd, panic_text};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,8 +18,8 @@ pub(super) struct Progress(Mutex<State>);
 
 struct State {
     done: OperationsDone,
-    /// The operation that runs, and since when.
-    runs: Option<(String, EntityContext, Instant)>,
+    /// The operations that run, in order, and since when: several only read.
+    runs: VecDeque<(String, EntityContext, Instant)>,
     /// Nobody waits for the batch any more.
     is_over: bool,
 }
@@ -27,7 +28,7 @@ impl Progress {
     /// Nothing is done yet.
     pub(super) fn new(state: Option<Bytes>) -> Progress {
         let done = OperationsDone { results: Vec::new(), state };
-        Progress(Mutex::new(State { done, runs: None, is_over: false }))
+        Progress(Mutex::new(State { done, runs: VecDeque::new(), is_over: false }))
     }
 
     /// The state after the last operation that ended well.
@@ -41,14 +42,14 @@ impl Progress {
     }
 
     pub(super) fn begin(&self, operation: &str, ctx: EntityContext) {
-        self.state().runs = Some((operation.to_owned(), ctx, Instant::now()));
+        self.state().runs.push_back((operation.to_owned(), ctx, Instant::now()));
     }
 
-    /// The operation that runs has ended; `state` is that after it, if it has changed. Says whether anybody waits for more.
+    /// The first operation of those that run has ended; `state` is that after it, if it has changed. Says whether anybody waits for more.
     pub(super) fn end(&self, result: OperationResult, state: Option<Option<Bytes>>) -> bool {
         let mut progress = self.state();
         if !progress.is_over {
-            progress.runs = None;
+            progress.runs.pop_front();
             progress.done.results.push(result);
             if let Some(state) = state {
                 progress.done.state = state;
@@ -62,20 +63,22 @@ impl Progress {
         std::mem::take(&mut self.state().done)
     }
 
-    /// When the operation that runs will have run for too long.
+    /// When the first operation that runs will have run for too long.
     fn due(&self, longest: Duration) -> Instant {
-        let since = self.state().runs.as_ref().map(|(.., since)| *since);
+        let since = self.state().runs.front().map(|(.., since)| *since);
         since.unwrap_or_else(Instant::now) + longest
     }
 
-    /// If the operation that runs has run for too long, it has failed, and the batch is over.
+    /// If the first operation that runs has run for too long, it has failed, and the batch is over.
     fn give_up(&self, longest: Duration) -> Option<OperationsDone> {
         let mut progress = self.state();
-        let (operation, ctx, _) = progress.runs.take_if(|(.., since)| since.elapsed() >= longest)?;
-        drop(ctx.take());
+        progress.runs.front().filter(|(.., since)| since.elapsed() >= longest)?;
+        let running = std::mem::take(&mut progress.runs);
+        running.iter().for_each(|(_, ctx, _)| drop(ctx.take()));
+        let (operation, ctx, _) = running.front()?;
         let message = format!(
             "operation {operation:?} of {} took longer than {} ms; nothing of it is kept. Shorten it, or raise \
-             operation_time_max",
+             operation_time_max of the engine or time_max of the entity",
             ctx.id(),
             longest.as_millis()
         );

@@ -5,14 +5,18 @@ use super::{Entity, EntityContext};
 use crate::error::{Error, Result};
 use crate::payload::to_json;
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::stream::FuturesOrdered;
+use futures_util::{FutureExt, StreamExt};
 use perdura_core::entity::{DELETE, OperationBatch, OperationResult};
 use perdura_core::failure::kind;
-use perdura_core::{EntityId, Failure, InstanceId};
+use perdura_core::{EntityId, Failure, InstanceId, Limits, Timestamp};
 use perdura_engine::{BatchEnd, panic_text};
 use perdura_store::BoxFuture;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// The code of an entity.
@@ -20,9 +24,9 @@ pub(crate) type EntityCode =
     Arc<dyn Fn(OperationBatch, Bounds) -> BoxFuture<'static, BatchEnd> + Send + Sync>;
 
 /// What operations are held to.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Bounds {
-    pub(crate) payload_bytes_max: usize,
+    pub(crate) limits: Limits,
     /// How long one of them may take.
     pub(crate) time_max: Option<Duration>,
 }
@@ -31,58 +35,113 @@ pub(crate) struct Bounds {
 /// durability of what came first, and a crash repeats little.
 const BATCH_TIME: Duration = Duration::from_millis(100);
 
-/// Runs the operations of a batch one after another. One that fails leaves the state as it was before it.
+/// Operations that only read which run side by side, at most: each that has to wait has a copy of the state.
+const READERS_MAX: usize = 64;
+
+/// Runs the operations of a batch one after another; those that only read, and follow each other, side by side. One that
+/// fails leaves the state as it was before it.
 pub(crate) async fn run_batch<E: Entity>(mut batch: OperationBatch, bounds: Bounds) -> BatchEnd {
     let progress = Arc::new(Progress::new(batch.state.take()));
-    let running = run_all::<E>(batch, bounds.payload_bytes_max, progress.clone());
-    match bounds.time_max {
+    let running = run_all::<E>(batch, bounds.limits, progress.clone());
+    match E::TIME_MAX.or(bounds.time_max) {
         Some(longest) => run_within(longest, progress, running).await,
         None => running.await,
     }
 }
 
-async fn run_all<E: Entity>(
-    batch: OperationBatch,
-    payload_bytes_max: usize,
-    progress: Arc<Progress>,
-) -> BatchEnd {
+async fn run_all<E: Entity>(batch: OperationBatch, limits: Limits, progress: Arc<Progress>) -> BatchEnd {
     let OperationBatch { id, now, operations, .. } = batch;
-    // Not there: it is read from the last good state.
-    let mut entity: Option<E> = None;
+    let mut run = Run::<E> { entity: None, limits, now, sent: 0, progress };
+    // Operations that only read, side by side, each with a state of its own; their results come in order.
+    let mut readers: FuturesOrdered<Reader<E>> = FuturesOrdered::new();
     let began = Instant::now();
     for operation in operations {
-        if !progress.is_none() && began.elapsed() > BATCH_TIME {
+        let is_first = run.progress.is_none() && readers.is_empty();
+        // What they send is written together.
+        let is_much = began.elapsed() > BATCH_TIME || run.sent > run.limits.turn_bytes_max;
+        if is_much && !is_first {
             break;
         }
-        let mut present = match entity.take().map_or_else(|| open(&id, &progress.good()), Ok) {
+        let only_reads = E::only_reads(&operation.name);
+        while !readers.is_empty() && (!only_reads || readers.len() == READERS_MAX) {
+            let Some((ran, present)) = readers.next().await else { break };
+            if !run.conclude(ran, present, readers.is_empty()) {
+                return BatchEnd::Done(run.progress.take());
+            }
+        }
+        let mut present = match run.entity.take().map_or_else(|| open(&id, &run.progress.good()), Ok) {
             Ok(present) => present,
-            Err(why) if progress.is_none() => return BatchEnd::CannotRun { why },
+            Err(why) if is_first => return BatchEnd::CannotRun { why },
             // The next batch begins with this one, and says so.
             Err(_) => break,
         };
         let caller = operation.caller.and_then(|caller| InstanceId::new(&caller.instance).ok());
         let ctx = EntityContext::new(id.clone(), now, caller, operation.delivery);
-        progress.begin(&operation.name, ctx.clone());
-        let ran = run_one(&mut present, ctx, &operation.name, operation.input).await;
-        let mut state = None;
-        let ended = ran.and_then(|Ran { result, keep }| {
-            result.check(payload_bytes_max, now).map_err(Error::from_failure)?;
-            match keep {
-                Keep::AsItWas => entity = Some(present),
-                Keep::Nothing => state = Some(None),
-                Keep::New => {
-                    state = Some(Some(seal(&present, payload_bytes_max)?));
-                    entity = Some(present);
+        run.progress.begin(&operation.name, ctx.clone());
+        if !only_reads {
+            let ran = run_one(&mut present, ctx, &operation.name, operation.input).await;
+            if !run.conclude(ran, present, true) {
+                return BatchEnd::Done(run.progress.take());
+            }
+            continue;
+        }
+        let mut reader: Reader<E> = Box::pin(async move {
+            let ran = run_one(&mut present, ctx, &operation.name, operation.input).await;
+            (ran, present)
+        });
+        match std::future::poll_fn(|cx| Poll::Ready(reader.as_mut().poll(cx))).await {
+            Poll::Pending => readers.push_back(reader),
+            Poll::Ready((ran, present)) if readers.is_empty() => {
+                if !run.conclude(ran, present, true) {
+                    return BatchEnd::Done(run.progress.take());
                 }
             }
-            Ok(result)
-        });
-        let failed = |error| OperationResult { outcome: Err(Failure::from(error)), actions: Vec::new() };
-        if !progress.end(ended.unwrap_or_else(failed), state) {
+            Poll::Ready(done) => readers.push_back(Box::pin(std::future::ready(done))),
+        }
+    }
+    while let Some((ran, present)) = readers.next().await {
+        if !run.conclude(ran, present, readers.is_empty()) {
             break;
         }
     }
-    BatchEnd::Done(progress.take())
+    BatchEnd::Done(run.progress.take())
+}
+
+/// An operation that only reads, and the state that it reads.
+type Reader<E> = Pin<Box<dyn Future<Output = (Result<Ran>, E)> + Send>>;
+
+/// What a batch has come to.
+struct Run<E> {
+    /// Not there: it is read from the last good state.
+    entity: Option<E>,
+    limits: Limits,
+    now: Timestamp,
+    /// Bytes that its operations have sent.
+    sent: usize,
+    progress: Arc<Progress>,
+}
+
+impl<E: Entity> Run<E> {
+    /// The first of the operations that run has ended, and perhaps it was the only one. Says whether the batch goes on.
+    fn conclude(&mut self, ran: Result<Ran>, present: E, was_alone: bool) -> bool {
+        let (mut state, mut goes_on) = (None, true);
+        let ended = ran.and_then(|Ran { result, keep }| {
+            result.check(&self.limits, self.now).map_err(Error::from_failure)?;
+            match keep {
+                Keep::AsItWas => self.entity = Some(present),
+                // What was read beside it is gone now.
+                Keep::Nothing => (state, goes_on) = (Some(None), was_alone),
+                Keep::New => {
+                    state = Some(Some(seal(&present, self.limits.payload_bytes_max)?));
+                    self.entity = Some(present);
+                }
+            }
+            self.sent += result.sent_bytes();
+            Ok(result)
+        });
+        let failed = |error| OperationResult { outcome: Err(Failure::from(error)), actions: Vec::new() };
+        self.progress.end(ended.unwrap_or_else(failed), state) && goes_on
+    }
 }
 
 /// How an operation ended that ended well.
@@ -166,9 +225,11 @@ fn seal<E: Entity>(entity: &E, limit: usize) -> Result<Bytes> {
 mod tests {
     use super::*;
     use crate::entity::Door;
+    use perdura_core::InstanceKey;
     use perdura_core::entity::{BatchTicket, EntityOperation};
-    use perdura_core::{InstanceKey, Timestamp};
     use serde::{Deserialize, Serialize};
+    use std::sync::LazyLock;
+    use tokio::sync::Barrier;
 
     #[derive(Default, Serialize, Deserialize)]
     struct Slow {
@@ -251,7 +312,9 @@ mod tests {
         }
     }
 
-    const BOUNDS: Bounds = Bounds { payload_bytes_max: 1000, time_max: None };
+    fn bounds() -> Bounds {
+        Bounds { limits: Limits { payload_bytes_max: 1000, ..Limits::default() }, time_max: None }
+    }
 
     fn batch<E: Entity>(state: Option<&'static str>, operations: &[&str]) -> OperationBatch {
         let operation = |name: &&str| EntityOperation {
@@ -273,7 +336,7 @@ mod tests {
     /// Runs operations on a fragile state: how they ended, and the state after them.
     async fn end(state: Option<&'static str>, operations: &[&str]) -> (Vec<String>, Option<Bytes>) {
         let batch = batch::<Fragile<true>>(state, operations);
-        match run_batch::<Fragile<true>>(batch, BOUNDS).await {
+        match run_batch::<Fragile<true>>(batch, bounds()).await {
             BatchEnd::Done(done) => {
                 let say = |result: OperationResult| match result.outcome {
                     Ok(_) => "well".to_owned(),
@@ -304,7 +367,7 @@ mod tests {
     async fn a_panic_while_the_state_is_read_or_made_stops_the_entity_and_says_why() {
         let (ends, _) = end(Some("\"unreadable\""), &["x"]).await;
         assert!(ends[0].contains("panic: read; register code that can"), "{ends:?}");
-        let end = run_batch::<Fragile<false>>(batch::<Fragile<false>>(None, &["x"]), BOUNDS).await;
+        let end = run_batch::<Fragile<false>>(batch::<Fragile<false>>(None, &["x"]), bounds()).await;
         let BatchEnd::CannotRun { why } = end else { panic!("{end:?}") };
         assert!(why.ends_with("default() for @Fragile@a panicked: no default"), "{why}");
     }
@@ -353,7 +416,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_operation_that_takes_too_long_has_failed_and_what_came_before_it_stands() {
         let batch = batch::<Waits>(None, &["a", "wait", "b"]);
-        let bounds = Bounds { time_max: Some(Duration::from_secs(60)), ..BOUNDS };
+        let bounds = Bounds { time_max: Some(Duration::from_secs(60)), ..bounds() };
         let BatchEnd::Done(done) = run_batch::<Waits>(batch, bounds).await else { panic!("it can run") };
         assert_eq!(done.state.as_deref(), Some(&b"{\"names\":[\"a\"]}"[..]));
         let [_, late] = &done.results[..] else { panic!("{done:?}") };
@@ -362,23 +425,97 @@ mod tests {
         assert_eq!(
             failure.message,
             "operation \"wait\" of @Waits@a took longer than 60000 ms; nothing of it is kept. Shorten it, or raise \
-             operation_time_max"
+             operation_time_max of the engine or time_max of the entity"
         );
     }
 
     #[tokio::test]
     async fn a_context_that_outlives_its_operation_refuses_to_send() {
         let batch = batch::<Waits>(None, &["a", "b"]);
-        let BatchEnd::Done(done) = run_batch::<Waits>(batch, BOUNDS).await else { panic!("it can run") };
+        let BatchEnd::Done(done) = run_batch::<Waits>(batch, bounds()).await else { panic!("it can run") };
         assert!(done.results[0].outcome.is_ok());
         let failure = done.results[1].outcome.as_ref().unwrap_err();
         assert!(failure.message.starts_with("the operation of @Waits@a has ended, "), "{failure}");
     }
 
+    /// Of its readers that meet, none ends before another has begun.
+    #[derive(Default, Serialize, Deserialize)]
+    struct Read {
+        writes: u32,
+    }
+
+    /// For each test that uses one.
+    static READING: LazyLock<[Barrier; 2]> = LazyLock::new(|| [Barrier::new(2), Barrier::new(2)]);
+
+    impl Entity for Read {
+        const NAME: &'static str = "Read";
+        const TIME_MAX: Option<Duration> = Some(Duration::from_secs(5));
+        type Operations<D: Door> = D;
+
+        fn operations<D: Door>(door: D) -> D {
+            door
+        }
+
+        async fn dispatch(
+            &mut self,
+            ctx: EntityContext,
+            operation: &str,
+            _input: Option<Bytes>,
+        ) -> Option<Result<Option<Bytes>>> {
+            match operation {
+                "write" => self.writes += 1,
+                "meet" => _ = READING[0].wait().await,
+                "gather" => _ = READING[1].wait().await,
+                "never" => std::future::pending().await,
+                "delete" => ctx.delete_state(),
+                _ => {}
+            }
+            Some(Ok(Some(self.writes.to_string().into())))
+        }
+
+        fn only_reads(operation: &str) -> bool {
+            operation != "write"
+        }
+    }
+
+    async fn read(operations: &[&str]) -> (Vec<String>, Option<Bytes>) {
+        let BatchEnd::Done(done) = run_batch::<Read>(batch::<Read>(None, operations), bounds()).await else {
+            panic!("it can run")
+        };
+        let say = |result: OperationResult| match result.outcome {
+            Ok(output) => String::from_utf8(output.unwrap().to_vec()).unwrap(),
+            Err(failure) => failure.kind,
+        };
+        (done.results.into_iter().map(say).collect(), done.state)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn operations_that_only_read_run_side_by_side_and_see_what_came_before_them() {
+        let (results, state) = read(&["write", "meet", "look", "meet", "write", "look"]).await;
+        assert_eq!(results, ["1", "1", "1", "1", "2", "2"]);
+        assert_eq!(state.as_deref(), Some(&b"{\"writes\":2}"[..]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_operations_that_read_side_by_side_the_one_that_takes_too_long_fails_and_what_follows_runs_again()
+     {
+        let (results, state) = read(&["write", "look", "never", "look", "write"]).await;
+        assert_eq!(results, ["1", "1", kind::TIMEOUT], "by the limit of its entity");
+        assert_eq!(state.as_deref(), Some(&b"{\"writes\":1}"[..]));
+    }
+
+    #[tokio::test]
+    async fn what_reads_beside_an_operation_that_takes_the_state_away_reads_again() {
+        let (results, state) = read(&["write", "gather", "delete", "look", "gather"]).await;
+        assert_eq!((results, state), (vec!["1".to_owned(); 3], None));
+        let (results, _) = read(&["write", "delete", "look"]).await;
+        assert_eq!(results, ["1", "1", "0"]);
+    }
+
     #[tokio::test]
     async fn a_batch_of_slow_operations_comes_back_with_what_was_run() {
         let batch = batch::<Slow>(None, &["work"; 3]);
-        let BatchEnd::Done(done) = run_batch::<Slow>(batch, BOUNDS).await else { panic!("it can run") };
+        let BatchEnd::Done(done) = run_batch::<Slow>(batch, bounds()).await else { panic!("it can run") };
         assert_eq!(done.results.len(), 1);
         assert_eq!(done.state.as_deref(), Some(&b"{\"runs\":1}"[..]));
     }

@@ -252,11 +252,12 @@ impl Orchestration {
     /// Whether the instance was asked to cancel.
     ///
     /// When that happens, everything that is being awaited fails with an error of which
-    /// [`is_canceled`](Error::is_canceled) is true. An orchestration that returns this error ends as `Canceled`; what it
-    /// awaits from then on, to clean up, works as ever.
+    /// [`is_canceled`](Error::is_canceled) is true; if all that came in the same moment, what is awaited next does. An
+    /// orchestration that returns this error ends as `Canceled`; what it awaits once it has had the error, or the answer
+    /// `true` here, works as ever: it can clean up.
     #[must_use]
     pub fn is_canceled(&self) -> bool {
-        self.shared.with(|execution| execution.cancel_reason().is_some())
+        self.shared.with(|execution| execution.hear_cancel())
     }
 
     /// Waits until the instance is asked to cancel.

@@ -77,7 +77,7 @@ impl Shared {
     }
 
     pub(crate) fn poll_canceled(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.with(|execution| execution.cancel_reason().is_some()) {
+        if self.with(|execution| execution.hear_cancel()) {
             return Poll::Ready(());
         }
         self.pending.set(self.pending.get() + 1);

@@ -17,6 +17,7 @@ use perdura_core::{
     EntityId, ExecutionId, Failure, InstanceId, InstanceKey, Limits, OnExisting, ReusePolicy, Status,
     Timestamp,
 };
+use perdura_engine::ActivityEnd;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -245,7 +246,15 @@ impl World {
         activity.input.clone_from(&task.input);
         activity.tags.clone_from(&task.tags);
         (activity.attempt, activity.delivery) = (attempt, attempt);
-        self.registry.run_activity(activity).await
+        match self.registry.run_activity(activity).await {
+            ActivityEnd::Completed(output) => Ok(output),
+            ActivityEnd::Failed(failure) => Err(failure),
+            _ => {
+                let text =
+                    format!("activity {:?} writes to an SQLite hub, and a test has none: mock it", task.name);
+                Err(Failure::new(kind::INVALID, text).non_retryable())
+            }
+        }
     }
 
     /// Runs a turn, warm and cold.

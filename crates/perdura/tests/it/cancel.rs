@@ -66,3 +66,28 @@ async fn an_error_of_a_cancelled_child_does_not_make_its_parent_canceled() {
     let end = TestRun::new(fails_like_canceled, ()).run().await;
     assert_eq!(end.status(), Status::Failed);
 }
+
+#[orchestration]
+async fn eternal(ctx: Orchestration) -> Result<()> {
+    loop {
+        ctx.wait_event::<()>("go").await?;
+        ctx.set_status("goes on")?;
+    }
+}
+
+#[tokio::test]
+async fn a_request_to_cancel_that_comes_with_what_is_waited_for_is_not_lost() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let engine = Engine::sqlite(dir.path().join("hub.db")).register(eternal).start().await.unwrap();
+    engine.start(eternal, ()).id("e").await.unwrap();
+    let instance = engine.instance("e");
+    // What comes while it is suspended comes in one turn.
+    instance.suspend("to collect").await.unwrap();
+    instance.raise("go", &()).await.unwrap();
+    instance.cancel("enough").await.unwrap();
+    instance.resume("all is there").await.unwrap();
+    let error = instance.wait::<()>().await.unwrap_err();
+    assert_eq!(error.to_string(), "instance \"e\" is Canceled: perdura.Canceled: enough");
+    assert_eq!(instance.get().await.unwrap().unwrap().custom_status::<String>().unwrap(), "goes on");
+    engine.shutdown().await;
+}

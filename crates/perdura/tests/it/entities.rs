@@ -424,8 +424,9 @@ async fn entities_are_listed_by_name_and_not_among_instances() {
     hub.engine.signal::<Account>("a").deposit(1).await.unwrap();
     hub.catch_up("a").await;
     let query = || perdura::InstanceQuery { id_prefix: Some("@Counter@".into()), ..Default::default() };
-    let found = hub.engine.client().entities(query(), 10).await.unwrap();
-    let ids: Vec<_> = found.iter().map(|(_, entity)| entity.id.clone()).collect();
+    let found = hub.engine.client().entities(query(), 10, None).await.unwrap();
+    let ids: Vec<_> = found.entities.iter().map(|entity| entity.id.clone()).collect();
+    assert_eq!(found.next, None);
     assert_eq!(ids, ["a", "b", "c"].map(|key| EntityId::new("Counter", key).unwrap()));
     let listed = hub.engine.list(perdura::InstanceQuery::default(), 10).await.unwrap();
     assert_eq!(listed.len(), 1);
@@ -433,6 +434,55 @@ async fn entities_are_listed_by_name_and_not_among_instances() {
         hub.engine.instance("@Counter@a").get().await.unwrap_err().to_string(),
         "instance id: the prefix \"@\" is reserved"
     );
+}
+
+#[tokio::test]
+async fn a_list_of_entities_is_read_page_by_page_also_when_some_of_them_are_gone() {
+    let hub = Hub::new().await;
+    let client = hub.engine.client();
+    let keys: Vec<String> = (0..25).map(|n| format!("{n:02}")).collect();
+    for key in &keys {
+        hub.engine.signal::<Counter>(key).add(1).await.unwrap();
+    }
+    let (mut listed, mut page, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let found = client.entities(Default::default(), 4, page.as_deref()).await.unwrap();
+        assert!(found.entities.len() <= 4);
+        // Those of the page that was read are gone before the next one is asked for.
+        for entity in &found.entities {
+            assert!(entity.created_at <= entity.updated_at);
+            while client.entity::<Counter>(entity.id.key()).delete().await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        }
+        listed.extend(found.entities.into_iter().map(|entity| entity.id.key().to_owned()));
+        pages += 1;
+        page = found.next;
+        if page.is_none() {
+            break;
+        }
+    }
+    assert_eq!((listed, pages), (keys, 7));
+    let refused = client.entities(Default::default(), 4, Some("nonsense")).await.unwrap_err();
+    assert!(refused.to_string().contains("nonsense"), "{refused}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entity_limits_the_time_of_its_operations() {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Hasty {}
+    #[entity(time_max = "300ms")]
+    impl Hasty {
+        pub async fn dawdle(&mut self) -> Result<()> {
+            std::future::pending().await
+        }
+    }
+    #[orchestration]
+    async fn ask(ctx: Orchestration) -> Result<String> {
+        Ok(ctx.entity::<Hasty>("a").dawdle().await.unwrap_err().to_string())
+    }
+    let end = TestRun::new(ask, ()).entity::<Hasty>().run().await;
+    assert!(end.output().unwrap().contains("took longer than 300 ms"));
 }
 
 #[tokio::test]

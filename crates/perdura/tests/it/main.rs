@@ -10,13 +10,18 @@ mod doubtful_commits;
 mod engine;
 #[cfg(feature = "sqlite")]
 mod entities;
+mod entity_circles;
 mod events;
+#[cfg(feature = "http-handler")]
+mod http_handler;
 mod join_and_select;
 mod limits;
 mod names;
 mod not_durable;
 mod retention;
 mod rewind;
+#[cfg(feature = "sqlite")]
+mod transactional;
 mod warm_and_cold;
 #[cfg(feature = "sqlite")]
 mod why;

@@ -12,8 +12,12 @@ impl Checker {
         let seen = change.after;
         for event in change.appended {
             let (input, at, branch) = match &event.kind {
-                // The result of another branch is used again, and nothing is sent.
-                EventKind::EntityOperationCalled(called) if seen.is_completed(called.id) => continue,
+                // The result of another branch is used again, now or when it comes, and nothing is sent.
+                EventKind::EntityOperationCalled(called)
+                    if seen.is_completed(called.id) || takes_over(seen, called.id) =>
+                {
+                    continue;
+                }
                 EventKind::EntityOperationCalled(called) => (&called.input, 0, seen.record.branch),
                 EventKind::EntityOperationSignaled(signaled) => (&signaled.input, signaled.at, 0),
                 _ => continue,
@@ -70,6 +74,10 @@ impl Checker {
             }
         }
         for (_, salt, branch, outcome) in std::mem::take(&mut self.entities.answered) {
+            if self.entities.is_refused(salt, branch, &outcome) {
+                self.entities.owed.remove(&salt.on_branch(branch));
+                self.entities.refused.insert(salt.on_branch(branch));
+            }
             if outcome.is_ok() && self.programs.names_orders_by_place {
                 self.entities.succeeded.entry(salt).or_insert(branch);
             }
@@ -93,7 +101,8 @@ impl Checker {
             // The answer may be that of a branch before, used again.
             let mut processed =
                 (0..=*branch).filter_map(|branch| known.processed.get(&salt.on_branch(branch)));
-            if !processed.any(|processed| processed == outcome) {
+            if !processed.any(|processed| processed == outcome) && !known.is_refused(*salt, *branch, outcome)
+            {
                 let was = known.processed.get(&salt.on_branch(*branch));
                 return Err(format!("{caller}: the answer to {salt:x?} is {outcome:?}, was {was:?}"));
             }
@@ -103,11 +112,9 @@ impl Checker {
 
     /// Whether an order comes from an execution that is over: the last decisions of one that began anew are not kept.
     fn is_of_the_past(&self, salt: EventSalt) -> bool {
-        let is_of = |seen: &Seen| {
-            let execution = seen.record.execution.get(..4).and_then(|bytes| bytes.try_into().ok());
-            execution.map(|bytes| EventSalt::of_execution(u32::from_be_bytes(bytes), 0).sender())
-        };
-        salt.0 >> 63 == 1 && !self.mirror.instances().any(|seen| is_of(seen) == Some(salt.sender()))
+        let is_of =
+            |seen: &Seen| EventSalt::of_execution((seen.record.execution.high >> 32) as u32, 0).sender();
+        salt.0 >> 63 == 1 && !self.mirror.instances().any(|seen| is_of(seen) == salt.sender())
     }
 
     /// A section that was granted holds all of its entities.
@@ -124,8 +131,9 @@ impl Checker {
             let lock = entity.and_then(|entity| entity.lock);
             let holds = holder(&lock).is_some_and(|holder| {
                 let record = &seen.record;
-                (&holder.instance, &holder.execution, holder.generation, holder.branch, holder.task)
-                    == (&record.id, &record.execution, record.generation, record.branch, section.id)
+                record.execution == holder.execution
+                    && (&holder.instance, holder.generation, holder.branch, holder.task)
+                        == (&record.id, record.generation, record.branch, section.id)
             });
             if !holds {
                 return Err(format!("{seen:?} holds {section:?}, but {id} has {lock:?}"));
@@ -133,6 +141,11 @@ impl Checker {
         }
         Ok(())
     }
+}
+
+/// Whether a call waits for what was sent on another branch.
+fn takes_over(seen: &Seen, id: u32) -> bool {
+    seen.record.calls.iter().any(|call| call.id == id && call.sent_as.is_some())
 }
 
 /// The row's list of calls is what the history has called and nobody has answered. A cancel request empties it.

@@ -10,6 +10,7 @@ use crate::entities::account::Order;
 use crate::payload::EventSalt;
 use bytes::Bytes;
 use perdura_core::Failure;
+use perdura_core::failure::kind;
 use perdura_core::history::ParentLink;
 use perdura_core::partition::{
     EntityRecord, LockRecord, Operation, Request, RequestError, Response, SignalRequest, Wanted,
@@ -27,6 +28,8 @@ pub(super) struct Entities {
     owed: BTreeSet<EventSalt>,
     processed: BTreeMap<EventSalt, Outcome>,
     deliveries: BTreeSet<(EventSalt, u32)>,
+    /// Calls that were refused: who held the entity waited for the caller.
+    refused: BTreeSet<EventSalt>,
     /// The last signal, and the last call of each branch, of a sender that an entity has processed.
     last: BTreeMap<(u32, Option<u32>, String), (u64, EventSalt)>,
     /// Orders in the order in which histories recorded them.
@@ -55,6 +58,14 @@ impl Seen {
 
     fn entity(&self) -> EntityRecord {
         self.record.entity.as_deref().cloned().unwrap_or_default()
+    }
+}
+
+impl Entities {
+    /// Whether an answer says that a call was refused, and it was never processed.
+    fn is_refused(&self, salt: EventSalt, branch: u32, outcome: &Outcome) -> bool {
+        let is_refusal = outcome.as_ref().is_err_and(|failure| failure.kind == kind::INVALID);
+        is_refusal && !self.processed.contains_key(&salt.on_branch(branch))
     }
 }
 

@@ -12,14 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 impl Checker {
     /// A worker has been given operations.
-    pub fn operations_started(&mut self, batch: &OperationBatch) {
+    pub fn operations_started(&mut self, batch: &OperationBatch, is_owner: bool) {
         if self.judges_everything() {
-            let result = self.operations_begin(batch);
+            let result = self.operations_begin(batch, is_owner);
             self.check(Group::Entities, result);
         }
     }
 
-    fn operations_begin(&mut self, batch: &OperationBatch) -> Result<(), String> {
+    fn operations_begin(&mut self, batch: &OperationBatch, is_owner: bool) -> Result<(), String> {
         let durable = self.mirror.instances.get(&batch.ticket.key).map(Seen::entity);
         if self.damaged.contains(&batch.ticket.key) {
             return Err(format!("{} runs operations, but it is damaged", batch.id));
@@ -58,6 +58,8 @@ impl Checker {
                 }
                 Some(_) => {}
                 None if self.entities.processed.contains_key(&salt) => {}
+                // An owner that slept through the loss of its partition begins late what was durable once.
+                None if !is_owner && self.entities.forgotten.contains(&salt) => {}
                 None => return Err(format!("{}: {salt:x?} began, but it is not durable", batch.id)),
             }
         }
@@ -118,6 +120,11 @@ impl Checker {
         }
         let mut state = was.state.clone();
         for waiting in queued_before.into_iter().filter(|waiting| !salts.contains(&waiting.order.salt)) {
+            if is_refused(&waiting, [was, &is]) {
+                self.entities.owed.remove(&waiting.order.salt);
+                self.entities.refused.insert(waiting.order.salt);
+                continue;
+            }
             state = self.processed(after, was, state, waiting, now)?;
         }
         let was_free = was.lock.is_none() || was.lock != is.lock;
@@ -153,6 +160,9 @@ impl Checker {
             self.entities.owed.extend(sent_by(salt));
         }
         let twice = self.entities.processed.insert(salt, applied.outcome).is_some();
+        if self.entities.refused.contains(&salt) {
+            return Err(format!("{salt:x?} was refused, and is processed"));
+        }
         if !self.judges_everything() {
             return Ok(applied.state);
         }
@@ -212,6 +222,16 @@ impl Checker {
     }
 }
 
+/// Whether an operation that has left the queue was refused: it is a call that was never handed out, while somebody else
+/// had the entity.
+fn is_refused(waiting: &Waiting, entity: [&EntityRecord; 2]) -> bool {
+    let of_others = |caller: &ParentLink| {
+        let mut holders = entity.into_iter().filter_map(|entity| holder(&entity.lock));
+        holders.any(|holder| !is_same_run(caller, holder))
+    };
+    waiting.delivery == 0 && waiting.operation.caller.as_ref().is_some_and(of_others)
+}
+
 fn is_same_run(a: &ParentLink, b: &ParentLink) -> bool {
-    (&a.instance, &a.execution, a.branch) == (&b.instance, &b.execution, b.branch)
+    (&a.instance, &a.execution) == (&b.instance, &b.execution)
 }

@@ -349,7 +349,12 @@ impl Expected {
                 }
                 Step::Again => self.again += 1,
                 Step::Collect { .. } | Step::Race { .. } => {}
-                Step::Append { .. } | Step::Transfer(_) | Step::Audit { .. } | Step::Hold { .. } => {}
+                Step::Append { .. }
+                | Step::Deposit { .. }
+                | Step::Die
+                | Step::Transfer(_)
+                | Step::Audit { .. }
+                | Step::Hold { .. } => {}
             }
         }
     }

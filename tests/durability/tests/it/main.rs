@@ -4,6 +4,7 @@
 mod bad_input;
 mod bank;
 mod damage;
+mod dead_letter;
 mod kill;
 mod memory;
 mod once;
@@ -15,3 +16,4 @@ mod shutdown;
 mod small_disk;
 mod space;
 mod starts;
+mod transactional;

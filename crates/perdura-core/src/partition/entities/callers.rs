@@ -1,6 +1,6 @@
 //! What orchestrations ask of entities, and the answers.
 
-use super::record::{CallRecord, LockRequest, Operation, SectionRecord};
+use super::record::{CallRecord, LeftCall, LockRequest, Operation, SectionRecord, TaskName};
 use crate::failure::Failure;
 use crate::history::{
     EntityLockGranted, EntityLockRequested, EntityOperationCalled, EntityOperationCompleted,
@@ -51,6 +51,19 @@ impl Partition {
             instance.append(Event::new(now, called));
             return instance.inbox.push(Event::new(now, EntityOperationCompleted { id, output, request }));
         }
+        if let Some(Found::Call(name)) = found
+            && let Some(left) = instance.left_call(name)
+        {
+            let (id, entity, request) = (called.id, called.entity.clone(), called.request.clone());
+            let (ended, output, sent_as) = (left.ended, left.output.clone(), left.names.first().copied());
+            let event = instance.append(Event::new(now, called));
+            if ended {
+                instance.inbox.push(Event::new(now, EntityOperationCompleted { id, output, request }));
+            } else {
+                instance.calls.insert(id, CallRecord { id, event, entity, sent_as, request });
+            }
+            return;
+        }
         let operation = Operation {
             name: called.operation.clone(),
             input: called.input.clone(),
@@ -60,7 +73,7 @@ impl Partition {
         };
         let (id, entity) = (called.id, called.entity.clone());
         let event = instance.append(Event::new(now, called));
-        instance.calls.insert(id, CallRecord { id, event, entity: entity.clone() });
+        instance.calls.insert(id, CallRecord { id, event, entity: entity.clone(), ..CallRecord::default() });
         self.send(&InstanceId::recorded(&entity), Body::Operation(operation));
     }
 
@@ -160,19 +173,57 @@ impl Partition {
 
     pub(in crate::partition) fn operation_ended(&mut self, key: InstanceKey, ended: OperationEnded) {
         let now = self.now;
-        let Some(caller) = ended.caller else { return };
+        let Some(caller) = ended.caller.clone() else { return };
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        if !is_of_present_run(instance, &caller) || instance.calls.remove(&caller.task).is_none() {
+        let (branch, sent) = (instance.record.branch, TaskName { branch: caller.branch, task: caller.task });
+        if !is_of_run(instance, &caller) {
             return;
         }
-        let id = caller.task;
+        let rewinds = instance.record.rewinds.as_mut();
+        let is_left = rewinds.is_some_and(|rewinds| rewinds.left_call_ended(sent, &ended));
+        let waiting = instance.calls.values().find(|call| call.sent_as(branch) == sent).map(|call| call.id);
+        let Some(id) = waiting else {
+            return match is_left {
+                true => self.mark_dirty(key),
+                false => self.lock_refused(key, &caller, ended.failure, ended.request),
+            };
+        };
+        let taken_over = instance.calls.remove(&id).filter(|call| call.sent_as.is_some());
+        let request = taken_over.map_or(ended.request, |call| call.request);
+        // One that has ended keeps it for a rewind.
         instance.inbox.push(match ended.failure {
-            None => {
-                Event::new(now, EntityOperationCompleted { id, output: ended.output, request: ended.request })
-            }
-            failure => Event::new(now, EntityOperationFailed { id, failure, request: ended.request }),
+            None => Event::new(now, EntityOperationCompleted { id, output: ended.output, request }),
+            failure => Event::new(now, EntityOperationFailed { id, failure, request }),
         });
         self.mark_dirty(key);
+        self.enqueue(key);
+    }
+
+    /// Who holds one of the entities waits for this instance, so its critical section would never be granted.
+    fn lock_refused(
+        &mut self,
+        key: InstanceKey,
+        wanted: &ParentLink,
+        failure: Option<Failure>,
+        request: String,
+    ) {
+        let (now, id) = (self.now, wanted.task);
+        let Some(failure) = failure else { return };
+        let Some(instance) = self.instances.get(&key) else { return };
+        let section = instance.record.section.as_deref();
+        let waits = section.is_some_and(|section| section.id == id && !section.granted);
+        if !waits || !is_of_present_run(instance, wanted) {
+            return;
+        }
+        // The workers that name their sections know of no refusal: they would take it for the lock.
+        if !request.is_empty() {
+            return self.fail(key, failure, now);
+        }
+        self.release_section(key);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            let failed = EntityOperationFailed { id, failure: Some(failure), request };
+            instance.inbox.push(Event::new(now, failed));
+        }
         self.enqueue(key);
     }
 
@@ -197,22 +248,33 @@ impl Partition {
     }
 }
 
-fn link(instance: &Instance, task: u32) -> ParentLink {
+/// Whether a link names what an instance does now.
+pub(super) fn is_of_present_run(instance: &Instance, link: &ParentLink) -> bool {
+    instance.is_active() && is_of_run(instance, link) && instance.record.branch == link.branch
+}
+
+/// Whether a link names the run of an instance, on whatever branch.
+fn is_of_run(instance: &Instance, link: &ParentLink) -> bool {
+    let record = &instance.record;
+    record.generation == link.generation && record.execution == link.execution
+}
+
+impl Instance {
+    /// A call that was under way when a branch was left.
+    fn left_call(&self, name: TaskName) -> Option<&LeftCall> {
+        let rewinds = self.record.rewinds.as_ref()?;
+        rewinds.calls.iter().find(|left| left.names.contains(&name))
+    }
+}
+
+pub(super) fn link(instance: &Instance, task: u32) -> ParentLink {
     ParentLink {
         instance: instance.id.as_str().to_owned(),
         generation: instance.record.generation,
         branch: instance.record.branch,
         task,
         attempt: 1,
-        execution: instance.record.execution.clone(),
+        execution: instance.record.execution.to_bytes(),
         ..ParentLink::default()
     }
-}
-
-fn is_of_present_run(instance: &Instance, link: &ParentLink) -> bool {
-    let record = &instance.record;
-    instance.is_active()
-        && record.generation == link.generation
-        && record.execution == link.execution
-        && record.branch == link.branch
 }

@@ -8,15 +8,17 @@
 //! may run before a signal that its caller sent earlier: a lock request comes by way of the other entities of its set.
 
 mod callers;
+mod circle;
 mod locks;
 mod operations;
 mod record;
 mod state;
 
 pub use callers::{LockGranted, OperationEnded};
+pub use circle::{CircleStep, FindCircle};
 pub use locks::Unlock;
 pub use record::{
-    CallRecord, DelayedSignal, EntityRecord, LockRecord, LockRequest, Operation, Queued, SectionRecord,
-    Stamp, Wanted,
+    CallRecord, DelayedSignal, EntityRecord, LeftCall, LockRecord, LockRequest, Operation, Queued,
+    SectionRecord, Stamp, TaskName, Wanted,
 };
 pub(super) use state::Entity;

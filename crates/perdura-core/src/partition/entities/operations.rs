@@ -134,6 +134,7 @@ impl Partition {
         if vanishes {
             self.vanishing.push(key);
         }
+        self.watch_for_circle(key);
         // Handed out when the batch is sealed: what comes until then is handed out together.
         if let Some(entity) = self.entity_mut(key)
             && !std::mem::replace(&mut entity.operable, true)
@@ -205,10 +206,9 @@ impl Partition {
     /// Takes what became of a batch of operations. One that is not awaited any more is dropped.
     pub fn operations_done(&mut self, ticket: BatchTicket, done: OperationsDone, now: Timestamp) {
         self.advance(now);
-        let (key, limit) = (ticket.key, self.config.limits.payload_bytes_max);
+        let (key, refusal) = (ticket.key, done.check(&self.config.limits, now).err());
         let sends = self.planted(Bug::FailedOperationSends);
         let Some(entity) = self.running_batch(ticket) else { return };
-        let refusal = done.check(limit, now).err();
         let mut answers = Vec::new();
         let mut actions = Vec::new();
         for (queued, result) in entity.end_batch(done.results.len()).zip(done.results) {

@@ -150,6 +150,44 @@ pub struct CallRecord {
     /// The entity.
     #[prost(string, tag = "3")]
     pub entity: String,
+    /// How the operation was sent that it waits for, if that was on another branch.
+    #[prost(message, optional, tag = "4")]
+    pub sent_as: Option<TaskName>,
+    /// The caller's name for this call, if the operation was sent under another one; may be empty.
+    #[prost(string, tag = "5")]
+    pub request: String,
+}
+
+/// A task of an execution.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct TaskName {
+    /// On which branch of its history.
+    #[prost(uint32, tag = "1")]
+    pub branch: u32,
+    /// Its number.
+    #[prost(uint32, tag = "2")]
+    pub task: u32,
+}
+
+/// A call that was under way when its caller was rewound: the code that asks for it again gets its result.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct LeftCall {
+    /// The calls that stand for it, each on another branch; the first is the one that was sent.
+    #[prost(message, repeated, tag = "1")]
+    pub names: Vec<TaskName>,
+    /// It has ended well.
+    #[prost(bool, tag = "2")]
+    pub ended: bool,
+    /// With this.
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub output: Option<Bytes>,
+}
+
+impl CallRecord {
+    /// How the operation was sent, by a caller that is on `branch` now.
+    pub(crate) fn sent_as(&self, branch: u32) -> TaskName {
+        self.sent_as.unwrap_or(TaskName { branch, task: self.id })
+    }
 }
 
 /// The critical section of an orchestration, in its row.

@@ -34,6 +34,8 @@ pub(in crate::partition) struct Entity {
     pub(super) held_until: Timestamp,
     /// Nothing is left of it: its row goes with the batch after the one that says so.
     pub(super) vanishing: bool,
+    /// When it is looked whether those that wait here and who holds it wait for each other.
+    pub(super) circle_at: Option<Timestamp>,
 }
 
 impl Entity {
@@ -258,6 +260,54 @@ impl Entity {
         self.bytes = self.weigh();
     }
 
+    /// Whether it is held, and something of somebody else waits for that to end.
+    pub(super) fn keeps_waiting(&self) -> bool {
+        let waits = |queued: &Queued| match &queued.wanted {
+            Some(Wanted::Operation(operation)) => !self.is_of_holder(operation),
+            wanted => wanted.is_some(),
+        };
+        self.record.lock.is_some() && self.record.queue.iter().any(waits)
+    }
+
+    /// Whether this call or lock request waits for whoever holds the entity.
+    pub(super) fn holds_up(&self, waiting: &ParentLink) -> bool {
+        let waits = |queued: &Queued| match &queued.wanted {
+            Some(Wanted::Operation(operation)) => {
+                operation.caller.as_ref() == Some(waiting) && !self.is_of_holder(operation)
+            }
+            Some(Wanted::Lock(request)) => request.holder.as_ref() == Some(waiting),
+            None => false,
+        };
+        self.record.lock.is_some() && self.running.is_none() && self.record.queue.iter().any(waits)
+    }
+
+    /// Takes the calls of some instances out of the queue; lock requests stay. Gives what waited of these instances.
+    pub(super) fn take_waiting(&mut self, instances: &[String]) -> Vec<Wanted> {
+        let mut taken = Vec::new();
+        let holder = self.record.lock.as_ref().and_then(|lock| lock.holder.clone());
+        self.record.queue.retain(|queued| {
+            let of = |link: &Option<ParentLink>| {
+                link.as_ref().is_some_and(|link| {
+                    instances.contains(&link.instance)
+                        && holder.as_ref().is_none_or(|holder| !same_run(link, holder))
+                })
+            };
+            match &queued.wanted {
+                Some(Wanted::Operation(operation)) if of(&operation.caller) => {
+                    taken.extend(queued.wanted.clone());
+                    false
+                }
+                Some(Wanted::Lock(request)) if of(&request.holder) => {
+                    taken.extend(queued.wanted.clone());
+                    true
+                }
+                _ => true,
+            }
+        });
+        self.bytes = self.weigh();
+        taken
+    }
+
     fn weigh(&self) -> usize {
         let delayed = self.record.delayed.iter().filter_map(|delayed| delayed.operation.as_ref());
         self.record.queue.iter().map(weight).chain(delayed.map(operation_weight)).sum()
@@ -279,7 +329,8 @@ fn operation_weight(operation: &Operation) -> usize {
     QUEUED_BYTES + operation.name.len() + input + operation.request.len() + caller
 }
 
-/// Whether two tasks are of the same run of the same instance.
+/// Whether two tasks are of the same run of the same instance. A call of a branch that was left is one of the run still: the
+/// branch after it may wait for it.
 fn same_run(a: &ParentLink, b: &ParentLink) -> bool {
-    a.instance == b.instance && a.execution == b.execution && a.branch == b.branch
+    a.instance == b.instance && a.execution == b.execution
 }

@@ -18,6 +18,8 @@ on_every_store![
     a_plan_is_not_applied_to_a_history_that_has_moved,
     a_crash_after_the_rewind_loses_none_of_the_results_to_be_used_again,
     an_operators_input_outlives_a_crash,
+    a_plan_is_not_applied_to_another_run_of_the_same_id,
+    no_branch_gives_a_delivery_number_that_another_one_gave,
 ];
 
 #[orchestration]
@@ -204,4 +206,32 @@ async fn an_operators_input_outlives_a_crash(kind: Kind) {
     let bed = bed.restart().await;
     bed.rewind("x").await;
     assert_eq!(bed.output("x").await, "one done, two done, tree done");
+}
+
+async fn a_plan_is_not_applied_to_another_run_of_the_same_id(kind: Kind) {
+    let bed = failed(kind, "namesake").await;
+    let instance = bed.engine.instance("x");
+    let plan = instance.plan_rewind(&because()).await.unwrap();
+    instance.purge().await.unwrap();
+    bed.workshop.breaks("three", 1);
+    bed.fails(three, (), "x").await;
+    let refusal = instance.rewind(because().expect_head(plan.head)).await.unwrap_err().to_string();
+    assert!(refusal.contains("its history moved on"), "{refusal}");
+    assert_eq!(instance.branches().await.unwrap().unwrap(), []);
+}
+
+async fn no_branch_gives_a_delivery_number_that_another_one_gave(kind: Kind) {
+    let bed = failed(kind, "numbers").await;
+    let instance = bed.engine.instance("x");
+    bed.rewind("x").await;
+    bed.output("x").await;
+    // A third branch knows nothing of the attempts of the two others; it schedules activities of its own.
+    instance.rewind(because().to_beginning().without_reuse()).await.unwrap();
+    bed.output("x").await;
+    assert_eq!(bed.workshop.deliveries("three"), [1, 2, 1]);
+    instance.rewind(because().to_branch(0)).await.unwrap();
+    bed.failure("x").await;
+    instance.rewind(because().without_reuse()).await.unwrap();
+    bed.output("x").await;
+    assert_eq!(bed.workshop.deliveries("three"), [1, 2, 1, 3]);
 }

@@ -15,6 +15,8 @@ on_every_store![
     a_child_of_the_part_that_was_dropped_is_rewound_when_it_is_asked_for_again,
     a_terminated_family_goes_on_together,
     a_failed_child_that_was_retried_is_rewound_not_started_anew,
+    two_waits_for_one_child_that_was_purged_both_get_its_result,
+    going_back_to_a_termination_of_all_ends_the_children_again,
 ];
 
 #[orchestration]
@@ -191,4 +193,38 @@ async fn a_failed_child_that_was_retried_is_rewound_not_started_anew(kind: Kind)
     bed.rewind("x").await;
     assert_eq!(bed.output("x").await, "i ends done");
     assert_eq!((bed.workshop.ran("i begins"), bed.workshop.ran("i ends")), ((2, 2), (3, 1)));
+}
+
+#[orchestration]
+async fn waits_twice(ctx: Orchestration) -> Result<String> {
+    let wait = || ctx.sub_orchestration(leaf, "l".into()).id("l").reuse(ReusePolicy::USE_EXISTING).start();
+    let done: Vec<String> = join_all([wait(), wait()]).await.into_iter().collect::<Result<_>>()?;
+    Ok(done.join(", "))
+}
+
+async fn two_waits_for_one_child_that_was_purged_both_get_its_result(kind: Kind) {
+    let bed = Bed::new(kind, "twice", |r| r.register(leaf).register(waits_twice)).await;
+    bed.workshop.breaks("l ends", 1);
+    bed.fails(waits_twice, (), "t").await;
+    bed.engine.instance("l").purge().await.unwrap();
+    bed.engine.instance("t").rewind(because().to_turn(2)).await.unwrap();
+    assert_eq!(bed.output("t").await, "l ends done, l ends done");
+}
+
+#[orchestration]
+async fn has_patience(ctx: Orchestration) -> Result<String> {
+    ctx.sub_orchestration(patient, ()).id("p").await
+}
+
+async fn going_back_to_a_termination_of_all_ends_the_children_again(kind: Kind) {
+    let bed = Bed::new(kind, "again", |r| r.register(patient).register(has_patience)).await;
+    bed.start(has_patience, (), "h").await;
+    bed.until("p", |state| state.status() == Status::Running).await;
+    let instance = bed.engine.instance("h");
+    instance.terminate("all of it", true).await.unwrap();
+    assert_eq!(bed.failure("p").await, "all of it");
+    bed.rewind("h").await;
+    bed.until("p", |state| state.status() == Status::Running).await;
+    instance.rewind(because().to_branch(0).force()).await.unwrap();
+    assert_eq!(bed.failure("p").await, "all of it");
 }

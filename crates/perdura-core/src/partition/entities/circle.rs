@@ -1,0 +1,240 @@
+//! Circles: who holds an entity waits for a child, and that child, or one of its own, waits for the entity. None of them
+//! would ever go on.
+//!
+//! When somebody has waited for a held entity for a time, one message walks along what its holder waits for, and what that
+//! waits for. It is dropped as soon as something on the way can still happen without the others: then there is no circle
+//! yet. If it comes to the end, everything that it has been to waits for ever, and the calls and locks that these have
+//! in the queue fail. Each wait is looked at where it ends, after it was looked at where it begins: one that is over
+//! by then is a thing that happens.
+
+use super::callers::{is_of_present_run, link};
+use super::record::{Operation, TaskName, Wanted};
+use crate::failure::{Failure, kind};
+use crate::history::ParentLink;
+use crate::id::{InstanceId, InstanceKey};
+use crate::limits::{CIRCLE_WAIT_MS, CIRCLE_WAIT_MS_MAX, CIRCLE_WAITS_MAX};
+use crate::partition::Partition;
+use crate::partition::instance::{Instance, TurnState};
+use crate::partition::message::Body;
+use crate::partition::results::Reuse;
+use crate::partition::wakes::Wake;
+use crate::time::Timestamp;
+
+/// See [`Body::FindCircle`].
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct FindCircle {
+    /// The entity that somebody waits for.
+    #[prost(string, tag = "1")]
+    pub entity: String,
+    /// Who holds it.
+    #[prost(message, optional, tag = "2")]
+    pub holder: Option<ParentLink>,
+    /// The wait that the receiver shall look at; absent: all were looked at, and none will end.
+    #[prost(message, optional, tag = "3")]
+    pub step: Option<CircleStep>,
+    /// Waits that are still to be looked at.
+    #[prost(message, repeated, tag = "4")]
+    pub ahead: Vec<CircleStep>,
+    /// Orchestrations that can do nothing.
+    #[prost(string, repeated, tag = "5")]
+    pub been: Vec<String>,
+    /// Waits that were found so far.
+    #[prost(uint32, tag = "6")]
+    pub waits: u32,
+}
+
+/// A wait, to be looked at by what is waited for.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct CircleStep {
+    /// What is waited for: an orchestration or an entity.
+    #[prost(string, tag = "1")]
+    pub to: String,
+    /// Which task waits: one that started a child, called or locked an entity. At an orchestration with `of_entity`, it is
+    /// its own critical section.
+    #[prost(message, optional, tag = "2")]
+    pub link: Option<ParentLink>,
+    /// The entity that the receiver holds.
+    #[prost(string, tag = "3")]
+    pub of_entity: String,
+    /// The other entities of a section that is not granted; the request may have gone on to them.
+    #[prost(string, repeated, tag = "4")]
+    pub then: Vec<String>,
+}
+
+impl Partition {
+    /// Sees to it that a wait for a held entity is looked at some time.
+    pub(super) fn watch_for_circle(&mut self, key: InstanceKey) {
+        let now = self.now;
+        let Some(entity) = self.entity_mut(key) else { return };
+        let Some(lock) = entity.record.lock.as_ref().filter(|_| entity.circle_at.is_none()) else { return };
+        let held_for = now.0.saturating_sub(lock.since);
+        if entity.keeps_waiting() {
+            let at = Timestamp(now.0.saturating_add(held_for.clamp(CIRCLE_WAIT_MS, CIRCLE_WAIT_MS_MAX)));
+            entity.circle_at = Some(at);
+            self.wakes.add(at, key, Wake::Circle);
+        }
+    }
+
+    /// Somebody has waited for a held entity for some time.
+    pub(in crate::partition) fn look_for_circle(&mut self, key: InstanceKey) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        let (id, is_blocked) = (instance.id.as_str().to_owned(), instance.record.block.is_some());
+        let Some(entity) = instance.entity.as_deref_mut() else { return };
+        // An entry of the time before it left memory.
+        if entity.circle_at.is_some_and(|at| at > now) {
+            return;
+        }
+        entity.circle_at = None;
+        if !entity.keeps_waiting() || is_blocked {
+            return;
+        }
+        if let Some(holder) = entity.record.lock.as_ref().and_then(|lock| lock.holder.clone()) {
+            let first = held_by(&holder, &id);
+            self.walk_on(FindCircle {
+                entity: id,
+                holder: Some(holder),
+                ahead: vec![first],
+                ..FindCircle::default()
+            });
+        }
+        self.watch_for_circle(key);
+    }
+
+    pub(in crate::partition) fn find_circle(&mut self, key: InstanceKey, mut find: FindCircle) {
+        let Some(step) = find.step.take() else { return self.circle_found(key, find) };
+        let (Some(link), Some(instance)) = (&step.link, self.instances.get(&key)) else { return };
+        let waits = if instance.entity.is_some() {
+            instance.what_holds_up(link, &step)
+        } else if !instance.is_waited_for(link, &step.of_entity) {
+            None
+        } else if find.been.contains(&step.to) {
+            Some(Vec::new())
+        } else {
+            find.been.push(step.to.clone());
+            instance.what_it_waits_for()
+        };
+        let Some(waits) = waits else { return };
+        find.waits = find.waits.saturating_add(waits.len() as u32);
+        find.ahead.extend(waits);
+        if find.waits <= CIRCLE_WAITS_MAX {
+            self.walk_on(find);
+        }
+    }
+
+    fn walk_on(&mut self, mut find: FindCircle) {
+        find.step = find.ahead.pop();
+        let to = find.step.as_ref().map_or(&find.entity, |step| &step.to);
+        self.send(&InstanceId::recorded(to), Body::FindCircle(Box::new(find.clone())));
+    }
+
+    /// Those that the message has been to wait for each other: what they want of this entity fails.
+    fn circle_found(&mut self, key: InstanceKey, find: FindCircle) {
+        let Some(entity) = self.entity_mut(key) else { return };
+        let holder = entity.record.lock.as_ref().and_then(|lock| lock.holder.clone());
+        if holder.is_none() || holder != find.holder || entity.running.is_some() {
+            return;
+        }
+        let holder = holder.map(|holder| holder.instance).unwrap_or_default();
+        let failure = |wanted: &str, of: &str| {
+            let text = format!(
+                "{wanted} of {:?} by {of:?}: {holder:?} holds it in a critical section and waits, perhaps by way of others, \
+                 for {of:?}: they would wait for ever. Let the holder call the entity, or start the sub-orchestration outside \
+                 of the section",
+                find.entity
+            );
+            Failure::new(kind::INVALID, text).non_retryable()
+        };
+        for wanted in entity.take_waiting(&find.been) {
+            let (link, request, failure) = match wanted {
+                Wanted::Operation(Operation { caller: Some(link), name, request, .. }) => {
+                    let failure = failure(&format!("operation {name:?}"), &link.instance);
+                    (link, request, failure)
+                }
+                Wanted::Lock(request) => match request.holder {
+                    Some(link) => {
+                        let failure = failure("lock", &link.instance);
+                        (link, request.request, failure)
+                    }
+                    None => continue,
+                },
+                Wanted::Operation(_) => continue,
+            };
+            self.answer_caller(link, request, Err(failure.within_limits()));
+        }
+        self.go_on(key);
+    }
+}
+
+fn held_by(holder: &ParentLink, entity: &str) -> CircleStep {
+    CircleStep {
+        to: holder.instance.clone(),
+        link: Some(holder.clone()),
+        of_entity: entity.to_owned(),
+        then: Vec::new(),
+    }
+}
+
+impl Instance {
+    /// What a call or a lock request waits for at this entity; `None`: it will be served.
+    fn what_holds_up(&self, waiting: &ParentLink, step: &CircleStep) -> Option<Vec<CircleStep>> {
+        let entity = self.entity.as_deref().filter(|_| self.record.block.is_none())?;
+        let holder = entity.record.lock.as_ref().and_then(|lock| lock.holder.as_ref())?;
+        if entity.holds_up(waiting) {
+            return Some(vec![held_by(holder, self.id.as_str())]);
+        }
+        // A request that has this one waits for the next.
+        let (to, then) = step.then.split_first().filter(|_| holder == waiting)?;
+        Some(vec![CircleStep { to: to.clone(), then: then.to_vec(), ..step.clone() }])
+    }
+
+    /// Whether an orchestration is still waited for: as a child by its parent, or as the holder of an entity.
+    fn is_waited_for(&self, link: &ParentLink, of_entity: &str) -> bool {
+        if of_entity.is_empty() {
+            let which = |link: &ParentLink| (link.branch, link.task, link.attempt);
+            let is_it = |parent: &ParentLink| parent.is_same_run(link) && which(parent) == which(link);
+            return self.is_active() && self.record.parents.iter().any(is_it);
+        }
+        let section = self.record.section.as_deref().filter(|section| section.id == link.task);
+        is_of_present_run(self, link)
+            && section.is_some_and(|section| section.set.iter().any(|entity| entity == of_entity))
+    }
+
+    /// All that an orchestration waits for; `None`: something may happen to it that is none of that.
+    fn what_it_waits_for(&self) -> Option<Vec<CircleStep>> {
+        let record = &self.record;
+        let rests = self.turn == TurnState::Idle
+            && self.inbox.is_empty()
+            && self.away.is_none()
+            && self.held.is_empty()
+            && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
+            && !self.set_aside;
+        let has_other = !self.tasks.is_empty() || !self.timers.is_empty() || record.awaits_event;
+        if !rests || has_other || self.is_suspended() || record.block.is_some() || !self.has_begun() {
+            return None;
+        }
+        let mut waits = Vec::new();
+        for child in self.children.values().map(|child| &child.record).filter(|child| !child.canceled) {
+            if child.not_before != 0 {
+                return None;
+            }
+            waits.push(CircleStep {
+                to: child.instance.clone(),
+                link: Some(self.link(child.id, child.attempt)),
+                ..CircleStep::default()
+            });
+        }
+        for call in self.calls.values() {
+            let TaskName { branch, task } = call.sent_as(record.branch);
+            let link = Some(ParentLink { branch, ..link(self, task) });
+            waits.push(CircleStep { to: call.entity.clone(), link, ..CircleStep::default() });
+        }
+        if let Some(section) = record.section.as_deref().filter(|section| !section.granted)
+            && let Some((first, then)) = section.set.split_first()
+        {
+            let link = Some(link(self, section.id));
+            waits.push(CircleStep { to: first.clone(), link, then: then.to_vec(), ..CircleStep::default() });
+        }
+        (!waits.is_empty()).then_some(waits)
+    }
+}

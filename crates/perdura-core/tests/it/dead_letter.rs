@@ -1,0 +1,140 @@
+//! Turns that end whoever runs them: counted, and set aside as dead letters, while the others go on.
+
+use crate::bed::*;
+use perdura_core::Status;
+use perdura_core::partition::{Request, RequestError, Response, StartRequest};
+use perdura_core::why::{Unknown, why};
+use std::collections::BTreeSet;
+
+const LIMIT: usize = 10;
+
+/// A process begins and runs until it ends in a turn of `killer`, if it comes to that. Says whether it did.
+fn process(bed: &mut Bed, killer: &str) -> bool {
+    bed.forget_all();
+    bed.partition.begins_process();
+    recover(bed);
+    runs_into(bed, killer)
+}
+
+fn recover(bed: &mut Bed) {
+    let rows: Vec<_> = bed.rows.values().filter(|row| !row.status.is_terminal()).cloned().collect();
+    let now = bed.now();
+    bed.partition.recover(rows, now);
+    assert!(bed.partition.deliver(Vec::new(), now).is_empty());
+}
+
+fn runs_into(bed: &mut Bed, killer: &str) -> bool {
+    loop {
+        while let Some(turn) = bed.partition.next_turn() {
+            if turn.id.as_str() == killer {
+                return true;
+            }
+            bed.run_turn(turn);
+        }
+        if !bed.commit() {
+            return false;
+        }
+    }
+}
+
+fn started(ids: &[&str]) -> Bed {
+    let mut bed = Bed::new();
+    bed.script("quick", |_| vec![complete()]);
+    for id in ids {
+        bed.ask(Request::Start(StartRequest { fresh: true, ..start(id, "quick") }));
+    }
+    // The starts are durable before any turn.
+    bed.commit();
+    bed
+}
+
+fn resume(bed: &mut Bed, text: &str) -> Result<Response, RequestError> {
+    bed.call(Request::Resume { id: id(text), reason: "the code is mended".into() })
+}
+
+#[test]
+fn a_turn_that_ends_ten_processes_is_a_dead_letter_and_a_resume_replays_it() {
+    let mut bed = started(&["a", "killer", "z"]);
+    assert!(runs_into(&mut bed, "killer"));
+    let mut deaths = 0;
+    while process(&mut bed, "killer") {
+        deaths += 1;
+        assert!(deaths <= LIMIT, "it is tried for ever");
+    }
+    assert_eq!(deaths, LIMIT);
+    assert_eq!((bed.status("a"), bed.status("z")), (Status::Completed, Status::Completed));
+    let record = bed.record("killer");
+    assert_eq!(bed.status("killer"), Status::Suspended);
+    let reason = record.dead_letter().expect("a dead letter").to_owned();
+    assert!(reason.contains("10 processes ended one after another"), "{reason}");
+    let told = why(&record, bed.now(), &Unknown);
+    assert!(told[0].to_string().contains("resume it"), "{}", told[0]);
+    // It survives another start.
+    assert!(!process(&mut bed, "killer"));
+    assert_eq!(bed.status("killer"), Status::Suspended);
+    resume(&mut bed, "killer").unwrap();
+    bed.settle();
+    assert_eq!((bed.status("killer"), bed.record("killer").dead_letter()), (Status::Completed, None));
+}
+
+#[test]
+fn many_that_wait_beside_it_are_not_taken_for_it() {
+    let names: Vec<String> = (0..600).map(|n| format!("i{n}")).collect();
+    let mut ids: Vec<&str> = names.iter().map(String::as_str).collect();
+    ids.insert(0, "killer");
+    let mut bed = started(&ids);
+    let mut deaths = 0;
+    while process(&mut bed, "killer") {
+        deaths += 1;
+        assert!(deaths <= LIMIT, "it is tried for ever");
+    }
+    let suspended: BTreeSet<&str> =
+        ids.iter().copied().filter(|id| bed.status(id) != Status::Completed).collect();
+    assert_eq!(suspended, BTreeSet::from(["killer"]));
+    assert!(names.iter().all(|id| bed.record(id).trial.is_none()));
+}
+
+#[test]
+fn a_turn_that_ends_well_begins_the_count_anew_and_costs_nothing_more() {
+    let mut bed = started(&["x"]);
+    for _ in 0..LIMIT - 1 {
+        assert!(process(&mut bed, "x"));
+    }
+    assert!(!process(&mut bed, "nobody"));
+    assert_eq!((bed.status("x"), bed.record("x").trial), (Status::Completed, None));
+}
+
+#[test]
+fn a_grant_that_is_lost_while_the_process_lives_counts_nothing() {
+    let mut bed = started(&["x"]);
+    assert!(process(&mut bed, "x"));
+    for _ in 0..LIMIT {
+        bed.forget_all();
+        recover(&mut bed);
+        assert!(runs_into(&mut bed, "x"));
+    }
+    bed.crash();
+    assert_eq!(bed.status("x"), Status::Completed);
+}
+
+#[test]
+fn a_turn_that_loses_ten_workers_elsewhere_is_a_dead_letter() {
+    let mut bed = Bed::new();
+    bed.elsewhere.insert("far".into());
+    bed.start("x", "far");
+    bed.start("y", "far");
+    let (x, y) = (bed.away[0].ticket(), bed.away[1].ticket());
+    for lost in 1..=LIMIT {
+        let now = bed.now();
+        assert_eq!(bed.partition.turn_lost(x, now), lost < LIMIT);
+        bed.settle();
+    }
+    let now = bed.now();
+    assert!(!bed.partition.turn_lost(x, now));
+    assert!(bed.partition.turn_lost(y, now));
+    let reason = bed.record("x").dead_letter().expect("a dead letter").to_owned();
+    assert!(reason.contains("10 workers were lost"), "{reason}");
+    assert_eq!((bed.status("x"), bed.record("y").dead_letter()), (Status::Suspended, None));
+    resume(&mut bed, "x").unwrap();
+    assert_eq!(bed.away.len(), 3);
+}

@@ -1,0 +1,159 @@
+//! Transactional activities: what they write is committed with their completion. Their work waits here until the batch
+//! before is written, runs in the transaction of the next one, and its end is part of what that one writes.
+
+use crate::life::Life;
+use crate::loss::{Loss, after_commit};
+use crate::panic_text;
+use crate::processor::tell_end;
+use crate::worker::ActivityEnd;
+use perdura_core::failure::kind;
+use perdura_core::partition::{Effect, Partition, TaskRef};
+use perdura_core::{ExecutionId, Failure, InstanceKey};
+use perdura_store::{CommitOutcome, Rejection, Store, Work, WorkEnd};
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Works in one batch: other instances wait for all of them.
+const WORKS_PER_BATCH_MAX: usize = 128;
+
+/// A task, whichever delivery of it.
+type Name = (InstanceKey, ExecutionId, u32, u32);
+
+/// See the [module](self).
+#[derive(Default)]
+pub(crate) struct Works {
+    // Bounded by the activities that may run at once.
+    waiting: VecDeque<(TaskRef, Work)>,
+    /// One work for each batch, until it is known whose writes could not be committed.
+    careful: bool,
+    /// Tasks whose writes could not be committed, and why: they fail when they come again, also if that has to be said
+    /// several times.
+    refused: BTreeMap<Name, String>,
+}
+
+impl Works {
+    /// An attempt has come to the point where it writes. Gives why it cannot, if it cannot.
+    pub(crate) fn add(&mut self, task: TaskRef, work: Work, store: &dyn Store) -> Result<(), Failure> {
+        if store.transactions().is_none() {
+            let text =
+                "a transactional activity writes to the file of an SQLite hub, and the hub is not in one";
+            return Err(Failure::new(kind::INVALID, text).non_retryable());
+        }
+        if let Some(what) = self.refused.get(&name(task)) {
+            let text = format!("what the activity wrote could not be committed: {what}");
+            return Err(Failure::new(kind::INVALID, text).non_retryable());
+        }
+        self.waiting.push_back((task, work));
+        Ok(())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The grant is lost, and with it every attempt whose work waited: they are handed out again.
+    pub(crate) fn let_go(&mut self) {
+        self.waiting.clear();
+    }
+
+    /// All went well for a while: what was to be said is recorded.
+    pub(crate) fn forgive(&mut self) {
+        self.careful = false;
+        self.refused.clear();
+    }
+
+    /// Those whose ends would be recorded now. What nobody waits for any more is dropped, and never runs.
+    pub(crate) fn ready(&mut self, partition: &mut Partition) -> Vec<(TaskRef, Work)> {
+        let most = if self.careful { 1 } else { WORKS_PER_BATCH_MAX };
+        let mut ready = Vec::new();
+        let mut without_room = VecDeque::new();
+        while ready.len() < most
+            && let Some((task, work)) = self.waiting.pop_front()
+        {
+            match partition.takes_result(task) {
+                Some(true) => ready.push((task, work)),
+                Some(false) => without_room.push_back((task, work)),
+                None => {}
+            }
+        }
+        self.waiting.append(&mut without_room);
+        ready
+    }
+
+    /// Runs works and commits the open batch with them. Blocks the partition until that is durable.
+    pub(crate) fn commit(
+        &mut self,
+        life: &mut Life,
+        store: &dyn Store,
+        ready: Vec<(TaskRef, Work)>,
+        runs_turns: bool,
+    ) -> Result<Vec<Effect>, Loss> {
+        let Some(transactions) = store.transactions() else { return Ok(Vec::new()) };
+        let (tasks, works): (Vec<_>, Vec<_>) = ready.into_iter().unzip();
+        let limit = life.partition.limits().payload_bytes_max;
+        let works: Vec<Work> = works.into_iter().map(|work| checked(work, limit)).collect();
+        let (mut effects, mut lost, mut has_run, mut is_sealed) = (Vec::new(), None, false, false);
+        let grant = life.grant.clone();
+        let outcome = transactions.commit_with(&grant, &works, &mut |ends| {
+            has_run = true;
+            let now = store.now();
+            for (task, end) in tasks.iter().zip(ends) {
+                tell_end(&mut life.partition, *task, ActivityEnd::from(end), now);
+            }
+            // The turns that follow are part of the same commit.
+            let sealed = life
+                .settle(store, runs_turns)
+                .and_then(|()| life.partition.seal().map_err(|damage| damage.to_string()));
+            match sealed {
+                Ok((batch, early)) => {
+                    effects = early;
+                    is_sealed = batch.is_some();
+                    batch
+                }
+                Err(why) => {
+                    lost = Some(why);
+                    None
+                }
+            }
+        });
+        if let Some(why) = lost {
+            return Err(life.lost(why));
+        }
+        if let CommitOutcome::Rejected(Rejection::Works { what }) = &outcome {
+            match &tasks[..] {
+                [task] => {
+                    self.careful = false;
+                    self.refused.insert(name(*task), what.clone());
+                }
+                _ => self.careful = true,
+            }
+        }
+        // Works that all failed may leave nothing to write yet.
+        if is_sealed || !has_run {
+            after_commit(outcome)?;
+            effects.extend(life.partition.committed());
+        }
+        Ok(effects)
+    }
+}
+
+fn name(task: TaskRef) -> Name {
+    (task.key, task.execution, task.branch, task.task)
+}
+
+/// The same work; a panic, and a result that is too large, are failures like any other.
+fn checked(work: Work, limit: usize) -> Work {
+    Work::new(move |transaction| -> WorkEnd {
+        let output = match catch_unwind(AssertUnwindSafe(|| work.run(transaction))) {
+            Ok(end) => end?,
+            Err(panic) => return Err(Failure::new(kind::PANIC, panic_text(panic.as_ref()))),
+        };
+        match &output {
+            Some(bytes) if bytes.len() > limit => {
+                let message = format!("result of {} bytes, limit {limit}", bytes.len());
+                Err(Failure::new(kind::LIMIT, message).non_retryable())
+            }
+            _ => Ok(output),
+        }
+    })
+}

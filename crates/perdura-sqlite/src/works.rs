@@ -1,0 +1,63 @@
+//! Works of users inside the transaction of a commit: each in a savepoint, so that one that fails leaves nothing behind.
+
+use crate::commit::{Stop, check_guard};
+use crate::guest::{Guest, overdue};
+use perdura_core::Failure;
+use perdura_core::failure::kind;
+use perdura_store::{Grant, Work, WorkEnd};
+use rusqlite::Connection;
+
+/// Begins a transaction and runs the works in it. A work can end the transaction in spite of all (`INSERT OR ROLLBACK`, a
+/// full disk, too long a time), and what ran before it is gone with it: then all others run again without that one.
+pub(crate) fn begin_with(
+    connection: &Connection,
+    guest: &Guest,
+    grant: &Grant,
+    works: &[Work],
+) -> Result<Vec<WorkEnd>, Stop> {
+    let mut spoilers: Vec<Option<Failure>> = vec![None; works.len()];
+    loop {
+        run(connection, "BEGIN IMMEDIATE")?;
+        check_guard(connection, grant)?;
+        if let Some(ends) = run_all(connection, guest, works, &mut spoilers)? {
+            return Ok(ends);
+        }
+    }
+}
+
+/// `None` if one more spoiler has shown itself.
+fn run_all(
+    connection: &Connection,
+    guest: &Guest,
+    works: &[Work],
+    spoilers: &mut [Option<Failure>],
+) -> Result<Option<Vec<WorkEnd>>, Stop> {
+    let mut ends = Vec::with_capacity(works.len());
+    for (work, spoiler) in works.iter().zip(spoilers) {
+        if let Some(failure) = spoiler {
+            ends.push(Err(failure.clone()));
+            continue;
+        }
+        run(connection, "SAVEPOINT work")?;
+        let (end, is_overdue) = guest.enter(|| work.run(connection));
+        let end = match end {
+            _ if is_overdue => Err(Failure::new(kind::TIMEOUT, overdue())),
+            end => end,
+        };
+        if connection.is_autocommit() {
+            let ended = || Failure::new(kind::INVALID, "a statement of the activity ended its transaction");
+            *spoiler = Some(end.err().unwrap_or_else(ended));
+            return Ok(None);
+        }
+        if end.is_err() {
+            run(connection, "ROLLBACK TO work")?;
+        }
+        run(connection, "RELEASE work")?;
+        ends.push(end);
+    }
+    Ok(Some(ends))
+}
+
+fn run(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute(()).map(drop)
+}
