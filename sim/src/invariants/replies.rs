@@ -129,7 +129,7 @@ impl Checker {
         let told = seen.row.status.is_terminal()
             || super::events::held(seen).contains(&salt)
             || seen.record.start_generation > 1
-            || self.dropped.contains(&seen.record.execution)
+            || self.dropped.contains(&seen.record.execution.to_bytes())
             || self.starts.purge_was_asked(id);
         if told {
             Ok(())

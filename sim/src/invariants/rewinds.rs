@@ -40,7 +40,7 @@ impl Checker {
         let after = change.after;
         let Some(branch) = after.record.branches().get(known) else { return };
         if after.record.rewinds.as_ref().is_some_and(|r| r.order.as_ref().is_some_and(|o| o.drop_events)) {
-            self.dropped.insert(after.record.execution.clone());
+            self.dropped.insert(after.record.execution.to_bytes());
         }
         let Some((id, spec)) = self.rewinds.0.get(&branch.request_id) else {
             return self.check(Group::Rewinds, Err(format!("{after:?}: nobody asked for {branch:?}")));
@@ -117,7 +117,8 @@ impl Opened<'_> {
             return Err(format!("{after:?} was {status:?}, and was rewound without force"));
         }
         let (generation, branch) = (before.record.generation, before.record.branch);
-        let head = Head { generation, branch, events: before.history.len() as u64 };
+        let execution = before.record.execution.id();
+        let head = Head { execution, generation, branch, events: before.history.len() as u64 };
         if self.is_named && spec.head.is_some_and(|expected| expected != head) {
             return Err(format!("{after:?}: planned for {:?}, done at {head:?}", spec.head));
         }
