@@ -184,6 +184,7 @@ impl World {
             _ => (RewindTo::Event(random.below(12)), None),
         };
         (spec.to, spec.branch) = (to, branch);
+        spec.order.drop_events = random.chance(100);
         self.draw_by_hand(&id, &mut spec);
         Asking::Rewind { id, spec: Box::new(spec) }
     }
@@ -203,6 +204,12 @@ impl World {
             let at = random.below(seen.history.len() as u64) as usize;
             spec.to = RewindTo::Time(seen.history[at].at);
         }
+        let programs = self.programs.programs.len() as u64;
+        let another = |input: &ProgramInput, program| ProgramInput { program, ..input.clone() }.encode();
+        if spec.to == RewindTo::Beginning && random.chance(400) {
+            let program = random.below(programs) as u16;
+            spec.input = seen.input.as_ref().map(|input| another(input, program));
+        }
         let numbered = (0..).zip(&seen.history);
         let scheduled: Vec<_> = numbered
             .filter_map(|(event, kind)| match &kind.kind {
@@ -221,7 +228,7 @@ impl World {
             spec.inputs.push(Replaced { event: *event, payload: Some(other) });
         }
         let runs_again = matches!(spec.to, RewindTo::Event(_) | RewindTo::Call(_));
-        if runs_again || !spec.results.is_empty() || !spec.inputs.is_empty() {
+        if runs_again || spec.input.is_some() || !spec.results.is_empty() || !spec.inputs.is_empty() {
             let (generation, branch) = (seen.record.generation, seen.record.branch);
             let execution = seen.record.execution.id();
             spec.head = Some(Head { execution, generation, branch, events: seen.record.tail });

@@ -13,8 +13,11 @@ pub(super) fn check(change: &Change<'_>) -> Result<(), String> {
     if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(format!("{:?}: event {:x?} came twice", change.after, twice[0]));
     }
-    // At the end, events that nobody took may go.
-    if let Some(before) = change.same_start().filter(|_| !change.after.row.status.is_terminal()) {
+    // At the end, events that nobody took may go; and where a rewind was to drop them.
+    let order = change.after.record.rewinds.as_ref().and_then(|rewinds| rewinds.order.as_ref());
+    let may_go = change.after.row.status.is_terminal()
+        || change.is_rewound() && order.is_some_and(|order| order.drop_events);
+    if let Some(before) = change.same_start().filter(|_| !may_go) {
         for salt in self::held(before) {
             if sorted.binary_search(&salt).is_err() {
                 return Err(format!("{:?}: event {salt:x?} is lost", change.after));

@@ -256,6 +256,7 @@ impl Checker {
         for before in active_before {
             self.family_told(&before, batch);
         }
+        self.parents_taken_along(batch);
         self.entities_after_batch();
     }
 
@@ -334,6 +335,7 @@ impl Checker {
         if change.is_rewound() && asks_for_more(&after.record) {
             self.by_hand.insert(after.record.execution.to_bytes());
         }
+        self.branch_opened(&change);
         self.changed(&change);
         let keys = self.check_keys(&change);
         self.check(Group::Activities, keys);

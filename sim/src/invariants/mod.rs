@@ -15,6 +15,7 @@ mod mirror;
 mod ownership;
 mod replay;
 mod replies;
+mod rewinds;
 mod starts;
 mod storage;
 mod timers;
@@ -47,6 +48,8 @@ pub enum Group {
     Events,
     /// I29: parents and children.
     Children,
+    /// I28: rewinds.
+    Rewinds,
     /// I30 to I32: entities.
     Entities,
     /// I33, I34: ownership, and that no owner contradicts its store.
@@ -65,7 +68,7 @@ pub enum Group {
 
 impl Group {
     /// All of them.
-    pub const ALL: [Group; 14] = [
+    pub const ALL: [Group; 15] = [
         Group::Starts,
         Group::History,
         Group::Replay,
@@ -73,6 +76,7 @@ impl Group {
         Group::Timers,
         Group::Events,
         Group::Children,
+        Group::Rewinds,
         Group::Entities,
         Group::Ownership,
         Group::Replies,
@@ -93,6 +97,7 @@ impl Group {
             Group::Timers => "time (I20-I23)",
             Group::Events => "events (I5, I25-I27)",
             Group::Children => "children (I29)",
+            Group::Rewinds => "rewinds (I28)",
             Group::Entities => "entities (I30-I32)",
             Group::Ownership => "ownership (I33, I34)",
             Group::Replies => "replies (I38)",
@@ -153,6 +158,9 @@ pub struct Checker {
     /// How often somebody has said of a task in doubt that it may run once more.
     permissions: BTreeMap<(InstanceId, u32), usize>,
     entities: entities::Entities,
+    rewinds: rewinds::Rewinds,
+    /// Executions of which a rewind was to drop external events.
+    dropped: BTreeSet<bytes::Bytes>,
     /// Activities that have succeeded, by execution and input: on which branch.
     successes: BTreeMap<(bytes::Bytes, bytes::Bytes), u32>,
     keyed: keys::Keyed,
@@ -186,6 +194,8 @@ impl Checker {
             successes: BTreeMap::new(),
             keyed: keys::Keyed::default(),
             entities: entities::Entities::default(),
+            rewinds: rewinds::Rewinds::default(),
+            dropped: BTreeSet::new(),
             ended: BTreeMap::new(),
             nonces: BTreeSet::new(),
             latest: vec![0; usize::from(plan.partitions)],

@@ -20,6 +20,9 @@ impl Checker {
         if let Request::Purge { id, .. } = request {
             self.purge_asked(id);
         }
+        if let Request::Rewind { id, spec } = request {
+            self.rewinds.asked(id, spec);
+        }
         self.entity_asked(request);
         Asked { request: request.clone(), before: self.stands(request.id()) }
     }
@@ -126,6 +129,7 @@ impl Checker {
         let told = seen.row.status.is_terminal()
             || super::events::held(seen).contains(&salt)
             || seen.record.start_generation > 1
+            || self.dropped.contains(&seen.record.execution.to_bytes())
             || self.starts.purge_was_asked(id);
         if told {
             Ok(())

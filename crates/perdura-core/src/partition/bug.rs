@@ -49,6 +49,28 @@ pub enum Bug {
     RewindKeepsTheEnd,
     /// A rewind counts deliveries of what runs again from the beginning.
     RewindForgetsDeliveries,
+    /// A rewind leaves the instance the input that it had.
+    RewindKeepsInput,
+    /// A rewind delivers external events again that were to be dropped.
+    RewindKeepsEvents,
+    /// An instance that has not ended is rewound without force.
+    RewindWithoutForce,
+    /// A rewind does not look whether the history has moved since its plan.
+    RewindIgnoresHead,
+    /// A rewind that is asked again is done again.
+    RewindTwice,
+    /// A rewind uses results again that were to be made anew.
+    RewindReusesAll,
+    /// A rewind ignores the inputs and results that the operator gave.
+    RewindIgnoresGiven,
+    /// Timers that were pending at the cut of a rewind are due at once.
+    RewindFiresTimers,
+    /// What runs again after a rewind has used up attempts of its retry policy.
+    RewindKeepsAttempts,
+    /// An instance stays suspended when it is rewound.
+    RewindStaysSuspended,
+    /// A rewind leaves parents behind that it was to take along.
+    RewindLeavesParents,
     /// Memory is kept after a commit of unknown outcome.
     UnknownTakenAsFailure,
     /// A release now and then does not reach an entity.
@@ -71,7 +93,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 32] = [
+    pub const ALL: [Bug; 43] = [
         Bug::EffectsBeforeCommit,
         Bug::ContinueAsNewDropsEvents,
         Bug::OldGenerationAccepted,
@@ -95,6 +117,17 @@ impl Bug {
         Bug::RewindForgetsTimers,
         Bug::RewindKeepsTheEnd,
         Bug::RewindForgetsDeliveries,
+        Bug::RewindKeepsInput,
+        Bug::RewindKeepsEvents,
+        Bug::RewindWithoutForce,
+        Bug::RewindIgnoresHead,
+        Bug::RewindTwice,
+        Bug::RewindReusesAll,
+        Bug::RewindIgnoresGiven,
+        Bug::RewindFiresTimers,
+        Bug::RewindKeepsAttempts,
+        Bug::RewindStaysSuspended,
+        Bug::RewindLeavesParents,
         Bug::UnknownTakenAsFailure,
         Bug::LockLeaks,
         Bug::RewindLeaksLock,

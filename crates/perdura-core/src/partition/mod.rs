@@ -28,6 +28,7 @@ mod residency;
 mod results;
 mod rewind;
 mod set_aside;
+mod spoilt;
 mod start;
 mod tasks;
 mod turns;

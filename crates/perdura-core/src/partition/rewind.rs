@@ -11,7 +11,7 @@ use super::request::{ReplyToken, RequestError, Response};
 use super::wakes::Wake;
 use super::{Bug, EnvelopeId, HistoryName, Parked, Partition, Request};
 use crate::failure::{Failure, kind};
-use crate::history::{Event, EventKind, ParentLink, SubOrchestrationScheduled, encode_events};
+use crate::history::{Event, ParentLink, SubOrchestrationScheduled, encode_events};
 use crate::id::{InstanceId, InstanceKey, check_text};
 use crate::rewind::{
     Because, Opening, ReturnRecord, RewindError, RewindOrder, RewindSpec, RewindTo, Subject, draw_up,
@@ -23,7 +23,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Awaited {
     pub(super) asked: Parked,
-    spec: RewindSpec,
+    pub(super) spec: RewindSpec,
     /// The history of the present branch, while that of another one is being read.
     present: Option<Vec<Event>>,
 }
@@ -52,10 +52,11 @@ impl Partition {
     pub(super) fn rewind_by_client(&mut self, token: ReplyToken, request: Request, key: InstanceKey) {
         let Request::Rewind { id, spec } = &request else { return };
         let Some(instance) = self.instances.get(&key) else { return };
-        if let Some(answer) = repeated(&instance.record, &spec.order.request_id) {
+        let answer = repeated(&instance.record, &spec.order.request_id);
+        if let Some(answer) = answer.filter(|_| !self.planted(Bug::RewindTwice)) {
             return self.reply(token, Ok(answer));
         }
-        if instance.is_active() && !spec.force {
+        if instance.is_active() && !spec.force && !self.planted(Bug::RewindWithoutForce) {
             let (id, error) = (id.clone(), RewindError::NotEnded { status: instance.status });
             return self.reply(token, Err(RequestError::Rewind { id, error: Box::new(error) }));
         }
@@ -190,7 +191,17 @@ impl Partition {
             }
             awaited => awaited,
         };
+        // The first of two equal requests may have been done while the second one waited for the history.
+        if let Parked::Request(..) = &awaited.asked
+            && let Some(answer) = repeated(&instance.record, &awaited.spec.order.request_id)
+            && !self.planted(Bug::RewindTwice)
+        {
+            self.answer_rewind(key, awaited.asked, Ok(answer));
+            self.after_rewind(key);
+            return false;
+        }
         let (record, pending) = (instance.whole_record(), instance.pending());
+        let awaited = self.misread(awaited);
         let subject = Subject { record: &record, history, pending: &pending, present };
         let mut drawn = draw_up(subject, &awaited.spec, self.now);
         if let (Err(RewindError::NoFailedChild { .. }), Parked::Message(..)) = (&drawn, &awaited.asked) {
@@ -258,21 +269,12 @@ impl Partition {
         self.release_section(key);
     }
 
-    /// What entities answer from now on is for whoever asks for the same on the new branch.
-    fn leave_calls(&mut self, key: InstanceKey) {
-        let Some(instance) = self.instances.get_mut(&key) else { return };
-        let branch = instance.record.branch;
-        for call in std::mem::take(&mut instance.calls).into_values() {
-            instance.record.rewinds.get_or_insert_default().leave_call(&call, branch);
-        }
-    }
-
     /// The instance goes on, on a new branch.
     fn open_branch(&mut self, key: InstanceKey, awaited: &Awaited, mut opening: Opening, because: &Because) {
         let (now, keeps_end) = (self.now, self.planted(Bug::RewindKeepsTheEnd));
+        let stays_suspended = self.planted(Bug::RewindStaysSuspended);
         self.spoil(&mut opening);
         self.leave_section(key);
-        self.leave_calls(key);
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
@@ -303,7 +305,8 @@ impl Partition {
         if !keeps_end {
             (record.output, record.failure) = (None, None);
         }
-        (record.suspended, record.cancel_requested) = (None, opening.cancel_requested);
+        record.suspended = record.suspended.take().filter(|_| stays_suspended);
+        record.cancel_requested = opening.cancel_requested;
         record.failed.clear();
         let parents = record.parents.clone();
         instance.append(Event::new(now, opening.rewound));
@@ -330,30 +333,11 @@ impl Partition {
         for (record, scheduled) in opening.children {
             self.take_child_along(key, record, &scheduled);
         }
-        if order.with_parents {
+        if order.with_parents && !self.planted(Bug::RewindLeavesParents) {
             for link in parents {
                 let body = RewindParent { link: Some(link.clone()), order: Some(order.clone()) };
                 self.send(&InstanceId::recorded(&link.instance), Body::RewindParent(Box::new(body)));
             }
-        }
-    }
-
-    /// Bugs that are planted in a rewind.
-    fn spoil(&self, opening: &mut Opening) {
-        if self.planted(Bug::RewindForgetsEvents) {
-            opening.inbox.retain(|event| !matches!(event.kind, EventKind::EventRaised(_)));
-        }
-        if self.planted(Bug::RewindLosesResults) {
-            opening.inbox.retain(|event| !matches!(event.kind, EventKind::TaskCompleted(_)));
-        }
-        if self.planted(Bug::RewindRunsSuccesses) {
-            opening.reuse = None;
-        }
-        if self.planted(Bug::RewindForgetsTimers) {
-            opening.timers.clear();
-        }
-        if self.planted(Bug::RewindForgetsDeliveries) {
-            opening.tasks.iter_mut().for_each(|(task, _)| task.delivery = 0);
         }
     }
 

@@ -14,6 +14,7 @@ on_every_store![
     a_rewind_writes_the_new_branch_and_no_copy_of_the_old_one,
     a_purge_removes_every_branch,
     a_repeated_rewind_gets_the_answer_of_the_first,
+    of_equal_rewinds_at_once_one_is_done,
     a_plan_is_not_applied_to_a_history_that_has_moved,
     a_crash_after_the_rewind_loses_none_of_the_results_to_be_used_again,
     an_operators_input_outlives_a_crash,
@@ -142,6 +143,18 @@ async fn a_repeated_rewind_gets_the_answer_of_the_first(kind: Kind) {
     bed.output("x").await;
     let again = instance.rewind(because().request_id("click-1")).await.unwrap();
     assert_eq!(first, again);
+    assert_eq!(instance.branches().await.unwrap().unwrap().len(), 1);
+}
+
+/// While the first waits for the history, the others have nothing to see of it.
+async fn of_equal_rewinds_at_once_one_is_done(kind: Kind) {
+    let bed = failed(kind, "at once").await;
+    let instance = bed.engine.instance("x");
+    let rewinds = (0..16).map(|_| instance.rewind(because().force().request_id("click-1")));
+    let done = futures_util::future::join_all(rewinds).await;
+    let first = done[0].clone().unwrap();
+    assert!(done.iter().all(|done| done.as_ref().unwrap() == &first), "{done:?}");
+    bed.output("x").await;
     assert_eq!(instance.branches().await.unwrap().unwrap().len(), 1);
 }
 
