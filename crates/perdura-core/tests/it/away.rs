@@ -44,6 +44,30 @@ fn a_turn_that_is_away_leaves_its_events_in_the_row_and_the_status_pending() {
     assert_eq!(news(&bed.away[0]), ["EventRaised"], "what came meanwhile is the next turn");
 }
 
+/// It is given away while the commit with its events is under way: its code decides, and does nothing.
+#[test]
+fn nothing_that_a_turn_decided_leaves_before_the_commits_of_its_events_and_of_its_decisions() {
+    for is_lost in [false, true] {
+        let mut bed = Bed::new();
+        bed.elsewhere.insert("x".into());
+        let token = bed.ask(Request::Start(start("x", "x")));
+        bed.run();
+        let turn = bed.away.remove(0);
+        assert!(bed.replies.is_empty(), "the start is not durable");
+        let outcome = TurnResult { decisions: vec![task(0, "a")], ..TurnResult::default() };
+        assert!(bed.partition.turn_back(turn.ticket(), TurnOutcome::Done(outcome), bed.now()));
+        bed.run();
+        assert!(bed.started.is_empty() && bed.replies.is_empty());
+        if is_lost {
+            bed.crash();
+            assert!(bed.started.is_empty() && bed.away.is_empty(), "there was no such instance");
+        } else {
+            bed.commit();
+            assert!(bed.started.len() == 1 && bed.replies.contains_key(&token));
+        }
+    }
+}
+
 #[test]
 fn an_outcome_is_taken_once() {
     let (mut bed, turn) = bed_with_turn_away();

@@ -30,8 +30,10 @@ pub(crate) enum BadAnswer {
     Entity { index: usize, error: InvalidText },
     #[error("action {index}: the orchestration has completed already by action {first}")]
     SecondEnd { index: usize, first: usize },
-    #[error("action {index}: {what} is not supported by this server")]
-    Unsupported { index: usize, what: &'static str },
+    #[error("action {index}: a rewind comes alone")]
+    RewindNotAlone { index: usize },
+    #[error("the history that it wants has all that it was sent: nothing would be undone")]
+    NothingLeftOut,
     #[error("{count} events processed, but {sent} were sent")]
     Processed { count: i32, sent: usize },
     #[error("{0}")]
@@ -117,9 +119,7 @@ fn decision_in(index: usize, id: i32, action: Action) -> Result<Decision, BadAns
             recurse: terminate.recurse,
         }),
         Action::SendEntityMessage(message) => super::entity::decision_in(index, number()?, message)?,
-        Action::RewindOrchestration(_) => {
-            return Err(BadAnswer::Unsupported { index, what: "a rewind by the worker" });
-        }
+        Action::RewindOrchestration(_) => return Err(BadAnswer::RewindNotAlone { index }),
         Action::CompleteOrchestration(_) => return Err(BadAnswer::Unknown { index }),
     })
 }

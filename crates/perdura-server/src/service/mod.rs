@@ -4,6 +4,7 @@ mod client;
 mod entity;
 mod listing;
 mod refusal;
+mod rewound;
 mod worker;
 
 pub(crate) use listing::refusal;

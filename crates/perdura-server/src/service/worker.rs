@@ -2,6 +2,7 @@
 
 use super::instance_id;
 use super::refusal::Refusal;
+use super::rewound;
 use crate::convert::action::{BadAnswer, result_in};
 use crate::convert::failure::failure_in;
 use crate::convert::history::{HistoryWriter, Reader};
@@ -9,10 +10,7 @@ use crate::convert::payload_in;
 use crate::hub::Hub;
 use crate::work_items::{Kind, OrchestrationWork, Profile, WorkItemStream};
 use futures_util::stream;
-use perdura_core::failure::kind;
-use perdura_core::history::ExecutionCompleted;
-use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult, decode_outcome};
-use perdura_core::{Failure, Status as InstanceStatus};
+use perdura_core::orchestration::{TurnOutcome, TurnResult, decode_outcome};
 use perdura_engine::{ActivityEnd, EngineError};
 use perdura_proto::*;
 use prost::Message;
@@ -97,10 +95,21 @@ pub(super) async fn complete_orchestration(
         hub.board.refuse(id);
         return Ok(CompleteTaskResponse {});
     }
+    if let Some(wanted) = rewound::wanted(&response) {
+        let spec = rewound::spec(&turn, wanted, &token.to_string());
+        let spec = spec.map_err(|bad| refused(hub, id, &turn, &bad))?;
+        // With the turn goes its item, and with that the token.
+        return match rewound::apply(hub, &turn, spec).await {
+            Ok(()) => Ok(CompleteTaskResponse {}),
+            Err(status) => {
+                hub.board.refuse(id);
+                Err(status)
+            }
+        };
+    }
     let processed = response.num_events_processed;
     let result = match result_in(response).and_then(|result| Ok((result, turn.taken(processed)?))) {
         Ok((result, taken)) => TurnResult { taken, began, ..result },
-        Err(BadAnswer::Unsupported { index, what }) => unsupported(index, what),
         Err(bad) => return Err(refused(hub, id, &turn, &bad)),
     };
     // From here on the token is void: a second answer finds nothing.
@@ -137,13 +146,6 @@ fn refused(hub: &Hub, id: crate::work_items::ItemId, turn: &OrchestrationWork, b
     turn.drop_parts();
     hub.board.refuse(id);
     Status::invalid_argument(format!("instance {:?}: {bad}", turn.turn.id))
-}
-
-/// A worker that asks for what the server does not have would ask again for ever.
-fn unsupported(index: usize, what: &'static str) -> TurnResult {
-    let failure = Failure::new(kind::INVALID, BadAnswer::Unsupported { index, what }.to_string());
-    let end = ExecutionCompleted::new(InstanceStatus::Failed, None, Some(failure.non_retryable()));
-    TurnResult { decisions: vec![Decision::Complete(end)], ..TurnResult::default() }
 }
 
 pub(super) async fn abandon_activity(
