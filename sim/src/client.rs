@@ -169,8 +169,8 @@ impl World {
             ..RewindOrder::default()
         };
         let mut order = order;
-        order.no_reuse = random.chance(60);
-        if random.chance(60) {
+        order.no_reuse = random.chance(120);
+        if random.chance(120) {
             order.rerun.push("task".into());
         }
         let mut spec = RewindSpec { order, force: random.chance(400), ..RewindSpec::default() };
