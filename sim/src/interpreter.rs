@@ -1,8 +1,8 @@
 //! Runs a program as an ordinary async function over an [`Execution`], as user code would.
 
 use crate::outcome::{self, number_of_kind};
-use crate::payload::{EventSalt, Input, StartSalt, task_input};
-use crate::program::{APP_FAILURE, EVENT_NAMES, Programs, Step};
+use crate::payload::{EventSalt, Input, StartSalt, keyed_input, task_input};
+use crate::program::{APP_FAILURE, EVENT_NAMES, Programs, Step, Task};
 use bytes::Bytes;
 use perdura_core::failure::kind;
 use perdura_core::history::{EventSent, SubOrchestrationScheduled, TaskScheduled};
@@ -228,13 +228,30 @@ pub(crate) async fn sleep(shared: &Shared, ms: u64) -> Payload {
 }
 
 async fn perform_task(shared: &Shared, task: u32) -> Done {
+    if !shared.programs.tasks[task as usize].has_key {
+        return outcome_of(call_task(shared, task).await);
+    }
+    let calls = [call_task(shared, task), call_task(shared, task)];
+    let [first, second] = calls;
+    let (first, second) = (first.await, second.await);
+    if let (Ok(first), Ok(second)) = (&first, &second)
+        && first != second
+    {
+        return Done(vec![outcome::KEY_BROKEN], None);
+    }
+    outcome_of(first.and(second))
+}
+
+fn call_task(shared: &Shared, task: u32) -> Await<'_> {
     let ticket = {
         let mut execution = shared.execution.borrow_mut();
         let unique = execution.unique() as u64;
         let behaviour = &shared.programs.tasks[task as usize];
+        let has_key = behaviour.has_key;
         execution.schedule_task(TaskScheduled {
             name: "task".into(),
-            input: Some(task_input(task, unique)),
+            input: Some(if has_key { keyed_input(task) } else { task_input(task, unique) }),
+            key: has_key.then(|| Task::key(task)),
             retry: behaviour.retry.clone(),
             limits: behaviour.limits,
             delivery: if behaviour.delivery.has_barrier() {
@@ -245,7 +262,11 @@ async fn perform_task(shared: &Shared, task: u32) -> Done {
             ..TaskScheduled::default()
         })
     };
-    match wait_for(shared, ticket, None).await {
+    wait_for(shared, ticket, None)
+}
+
+fn outcome_of(result: Payload) -> Done {
+    match result {
         // The delivery that made it is left out: it may differ from run to run of the world, not of the code.
         Ok(output) => {
             let output = output.unwrap_or_default();

@@ -18,6 +18,8 @@ pub(crate) const FAILED: u8 = 10;
 pub(crate) const ENTITY: u8 = 11;
 /// The sum over a critical section changed while it was held.
 pub(crate) const TORN: u8 = 12;
+/// Two calls under one key gave different results.
+pub(crate) const KEY_BROKEN: u8 = 13;
 
 const KINDS: [&str; 9] = [
     APP_FAILURE,

@@ -142,6 +142,12 @@ pub fn task_input(task: u32, unique: u64) -> Bytes {
     [&task.to_le_bytes()[..], &unique.to_le_bytes()].concat().into()
 }
 
+/// The input of an activity that is called under a key: the same for all its calls.
+#[must_use]
+pub fn keyed_input(task: u32) -> Bytes {
+    task_input(task, u64::MAX)
+}
+
 /// The activity of an input.
 #[must_use]
 pub fn task_of(input: &Option<Bytes>) -> Option<u32> {

@@ -62,9 +62,17 @@ pub struct Task {
     pub takes_ms: u64,
     /// How often it may run.
     pub delivery: Delivery,
+    /// It is called twice at once, under an idempotency key that all calls of it in an instance share.
+    pub has_key: bool,
 }
 
 impl Task {
+    /// The key of the activity with this number.
+    #[must_use]
+    pub fn key(task: u32) -> String {
+        format!("key {task}")
+    }
+
     /// Attempts that the policy allows.
     #[must_use]
     pub fn attempts(&self) -> u32 {
@@ -199,7 +207,10 @@ impl Programs {
             total_ms: if random.chance(300) { random.between(100, 5000) } else { 0 },
             heartbeat_ms: 0,
         });
+        // Nothing is drawn for it, so that the seeds stay what they were.
+        let has_key = self.tasks.len() % 4 == 3;
         self.tasks.push(Task {
+            has_key,
             fails: if random.chance(400) { random.between(1, 4) as u32 } else { 0 },
             is_fatal: random.chance(80),
             retry,

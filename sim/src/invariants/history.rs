@@ -25,20 +25,10 @@ pub(super) fn check(change: &Change<'_>) -> Result<(), String> {
     outstanding(after)
 }
 
-/// An instance that has ended only ever gets the late answers of entities, which it keeps for a rewind.
+/// An instance that has ended only ever gets the answers of entities that come late, for a rewind.
 fn is_unchanged(before: &Seen, after: &Seen) -> bool {
     let mut record = after.record.clone();
     record.updated_at = before.record.updated_at;
-    let came = after.inbox.strip_prefix(&before.inbox[..]).unwrap_or(&[]);
-    let is_answer = |kind: &EventKind| {
-        matches!(kind, EventKind::EntityOperationCompleted(_) | EventKind::EntityOperationFailed(_))
-    };
-    if !came.is_empty() && came.iter().all(|event| is_answer(&event.kind)) {
-        record.inbox.clone_from(&before.record.inbox);
-    }
-    if record.calls.len() < before.record.calls.len() {
-        record.calls.clone_from(&before.record.calls);
-    }
     if let (Some(now), Some(then)) = (&mut record.rewinds, &before.record.rewinds) {
         now.calls.clone_from(&then.calls);
     }

@@ -337,6 +337,8 @@ impl Checker {
         }
         self.branch_opened(&change);
         self.changed(&change);
+        let keys = self.check_keys(&change);
+        self.check(Group::Activities, keys);
         self.orchestration_wrote(&change);
         let successes = self.successes_of(&change);
         for (success, branch) in successes {

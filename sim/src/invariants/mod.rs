@@ -9,6 +9,7 @@ mod children;
 mod entities;
 mod events;
 mod history;
+mod keys;
 mod liveness;
 mod mirror;
 mod ownership;
@@ -39,7 +40,7 @@ pub enum Group {
     History,
     /// I10: replay.
     Replay,
-    /// I14 to I18: activities.
+    /// I14 to I19: activities.
     Activities,
     /// I20 to I23: time.
     Timers,
@@ -92,7 +93,7 @@ impl Group {
             Group::Starts => "starts (I1-I4)",
             Group::History => "history (I6-I9, I11-I13)",
             Group::Replay => "replay (I10)",
-            Group::Activities => "activities (I14-I18)",
+            Group::Activities => "activities (I14-I19)",
             Group::Timers => "time (I20-I23)",
             Group::Events => "events (I5, I25-I27)",
             Group::Children => "children (I29)",
@@ -162,6 +163,7 @@ pub struct Checker {
     dropped: BTreeSet<bytes::Bytes>,
     /// Activities that have succeeded, by execution and input: on which branch.
     successes: BTreeMap<(bytes::Bytes, bytes::Bytes), u32>,
+    keyed: keys::Keyed,
     /// Executions that have ended, durably, by branch.
     ended: BTreeMap<(bytes::Bytes, u32), perdura_core::partition::InstanceRecord>,
     nonces: BTreeSet<u128>,
@@ -190,6 +192,7 @@ impl Checker {
             deliveries: BTreeMap::new(),
             permissions: BTreeMap::new(),
             successes: BTreeMap::new(),
+            keyed: keys::Keyed::default(),
             entities: entities::Entities::default(),
             rewinds: rewinds::Rewinds::default(),
             dropped: BTreeSet::new(),

@@ -107,7 +107,10 @@ impl Checker {
             .collect();
         let again = change.arrived().find(|event| match &event.kind {
             EventKind::TaskCompleted(done) => {
-                done.delivery == 0 && !given.iter().any(|given| given.payload == done.output)
+                // A key promises that what was done under it is not done again.
+                done.delivery == 0
+                    && done.settled_by.is_empty()
+                    && !given.iter().any(|given| given.payload == done.output)
             }
             _ => false,
         });

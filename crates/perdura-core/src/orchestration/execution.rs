@@ -4,6 +4,7 @@
 //! ([`Execution::must_run_before`], and once after the last event). All events that one turn brought are accepted before
 //! the code runs, so live code and replay see the same.
 
+use super::cancel::CancelRequest;
 use super::decision::{ContinueAsNew, Decision, TurnResult, describe_recorded};
 use super::info::Info;
 use super::limits_in_force::LimitsInForce;
@@ -63,22 +64,13 @@ pub struct Execution {
     pending: BTreeSet<Ticket>,
     /// External events that nobody has taken, and who waits for one, by name.
     mailboxes: Mailboxes,
-    canceled: Option<Box<CancelRequest>>,
+    pub(super) canceled: Option<Box<CancelRequest>>,
     pub(super) section: Option<Box<Section>>,
     custom_status: Option<Bytes>,
     custom_status_changed: bool,
     /// The last event so far says that the execution was rewound.
     rewound: bool,
     ended: bool,
-}
-
-#[derive(Debug)]
-struct CancelRequest {
-    /// When it came, among the arrivals.
-    arrival: u64,
-    reason: String,
-    /// The code has taken a wait that it failed, or has asked.
-    heard: bool,
 }
 
 #[derive(Debug)]
@@ -296,37 +288,23 @@ impl Execution {
         self.results.insert(ticket, Arrived { order: self.arrivals, event, canceled: false, result });
     }
 
-    /// Everything that is waited for ends with a failure. So does what is begun before the code hears of it: what it
-    /// waited for may have come in the same turn. What is begun after that works as ever.
-    fn cancel(&mut self, reason: &str) -> bool {
-        if self.canceled.is_some() {
-            return false;
-        }
-        self.withdraw_lock_request();
+    /// Everything that is waited for ends with a request to cancel. Gives its place among the arrivals.
+    pub(super) fn end_waits(&mut self, reason: &str) -> u64 {
         self.arrivals += 1;
-        let request = CancelRequest { arrival: self.arrivals, reason: reason.to_owned(), heard: false };
-        self.canceled = Some(Box::new(request));
+        let arrival = self.arrivals;
         let waits = self.mailboxes.take_waiting();
         for ticket in std::mem::take(&mut self.pending).into_iter().chain(waits) {
             self.end_wait(ticket, reason);
             self.arrived.push(ticket);
         }
-        true
+        arrival
     }
 
-    fn end_wait(&mut self, ticket: Ticket, reason: &str) {
+    pub(super) fn end_wait(&mut self, ticket: Ticket, reason: &str) {
         self.put_result(ticket, 0, Err(Failure::new(kind::CANCELED, reason).non_retryable()));
         if let Some(arrived) = self.results.get_mut(&ticket) {
             arrived.canceled = true;
         }
-    }
-
-    /// A wait that the code wants to begin ends at once if it has not heard yet that it was asked to cancel.
-    pub(super) fn wait_is_over(&mut self) -> Option<Ticket> {
-        let request = self.canceled.as_deref().filter(|request| !request.heard)?;
-        let (reason, ticket) = (request.reason.clone(), self.local_ticket());
-        self.end_wait(ticket, &reason);
-        Some(ticket)
     }
 
     /// What the code did since the last call. An end carries over the external events that nobody took.
@@ -377,26 +355,6 @@ impl Execution {
     #[must_use]
     pub fn is_replaying(&self) -> bool {
         self.replaying
-    }
-
-    /// Why it was asked to cancel, if it was.
-    #[must_use]
-    pub fn cancel_reason(&self) -> Option<&str> {
-        self.canceled.as_deref().map(|request| request.reason.as_str())
-    }
-
-    /// Whether it was asked to cancel. The code asks: what it begins from now on works as ever.
-    pub fn hear_cancel(&mut self) -> bool {
-        self.canceled.as_mut().is_some_and(|request| {
-            request.heard = true;
-            true
-        })
-    }
-
-    /// When it was asked to cancel, relative to the [`arrival`](Self::arrival) of results.
-    #[must_use]
-    pub fn cancel_arrival(&self) -> Option<u64> {
-        self.canceled.as_deref().map(|request| request.arrival)
     }
 
     /// A number that no other call of any execution gets, and every replay gets again.
@@ -612,7 +570,7 @@ impl Execution {
         Ticket(id)
     }
 
-    fn local_ticket(&mut self) -> Ticket {
+    pub(super) fn local_ticket(&mut self) -> Ticket {
         self.next_local += 1;
         Ticket(self.next_local)
     }

@@ -1,6 +1,7 @@
 //! One execution of orchestration code: what it decided, what it waits for, and whether a replay still agrees with the
 //! history. Knows nothing of futures or of who runs the code.
 
+mod cancel;
 mod carried;
 mod decision;
 mod execution;

@@ -87,11 +87,13 @@ pub enum Bug {
     BarrierLeavesEarly,
     /// An activity that runs at most once runs again although nobody knows how an attempt ended.
     UnknownRunsAgain,
+    /// A call under an idempotency key runs although another has.
+    KeyRunsAgain,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 42] = [
+    pub const ALL: [Bug; 43] = [
         Bug::EffectsBeforeCommit,
         Bug::ContinueAsNewDropsEvents,
         Bug::OldGenerationAccepted,
@@ -134,5 +136,6 @@ impl Bug {
         Bug::FailedOperationSends,
         Bug::BarrierLeavesEarly,
         Bug::UnknownRunsAgain,
+        Bug::KeyRunsAgain,
     ];
 }

@@ -337,7 +337,11 @@ impl Partition {
         self.drop_held(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let tasks = std::mem::take(&mut instance.tasks);
-        instance.calls.clear();
+        // What entities answer later is for a rewind.
+        let branch = instance.record.branch;
+        for call in std::mem::take(&mut instance.calls).into_values() {
+            instance.record.rewinds.get_or_insert_default().leave_call(&call, branch);
+        }
         let timers = std::mem::take(&mut instance.timers);
         let children = std::mem::take(&mut instance.children);
         for task in tasks.values().filter(|task| task.record.delivery > 0) {
@@ -368,11 +372,8 @@ impl Partition {
         let now = self.now;
         let tells_parent = !(self.planted(Bug::ParentNotTold) && ended.status == Status::Terminated);
         self.release_section(key);
-        // Answers of entities that come later are of use to a rewind.
-        let calls = self.instances.get_mut(&key).map(|instance| std::mem::take(&mut instance.calls));
         self.drop_outstanding(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        instance.calls = calls.unwrap_or_default();
         let Ended { status, output, failure } = ended;
         let end = ExecutionCompleted::new(status, output.clone(), failure.clone());
         instance.append(Event::new(now, end));

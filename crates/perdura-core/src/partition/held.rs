@@ -77,6 +77,33 @@ impl Instance {
     }
 }
 
+/// What waits for room. Most instances have nothing, and each has one of these.
+#[derive(Debug, Default)]
+#[allow(clippy::box_collection, reason = "an empty queue takes 8 bytes so, not 32")]
+pub(super) struct HeldQueue(Option<Box<VecDeque<Held>>>);
+
+impl HeldQueue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|held| held.is_empty())
+    }
+
+    fn push_back(&mut self, held: Held) {
+        self.0.get_or_insert_default().push_back(held);
+    }
+
+    fn pop_front(&mut self) -> Option<Held> {
+        self.0.as_mut()?.pop_front()
+    }
+
+    fn take(&mut self) -> VecDeque<Held> {
+        self.0.take().map_or_else(VecDeque::new, |held| *held)
+    }
+
+    fn put_back(&mut self, held: VecDeque<Held>) {
+        self.0 = (!held.is_empty()).then(|| Box::new(held));
+    }
+}
+
 impl Partition {
     pub(super) fn must_wait_for_room(&self, key: InstanceKey, message: &Message) -> bool {
         let room = self.config.limits.inbox_bytes_max;
@@ -143,9 +170,8 @@ impl Partition {
             }
             Held::Result(_) => false,
         };
-        let (own, others): (VecDeque<_>, _) =
-            std::mem::take(&mut instance.held).into_iter().partition(is_own);
-        instance.held = others;
+        let (own, others): (VecDeque<_>, _) = instance.held.take().into_iter().partition(is_own);
+        instance.held.put_back(others);
         for held in own {
             if let Held::Message(message, envelope) = held {
                 self.take_message(*message, envelope, Some(key));
@@ -156,7 +182,7 @@ impl Partition {
     /// Nobody waits any more for what is held.
     pub(super) fn drop_held(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        for held in std::mem::take(&mut instance.held) {
+        for held in instance.held.take() {
             if let Held::Message(_, Some(envelope)) = held {
                 self.open.consumed.push(envelope);
             }
@@ -167,7 +193,7 @@ impl Partition {
     pub(super) fn store_held_messages(&mut self) {
         for key in std::mem::take(&mut self.holding) {
             let Some(instance) = self.instances.get_mut(&key) else { continue };
-            let mut held = std::mem::take(&mut instance.held);
+            let mut held = instance.held.take();
             for item in &mut held {
                 if let Held::Message(message, envelope @ None) = item {
                     let id = self.put_in_envelope(self.config.id, message);
@@ -176,7 +202,7 @@ impl Partition {
                 }
             }
             if let Some(instance) = self.instances.get_mut(&key) {
-                instance.held = held;
+                instance.held.put_back(held);
             }
         }
     }

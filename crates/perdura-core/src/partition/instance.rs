@@ -6,7 +6,7 @@ use super::dead_letter::Caution;
 use super::effect::TaskRef;
 use super::entities::{CallRecord, Entity};
 use super::events::Events;
-use super::held::Held;
+use super::held::HeldQueue;
 use super::record::{ChildRecord, FailedTask, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
 use super::results::Reuse;
@@ -22,7 +22,7 @@ use crate::limits::FAILED_REMEMBERED;
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Deliveries that no failure and no lost worker explains, after which an activity is counted precisely.
@@ -167,7 +167,7 @@ pub(super) struct Instance {
     /// The turn that is away, or waits for the history, while batches are committed.
     pub(super) away: Option<Box<Away>>,
     /// What came and waits until the inbox has room.
-    pub(super) held: VecDeque<Held>,
+    pub(super) held: HeldQueue,
     /// Events to be written by the open batch; the last of `record.tail`.
     pub(super) unwritten: Events,
     /// Where the history ends in the store, as the last sealed batch will have left it; `None`: no row.
@@ -212,7 +212,7 @@ impl Instance {
             entity: None,
             inbox: Events::default(),
             away: None,
-            held: VecDeque::new(),
+            held: HeldQueue::default(),
             unwritten: Events::default(),
             stored: None,
             drop_before: None,

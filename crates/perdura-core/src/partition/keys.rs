@@ -1,9 +1,9 @@
 //! Idempotency keys: a call under a key that is recorded gets the recorded result and does not run; calls under one key
 //! that are under way together share one execution; events with an id that has come are not taken again.
 
-use super::Partition;
 use super::instance::Instance;
 use super::record::{KeyRecord, KeyUse, Keys};
+use super::{Bug, Partition};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, TaskCompleted, TaskFailed, TaskScheduled};
 use crate::id::InstanceKey;
@@ -37,6 +37,7 @@ impl Partition {
     /// Looks what is known under the key of a call that is about to be handed out. Says whether it is to run: otherwise its
     /// result is there, or somebody else's will be.
     pub(super) fn is_to_run(&mut self, key: InstanceKey, id: u32) -> bool {
+        let runs_again = self.planted(Bug::KeyRunsAgain);
         let Some(instance) = self.instances.get_mut(&key) else { return false };
         let Some(task) = instance.tasks.get(&id) else { return false };
         let Some(scheduled) = &task.scheduled else { return false };
@@ -46,6 +47,9 @@ impl Partition {
             None => {}
         }
         let mut usage = KeyUse::of(scheduled);
+        if runs_again {
+            return true;
+        }
         if let Some(known) =
             instance.record.keys.iter().flat_map(|keys| &keys.known).find(|k| k.key == usage.key)
         {

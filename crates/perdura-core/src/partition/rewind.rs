@@ -269,22 +269,12 @@ impl Partition {
         self.release_section(key);
     }
 
-    /// What entities answer from now on is for whoever asks for the same on the new branch.
-    fn leave_calls(&mut self, key: InstanceKey) {
-        let Some(instance) = self.instances.get_mut(&key) else { return };
-        let branch = instance.record.branch;
-        for call in std::mem::take(&mut instance.calls).into_values() {
-            instance.record.rewinds.get_or_insert_default().leave_call(&call, branch);
-        }
-    }
-
     /// The instance goes on, on a new branch.
     fn open_branch(&mut self, key: InstanceKey, awaited: &Awaited, mut opening: Opening, because: &Because) {
         let (now, keeps_end) = (self.now, self.planted(Bug::RewindKeepsTheEnd));
         let stays_suspended = self.planted(Bug::RewindStaysSuspended);
         self.spoil(&mut opening);
         self.leave_section(key);
-        self.leave_calls(key);
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };

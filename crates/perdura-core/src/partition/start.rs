@@ -169,7 +169,6 @@ impl Partition {
         };
         instance.status = Status::Pending;
         instance.unwritten.clear();
-        instance.calls.clear();
         instance.reuse = None;
         instance.drop_before = instance.stored.map(|_| generation);
         instance.inbox = vec![Event::new(now, event)].into();

@@ -105,7 +105,7 @@ pub struct Rewinds {
     /// The last rewind's: children that it meets later are rewound alike.
     #[prost(message, optional, tag = "5")]
     pub order: Option<RewindOrder>,
-    /// Calls of entities that were under way when a branch was left.
+    /// Calls of entities that were under way when nobody waited for them any more: a branch had ended, or was left.
     #[prost(message, repeated, tag = "30")]
     pub calls: Vec<LeftCall>,
 }

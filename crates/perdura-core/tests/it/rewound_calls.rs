@@ -120,6 +120,28 @@ fn a_call_under_way_that_fails_tells_who_took_it_over_and_may_be_called_again_la
 }
 
 #[test]
+fn a_call_that_a_request_to_cancel_gave_up_is_taken_over_when_that_is_undone() {
+    for early in [false, true] {
+        let mut bed = Bed::new();
+        bed.script("Caller", |turn: &Turn| match *news(turn).last().unwrap_or(&"") {
+            "ExecutionStarted" => vec![call(0, "@log@a", "add")],
+            "CancelRequested" => vec![fail("canceled")],
+            "EntityOperationCompleted" => vec![complete()],
+            _ => Vec::new(),
+        });
+        bed.start("c", "Caller");
+        bed.call(Request::Cancel { id: id("c"), reason: "no more".into() }).unwrap();
+        assert_eq!(bed.status("c"), Status::Failed);
+        if early {
+            run_operations(&mut bed);
+        }
+        rewind(&mut bed, RewindTo::Beginning);
+        run_operations(&mut bed);
+        ran_once(&bed, &format!("ended before the rewind: {early}"));
+    }
+}
+
+#[test]
 fn an_operator_who_wants_no_results_again_gets_another_call() {
     let mut bed = slow_bed();
     let mut spec = RewindSpec { to: RewindTo::Beginning, force: true, ..RewindSpec::default() };

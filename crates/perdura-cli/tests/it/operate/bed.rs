@@ -36,6 +36,12 @@ pub async fn waits(ctx: Orchestration) -> Result<String> {
     ctx.wait_event("go").await
 }
 
+/// Ends like one whose activity has cost ten workers.
+#[orchestration]
+pub async fn poisoned(_: Orchestration) -> Result<String> {
+    Err(Error::new(perdura::failure::kind::WORKER_LOST, "10 workers were lost"))
+}
+
 #[orchestration]
 pub async fn parent(ctx: Orchestration) -> Result<String> {
     ctx.sub_orchestration(order, "a pen".into()).id("child").await

@@ -10,6 +10,7 @@ in_every_place![
     a_filter_that_matches_everything_must_be_meant,
     many_are_purged_by_age_and_by_filter,
     a_list_shows_what_a_filter_matches,
+    a_list_shows_dead_letters_alone,
 ];
 
 const WHY: [&str; 2] = ["--reason", "the bank is up"];
@@ -127,4 +128,16 @@ async fn a_list_shows_what_a_filter_matches(place: Place) {
     assert_eq!(ids, ["o1", "o2", "o3", "o4", "well", "w"]);
     assert_eq!((&all[0]["tags"]["shop"], &all[5]["ended"]), (&"books".into(), &serde_json::Value::Null));
     assert!(bed.refused("list", &["o1"]).await.contains("perdura history"));
+}
+
+async fn a_list_shows_dead_letters_alone(place: Place) {
+    let bed = Bed::failed_orders(&ORDERS).await;
+    bed.with_engine(true, async |engine| {
+        let _ = engine.start(poisoned, ()).id("poisoned").await.unwrap().wait().await;
+    })
+    .await;
+    let bed = bed.at(place).await;
+    let dead = bed.json("list", &["--dead-letter"]).await;
+    let ids: Vec<_> = dead.iter().map(|line| line["instance"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["poisoned"]);
 }

@@ -190,7 +190,6 @@ impl Partition {
         };
         let taken_over = instance.calls.remove(&id).filter(|call| call.sent_as.is_some());
         let request = taken_over.map_or(ended.request, |call| call.request);
-        // One that has ended keeps it for a rewind.
         instance.inbox.push(match ended.failure {
             None => Event::new(now, EntityOperationCompleted { id, output: ended.output, request }),
             failure => Event::new(now, EntityOperationFailed { id, failure, request }),
