@@ -4,7 +4,7 @@ use super::mirror::Seen;
 use super::{Change, Checker, Group};
 use perdura_core::history::{Event, EventKind, ExecutionRewound, ParentLink};
 use perdura_core::partition::{Batch, Body};
-use perdura_core::rewind::{BranchRecord, Head, Replaced, RewindSpec, Timers};
+use perdura_core::rewind::{BranchRecord, Head, Replaced, RewindSpec, RewindTo, Timers};
 use perdura_core::{InstanceId, Status, Timestamp};
 use std::collections::BTreeMap;
 
@@ -15,6 +15,14 @@ pub(super) struct Rewinds(BTreeMap<String, (InstanceId, RewindSpec)>);
 impl Rewinds {
     pub(super) fn asked(&mut self, id: &InstanceId, spec: &RewindSpec) {
         self.0.insert(spec.order.request_id.clone(), (id.clone(), spec.clone()));
+    }
+
+    /// Whether one activity was to have another input or result, or to run again.
+    pub(super) fn by_hand(&self) -> bool {
+        self.0.values().any(|(_, spec)| {
+            let runs_again = matches!(spec.to, RewindTo::Event(_) | RewindTo::Call(_));
+            runs_again || !spec.inputs.is_empty() || !spec.results.is_empty()
+        })
     }
 }
 
