@@ -21,7 +21,7 @@ pub(crate) const TORN: u8 = 12;
 /// Two calls under one key gave different results.
 pub(crate) const KEY_BROKEN: u8 = 13;
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     APP_FAILURE,
     kind::TIMEOUT,
     kind::CANCELED,
@@ -31,6 +31,7 @@ const KINDS: [&str; 9] = [
     kind::INVALID,
     kind::WORKER_LOST,
     kind::UNKNOWN_OUTCOME,
+    kind::KEY_REUSED,
 ];
 
 /// The number of a kind of failure in an outcome.
@@ -160,6 +161,7 @@ impl Judge<'_> {
                 matches!(self.programs.tasks[*task as usize].delivery, Delivery::AtMostOnce(_))
             }
             (Step::Task(task), kind::TIMEOUT) => self.programs.tasks[*task as usize].limits.is_some(),
+            (Step::Task(_), kind::KEY_REUSED) => self.by_hand,
             // Several steps at once may name each other's sections.
             (Step::Entity(_), APP_FAILURE | kind::INVALID) => true,
             (Step::Child(_), _) => kind != u8::MAX,

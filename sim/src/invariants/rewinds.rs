@@ -71,7 +71,8 @@ impl Checker {
                 matches!(seen.history.last().map(|e| &e.kind), Some(EventKind::ExecutionRewound(_)));
             let order = seen.record.rewinds.as_ref().and_then(|rewinds| rewinds.order.as_ref());
             let wrote = write.history.as_ref().is_some_and(|row| row.count == 1);
-            let Some(order) = order.filter(|_| rewound && wrote) else { continue };
+            // One that its parent took along, which it had taken along itself, does not take it along once more.
+            let Some(order) = order.filter(|order| order.with_parents && rewound && wrote) else { continue };
             let with_parents = self
                 .rewinds
                 .0
