@@ -169,8 +169,8 @@ impl World {
             ..RewindOrder::default()
         };
         let mut order = order;
-        order.no_reuse = random.chance(60);
-        if random.chance(60) {
+        order.no_reuse = random.chance(120);
+        if random.chance(120) {
             order.rerun.push("task".into());
         }
         let mut spec = RewindSpec { order, force: random.chance(400), ..RewindSpec::default() };
@@ -206,7 +206,9 @@ impl World {
         }
         let programs = self.programs.programs.len() as u64;
         let another = |input: &ProgramInput, program| ProgramInput { program, ..input.clone() }.encode();
-        if spec.to == RewindTo::Beginning && random.chance(400) {
+        // Another program may ask entities for what the first one has asked for already: not judged.
+        let may_change = spec.to == RewindTo::Beginning && self.plan.entities == 0;
+        if may_change && random.chance(400) {
             let program = random.below(programs) as u16;
             spec.input = seen.input.as_ref().map(|input| another(input, program));
         }

@@ -21,7 +21,7 @@ pub(crate) const TORN: u8 = 12;
 /// Two calls under one key gave different results.
 pub(crate) const KEY_BROKEN: u8 = 13;
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     APP_FAILURE,
     kind::TIMEOUT,
     kind::CANCELED,
@@ -31,6 +31,7 @@ const KINDS: [&str; 9] = [
     kind::INVALID,
     kind::WORKER_LOST,
     kind::UNKNOWN_OUTCOME,
+    kind::KEY_REUSED,
 ];
 
 /// The number of a kind of failure in an outcome.
@@ -51,6 +52,8 @@ pub struct Judge<'a> {
     pub has_small_limits: bool,
     /// Somebody may rewind an instance, after which its activities succeed.
     pub may_rewind: bool,
+    /// Somebody has given one activity another input or result, or has let one run again.
+    pub by_hand: bool,
     /// The instance itself was asked to cancel.
     pub was_canceled: bool,
 }
@@ -125,6 +128,8 @@ impl Judge<'_> {
                 Ok(())
             }
             (Step::Timer(_), TIMER) | (Step::Send { .. }, SENT) | (Step::Status(_), STATUS) => Ok(()),
+            // Of two calls under one key, one was given by hand.
+            (Step::Task(_), KEY_BROKEN) if self.by_hand => Ok(()),
             (Step::Entity(_), ENTITY) => Ok(()),
             // One half of it may be what was read on a branch before.
             (Step::Entity(_), TORN) if self.may_rewind => Ok(()),
@@ -156,6 +161,7 @@ impl Judge<'_> {
                 matches!(self.programs.tasks[*task as usize].delivery, Delivery::AtMostOnce(_))
             }
             (Step::Task(task), kind::TIMEOUT) => self.programs.tasks[*task as usize].limits.is_some(),
+            (Step::Task(_), kind::KEY_REUSED) => self.by_hand,
             // Several steps at once may name each other's sections.
             (Step::Entity(_), APP_FAILURE | kind::INVALID) => true,
             (Step::Child(_), _) => kind != u8::MAX,

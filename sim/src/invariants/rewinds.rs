@@ -4,7 +4,7 @@ use super::mirror::Seen;
 use super::{Change, Checker, Group};
 use perdura_core::history::{Event, EventKind, ExecutionRewound, ParentLink};
 use perdura_core::partition::{Batch, Body};
-use perdura_core::rewind::{BranchRecord, Head, Replaced, RewindSpec, Timers};
+use perdura_core::rewind::{BranchRecord, Head, Replaced, RewindSpec, RewindTo, Timers};
 use perdura_core::{InstanceId, Status, Timestamp};
 use std::collections::BTreeMap;
 
@@ -15,6 +15,14 @@ pub(super) struct Rewinds(BTreeMap<String, (InstanceId, RewindSpec)>);
 impl Rewinds {
     pub(super) fn asked(&mut self, id: &InstanceId, spec: &RewindSpec) {
         self.0.insert(spec.order.request_id.clone(), (id.clone(), spec.clone()));
+    }
+
+    /// Whether one activity was to have another input or result, or to run again.
+    pub(super) fn by_hand(&self) -> bool {
+        self.0.values().any(|(_, spec)| {
+            let runs_again = matches!(spec.to, RewindTo::Event(_) | RewindTo::Call(_));
+            runs_again || !spec.inputs.is_empty() || !spec.results.is_empty()
+        })
     }
 }
 
@@ -63,7 +71,8 @@ impl Checker {
                 matches!(seen.history.last().map(|e| &e.kind), Some(EventKind::ExecutionRewound(_)));
             let order = seen.record.rewinds.as_ref().and_then(|rewinds| rewinds.order.as_ref());
             let wrote = write.history.as_ref().is_some_and(|row| row.count == 1);
-            let Some(order) = order.filter(|_| rewound && wrote) else { continue };
+            // One that its parent took along, which it had taken along itself, does not take it along once more.
+            let Some(order) = order.filter(|order| order.with_parents && rewound && wrote) else { continue };
             let with_parents = self
                 .rewinds
                 .0
@@ -93,15 +102,24 @@ impl Checker {
             let order = &spec.order;
             spec.branch.is_none() && (order.no_reuse || order.rerun.iter().any(|name| name == "task"))
         };
-        let Some((_, spec)) = asked.filter(|(_, spec)| rewinds.returns.is_empty() && anew(spec)) else {
+        if !asked.is_some_and(|(_, spec)| rewinds.returns.is_empty() && anew(spec)) {
             return Ok(());
-        };
+        }
+        // What an operator has given by hand, here or earlier, stands.
+        let rewinds = after.history.iter().chain(after.left.values().flatten());
+        let given: Vec<_> = rewinds
+            .filter_map(|event| match &event.kind {
+                EventKind::ExecutionRewound(rewound) => Some(&rewound.results),
+                _ => None,
+            })
+            .flatten()
+            .collect();
         let again = change.arrived().find(|event| match &event.kind {
             EventKind::TaskCompleted(done) => {
                 // A key promises that what was done under it is not done again.
                 done.delivery == 0
                     && done.settled_by.is_empty()
-                    && !spec.results.iter().any(|given| given.payload == done.output)
+                    && !given.iter().any(|given| given.payload == done.output)
             }
             _ => false,
         });

@@ -131,6 +131,7 @@ impl Checker {
             has_small_limits: limits.history_events_max < 50_000
                 || limits.decisions_per_turn_max < 1000
                 || limits.inbox_bytes_max < 64 << 20,
+            by_hand: self.rewinds.by_hand(),
             was_canceled: seen.record.cancel_requested.is_some(),
         };
         let failure = seen.record.failure.as_ref().map_or("", |failure| failure.kind.as_str());

@@ -491,8 +491,14 @@ impl Drawing<'_> {
             rerun.push(name.clone());
         }
         let dropped = |at: &usize| *at >= self.cut.at;
-        // Results that came too late for the history count as well.
-        let late = self.timeline.late_results(self.cut.at);
+        // Results that came too late for the history count as well, unless their work is to run again.
+        let runs_again = |late: &Replaced| {
+            let at = late.event as usize;
+            let name = self.timeline.work_at(at).map(|work| self.timeline.name(work));
+            let is_named = name.is_some_and(|name| rerun.iter().any(|rerun| rerun == name));
+            order.no_reuse || is_named || self.cut.rerun.iter().any(|event| *event == at)
+        };
+        let late = self.timeline.late_results(self.cut.at).filter(|late| !runs_again(late));
         let given = self.results.iter().filter(|(at, _)| dropped(at));
         let given = given.map(|(at, payload)| Replaced { event: *at as u64, payload: payload.clone() });
         let results = given.chain(late).collect();
@@ -539,6 +545,9 @@ impl Drawing<'_> {
                 }
                 let mut source = source.clone();
                 source.no_results |= order.no_reuse;
+                if order.no_reuse {
+                    source.results.clear();
+                }
                 source.rerun.extend(rerun.iter().cloned());
                 state.sources.push(source);
             }
