@@ -5,6 +5,7 @@ use crate::entities::account::Order;
 use crate::invariants::{Change, Checker, Group, Seen};
 use crate::payload::EventSalt;
 use perdura_core::history::EventKind;
+use perdura_core::partition::TaskName;
 
 impl Checker {
     /// An orchestration has called, signaled, heard of entities.
@@ -145,7 +146,11 @@ impl Checker {
 
 /// Whether a call waits for what was sent on another branch.
 fn takes_over(seen: &Seen, id: u32) -> bool {
+    let name = TaskName { branch: seen.record.branch, task: id };
+    // The execution may have ended in the same batch.
+    let mut left = seen.record.rewinds.iter().flat_map(|rewinds| &rewinds.calls);
     seen.record.calls.iter().any(|call| call.id == id && call.sent_as.is_some())
+        || left.any(|left| left.names.contains(&name) && left.names.first() != Some(&name))
 }
 
 /// The row's list of calls is what the history has called and nobody has answered. A cancel request empties it.
