@@ -3,6 +3,7 @@
 
 use super::Partition;
 use super::batch::EnvelopeId;
+use super::entities::Wanted;
 use super::instance::Instance;
 use super::message::{Body, Message, RaiseRefused};
 use super::request::RequestError;
@@ -77,6 +78,20 @@ impl Instance {
     }
 }
 
+impl Held {
+    /// Whose call or lock request it is.
+    fn asker(&self) -> Option<&ParentLink> {
+        match self {
+            Held::Message(message, _) => match &message.body {
+                Some(Body::Operation(operation)) => operation.caller.as_ref(),
+                Some(Body::Lock(request)) => request.holder.as_ref(),
+                _ => None,
+            },
+            Held::Result(_) => None,
+        }
+    }
+}
+
 /// What waits for room. Most instances have nothing, and each has one of these.
 #[derive(Debug, Default)]
 #[allow(clippy::box_collection, reason = "an empty queue takes 8 bytes so, not 32")]
@@ -85,6 +100,10 @@ pub(super) struct HeldQueue(Option<Box<VecDeque<Held>>>);
 impl HeldQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|held| held.is_empty())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.0.iter().flat_map(|held| held.iter())
     }
 
     fn push_back(&mut self, held: Held) {
@@ -116,6 +135,7 @@ impl Partition {
             Some(Body::Operation(operation)) => instance.entity.as_deref().is_some_and(|entity| {
                 !(entity.is_of_holder(operation) || instance.held.is_empty() && entity.has_room(room))
             }),
+            Some(Body::Lock(_)) => !instance.held.is_empty(),
             _ => false,
         }
     }
@@ -157,24 +177,53 @@ impl Partition {
         }
     }
 
-    /// An entity has a new holder: what that one called before must not wait for those who wait for the holder, nor come after
-    /// what it calls now.
-    pub(super) fn take_held_of_holder(&mut self, key: InstanceKey) {
+    /// Whether a call or a lock request of this link waits for room at an entity that somebody holds.
+    pub(super) fn holds_back(&self, key: InstanceKey, waiting: &ParentLink) -> bool {
+        let Some(instance) = self.instances.get(&key) else { return false };
+        let is_held = instance.entity.as_deref().is_some_and(|entity| entity.is_held());
+        is_held && instance.held.iter().any(|held| held.asker() == Some(waiting))
+    }
+
+    /// Takes calls of these instances from what waits for room; lock requests stay until they are withdrawn. Gives all
+    /// that they asked for.
+    pub(super) fn take_held_of(&mut self, key: InstanceKey, instances: &[String]) -> Vec<Wanted> {
+        let Some(instance) = self.instances.get_mut(&key) else { return Vec::new() };
+        let (mut taken, mut kept) = (Vec::new(), VecDeque::new());
+        for held in instance.held.take() {
+            let is_theirs = held.asker().is_some_and(|link| instances.contains(&link.instance));
+            match held {
+                Held::Message(message, envelope) if is_theirs => match message.body {
+                    Some(Body::Operation(operation)) => {
+                        taken.push(Wanted::Operation(operation));
+                        self.open.consumed.extend(envelope);
+                    }
+                    Some(Body::Lock(ref request)) => {
+                        taken.push(Wanted::Lock(request.clone()));
+                        kept.push_back(Held::Message(message, envelope));
+                    }
+                    _ => kept.push_back(Held::Message(message, envelope)),
+                },
+                held => kept.push_back(held),
+            }
+        }
+        instance.held.put_back(kept);
+        taken
+    }
+
+    /// A lock request that waits for room is not wanted any more.
+    pub(super) fn drop_held_lock(&mut self, key: InstanceKey, holder: &ParentLink) {
         let Some(instance) = self.instances.get_mut(&key).filter(|instance| !instance.held.is_empty()) else {
             return;
         };
-        let Some(entity) = instance.entity.as_deref() else { return };
-        let is_own = |held: &Held| match held {
-            Held::Message(message, _) => {
-                matches!(&message.body, Some(Body::Operation(operation)) if entity.is_of_holder(operation))
-            }
-            Held::Result(_) => false,
+        let is_it = |held: &Held| {
+            held.asker() == Some(holder)
+                && matches!(held, Held::Message(message, _) if matches!(message.body, Some(Body::Lock(_))))
         };
-        let (own, others): (VecDeque<_>, _) = instance.held.take().into_iter().partition(is_own);
-        instance.held.put_back(others);
-        for held in own {
-            if let Held::Message(message, envelope) = held {
-                self.take_message(*message, envelope, Some(key));
+        let (gone, kept): (VecDeque<_>, _) = instance.held.take().into_iter().partition(is_it);
+        instance.held.put_back(kept);
+        for held in gone {
+            if let Held::Message(_, envelope) = held {
+                self.open.consumed.extend(envelope);
             }
         }
     }

@@ -392,7 +392,7 @@ fn a_full_queue_does_not_keep_the_holder_of_the_entity_out() {
 }
 
 #[test]
-fn what_the_holder_called_before_it_held_the_entity_does_not_wait_for_room_either() {
+fn what_somebody_called_before_it_asked_for_the_lock_comes_before_it_when_there_is_no_room() {
     let mut bed = Bed::with_limits(Limits { inbox_bytes_max: 65, ..Limits::default() });
     let signal = |id, operation: &str| {
         Decision::SignalEntity(EntityOperationSignaled {
@@ -419,7 +419,7 @@ fn what_the_holder_called_before_it_held_the_entity_does_not_wait_for_room_eithe
     bed.entity("log", log);
     bed.crash();
     assert_eq!(bed.status("h"), Status::Completed);
-    assert_eq!(state(&bed, "@log@a"), "s0;x;y;s1;s2;");
+    assert_eq!(state(&bed, "@log@a"), "s0;s1;s2;x;y;");
 }
 
 fn ended_call(event: &Event) -> Option<u32> {

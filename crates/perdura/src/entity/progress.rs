@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
+/// No operation runs longer: a limit that means "for ever" is a time that a clock can still add.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
 /// See the [module](self).
 pub(super) struct Progress(Mutex<State>);
 
@@ -66,7 +69,7 @@ impl Progress {
     /// When the first operation that runs will have run for too long.
     fn due(&self, longest: Duration) -> Instant {
         let since = self.state().runs.front().map(|(.., since)| *since);
-        since.unwrap_or_else(Instant::now) + longest
+        since.unwrap_or_else(Instant::now) + longest.min(FOR_EVER)
     }
 
     /// If the first operation that runs has run for too long, it has failed, and the batch is over.

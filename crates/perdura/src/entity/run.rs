@@ -130,7 +130,10 @@ impl<E: Entity> Run<E> {
             match keep {
                 Keep::AsItWas => self.entity = Some(present),
                 // What was read beside it is gone now.
-                Keep::Nothing => (state, goes_on) = (Some(None), was_alone),
+                Keep::Nothing => {
+                    (state, goes_on) = (Some(None), was_alone);
+                    self.entity = None;
+                }
                 Keep::New => {
                     state = Some(Some(seal(&present, self.limits.payload_bytes_max)?));
                     self.entity = Some(present);

@@ -11,6 +11,7 @@ mod engine;
 #[cfg(feature = "sqlite")]
 mod entities;
 mod entity_circles;
+mod entity_queues;
 mod events;
 #[cfg(feature = "http-handler")]
 mod http_handler;

@@ -68,8 +68,14 @@ impl Partition {
         let Some(entity) = self.entity_mut(key) else { return };
         let Some(lock) = entity.record.lock.as_ref().filter(|_| entity.circle_at.is_none()) else { return };
         let held_for = now.0.saturating_sub(lock.since);
-        if entity.keeps_waiting() {
-            let at = Timestamp(now.0.saturating_add(held_for.clamp(CIRCLE_WAIT_MS, CIRCLE_WAIT_MS_MAX)));
+        if !entity.keeps_waiting() {
+            return;
+        }
+        let wait = held_for.clamp(CIRCLE_WAIT_MS, CIRCLE_WAIT_MS_MAX);
+        // Not in step with what else comes at regular times: nothing must happen while the message walks.
+        let late = if wait > CIRCLE_WAIT_MS { (wait as f64 / 4.0 * self.dice()) as i64 } else { 0 };
+        let at = Timestamp(now.0.saturating_add(wait).saturating_add(late));
+        if let Some(entity) = self.entity_mut(key) {
             entity.circle_at = Some(at);
             self.wakes.add(at, key, Wake::Circle);
         }
@@ -105,7 +111,7 @@ impl Partition {
         let Some(step) = find.step.take() else { return self.circle_found(key, find) };
         let (Some(link), Some(instance)) = (&step.link, self.instances.get(&key)) else { return };
         let waits = if instance.entity.is_some() {
-            instance.what_holds_up(link, &step)
+            instance.what_holds_up(link, &step, self.holds_back(key, link))
         } else if !instance.is_waited_for(link, &step.of_entity) {
             None
         } else if find.been.contains(&step.to) {
@@ -145,7 +151,9 @@ impl Partition {
             );
             Failure::new(kind::INVALID, text).non_retryable()
         };
-        for wanted in entity.take_waiting(&find.been) {
+        let mut waiting = entity.take_waiting(&find.been);
+        waiting.extend(self.take_held_of(key, &find.been));
+        for wanted in waiting {
             let (link, request, failure) = match wanted {
                 Wanted::Operation(Operation { caller: Some(link), name, request, .. }) => {
                     let failure = failure(&format!("operation {name:?}"), &link.instance);
@@ -162,6 +170,7 @@ impl Partition {
             };
             self.answer_caller(link, request, Err(failure.within_limits()));
         }
+        self.take_held(key);
         self.go_on(key);
     }
 }
@@ -177,10 +186,15 @@ fn held_by(holder: &ParentLink, entity: &str) -> CircleStep {
 
 impl Instance {
     /// What a call or a lock request waits for at this entity; `None`: it will be served.
-    fn what_holds_up(&self, waiting: &ParentLink, step: &CircleStep) -> Option<Vec<CircleStep>> {
+    fn what_holds_up(
+        &self,
+        waiting: &ParentLink,
+        step: &CircleStep,
+        has_no_room: bool,
+    ) -> Option<Vec<CircleStep>> {
         let entity = self.entity.as_deref().filter(|_| self.record.block.is_none())?;
         let holder = entity.record.lock.as_ref().and_then(|lock| lock.holder.as_ref())?;
-        if entity.holds_up(waiting) {
+        if has_no_room || entity.holds_up(waiting) {
             return Some(vec![held_by(holder, self.id.as_str())]);
         }
         // A request that has this one waits for the next.

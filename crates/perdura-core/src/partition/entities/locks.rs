@@ -59,7 +59,6 @@ impl Partition {
             }
             (None, None) => {}
         }
-        self.take_held_of_holder(key);
     }
 
     pub(in crate::partition) fn unlock_message(&mut self, key: InstanceKey, unlock: Unlock) {
@@ -73,6 +72,7 @@ impl Partition {
             self.send_unlock(holder, unlock.then);
         } else {
             entity.withdraw(&holder);
+            self.drop_held_lock(key, &holder);
         }
         self.go_on(key);
     }

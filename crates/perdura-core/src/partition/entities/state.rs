@@ -269,6 +269,11 @@ impl Entity {
         self.record.lock.is_some() && self.record.queue.iter().any(waits)
     }
 
+    /// Whether somebody holds it, and none of its operations runs.
+    pub(in crate::partition) fn is_held(&self) -> bool {
+        self.record.lock.is_some() && self.running.is_none()
+    }
+
     /// Whether this call or lock request waits for whoever holds the entity.
     pub(super) fn holds_up(&self, waiting: &ParentLink) -> bool {
         let waits = |queued: &Queued| match &queued.wanted {
@@ -278,7 +283,7 @@ impl Entity {
             Some(Wanted::Lock(request)) => request.holder.as_ref() == Some(waiting),
             None => false,
         };
-        self.record.lock.is_some() && self.running.is_none() && self.record.queue.iter().any(waits)
+        self.is_held() && self.record.queue.iter().any(waits)
     }
 
     /// Takes the calls of some instances out of the queue; lock requests stay. Gives what waited of these instances.
