@@ -97,7 +97,10 @@ fn record(seen: &Seen, id: u32) -> Option<&TaskRecord> {
 impl Checker {
     /// Activities that a change says have succeeded.
     pub(super) fn successes_of(&self, change: &Change<'_>) -> Vec<((bytes::Bytes, bytes::Bytes), u32)> {
+        // Calls under a key have one input: what an operator gave one of them is no success of the others.
+        let has_key = |id: &u32| change.after.tasks.get(id).is_some_and(|task| task.key.is_some());
         let done = change.arrived().filter_map(|event| match &event.kind {
+            EventKind::TaskCompleted(done) if done.delivery == 0 && has_key(&done.id) => None,
             EventKind::TaskCompleted(done) => change.after.input_of_task(done.id),
             _ => None,
         });

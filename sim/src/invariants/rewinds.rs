@@ -55,7 +55,10 @@ impl Checker {
         };
         let empty = Vec::new();
         let parent = after.left.get(&branch.parent).unwrap_or(&empty);
-        let opened = Opened { after, branch, spec, is_named: after.row.id == *id, parent };
+        // Its parent may come along, and take it along once more.
+        let mut earlier = before.record.branches().iter();
+        let is_named = after.row.id == *id && earlier.all(|other| other.request_id != branch.request_id);
+        let opened = Opened { after, branch, spec, is_named, parent };
         let result = (opened.is_allowed(before))
             .and_then(|()| opened.begins_as_asked())
             .and_then(|()| opened.timers_are_due())

@@ -10,7 +10,7 @@
 use super::callers::{is_of_present_run, link};
 use super::record::{Operation, TaskName, Wanted};
 use crate::failure::{Failure, kind};
-use crate::history::ParentLink;
+use crate::history::{EventKind, ParentLink};
 use crate::id::{InstanceId, InstanceKey};
 use crate::limits::{CIRCLE_WAIT_MS, CIRCLE_WAIT_MS_MAX, CIRCLE_WAITS_MAX};
 use crate::partition::Partition;
@@ -65,19 +65,24 @@ impl Partition {
     /// Sees to it that a wait for a held entity is looked at some time.
     pub(super) fn watch_for_circle(&mut self, key: InstanceKey) {
         let now = self.now;
-        let Some(entity) = self.entity_mut(key) else { return };
-        let Some(lock) = entity.record.lock.as_ref().filter(|_| entity.circle_at.is_none()) else { return };
+        let Some(entity) = self.entity_mut(key).filter(|entity| entity.keeps_waiting()) else { return };
+        let Some(lock) = &entity.record.lock else { return };
         let held_for = now.0.saturating_sub(lock.since);
-        if !entity.keeps_waiting() {
+        let wait = held_for.clamp(CIRCLE_WAIT_MS, CIRCLE_WAIT_MS_MAX);
+        let (before, soon) = (entity.circle_at, Timestamp(now.0.saturating_add(wait)));
+        // One for a lock of long ago may be far ahead.
+        if before.is_some_and(|at| at.0 <= soon.0.saturating_add(wait / 4)) {
             return;
         }
-        let wait = held_for.clamp(CIRCLE_WAIT_MS, CIRCLE_WAIT_MS_MAX);
         // Not in step with what else comes at regular times: nothing must happen while the message walks.
         let late = if wait > CIRCLE_WAIT_MS { (wait as f64 / 4.0 * self.dice()) as i64 } else { 0 };
-        let at = Timestamp(now.0.saturating_add(wait).saturating_add(late));
+        let at = Timestamp(soon.0.saturating_add(late));
         if let Some(entity) = self.entity_mut(key) {
             entity.circle_at = Some(at);
             self.wakes.add(at, key, Wake::Circle);
+        }
+        if let Some(before) = before {
+            self.wakes.remove(before, key, Wake::Circle);
         }
     }
 
@@ -214,12 +219,17 @@ impl Instance {
             && section.is_some_and(|section| section.set.iter().any(|entity| entity == of_entity))
     }
 
+    /// Whether its turns, if it has any, bring nothing but external events. One that waits for none goes on for none.
+    fn gets_only_events(&self) -> bool {
+        let mut coming = self.away_events().iter().chain(self.inbox.iter()).peekable();
+        let is_known = self.turn == TurnState::Idle || coming.peek().is_some();
+        is_known && coming.all(|event| matches!(event.kind, EventKind::EventRaised(_)))
+    }
+
     /// All that an orchestration waits for; `None`: something may happen to it that is none of that.
     fn what_it_waits_for(&self) -> Option<Vec<CircleStep>> {
         let record = &self.record;
-        let rests = self.turn == TurnState::Idle
-            && self.inbox.is_empty()
-            && self.away.is_none()
+        let rests = self.gets_only_events()
             && self.held.is_empty()
             && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
             && !self.set_aside;
