@@ -50,7 +50,7 @@ pub async fn parent(ctx: Orchestration) -> Result<String> {
 /// What runs, with the bank up or down.
 pub fn orders(is_up: bool) -> Registry {
     let registry = Registry::new().data(Bank(is_up)).register(order).register(waits).register(parent);
-    registry.register(reserve).register(charge)
+    registry.register(reserve).register(charge).register(poisoned)
 }
 
 /// Where the hub is.
