@@ -16,7 +16,9 @@ pub(super) fn check(change: &Change<'_>) -> Result<(), String> {
     // At the end, events that nobody took may go; and where a rewind was to drop them.
     let order = change.after.record.rewinds.as_ref().and_then(|rewinds| rewinds.order.as_ref());
     let may_go = change.after.row.status.is_terminal()
-        || change.is_rewound() && order.is_some_and(|order| order.drop_events);
+        || order.is_some_and(|order| order.drop_events)
+            // It may have begun anew and been rewound within one batch.
+            && (change.is_rewound() || change.same_generation().is_none());
     if let Some(before) = change.same_start().filter(|_| !may_go) {
         for salt in self::held(before) {
             if sorted.binary_search(&salt).is_err() {

@@ -40,6 +40,10 @@ struct Opened<'a> {
 impl Checker {
     /// An instance was written: if that opened a branch, it is judged.
     pub(super) fn branch_opened(&mut self, change: &Change<'_>) {
+        let order = change.after.record.rewinds.as_ref().and_then(|rewinds| rewinds.order.as_ref());
+        if order.is_some_and(|order| order.drop_events) {
+            self.dropped.insert(change.after.record.execution.to_bytes());
+        }
         let Some(before) = change.same_generation().filter(|_| change.is_rewound()) else {
             let result = self.nothing_used_again(change);
             return self.check(Group::Rewinds, result);
@@ -47,9 +51,6 @@ impl Checker {
         let known = before.record.branches().len();
         let after = change.after;
         let Some(branch) = after.record.branches().get(known) else { return };
-        if after.record.rewinds.as_ref().is_some_and(|r| r.order.as_ref().is_some_and(|o| o.drop_events)) {
-            self.dropped.insert(after.record.execution.to_bytes());
-        }
         let Some((id, spec)) = self.rewinds.0.get(&branch.request_id) else {
             return self.check(Group::Rewinds, Err(format!("{after:?}: nobody asked for {branch:?}")));
         };
@@ -205,7 +206,9 @@ impl Opened<'_> {
             return Err(format!("{after:?}: asked for {spec:?}, recorded is {rewound:?}"));
         }
         for given in spec.results.iter().filter(|given| given.event < self.branch.cut) {
-            let known = after.inbox.iter().any(|event| match &event.kind {
+            // A termination in the same batch has recorded it.
+            let recorded = after.history.iter().skip(self.branch.cut as usize);
+            let known = after.inbox.iter().chain(recorded).any(|event| match &event.kind {
                 EventKind::TaskCompleted(done) => done.output == given.payload,
                 _ => false,
             });

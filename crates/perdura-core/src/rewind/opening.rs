@@ -510,6 +510,7 @@ impl Drawing<'_> {
             rerun_events: self.cut.rerun.iter().filter(|at| dropped(at)).map(|at| *at as u64).collect(),
             results,
             entries: 0,
+            outdated: Vec::new(),
         };
         let entries = reuse::entries(self.timeline, &source);
         source.entries = entries.len() as u32;
@@ -549,6 +550,7 @@ impl Drawing<'_> {
                     source.results.clear();
                 }
                 source.rerun.extend(rerun.iter().cloned());
+                source.outdated.extend(rerun.iter().cloned());
                 state.sources.push(source);
             }
             first += source.entries as usize;

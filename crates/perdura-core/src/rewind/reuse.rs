@@ -43,6 +43,9 @@ pub struct ReuseSource {
     /// How many entries it gives.
     #[prost(uint32, tag = "7")]
     pub entries: u32,
+    /// Work of these names runs again although it has one of the results above: a later rewind says so.
+    #[prost(string, repeated, tag = "8")]
+    pub outdated: Vec<String>,
 }
 
 /// What an instance keeps of the results that it may use again.
@@ -170,7 +173,9 @@ fn what_is_found(timeline: &Timeline<'_>, source: &ReuseSource, at: usize) -> Op
         return Some(Found::Sent);
     }
     let work = timeline.work_at(at)?;
-    if let Some(replaced) = source.results.iter().find(|replaced| replaced.event == at as u64) {
+    let is_outdated = source.outdated.iter().any(|name| name == timeline.name(work));
+    let replaced = source.results.iter().find(|replaced| replaced.event == at as u64 && !is_outdated);
+    if let Some(replaced) = replaced {
         return Some(Found::Result(replaced.payload.clone()));
     }
     let rerun = source.rerun.iter().any(|name| name == timeline.name(work))

@@ -124,7 +124,8 @@ fn problem(id: &str, answer: Result<Answer, Refusal>) -> &'static str {
         Ok(Answer::Nothing) => "instance not found",
         Err(refusal) if refusal.text.contains("there is no instance") => "instance not found",
         Ok(Answer::Instance { problem: Some(problem), .. }) => {
-            assert!(problem.contains("cannot be read"), "{id}: not clear: {problem}");
+            let clear = ["cannot be read", "the store refuses to write it"];
+            assert!(clear.iter().any(|text| problem.contains(text)), "{id}: not clear: {problem}");
             "instance blocked"
         }
         Err(refusal) => {
