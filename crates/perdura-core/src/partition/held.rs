@@ -177,6 +177,28 @@ impl Partition {
         }
     }
 
+    /// An entity has a new holder: what that one called since it asked for the lock must not wait for those who wait for the
+    /// holder, nor come after what it calls now.
+    pub(super) fn take_held_of_holder(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get_mut(&key).filter(|instance| !instance.held.is_empty()) else {
+            return;
+        };
+        let Some(entity) = instance.entity.as_deref() else { return };
+        let is_own = |held: &Held| match held {
+            Held::Message(message, _) => {
+                matches!(&message.body, Some(Body::Operation(operation)) if entity.is_of_holder(operation))
+            }
+            Held::Result(_) => false,
+        };
+        let (own, others): (VecDeque<_>, _) = instance.held.take().into_iter().partition(is_own);
+        instance.held.put_back(others);
+        for held in own {
+            if let Held::Message(message, envelope) = held {
+                self.take_message(*message, envelope, Some(key));
+            }
+        }
+    }
+
     /// Whether a call or a lock request of this link waits for room at an entity that somebody holds.
     pub(super) fn holds_back(&self, key: InstanceKey, waiting: &ParentLink) -> bool {
         let Some(instance) = self.instances.get(&key) else { return false };

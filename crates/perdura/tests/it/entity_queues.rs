@@ -89,14 +89,30 @@ async fn signals_locks_and_calls(ctx: Orchestration) -> Result<usize> {
     ctx.entity::<Log>("q").note(2).await
 }
 
+/// Calls the entity while its lock is asked for.
+#[orchestration]
+async fn asks_then_calls(ctx: Orchestration) -> Result<usize> {
+    let lock = ctx.lock([Log::at("q")]).start();
+    ctx.set_status("has asked")?;
+    ctx.wait_event::<()>("call").await?;
+    let call = ctx.entity::<Log>("q").note(7).start();
+    ctx.set_status("has called")?;
+    let _held = lock.await?;
+    ctx.entity::<Log>("q").note(8).await?;
+    call.await
+}
+
 /// An engine with an entity that `h` holds, and whose queue is full of signals.
 async fn full_queue(dir: &tempfile::TempDir, has_child: bool) -> Engine {
     let builder = Engine::sqlite(dir.path().join("hub.db")).entity::<Log>().register(notes_one);
     let builder = builder.register(holds).register(fills).register(signals_locks_and_calls);
+    let builder = builder.register(asks_then_calls);
     let limits = Limits { inbox_bytes_max: 20_000, ..Limits::default() };
     let engine = builder.limits(limits).start().await.unwrap();
     engine.start(holds, has_child).id("h").await.unwrap();
     says(&engine, "h", "holds it").await;
+    engine.start(asks_then_calls, ()).id("w").await.unwrap();
+    says(&engine, "w", "has asked").await;
     engine.run(fills, ()).await.unwrap();
     engine
 }
@@ -119,11 +135,24 @@ async fn says(engine: &Engine, id: &str, status: &str) {
 async fn what_one_sender_asks_of_a_full_queue_comes_in_its_order() {
     let dir = tempfile::tempdir().unwrap();
     let engine = full_queue(&dir, false).await;
+    engine.instance("w").terminate("not this time", true).await.unwrap();
     engine.start(signals_locks_and_calls, ()).id("s").await.unwrap();
     says(&engine, "s", "has asked").await;
     engine.instance("h").raise("go", &()).await.unwrap();
     assert_eq!(engine.instance("s").wait::<usize>().await.unwrap(), 3);
     assert_eq!(engine.entity::<Log>("q").read().await.unwrap().unwrap().notes, [99, 1, 2]);
+    engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_somebody_calls_while_its_lock_is_asked_for_waits_for_no_room_once_it_holds_the_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = full_queue(&dir, false).await;
+    engine.instance("w").raise("call", &()).await.unwrap();
+    says(&engine, "w", "has called").await;
+    engine.instance("h").raise("go", &()).await.unwrap();
+    assert_eq!(engine.instance("w").wait::<usize>().await.unwrap(), 2);
+    assert_eq!(engine.entity::<Log>("q").read().await.unwrap().unwrap().notes, [99, 7, 8]);
     engine.shutdown().await;
 }
 

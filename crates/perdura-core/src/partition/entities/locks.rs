@@ -59,6 +59,7 @@ impl Partition {
             }
             (None, None) => {}
         }
+        self.take_held_of_holder(key);
     }
 
     pub(in crate::partition) fn unlock_message(&mut self, key: InstanceKey, unlock: Unlock) {
