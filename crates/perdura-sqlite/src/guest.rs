@@ -2,7 +2,7 @@
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, Params, Result, Row};
+use rusqlite::{Connection, Params, Result, Row, ffi};
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 const HUB_TABLES: [&str; 4] = ["partition", "instance", "history", "message"];
 /// What no table of a user begins with.
 const RESERVED: &str = "perdura_";
+/// The table of delivery tokens (`DeliveryToken::TABLE`) is the user's.
+const FENCE: &str = "perdura_fence";
 /// How long the statements of one activity may take: nothing else is committed meanwhile.
 const TIME_MAX: Duration = Duration::from_secs(10);
 /// Steps of SQLite's machine between two looks at the clock.
@@ -25,29 +27,44 @@ const STEPS_PER_LOOK: i32 = 10_000;
 /// `history`, `message`, and every name that begins with `perdura_`) are not its business: such statements are refused.
 /// All statements of one activity may take ten seconds.
 #[derive(Clone, Copy)]
-pub struct Transaction<'a>(&'a Connection);
+pub struct Transaction<'a> {
+    connection: &'a Connection,
+    /// It belongs to a hub, and must not go on by itself once the transaction is gone.
+    is_of_hub: bool,
+}
 
 impl<'a> Transaction<'a> {
     /// For unit tests of activities: the same on any connection, without the rules.
     #[must_use]
     pub fn on(connection: &'a Connection) -> Transaction<'a> {
-        Transaction(connection)
+        Transaction { connection, is_of_hub: false }
     }
 
     /// What this store gives to a [`Work`](perdura_store::Work); `None` if it is that of another store.
     #[must_use]
     pub fn of(given: &'a dyn Any) -> Option<Transaction<'a>> {
-        given.downcast_ref().map(Transaction)
+        given.downcast_ref().map(|connection| Transaction { connection, is_of_hub: true })
+    }
+
+    /// A statement can end the transaction (`INSERT OR ROLLBACK`, a full disk, too long a time). What follows it would be
+    /// committed by itself.
+    fn connection(&self) -> Result<&'a Connection> {
+        if self.is_of_hub && self.connection.is_autocommit() {
+            let why = "a statement before this one has ended the transaction of the activity: nothing of it is kept";
+            let code = ffi::Error::new(ffi::SQLITE_ABORT);
+            return Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())));
+        }
+        Ok(self.connection)
     }
 
     /// Runs a statement and says how many rows it changed.
     pub fn execute(&self, sql: &str, params: impl Params) -> Result<usize> {
-        self.0.execute(sql, params)
+        self.connection()?.execute(sql, params)
     }
 
     /// Runs several statements without parameters.
     pub fn execute_batch(&self, sql: &str) -> Result<()> {
-        self.0.execute_batch(sql)
+        self.connection()?.execute_batch(sql)
     }
 
     /// The first row of a query; [`QueryReturnedNoRows`](rusqlite::Error::QueryReturnedNoRows) if there is none.
@@ -57,7 +74,7 @@ impl<'a> Transaction<'a> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.0.query_row(sql, params, read)
+        self.connection()?.query_row(sql, params, read)
     }
 
     /// The first column of the first row of a query.
@@ -72,13 +89,13 @@ impl<'a> Transaction<'a> {
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
-        self.0.prepare(sql)?.query_map(params, read)?.collect()
+        self.connection()?.prepare(sql)?.query_map(params, read)?.collect()
     }
 
     /// The row id of the last insert.
     #[must_use]
     pub fn last_insert_rowid(&self) -> i64 {
-        self.0.last_insert_rowid()
+        self.connection.last_insert_rowid()
     }
 }
 
@@ -97,6 +114,8 @@ struct State {
     inside: AtomicBool,
     until: Mutex<Option<Instant>>,
     overdue: AtomicBool,
+    /// A table was made or changed.
+    makes_tables: AtomicBool,
 }
 
 impl Guest {
@@ -104,25 +123,52 @@ impl Guest {
     pub(crate) fn watch(&self, connection: &mut Connection) -> Result<()> {
         let state = self.0.clone();
         connection.authorizer(Some(move |asked: AuthContext<'_>| {
-            if !state.inside.load(Ordering::Acquire) || may(&asked) {
-                Authorization::Allow
-            } else {
-                Authorization::Deny
+            if !state.inside.load(Ordering::Acquire) {
+                return Authorization::Allow;
             }
+            if matches!(asked.action, AuthAction::CreateTable { .. } | AuthAction::AlterTable { .. }) {
+                state.makes_tables.store(true, Ordering::Release);
+            }
+            // Many short statements take long, too.
+            if may(&asked) && !state.is_overdue() { Authorization::Allow } else { Authorization::Deny }
         }))?;
         let state = self.0.clone();
         connection.progress_handler(STEPS_PER_LOOK, Some(move || state.is_overdue()))
     }
 
-    /// Runs statements of a user. Says also whether they were stopped because they took too long.
+    /// Runs statements of an activity. Says also whether they took too long.
     pub(crate) fn enter<T>(&self, run: impl FnOnce() -> T) -> (T, bool) {
+        self.enter_until(Some(Instant::now() + TIME_MAX), run)
+    }
+
+    /// Runs the statements that make tables, before the hub works: they may take their time.
+    pub(crate) fn define<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.enter_until(None, run).0
+    }
+
+    fn enter_until<T>(&self, until: Option<Instant>, run: impl FnOnce() -> T) -> (T, bool) {
         let leaves = Leaves(&self.0);
-        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + TIME_MAX);
+        *self.0.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
         self.0.overdue.store(false, Ordering::Release);
+        self.0.makes_tables.store(false, Ordering::Release);
         self.0.inside.store(true, Ordering::Release);
         let done = run();
+        let is_overdue = self.0.is_overdue() || self.0.overdue.load(Ordering::Acquire);
         drop(leaves);
-        (done, self.0.overdue.load(Ordering::Acquire))
+        (done, is_overdue)
+    }
+
+    /// Whether the statements have made a table with a foreign key to one of the hub's, which would have a say in what the
+    /// hub writes.
+    pub(crate) fn refers_to_hub(&self, connection: &Connection) -> Result<bool> {
+        if !self.0.makes_tables.swap(false, Ordering::AcqRel) {
+            return Ok(false);
+        }
+        let mut tables = connection.prepare(
+            "SELECT f.\"table\" FROM sqlite_schema AS m JOIN pragma_foreign_key_list(m.name) AS f WHERE m.type = 'table'",
+        )?;
+        let mut named = tables.query_map((), |row| row.get::<_, String>(0))?;
+        named.try_fold(false, |found, name| Ok(found || !is_free(&name?)))
     }
 }
 
@@ -182,5 +228,6 @@ fn may(asked: &AuthContext<'_>) -> bool {
 
 fn is_free(table: &str) -> bool {
     let starts = table.get(..RESERVED.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED));
-    !starts && !HUB_TABLES.iter().any(|hub| hub.eq_ignore_ascii_case(table))
+    let is_reserved = starts && !table.eq_ignore_ascii_case(FENCE);
+    !is_reserved && !HUB_TABLES.iter().any(|hub| hub.eq_ignore_ascii_case(table))
 }

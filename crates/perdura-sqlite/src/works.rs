@@ -7,6 +7,9 @@ use perdura_core::failure::kind;
 use perdura_store::{Grant, Work, WorkEnd};
 use rusqlite::Connection;
 
+pub(crate) const REFERS: &str =
+    "a foreign key of a table refers to a table of the hub; keep the instance id as a value";
+
 /// Begins a transaction and runs the works in it. A work can end the transaction in spite of all (`INSERT OR ROLLBACK`, a
 /// full disk, too long a time), and what ran before it is gone with it: then all others run again without that one.
 pub(crate) fn begin_with(
@@ -42,6 +45,12 @@ fn run_all(
         let (end, is_overdue) = guest.enter(|| work.run(connection));
         let end = match end {
             _ if is_overdue => Err(Failure::new(kind::TIMEOUT, overdue())),
+            end => end,
+        };
+        let end = match end {
+            Ok(_) if guest.refers_to_hub(connection)? => {
+                Err(Failure::new(kind::INVALID, REFERS).non_retryable())
+            }
             end => end,
         };
         if connection.is_autocommit() {

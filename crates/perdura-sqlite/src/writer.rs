@@ -12,12 +12,12 @@ use crate::files::Files;
 use crate::guest::Guest;
 use crate::options::SqliteOptions;
 use crate::sql;
-use crate::works::begin_with;
+use crate::works::{REFERS, begin_with};
 use futures_channel::oneshot;
 use perdura_core::PartitionId;
 use perdura_core::partition::Batch;
 use perdura_store::{CommitOutcome, Grant, Rejection, StoreError, Work, WorkEnd};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, ffi};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -193,7 +193,11 @@ impl Desk {
         let (seat, connection) = self.prepare()?;
         let defined =
             Transaction::new_unchecked(connection, TransactionBehavior::Immediate).and_then(|transaction| {
-                seat.guest.enter(|| transaction.execute_batch(statements)).0?;
+                seat.guest.define(|| transaction.execute_batch(statements))?;
+                if seat.guest.refers_to_hub(&transaction)? {
+                    let code = ffi::Error::new(ffi::SQLITE_CONSTRAINT);
+                    return Err(rusqlite::Error::SqliteFailure(code, Some(REFERS.to_owned())));
+                }
                 transaction.commit()
             });
         defined.map_err(|error| StoreError::Unavailable {

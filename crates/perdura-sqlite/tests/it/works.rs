@@ -206,3 +206,37 @@ fn a_work_touches_no_table_of_the_hub_and_no_setting_of_the_connection() {
     assert_eq!(all(&bed.store).len(), 1);
     assert_eq!(bed.store.check().unwrap(), Vec::<String>::new());
 }
+
+#[test]
+fn nothing_is_written_after_a_statement_that_ended_the_transaction() {
+    let bed = bed();
+    let stubborn = Work::new(|transaction| {
+        let transaction = Transaction::of(transaction).unwrap();
+        transaction.execute(ADA, ()).unwrap();
+        transaction.execute("INSERT OR ROLLBACK INTO account VALUES ('ada', 1)", ()).unwrap_err();
+        let late = transaction.execute_batch(BOB).unwrap_err().to_string();
+        assert!(late.contains("has ended the transaction"), "{late}");
+        Ok(None)
+    });
+    let (outcome, ends) = bed.commit(1, &[stubborn, work("INSERT INTO account VALUES ('eve', 1)")]);
+    assert_eq!(outcome, CommitOutcome::Committed);
+    assert!(ends[0].as_ref().unwrap_err().message.contains("ended its transaction") && ends[1].is_ok());
+    assert_eq!(bed.accounts(), ["eve"]);
+}
+
+#[test]
+fn a_foreign_key_to_a_table_of_the_hub_is_refused_where_it_is_made() {
+    let bed = bed();
+    let keys = ["history(instance_key)", "instance(id)", "Partition(clock) DEFERRABLE INITIALLY DEFERRED"];
+    for key in keys {
+        let table = format!("CREATE TABLE mine (k TEXT REFERENCES {key})");
+        let refusal = bed.store.define(&table).unwrap_err().to_string();
+        assert!(refusal.contains("refers to a table of the hub"), "{refusal}");
+    }
+    let sly = work("CREATE TABLE mine (k INTEGER REFERENCES history(instance_key))");
+    let (outcome, ends) = bed.commit(1, &[sly]);
+    assert_eq!((outcome, &ends[0].as_ref().unwrap_err().kind[..]), (CommitOutcome::Committed, kind::INVALID));
+    // The table is not there, and the hub works.
+    bed.store.define("CREATE TABLE mine (k TEXT)").unwrap();
+    assert_eq!(bed.commit(2, &[work(ADA)]).0, CommitOutcome::Committed);
+}

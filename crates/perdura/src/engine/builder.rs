@@ -103,7 +103,10 @@ impl EngineBuilder {
     /// that the hub itself uses are refused: see [`Transaction`](crate::sqlite::Transaction).
     #[cfg(feature = "sqlite")]
     pub fn tables(mut self, statements: &str) -> Self {
-        self.tables.get_or_insert_default().push_str(statements);
+        let all = self.tables.get_or_insert_default();
+        all.push_str(statements);
+        // Those of the next call are statements of their own, also after a comment or without a semicolon.
+        all.push_str("\n;\n");
         self
     }
 

@@ -9,7 +9,7 @@ use perdura_core::history::Event;
 use perdura_core::partition::InstanceRecord;
 use perdura_core::rewind::{BranchRecord, RewindPlan};
 use perdura_core::why::Wait;
-use perdura_core::{InstanceId, InvalidText, Status};
+use perdura_core::{InstanceId, InvalidText, Status, check_key};
 use perdura_engine::{EngineError, RestartUnder, Rewound};
 
 /// A handle to the instance with some id, from [`Client::instance`](super::Client::instance). An id that breaks the
@@ -48,6 +48,7 @@ impl Instance {
         value: &(impl ToPayload + ?Sized),
         event_id: &str,
     ) -> Result<(), ClientError> {
+        check_key("event id", event_id)?;
         let input = value.to_payload().map_err(|error| ClientError::payload(&error))?;
         let (name, event_id) = (name.to_owned(), event_id.to_owned());
         Ok(self.access.open()?.raise_event_once(self.id()?, name, input, event_id).await?)

@@ -69,7 +69,9 @@ impl<O> HubCall<O> {
             let policy = ReusePolicy::USE_EXISTING
                 .when_terminal(OnExisting::Replace)
                 .when(Status::Completed, OnExisting::UseExisting);
-            let id = format!("{PREFIX}{}/{key}", task.name);
+            // Where the name ends is told by its first slash.
+            let name = task.name.replace('%', "%25").replace('/', "%2F");
+            let id = format!("{PREFIX}{name}/{key}");
             let wanted = Raw(seal_record(&task)).to_payload();
             Ok((SubOrchestration::new(shared, NAME, "", wanted).id(id).reuse(policy), input))
         };

@@ -424,3 +424,31 @@ async fn keys_of_the_hub_are_removed_when_their_time_is_over() {
     assert_eq!(engine.run(keyed_in_hub, ("k".into(), 8)).await.unwrap(), 8);
     engine.shutdown().await;
 }
+
+#[activity(name = "a/b")]
+async fn with_a_slash(_: ActivityContext) -> Result<String> {
+    Ok("a/b".into())
+}
+
+#[activity(name = "a")]
+async fn without_one(_: ActivityContext) -> Result<String> {
+    Ok("a".into())
+}
+
+#[orchestration]
+async fn slashes(ctx: Orchestration) -> Result<(String, String)> {
+    let one = ctx.call(with_a_slash, ()).idempotency_key_in_hub("c").await?;
+    Ok((one, ctx.call(without_one, ()).idempotency_key_in_hub("b/c").await?))
+}
+
+#[tokio::test]
+async fn keys_of_two_activities_are_apart_although_a_name_has_a_slash() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let engine = Engine::sqlite(dir.path().join("hub.db")).register(slashes);
+    let engine = engine.register(with_a_slash).register(without_one).start().await.unwrap();
+    assert_eq!(engine.run(slashes, ()).await.unwrap(), ("a/b".to_owned(), "a".to_owned()));
+    engine.start(slashes, ()).id("s").await.unwrap();
+    let refusal = engine.instance("s").raise_once("go", &(), "").await.unwrap_err().to_string();
+    assert!(refusal.contains("event id must not be empty"), "{refusal}");
+    engine.shutdown().await;
+}

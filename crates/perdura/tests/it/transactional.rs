@@ -186,3 +186,14 @@ fn a_unit_test_calls_it_on_any_connection() {
     connection.execute_batch(TABLES).unwrap();
     assert_eq!(deposit::call(&Transaction::on(&connection), 3).unwrap(), 3);
 }
+
+#[tokio::test]
+async fn tables_that_are_given_one_after_another_are_all_made_and_so_is_that_of_the_tokens() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("hub.db");
+    let engine = Engine::sqlite(&path).tables("CREATE TABLE a (x) -- no end").tables("CREATE TABLE b (x)");
+    engine.tables(perdura::delivery::DeliveryToken::TABLE).start().await.unwrap().shutdown().await;
+    let names = "SELECT count(*) FROM sqlite_schema WHERE name IN ('a', 'b', 'perdura_fence')";
+    let count: i64 = Connection::open(path).unwrap().query_row(names, (), |row| row.get(0)).unwrap();
+    assert_eq!(count, 3);
+}
