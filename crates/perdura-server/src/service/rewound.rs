@@ -6,7 +6,7 @@ use crate::convert::action::BadAnswer;
 use crate::convert::history::{HistoryWriter, Reader};
 use crate::hub::Hub;
 use crate::work_items::OrchestrationWork;
-use perdura_core::history::Event;
+use perdura_core::history::{Event, EventKind};
 use perdura_core::rewind::{RewindOrder, RewindSpec, RewindTo};
 use perdura_proto::history_event::EventType;
 use perdura_proto::orchestrator_action::OrchestratorActionType as Action;
@@ -38,7 +38,14 @@ pub(super) fn spec(
         request_id: answer.to_owned(),
         ..RewindOrder::default()
     };
-    Ok(RewindSpec { order, to: RewindTo::Event(event), force: true, ..RewindSpec::default() })
+    // To its turn: an event that is named would run its work again, also if it had succeeded.
+    let past: Vec<&Event> = turn.past.iter().flatten().collect();
+    let is_turn = |event: &&&Event| matches!(event.kind, EventKind::TurnStarted(_));
+    let to = match past.get(..=usize::try_from(event).unwrap_or(usize::MAX - 1)) {
+        Some(kept) => RewindTo::Turn(kept.iter().filter(is_turn).count() as u32),
+        None => RewindTo::Event(event),
+    };
+    Ok(RewindSpec { order, to, force: true, ..RewindSpec::default() })
 }
 
 pub(super) async fn apply(hub: &Hub, turn: &OrchestrationWork, spec: RewindSpec) -> Result<(), Status> {
