@@ -58,7 +58,9 @@ impl Checker {
         let parent = after.left.get(&branch.parent).unwrap_or(&empty);
         // Its parent may come along, and take it along once more.
         let mut earlier = before.record.branches().iter();
-        let is_named = after.row.id == *id && earlier.all(|other| other.request_id != branch.request_id);
+        let is_first = earlier.all(|other| other.request_id != branch.request_id);
+        let may_come_again = spec.order.with_parents && !after.record.parents.is_empty();
+        let is_named = after.row.id == *id && (is_first || !may_come_again);
         let opened = Opened { after, branch, spec, is_named, parent };
         let result = (opened.is_allowed(before))
             .and_then(|()| opened.begins_as_asked())
