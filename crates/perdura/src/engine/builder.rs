@@ -197,7 +197,7 @@ impl EngineBuilder {
         let options = EngineOptions { deliveries: Arc::new(deliveries), ..self.options };
         let engine = perdura_engine::Engine::start(store, hosts, options).await?;
         let client = Client::new(engine.client(), registry);
-        tokio::spawn(forget_hub_keys(client.clone(), self.hub_keys_kept));
-        Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine })
+        let keys = tokio::spawn(forget_hub_keys(client.clone(), self.hub_keys_kept));
+        Ok(Engine { open: super::CloseOnDrop(client.clone()), client, engine, keys })
     }
 }

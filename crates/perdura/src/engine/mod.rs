@@ -56,6 +56,8 @@ pub struct Engine {
     client: Client,
     engine: perdura_engine::Engine,
     open: CloseOnDrop,
+    /// Removes keys of the hub; while it looks for them it has the store open.
+    keys: tokio::task::JoinHandle<()>,
 }
 
 /// Handles that outlive the engine must not keep its store open.
@@ -145,6 +147,9 @@ impl Engine {
     /// committed. Clients and handles that are still held are told that the engine is shutting down.
     pub async fn shutdown(self) {
         drop(self.open);
+        self.keys.abort();
+        // An error is what an aborted task ends with.
+        let _ = self.keys.await;
         self.engine.shutdown().await;
     }
 }

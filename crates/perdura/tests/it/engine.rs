@@ -188,3 +188,11 @@ async fn an_engine_that_is_dropped_lets_go_of_its_hub() {
     assert_eq!(second.instance("a").wait::<String>().await.unwrap(), "Hello, Ada!");
     second.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_is_free_after_a_shutdown_however_soon_that_comes() {
+    let dir = TempDir::new().unwrap();
+    for _ in 0..50 {
+        engine(&dir).await.shutdown().await;
+    }
+}
