@@ -2,12 +2,15 @@ import com.microsoft.durabletask.*;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.List;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 
 /** Suspend, resume, terminate, restart, query, purge, custom status, ids that are used again, a start that lies ahead. */
 public final class Control {
     public static void main(String[] arguments) {
         Instant began = Instant.now().minusSeconds(1);
+        Semaphore begunTurns = new Semaphore(0);
         new Program(arguments)
                 .orchestration("Wait", ctx -> {
                     ctx.setCustomStatus("waiting");
@@ -15,6 +18,7 @@ public final class Control {
                 })
                 .orchestration("Slow", ctx -> {
                     // The first turn itself takes long: until it is over, the instance has not begun.
+                    begunTurns.release();
                     try {
                         Thread.sleep(1500);
                     } catch (InterruptedException interrupted) {
@@ -70,6 +74,12 @@ public final class Control {
             } catch (TimeoutException expected) {
                 program.endOf(slow);
             }
+            // Nobody waits for what a turn brings whose instance was terminated meanwhile; the worker goes on.
+            begunTurns.drainPermits();
+            String cut = client.scheduleNewOrchestrationInstance("Slow");
+            Program.check(begunTurns.tryAcquire(30, TimeUnit.SECONDS), true, "the turn of " + cut);
+            client.terminate(cut, null);
+            Program.check(program.endOf(cut).getRuntimeStatus(), OrchestrationRuntimeStatus.TERMINATED, "cut short");
 
             NewOrchestrationInstanceOptions later = new NewOrchestrationInstanceOptions()
                     .setInput("later").setStartTime(Instant.now().plusSeconds(1));

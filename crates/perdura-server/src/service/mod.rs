@@ -77,6 +77,16 @@ macro_rules! on_hub {
     }};
 }
 
+/// What a worker brings or gives back: as [`on_hub`], in words that its SDK can bear.
+macro_rules! from_worker {
+    ($self:ident, $request:ident, $path:path) => {{
+        let hub = $self.hub($request.metadata()).await?;
+        let agent = worker::user_agent($request.metadata()).to_owned();
+        let answer = $path(&hub, $request.into_inner()).await;
+        worker::bearable(&agent, answer).map(Response::new)
+    }};
+}
+
 #[tonic::async_trait]
 impl TaskHubSidecarService for Service {
     type GetWorkItemsStream = worker::ItemStream;
@@ -190,21 +200,21 @@ impl TaskHubSidecarService for Service {
         &self,
         request: Request<ActivityResponse>,
     ) -> Result<Response<CompleteTaskResponse>, Status> {
-        on_hub!(self, request, worker::complete_activity)
+        from_worker!(self, request, worker::complete_activity)
     }
 
     async fn complete_orchestrator_task(
         &self,
         request: Request<OrchestratorResponse>,
     ) -> Result<Response<CompleteTaskResponse>, Status> {
-        on_hub!(self, request, worker::complete_orchestration)
+        from_worker!(self, request, worker::complete_orchestration)
     }
 
     async fn complete_entity_task(
         &self,
         request: Request<EntityBatchResult>,
     ) -> Result<Response<CompleteTaskResponse>, Status> {
-        on_hub!(self, request, entity::complete)
+        from_worker!(self, request, entity::complete)
     }
 
     async fn stream_instance_history(
@@ -267,21 +277,21 @@ impl TaskHubSidecarService for Service {
         &self,
         request: Request<AbandonActivityTaskRequest>,
     ) -> Result<Response<AbandonActivityTaskResponse>, Status> {
-        on_hub!(self, request, worker::abandon_activity)
+        from_worker!(self, request, worker::abandon_activity)
     }
 
     async fn abandon_task_orchestrator_work_item(
         &self,
         request: Request<AbandonOrchestrationTaskRequest>,
     ) -> Result<Response<AbandonOrchestrationTaskResponse>, Status> {
-        on_hub!(self, request, worker::abandon_orchestration)
+        from_worker!(self, request, worker::abandon_orchestration)
     }
 
     async fn abandon_task_entity_work_item(
         &self,
         request: Request<AbandonEntityTaskRequest>,
     ) -> Result<Response<AbandonEntityTaskResponse>, Status> {
-        on_hub!(self, request, entity::abandon)
+        from_worker!(self, request, entity::abandon)
     }
 
     async fn skip_graceful_orchestration_terminations(

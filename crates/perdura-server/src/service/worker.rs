@@ -16,7 +16,8 @@ use perdura_proto::*;
 use prost::Message;
 use std::pin::Pin;
 use std::sync::Arc;
-use tonic::{Request, Status};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Request, Status};
 
 pub(crate) type ItemStream = WorkItemStream;
 pub(crate) type HistoryStream =
@@ -30,14 +31,34 @@ pub(super) fn items(
     request: Request<GetWorkItemsRequest>,
     message_bytes_max: usize,
 ) -> WorkItemStream {
-    let user_agent = request.metadata().get("user-agent").and_then(|value| value.to_str().ok());
-    let user_agent = user_agent.unwrap_or_default();
+    let user_agent = user_agent(request.metadata());
     let profile = Profile::new(request.get_ref(), user_agent, message_bytes_max);
     let address = request.remote_addr().map_or_else(String::new, |address| address.to_string());
     let name = format!("{address} {user_agent}").trim().into();
     let store = hub.client.store().clone();
     let now = Arc::new(move || store.now());
     WorkItemStream::new(hub.board.clone(), request.into_inner(), profile, now, name)
+}
+
+/// What the SDK of a call says that it is.
+pub(super) fn user_agent(metadata: &MetadataMap) -> &str {
+    metadata.get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Java's worker brings results in the loop that reads its stream, and takes a refusal for the end of that stream: it
+/// opens another one after five seconds and never reads the first again, whose items then wait for ever. So it is not told
+/// (durabletask-java 1.9, `DurableTaskGrpcWorker.startAndBlock`).
+pub(super) fn bearable<T: Default>(user_agent: &str, answer: Result<T, Status>) -> Result<T, Status> {
+    match answer {
+        Err(status)
+            if user_agent.starts_with("grpc-java")
+                && matches!(status.code(), Code::NotFound | Code::InvalidArgument) =>
+        {
+            tracing::debug!(message = status.message(), "what a Java worker brought was not taken");
+            Ok(T::default())
+        }
+        answer => answer,
+    }
 }
 
 /// The answer to whoever brings a result that nobody waits for. SDKs repeat a call on most other codes.

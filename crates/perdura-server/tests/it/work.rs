@@ -219,6 +219,27 @@ async fn an_answer_that_makes_no_sense_harms_only_its_worker() {
 }
 
 #[tokio::test]
+async fn a_java_worker_hears_of_no_refusal_since_it_would_leave_its_stream_for_it() {
+    let world = World::new().await;
+    let channel = world.endpoint().user_agent("grpc-java-netty/1.66.0").unwrap().connect().await.unwrap();
+    let mut client = Client::new(channel);
+    let items = client.get_work_items(GetWorkItemsRequest::default()).await.unwrap().into_inner();
+    let mut java = Worker { client, items };
+    world.start("a", "order").await;
+    let turn = java.turn().await;
+    java.answer(&turn, vec![OrchestratorAction::default()]).await.unwrap();
+    let again = java.turn().await;
+    java.answer(&again, vec![schedule(1, "pay")]).await.unwrap();
+    java.answer(&again, vec![complete("twice")]).await.unwrap();
+    let activity = java.activity().await;
+    java.finish(&activity, "2").await.unwrap();
+    java.finish(&activity, "3").await.unwrap();
+    let turn = java.turn().await;
+    java.answer(&turn, vec![complete("1")]).await.unwrap();
+    assert_eq!(world.end_of("a").await.output.as_deref(), Some("1"));
+}
+
+#[tokio::test]
 async fn a_failure_reaches_the_parent_with_everything_that_was_said_of_it() {
     let world = World::new().await;
     let mut worker = world.worker().await;
