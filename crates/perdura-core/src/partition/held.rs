@@ -1,5 +1,6 @@
 //! What comes for an instance whose inbox is full: results wait until it has taken a turn, events are refused. Operations
-//! for an entity whose queue is full wait, too, unless a client sends them: those are refused.
+//! for an entity whose queue is full wait, too, unless a client sends them: those are refused. Signals whose time has not
+//! come have a room of their own, so that nobody waits for a far reminder.
 
 use super::Partition;
 use super::batch::EnvelopeId;
@@ -7,12 +8,14 @@ use super::entities::Wanted;
 use super::instance::Instance;
 use super::message::{Body, Message, RaiseRefused};
 use super::request::RequestError;
+use super::wakes::Wake;
 use crate::failure::{Failure, kind};
 use crate::history::{Event, EventRefused, ParentLink};
 use crate::id::{InstanceId, InstanceKey};
 use crate::limits::Limits;
+use crate::time::Timestamp;
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Something that waits for room in the inbox.
 #[derive(Debug)]
@@ -78,6 +81,20 @@ impl Instance {
     }
 }
 
+impl Instance {
+    /// The next of what waits for room, if there is room for it.
+    fn next_held(&mut self, bytes_max: usize, now: Timestamp) -> Option<Held> {
+        if self.held.is_empty() {
+            return None;
+        }
+        self.held.line_up(now);
+        let has_room = self.has_room(bytes_max);
+        let has_room_later = self.entity.as_deref().is_some_and(|entity| entity.has_room_later(bytes_max));
+        let next = has_room.then(|| self.held.pop_front()).flatten();
+        next.or_else(|| has_room_later.then(|| self.held.pop_later()).flatten())
+    }
+}
+
 impl Held {
     /// Whose call or lock request it is.
     fn asker(&self) -> Option<&ParentLink> {
@@ -92,34 +109,81 @@ impl Held {
     }
 }
 
-/// What waits for room. Most instances have nothing, and each has one of these.
+/// What waits for room. Most instances have nothing, and each has one of these: it takes 8 bytes.
 #[derive(Debug, Default)]
-#[allow(clippy::box_collection, reason = "an empty queue takes 8 bytes so, not 32")]
-pub(super) struct HeldQueue(Option<Box<VecDeque<Held>>>);
+pub(super) struct HeldQueue(Option<Box<Lines>>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    /// In the order of arrival.
+    line: VecDeque<Held>,
+    /// Signals whose time has not come, by that time and by the order of arrival: nobody waits behind them.
+    later: BTreeMap<(Timestamp, u64), Held>,
+    arrivals: u64,
+}
 
 impl HeldQueue {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.as_ref().is_none_or(|held| held.is_empty())
+        self.0.is_none()
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Held> {
-        self.0.iter().flat_map(|held| held.iter())
+    fn line(&self) -> impl Iterator<Item = &Held> {
+        self.0.iter().flat_map(|lines| lines.line.iter())
     }
 
     fn push_back(&mut self, held: Held) {
-        self.0.get_or_insert_default().push_back(held);
+        self.0.get_or_insert_default().line.push_back(held);
+    }
+
+    fn push_later(&mut self, at: Timestamp, held: Held) {
+        let lines = self.0.get_or_insert_default();
+        lines.arrivals += 1;
+        lines.later.insert((at, lines.arrivals), held);
+    }
+
+    /// Signals whose time has come go to the end of the line.
+    fn line_up(&mut self, now: Timestamp) {
+        let Some(lines) = &mut self.0 else { return };
+        while let Some(due) = lines.later.first_entry().filter(|first| first.key().0 <= now) {
+            lines.line.push_back(due.remove());
+        }
     }
 
     fn pop_front(&mut self) -> Option<Held> {
-        self.0.as_mut()?.pop_front()
+        self.change(|lines| lines.line.pop_front())
     }
 
-    fn take(&mut self) -> VecDeque<Held> {
-        self.0.take().map_or_else(VecDeque::new, |held| *held)
+    fn pop_later(&mut self) -> Option<Held> {
+        self.change(|lines| lines.later.pop_first().map(|(_, held)| held))
     }
 
-    fn put_back(&mut self, held: VecDeque<Held>) {
-        self.0 = (!held.is_empty()).then(|| Box::new(held));
+    /// Takes the line; the caller puts back what stays of it.
+    fn take_line(&mut self) -> VecDeque<Held> {
+        self.change(|lines| Some(std::mem::take(&mut lines.line))).unwrap_or_default()
+    }
+
+    fn put_back(&mut self, line: VecDeque<Held>) {
+        if !line.is_empty() {
+            self.0.get_or_insert_default().line = line;
+        }
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = Held> {
+        let lines = self.0.take().map_or_else(Lines::default, |lines| *lines);
+        lines.line.into_iter().chain(lines.later.into_values())
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.0.iter_mut().flat_map(|lines| lines.line.iter_mut().chain(lines.later.values_mut()))
+    }
+
+    fn change<T>(&mut self, change: impl FnOnce(&mut Lines) -> Option<T>) -> Option<T> {
+        let lines = self.0.as_mut()?;
+        let taken = change(lines);
+        if lines.line.is_empty() && lines.later.is_empty() {
+            self.0 = None;
+        }
+        taken
     }
 }
 
@@ -133,17 +197,32 @@ impl Partition {
             }
             // Those of one sender come in order: nobody overtakes what waits already.
             Some(Body::Operation(operation)) => instance.entity.as_deref().is_some_and(|entity| {
-                !(entity.is_of_holder(operation) || instance.held.is_empty() && entity.has_room(room))
+                if operation.at > self.now.0 {
+                    return !entity.has_room_later(room);
+                }
+                let may_enter = instance.held.line().next().is_none() && entity.has_room(room);
+                !(entity.is_of_holder(operation) || may_enter)
             }),
-            Some(Body::Lock(_)) => !instance.held.is_empty(),
+            Some(Body::Lock(_)) => instance.held.line().next().is_some(),
             _ => false,
         }
     }
 
     pub(super) fn hold_message(&mut self, key: InstanceKey, message: Message, envelope: Option<EnvelopeId>) {
-        if let Some(instance) = self.instances.get_mut(&key) {
-            instance.held.push_back(Held::Message(Box::new(message), envelope));
-            self.holding.insert(key);
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        self.holding.insert(key);
+        let later = match &message.body {
+            Some(Body::Operation(operation)) => Some(Timestamp(operation.at)).filter(|at| *at > now),
+            _ => None,
+        };
+        let held = Held::Message(Box::new(message), envelope);
+        match later {
+            Some(at) => {
+                instance.held.push_later(at, held);
+                self.wakes.add(at, key, Wake::Operations);
+            }
+            None => instance.held.push_back(held),
         }
     }
 
@@ -163,8 +242,9 @@ impl Partition {
     /// Something has left the inbox or the queue: what waited for room comes in.
     pub(super) fn take_held(&mut self, key: InstanceKey) {
         let room = self.config.limits.inbox_bytes_max;
-        while let Some(instance) = self.instances.get_mut(&key).filter(|instance| instance.has_room(room)) {
-            match instance.held.pop_front() {
+        let now = self.now;
+        while let Some(instance) = self.instances.get_mut(&key) {
+            match instance.next_held(room, now) {
                 Some(Held::Result(task)) => {
                     let ended = instance.tasks.get_mut(&task).and_then(|state| state.ended.take());
                     if let Some(result) = ended {
@@ -190,7 +270,7 @@ impl Partition {
             }
             Held::Result(_) => false,
         };
-        let (own, others): (VecDeque<_>, _) = instance.held.take().into_iter().partition(is_own);
+        let (own, others): (VecDeque<_>, _) = instance.held.take_line().into_iter().partition(is_own);
         instance.held.put_back(others);
         for held in own {
             if let Held::Message(message, envelope) = held {
@@ -203,7 +283,7 @@ impl Partition {
     pub(super) fn holds_back(&self, key: InstanceKey, waiting: &ParentLink) -> bool {
         let Some(instance) = self.instances.get(&key) else { return false };
         let is_held = instance.entity.as_deref().is_some_and(|entity| entity.is_held());
-        is_held && instance.held.iter().any(|held| held.asker() == Some(waiting))
+        is_held && instance.held.line().any(|held| held.asker() == Some(waiting))
     }
 
     /// Takes calls of these instances from what waits for room; lock requests stay until they are withdrawn. Gives all
@@ -211,7 +291,7 @@ impl Partition {
     pub(super) fn take_held_of(&mut self, key: InstanceKey, instances: &[String]) -> Vec<Wanted> {
         let Some(instance) = self.instances.get_mut(&key) else { return Vec::new() };
         let (mut taken, mut kept) = (Vec::new(), VecDeque::new());
-        for held in instance.held.take() {
+        for held in instance.held.take_line() {
             let is_theirs = held.asker().is_some_and(|link| instances.contains(&link.instance));
             match held {
                 Held::Message(message, envelope) if is_theirs => match message.body {
@@ -241,7 +321,7 @@ impl Partition {
             held.asker() == Some(holder)
                 && matches!(held, Held::Message(message, _) if matches!(message.body, Some(Body::Lock(_))))
         };
-        let (gone, kept): (VecDeque<_>, _) = instance.held.take().into_iter().partition(is_it);
+        let (gone, kept): (VecDeque<_>, _) = instance.held.take_line().into_iter().partition(is_it);
         instance.held.put_back(kept);
         for held in gone {
             if let Held::Message(_, envelope) = held {
@@ -264,8 +344,8 @@ impl Partition {
     pub(super) fn store_held_messages(&mut self) {
         for key in std::mem::take(&mut self.holding) {
             let Some(instance) = self.instances.get_mut(&key) else { continue };
-            let mut held = instance.held.take();
-            for item in &mut held {
+            let mut held = std::mem::take(&mut instance.held);
+            for item in held.iter_mut() {
                 if let Held::Message(message, envelope @ None) = item {
                     let id = self.put_in_envelope(self.config.id, message);
                     self.handling.insert(id);
@@ -273,7 +353,7 @@ impl Partition {
                 }
             }
             if let Some(instance) = self.instances.get_mut(&key) {
-                instance.held.put_back(held);
+                instance.held = held;
             }
         }
     }

@@ -42,16 +42,22 @@ pub(super) fn for_room(record: &InstanceRecord, around: &dyn Surroundings) -> Ve
     waits
 }
 
-/// The same of the queue of an entity.
-pub(super) fn for_queue(entity: &EntityRecord, around: &dyn Surroundings) -> Option<Wait> {
-    let bytes = entity.queue.iter().map(Message::encoded_len).sum();
-    let full = full("operations and lock requests", entity.queue.len(), bytes, around.limits()?)?;
-    Some(Wait {
-        what: format!("room in its queue, which is full: {full}"),
+/// The same of the queue of an entity, and of its signals whose time has not come.
+pub(super) fn for_queue(entity: &EntityRecord, around: &dyn Surroundings) -> Vec<Wait> {
+    let Some(limits) = around.limits() else { return Vec::new() };
+    let wait = |place: &str, full: String, who: &str| Wait {
+        what: format!("room in {place}: {full}"),
         since: None,
-        who: "whoever runs its operations".into(),
+        who: who.into(),
         missing: Some("until then signals of clients are refused, and what instances send waits".into()),
-    })
+    };
+    let bytes = entity.queue.iter().map(Message::encoded_len).sum();
+    let queue = full("operations and lock requests", entity.queue.len(), bytes, limits);
+    let bytes = entity.delayed.iter().map(Message::encoded_len).sum();
+    let later = full("signals", entity.delayed.len(), bytes, limits);
+    let queue = queue.map(|full| wait("its queue, which is full", full, "whoever runs its operations"));
+    let later = later.map(|full| wait("its delayed signals, which are full", full, "the time that is first of theirs"));
+    queue.into_iter().chain(later).collect()
 }
 
 fn full(what: &str, count: usize, bytes: usize, limits: &Limits) -> Option<String> {
@@ -66,7 +72,7 @@ fn full(what: &str, count: usize, bytes: usize, limits: &Limits) -> Option<Strin
 mod tests {
     use super::*;
     use crate::history::{Event, EventRaised};
-    use crate::partition::Queued;
+    use crate::partition::{DelayedSignal, Queued};
     use crate::status::Status;
     use crate::time::Timestamp;
     use crate::why::{Line, Work, why};
@@ -141,13 +147,14 @@ mod tests {
     #[test]
     fn the_full_queue_of_an_entity_is_said() {
         let around = Around(None, Limits { inbox_events_max: 2, ..Limits::default() });
-        let entity = EntityRecord { queue: vec![Queued::default(); 2], ..EntityRecord::default() };
+        let delayed = vec![DelayedSignal::default(); 2];
+        let queue = vec![Queued::default(); 2];
+        let entity = EntityRecord { queue, delayed, ..EntityRecord::default() };
         let record =
             InstanceRecord { id: "@c@a".into(), entity: Some(Box::new(entity)), ..InstanceRecord::default() };
-        assert!(
-            said(&record, &around)
-                .contains("its queue, which is full: 2 operations and lock requests of at most 2")
-        );
+        let said = said(&record, &around);
+        assert!(said.contains("its queue, which is full: 2 operations and lock requests of at most 2"), "{said}");
+        assert!(said.contains("its delayed signals, which are full: 2 signals of at most 2"), "{said}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod entity_bed;
 mod keys;
 mod locks;
 mod purge;
+mod reminders;
 mod residency;
 mod rewind;
 mod rewound_calls;

@@ -25,7 +25,7 @@ impl Partition {
         existing: Option<InstanceKey>,
     ) -> Result<(), RequestError> {
         let (limit, bytes_max) = (self.config.limits.inbox_events_max, self.config.limits.inbox_bytes_max);
-        let id = signal.to.instance().clone();
+        let (id, now) = (signal.to.instance().clone(), self.now);
         let (content, forgets) = (checksum(&signal), self.planted(Bug::SignalTwice));
         if let Some(entity) = existing.and_then(|key| self.entity_mut(key)) {
             // Whether there was room was decided when it was taken.
@@ -36,12 +36,14 @@ impl Partition {
                 }
                 _ => {}
             }
-            if entity.backlog() >= limit {
+            let is_later = signal.at.is_some_and(|at| at > now);
+            let (waiting, bytes) = if is_later { entity.backlog_later() } else { entity.backlog() };
+            if waiting >= limit {
                 return Err(RequestError::InboxFull { id, limit });
             }
-            let bytes = entity.bytes() + signal.operation.len() + signal.input.as_ref().map_or(0, Bytes::len);
+            let bytes = bytes + signal.operation.len() + signal.input.as_ref().map_or(0, Bytes::len);
             // An empty queue takes any operation: the limit of payloads is another one.
-            if bytes > bytes_max && entity.backlog() > 0 {
+            if bytes > bytes_max && waiting > 0 {
                 return Err(RequestError::InboxTooLarge { id, bytes, limit: bytes_max });
             }
         }

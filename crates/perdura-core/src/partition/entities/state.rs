@@ -24,8 +24,10 @@ pub(in crate::partition) struct Entity {
     pub(super) running: Option<(u64, usize)>,
     /// It is looked at when the open batch is sealed, to hand out what waits.
     pub(super) operable: bool,
-    /// What its queue weighs, with signals whose time has not come.
+    /// What its queue weighs.
     bytes: usize,
+    /// What its signals weigh whose time has not come.
+    bytes_later: usize,
     /// Batches that were lost one after another.
     lost: u32,
     /// So many operations at the head of the queue are handed out one at a time: they were lost together.
@@ -43,6 +45,8 @@ impl Entity {
         // Whatever ran when it was stored runs no more.
         let mut entity = Entity { record: EntityRecord { running: 0, ..record }, ..Entity::default() };
         entity.bytes = entity.weigh();
+        let later = entity.record.delayed.iter().filter_map(|delayed| delayed.operation.as_ref());
+        entity.bytes_later = later.map(operation_weight).sum();
         entity
     }
 
@@ -73,19 +77,24 @@ impl Entity {
         self.running.is_none() && !self.vanishing && !waits
     }
 
-    /// Operations that wait or run, lock requests too.
-    pub(super) fn backlog(&self) -> usize {
-        self.record.queue.len() + self.record.delayed.len()
+    /// How many operations wait or run, lock requests too, and what they weigh.
+    pub(super) fn backlog(&self) -> (usize, usize) {
+        (self.record.queue.len(), self.bytes)
     }
 
-    /// What its queue weighs, with signals whose time has not come.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// The same of the signals whose time has not come: they have a room of their own.
+    pub(super) fn backlog_later(&self) -> (usize, usize) {
+        (self.record.delayed.len(), self.bytes_later)
     }
 
     /// Whether its queue may take one operation more.
     pub(in crate::partition) fn has_room(&self, bytes_max: usize) -> bool {
         self.bytes < bytes_max
+    }
+
+    /// Whether it may take one signal more whose time has not come.
+    pub(in crate::partition) fn has_room_later(&self, bytes_max: usize) -> bool {
+        self.bytes_later < bytes_max
     }
 
     /// Whether an operation comes from who holds the entity: it must not wait for those that wait for the holder.
@@ -139,7 +148,7 @@ impl Entity {
     pub(super) fn delay(&mut self, operation: Operation) -> u64 {
         let number = self.record.next_delayed;
         self.record.next_delayed += 1;
-        self.bytes += operation_weight(&operation);
+        self.bytes_later += operation_weight(&operation);
         self.record.delayed.push(DelayedSignal { number, operation: Some(operation) });
         number
     }
@@ -152,7 +161,7 @@ impl Entity {
         };
         let at = self.record.delayed.iter().position(due)?;
         let operation = self.record.delayed.remove(at).operation?;
-        self.bytes -= operation_weight(&operation);
+        self.bytes_later -= operation_weight(&operation);
         Some((Timestamp(operation.at), operation))
     }
 
@@ -314,8 +323,7 @@ impl Entity {
     }
 
     fn weigh(&self) -> usize {
-        let delayed = self.record.delayed.iter().filter_map(|delayed| delayed.operation.as_ref());
-        self.record.queue.iter().map(weight).chain(delayed.map(operation_weight)).sum()
+        self.record.queue.iter().map(weight).sum()
     }
 }
 
