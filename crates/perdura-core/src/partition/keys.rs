@@ -9,27 +9,27 @@ use crate::history::{Event, TaskCompleted, TaskFailed, TaskScheduled};
 use crate::id::InstanceKey;
 use crate::limits::{EVENT_IDS_REMEMBERED, KEYS_BYTES_MAX, KEYS_REMEMBERED};
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 impl KeyUse {
     fn of(scheduled: &TaskScheduled) -> KeyUse {
-        let input = scheduled.input.as_deref().unwrap_or_default();
+        let input = Sha256::digest(scheduled.input.as_deref().unwrap_or_default());
         KeyUse {
             key: scheduled.key.clone().unwrap_or_default(),
             name: scheduled.name.clone(),
-            input_bytes: input.len() as u64,
-            input_crc: crc32fast::hash(input),
+            input: Bytes::copy_from_slice(&input),
             follows: None,
         }
     }
 
-    fn is_same_call(&self, name: &str, input_bytes: u64, input_crc: u32) -> bool {
-        (self.name.as_str(), self.input_bytes, self.input_crc) == (name, input_bytes, input_crc)
+    fn is_same_call(&self, name: &str, input: &Bytes) -> bool {
+        (self.name.as_str(), &self.input) == (name, input)
     }
 }
 
 impl KeyRecord {
     fn bytes(&self) -> usize {
-        self.key.len() + self.name.len() + self.output.as_ref().map_or(0, Bytes::len)
+        self.key.len() + self.name.len() + self.input.len() + self.output.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -53,7 +53,7 @@ impl Partition {
         if let Some(known) =
             instance.record.keys.iter().flat_map(|keys| &keys.known).find(|k| k.key == usage.key)
         {
-            let is_same = usage.is_same_call(&known.name, known.input_bytes, known.input_crc);
+            let is_same = usage.is_same_call(&known.name, &known.input);
             let output = known.output.clone();
             match is_same {
                 true => self.given(key, id, Ok(output), &format!("key {:?}", usage.key)),
@@ -65,7 +65,7 @@ impl Partition {
             instance.tasks.values().filter_map(|task| Some((task.record.id, task.record.key.as_ref()?)));
         let leader = others.find(|(other, of)| *other != id && of.key == usage.key && of.follows.is_none());
         if let Some((leader, of)) = leader {
-            if !usage.is_same_call(&of.name, of.input_bytes, of.input_crc) {
+            if !usage.is_same_call(&of.name, &of.input) {
                 self.given(key, id, Err(reused(&usage.key)), "");
                 return false;
             }
@@ -113,8 +113,7 @@ impl Partition {
             keys.remember(KeyRecord {
                 key: usage.key.clone(),
                 name: usage.name.clone(),
-                input_bytes: usage.input_bytes,
-                input_crc: usage.input_crc,
+                input: usage.input.clone(),
                 output: output.clone(),
                 at: now.0,
             });

@@ -318,12 +318,9 @@ pub struct KeyUse {
     /// The activity.
     #[prost(string, tag = "2")]
     pub name: String,
-    /// Length of its input.
-    #[prost(uint64, tag = "3")]
-    pub input_bytes: u64,
-    /// CRC-32 of its input.
-    #[prost(uint32, tag = "4")]
-    pub input_crc: u32,
+    /// SHA-256 of its input.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub input: Bytes,
     /// The task whose result it waits for; absent if it runs itself.
     #[prost(uint32, optional, tag = "5")]
     pub follows: Option<u32>,
@@ -349,12 +346,9 @@ pub struct KeyRecord {
     /// The activity.
     #[prost(string, tag = "2")]
     pub name: String,
-    /// Length of its input.
-    #[prost(uint64, tag = "3")]
-    pub input_bytes: u64,
-    /// CRC-32 of its input.
-    #[prost(uint32, tag = "4")]
-    pub input_crc: u32,
+    /// SHA-256 of its input.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub input: Bytes,
     /// What it returned.
     #[prost(bytes = "bytes", optional, tag = "5")]
     pub output: Option<Bytes>,

@@ -62,6 +62,15 @@ fn a_call_under_a_recorded_key_gets_the_result_without_running() {
 }
 
 #[test]
+fn inputs_of_one_length_and_crc_are_not_taken_for_each_other() {
+    let mut bed = Bed::new();
+    bed.script("o", sequence(vec![vec![keyed(0, "k", "plumless")], vec![keyed(1, "k", "buckeroo")]]));
+    bed.start("x", "o");
+    bed.task_done(bed.last_started().task, Ok("receipt"));
+    assert_eq!(seen(&bed), format!(r#"[(0, "receipt"), (1, "{}")]"#, kind::KEY_REUSED));
+}
+
+#[test]
 fn calls_under_one_key_at_once_share_one_execution_across_a_crash() {
     let mut bed = Bed::new();
     let step = vec![keyed(0, "k", "i"), keyed(1, "k", "i"), keyed(2, "other", "i"), keyed(3, "k", "not i")];
