@@ -69,8 +69,12 @@ pub struct Limits {
     pub inbox_bytes_max: usize,
     /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails. So
     /// many, too, while they run operations of an entity; then the entity is blocked. So many, too, or processes of the engine,
-    /// in one turn; then the instance is suspended, as a dead letter.
+    /// in one turn; then the instance is suspended, as a dead letter. So often, too, may a handler of unknown outcomes let an
+    /// activity run once more; then the instance is suspended.
     pub lost_workers_max: u32,
+    /// Most time that a handler of unknown outcomes may take, in ms, from when a worker has it; then the instance is
+    /// suspended. 0 is without limit.
+    pub handler_ms_max: u64,
     /// Instances held in memory; the least recently used ones that wait for nothing at hand leave it.
     pub resident_instances_max: usize,
 }
@@ -85,6 +89,7 @@ impl Default for Limits {
             inbox_events_max: 10_000,
             inbox_bytes_max: 64 * 1024 * 1024,
             lost_workers_max: 10,
+            handler_ms_max: 600_000,
             resident_instances_max: 50_000,
         }
     }

@@ -19,6 +19,8 @@ pub const AT_MOST_ONCE_TAG: &str = "perdura.at-most-once";
 pub const PRECISE_TAG: &str = "perdura.precise";
 /// The tag by which any SDK gives a call an idempotency key within its instance.
 pub const KEY_TAG: &str = "perdura.key";
+/// What the ids of instances begin with that stand for an idempotency key of the hub. Clients cannot start such.
+pub const HUB_KEY_PREFIX: &str = "perdura.key/";
 
 /// What is done about an activity of which nobody knows whether it ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -42,6 +42,9 @@ pub struct OnceRecord {
     /// Since when nobody knows, in ms since 1970.
     #[prost(int64, tag = "6")]
     pub since: i64,
+    /// How often in a row a handler let it run once more.
+    #[prost(uint32, tag = "7")]
+    pub once_more: u32,
 }
 
 /// One hand-over to a worker.

@@ -7,7 +7,7 @@ use super::{Bug, Partition};
 use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage, idempotency_key};
 use crate::failure::{Failure, kind};
 use crate::history::{
-    Event, ExecutionResumed, ExecutionSuspended, TaskCompleted, TaskResultLate, TaskScheduled,
+    Event, ExecutionResumed, ExecutionSuspended, TaskCompleted, TaskResultLate, TaskScheduled, TimeLimits,
 };
 use crate::id::InstanceKey;
 use crate::status::Status;
@@ -164,6 +164,7 @@ impl Partition {
     }
 
     fn ask_handler(&mut self, key: InstanceKey, id: u32) {
+        let handler_ms_max = self.config.limits.handler_ms_max;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let (name, execution) = (instance.id.clone(), instance.execution());
         let Some(task) = instance.tasks.get_mut(&id) else { return };
@@ -190,7 +191,10 @@ impl Partition {
         task.running = true;
         task.began = None;
         let trace = scheduled.trace.clone();
-        let handler = TaskScheduled { id, name: handler, trace, ..TaskScheduled::default() };
+        // So that it is told when a worker begins.
+        let limits =
+            (handler_ms_max > 0).then(|| TimeLimits { attempt_ms: handler_ms_max, ..TimeLimits::default() });
+        let handler = TaskScheduled { id, name: handler, trace, limits, ..TaskScheduled::default() };
         self.mark_dirty(key);
         self.start_task(key, id, Some((handler, question)));
     }
@@ -198,13 +202,18 @@ impl Partition {
     /// What the handler of an unknown outcome says, or why it says nothing of use.
     pub fn task_answered(&mut self, task: TaskRef, answer: Result<Answer, String>, now: Timestamp) {
         self.advance(now);
-        let limit = self.config.limits.payload_bytes_max;
+        let (limit, often) = (self.config.limits.payload_bytes_max, self.config.limits.lost_workers_max);
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         if !task.asks || !state.is_present(task) {
             return;
         }
         state.running = false;
+        let once_more = state.record.once.as_mut().filter(|_| matches!(answer, Ok(Answer::RunOnceMore)));
+        let times = once_more.map_or(0, |once| {
+            once.once_more += 1;
+            once.once_more
+        });
         let handler = state.scheduled.as_ref().map_or("", |scheduled| &scheduled.delivery);
         let by = handler.replacen("handler:", "handler ", 1);
         let too_large = |output: &Option<Bytes>| output.as_ref().is_some_and(|output| output.len() > limit);
@@ -216,12 +225,28 @@ impl Partition {
             Ok(Answer::Suspend(why)) => {
                 self.suspend_in_doubt(task.key, task.task, &format!("{by} said: {why}"));
             }
+            Ok(_) if times >= often => {
+                let why = format!(
+                    "{by} has let it run once more {times} times, and nobody knows how the last one ended"
+                );
+                self.suspend_in_doubt(task.key, task.task, &why);
+            }
             Ok(answer) => self.settle_doubt(task.key, task.task, answer, &by),
             Err(why) => {
                 self.suspend_in_doubt(task.key, task.task, &format!("{by} gave no answer of use: {why}"));
             }
         }
         self.settle();
+    }
+
+    /// The handler has had its time.
+    pub(super) fn handler_late(&mut self, key: InstanceKey, id: u32) {
+        let (now, limit) = (self.now, self.config.limits.handler_ms_max);
+        let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
+        if task.and_then(|task| task.limit_of_handler(limit)).is_some_and(|at| at <= now) {
+            self.call_off_handler(key, id);
+            self.suspend_in_doubt(key, id, &format!("its handler took more than {limit} ms"));
+        }
     }
 
     /// The worker that ran the handler is gone: it is asked again.
@@ -291,6 +316,10 @@ impl Partition {
             self.call_off_handler(key, task);
             self.suspend_in_doubt(key, task, &why);
         } else {
+            let state = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&task));
+            if let Some(once) = state.and_then(|task| task.record.once.as_mut()) {
+                once.once_more = 0;
+            }
             self.settle_doubt(key, task, answer, by);
         }
         Ok(())

@@ -105,6 +105,7 @@ impl Task {
                 attempt.end = end.chars().take(256).collect();
             }
             once.enter(Stage::Queued);
+            once.once_more = 0;
         }
     }
 
@@ -122,6 +123,12 @@ impl Task {
     /// Its time limits; `None` while it is not known what it is.
     pub(super) fn limits(&self) -> Option<TimeLimits> {
         self.scheduled.as_ref().map(|scheduled| scheduled.limits.unwrap_or_default())
+    }
+
+    /// When its handler has taken too long, if a worker has that and may take so many ms.
+    pub(super) fn limit_of_handler(&self, ms: u64) -> Option<Timestamp> {
+        let is_asked = self.running && ms > 0 && self.stage() == Some(Stage::Asked);
+        self.began.filter(|_| is_asked).map(|(began, _)| plus(began, ms))
     }
 
     /// When it has taken too long as a whole.

@@ -146,7 +146,7 @@ impl Partition {
         let now = self.now;
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
-        if state.is_present(task) && !state.offered && !task.asks {
+        if state.is_present(task) && !state.offered {
             state.began = Some((now, now));
             self.watch_limits(task.key, task.task);
         }
@@ -155,13 +155,17 @@ impl Partition {
     /// Looks at a task again when its next limits may have passed: that of the whole, and the sooner ones of a running
     /// attempt. Heartbeats move the latter only when it is looked at again.
     pub(super) fn watch_limits(&mut self, key: InstanceKey, id: u32) {
+        let handler_ms_max = self.config.limits.handler_ms_max;
         let instance = self.instances.get_mut(&key);
         let Some(task) = instance.and_then(|instance| instance.tasks.get_mut(&id)) else { return };
         let Some(limits) = task.limits() else { return };
         if let Some(at) = task.total_limit_at() {
             self.wakes.add(at, key, Wake::TaskLimit(id));
         }
-        let next = attempt_limit(task, limits);
+        let next = match task.stage() {
+            Some(Stage::Asked) => task.limit_of_handler(handler_ms_max),
+            _ => attempt_limit(task, limits),
+        };
         if let Some(old) = std::mem::replace(&mut task.attempt_limit_at, next) {
             self.wakes.remove(old, key, Wake::AttemptLimit(id));
         }
@@ -423,6 +427,7 @@ impl Partition {
 
     /// Looks which of a task's time limits has passed, if any.
     pub(super) fn task_limit_due(&mut self, key: InstanceKey, id: u32) {
+        self.handler_late(key, id);
         let now = self.now;
         let Some(instance) = self.instances.get(&key) else { return };
         // One that has ended in time cannot be late; and one in doubt waits for whoever can tell.

@@ -56,7 +56,8 @@ pub(super) fn for_queue(entity: &EntityRecord, around: &dyn Surroundings) -> Vec
     let bytes = entity.delayed.iter().map(Message::encoded_len).sum();
     let later = full("signals", entity.delayed.len(), bytes, limits);
     let queue = queue.map(|full| wait("its queue, which is full", full, "whoever runs its operations"));
-    let later = later.map(|full| wait("its delayed signals, which are full", full, "the time that is first of theirs"));
+    let later = later
+        .map(|full| wait("its delayed signals, which are full", full, "the time that is first of theirs"));
     queue.into_iter().chain(later).collect()
 }
 
@@ -153,7 +154,10 @@ mod tests {
         let record =
             InstanceRecord { id: "@c@a".into(), entity: Some(Box::new(entity)), ..InstanceRecord::default() };
         let said = said(&record, &around);
-        assert!(said.contains("its queue, which is full: 2 operations and lock requests of at most 2"), "{said}");
+        assert!(
+            said.contains("its queue, which is full: 2 operations and lock requests of at most 2"),
+            "{said}"
+        );
         assert!(said.contains("its delayed signals, which are full: 2 signals of at most 2"), "{said}");
     }
 

@@ -309,6 +309,45 @@ fn a_handler_whose_worker_is_lost_is_asked_again_and_not_for_ever() {
 }
 
 #[test]
+fn a_handler_that_does_not_end_suspends_the_task_ten_minutes_after_a_worker_began_with_it() {
+    let mut bed = started("handler:check");
+    let task = take(&mut bed);
+    lose(&mut bed, task);
+    let asked = bed.last_started();
+    assert!(asked.scheduled.limits.is_some(), "so that whoever runs it says when it begins");
+    bed.pass(599_999);
+    assert_eq!(bed.status("x"), Status::Running);
+    bed.pass(1);
+    assert_eq!(bed.status("x"), Status::Suspended);
+    let why = bed.record("x").suspended.unwrap();
+    assert!(why.contains("its handler took more than 600000 ms"), "{why}");
+    bed.partition.task_answered(asked.task, Ok(Answer::RunOnceMore), bed.now());
+    bed.settle();
+    assert_eq!((bed.status("x"), bed.taken.len()), (Status::Suspended, 1), "it is too late");
+}
+
+#[test]
+fn a_handler_does_not_let_an_activity_run_once_more_for_ever() {
+    let mut bed = started("handler:check");
+    for times in 1..=10 {
+        let task = take(&mut bed);
+        lose(&mut bed, task);
+        if times == 5 {
+            bed.crash();
+        }
+        answer(&mut bed, Ok(Answer::RunOnceMore));
+    }
+    assert_eq!((bed.status("x"), delivery_in_store(&bed)), (Status::Suspended, 10));
+    let why = bed.record("x").suspended.unwrap();
+    assert!(why.contains("handler check has let it run once more 10 times"), "{why}");
+    resolve(&mut bed, Answer::RunOnceMore).unwrap();
+    let task = take(&mut bed);
+    lose(&mut bed, task);
+    answer(&mut bed, Ok(Answer::RunOnceMore));
+    assert_eq!(bed.status("x"), Status::Running, "somebody has looked: it begins anew");
+}
+
+#[test]
 fn the_result_of_the_attempt_in_doubt_settles_it_when_it_comes_after_all() {
     for policy in ["suspend", "handler:check"] {
         let mut bed = started(policy);

@@ -6,6 +6,7 @@ use crate::entity::{ClientDoor, Entity, EntityHandle, EntityPage, EntityState};
 use crate::orchestration::{OrchestrationRef, hub_call};
 use crate::payload::ToPayload;
 use crate::registry::Registry;
+use perdura_core::delivery::HUB_KEY_PREFIX;
 use perdura_core::{InstanceId, Tags, Timestamp};
 use perdura_engine::{Batch, BatchItem, BatchReport, Bulk};
 use perdura_store::{InstanceKind, InstanceQuery};
@@ -36,7 +37,7 @@ impl Client {
         let query = InstanceQuery {
             name: Some(hub_call::NAME.to_owned()),
             // There is an index for it, so a large hub is not read as a whole.
-            id_prefix: Some(hub_call::PREFIX.to_owned()),
+            id_prefix: Some(HUB_KEY_PREFIX.to_owned()),
             created_before: Some(Timestamp(now.0.saturating_sub(kept))),
             ..InstanceQuery::default()
         };

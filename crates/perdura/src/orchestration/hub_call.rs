@@ -7,6 +7,7 @@ use super::{Orchestration, SubOrchestration};
 use crate::error::{Error, Result};
 use crate::payload::{FromPayload, Raw, ToPayload};
 use bytes::Bytes;
+use perdura_core::delivery::HUB_KEY_PREFIX;
 use perdura_core::failure::kind;
 use perdura_core::history::{TaskScheduled, open_record, seal_record};
 use perdura_core::{Failure, OnExisting, ReusePolicy, Status, check_key};
@@ -18,8 +19,6 @@ use std::task::{Context, Poll};
 
 /// The name of the built-in orchestration.
 pub(crate) const NAME: &str = "perdura.keyed";
-/// What the ids of its instances begin with.
-pub(crate) const PREFIX: &str = "perdura.key/";
 
 /// What a call under a key has returned, and for what.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -71,7 +70,7 @@ impl<O> HubCall<O> {
                 .when(Status::Completed, OnExisting::UseExisting);
             // Where the name ends is told by its first slash.
             let name = task.name.replace('%', "%25").replace('/', "%2F");
-            let id = format!("{PREFIX}{name}/{key}");
+            let id = format!("{HUB_KEY_PREFIX}{name}/{key}");
             let wanted = Raw(seal_record(&task)).to_payload();
             Ok((SubOrchestration::new(shared, NAME, "", wanted).id(id).reuse(policy), input))
         };

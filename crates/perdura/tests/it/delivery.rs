@@ -398,6 +398,8 @@ async fn a_key_of_the_hub_is_one_execution_for_all_and_outlives_those_who_called
     let second = call("b", "k", 7).await.unwrap();
     gate.0.add_permits(1);
     assert_eq!((first.wait().await.unwrap(), second.wait().await.unwrap()), (7, 7));
+    let refusal = call("perdura.key/plain/free", "k", 7).await.unwrap_err().to_string();
+    assert!(refusal.contains("the prefix \"perdura.key/\" is reserved"), "{refusal}");
     engine.instance("a").purge().await.unwrap();
     assert_eq!(call("a", "k", 7).await.unwrap().wait().await.unwrap(), 7);
     assert_eq!(program.begun(), 1);
