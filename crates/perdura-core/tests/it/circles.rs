@@ -4,7 +4,7 @@ use crate::bed::*;
 use crate::entity_bed::*;
 use perdura_core::failure::kind;
 use perdura_core::history::{EventKind, ParentLink, SubOrchestrationScheduled};
-use perdura_core::limits::CIRCLE_WAIT_MS;
+use perdura_core::limits::{CIRCLE_WAIT_MS, CIRCLE_WAIT_MS_MAX};
 use perdura_core::orchestration::{Decision, Turn};
 use perdura_core::partition::*;
 use perdura_core::*;
@@ -38,6 +38,15 @@ fn ends_as(turn: &Turn) -> Vec<Decision> {
         failed,
     );
     if turn.events.len() > 1 { vec![Decision::Complete(end)] } else { Vec::new() }
+}
+
+/// Calls the entity again whenever that has failed, ten times in all.
+fn tries_again() -> impl FnMut(&Turn) -> Vec<Decision> + 'static {
+    let mut tries = 0;
+    move |turn| {
+        tries += 1;
+        if tries > 10 { ends_as(turn) } else { vec![call(tries, "@log@a", "add")] }
+    }
 }
 
 fn wait_long(bed: &mut Bed) {
@@ -270,4 +279,25 @@ fn a_child_that_nobody_waits_for_waits_for_the_lock() {
     assert_eq!(bed.status("kid"), Status::Running);
     bed.call(raise("h", "go")).unwrap();
     assert_eq!((bed.status("kid"), state(&bed, "@log@a").as_str()), (Status::Completed, "add;"));
+}
+
+#[test]
+fn whoever_tries_again_in_a_circle_does_not_wait_the_longer_for_how_long_the_lock_is_held() {
+    let mut bed = bed();
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"])],
+        ["EntityLockGranted"] => Vec::new(),
+        ["EventRaised"] => vec![child(1, "Kid", "kid")],
+        _ => ends_as(turn),
+    });
+    bed.script("Kid", tries_again());
+    bed.start("h", "Holder");
+    bed.pass(3_600_000);
+    bed.call(raise("h", "go")).unwrap();
+    bed.pass(CIRCLE_WAIT_MS_MAX * 5 / 4);
+    for _ in 1..10 {
+        wait_long(&mut bed);
+    }
+    assert_eq!((bed.status("kid"), bed.status("h")), (Status::Failed, Status::Failed));
+    assert_eq!(bed.events("kid").iter().filter(|name| **name == "EntityOperationFailed").count(), 10);
 }

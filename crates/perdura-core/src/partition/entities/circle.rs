@@ -67,7 +67,8 @@ impl Partition {
         let now = self.now;
         let Some(entity) = self.entity_mut(key).filter(|entity| entity.keeps_waiting()) else { return };
         let Some(lock) = &entity.record.lock else { return };
-        let held_for = now.0.saturating_sub(lock.since);
+        // Whoever was in a circle may try again at once: looked for as soon as if the lock were new.
+        let held_for = now.0.saturating_sub(lock.since.max(entity.circle_found_at.0));
         let wait = held_for.clamp(CIRCLE_WAIT_MS, CIRCLE_WAIT_MS_MAX);
         let (before, soon) = (entity.circle_at, Timestamp(now.0.saturating_add(wait)));
         // One for a lock of long ago may be far ahead.
@@ -141,11 +142,13 @@ impl Partition {
 
     /// Those that the message has been to wait for each other: what they want of this entity fails.
     fn circle_found(&mut self, key: InstanceKey, find: FindCircle) {
+        let now = self.now;
         let Some(entity) = self.entity_mut(key) else { return };
         let holder = entity.record.lock.as_ref().and_then(|lock| lock.holder.clone());
         if holder.is_none() || holder != find.holder || entity.running.is_some() {
             return;
         }
+        entity.circle_found_at = now;
         let holder = holder.map(|holder| holder.instance).unwrap_or_default();
         let failure = |wanted: &str, of: &str| {
             let text = format!(

@@ -38,6 +38,8 @@ pub(in crate::partition) struct Entity {
     pub(super) vanishing: bool,
     /// When it is looked whether those that wait here and who holds it wait for each other.
     pub(super) circle_at: Option<Timestamp>,
+    /// When they did last, since it came into memory.
+    pub(super) circle_found_at: Timestamp,
 }
 
 impl Entity {
