@@ -185,24 +185,31 @@ impl Partition {
     }
 
     fn suspend(&mut self, key: InstanceKey, reason: String) -> Result<(), RequestError> {
-        let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         // Whoever asks for it resumes it, whatever becomes known meanwhile.
         if instance.is_active() && std::mem::take(&mut instance.record.suspended_in_doubt) {
             self.mark_dirty(key);
         }
-        let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
-        if instance.is_active() && !instance.is_suspended() {
-            instance.record.suspended = Some(reason.clone());
-            instance.status = Status::Suspended;
-            instance.inbox.push(Event::new(now, ExecutionSuspended { reason }));
-            // A turn that is away is run again when the instance goes on; what becomes of it until then is dropped.
-            if instance.call_back() {
-                self.forgotten.push(key);
-            }
-            self.mark_dirty(key);
-        }
+        self.suspend_now(key, reason);
         Ok(())
+    }
+
+    /// Suspends an instance that is active and is not suspended; says whether it was so.
+    pub(super) fn suspend_now(&mut self, key: InstanceKey, reason: String) -> bool {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(&key) else { return false };
+        if !instance.is_active() || instance.is_suspended() {
+            return false;
+        }
+        instance.record.suspended = Some(reason.clone());
+        instance.status = Status::Suspended;
+        instance.inbox.push(Event::new(now, ExecutionSuspended { reason }));
+        // A turn that is away is run again when the instance goes on; what becomes of it until then is dropped.
+        if instance.call_back() {
+            self.forgotten.push(key);
+        }
+        self.mark_dirty(key);
+        true
     }
 
     fn resume(&mut self, key: InstanceKey, reason: String) -> Result<(), RequestError> {

@@ -6,10 +6,8 @@
 use super::Partition;
 use super::instance::{Instance, TurnState};
 use super::record::Trial;
-use crate::history::{Event, ExecutionSuspended};
 use crate::id::InstanceKey;
 use crate::orchestration::TurnTicket;
-use crate::status::Status;
 use crate::time::Timestamp;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -90,20 +88,10 @@ impl Partition {
     }
 
     fn dead_letter(&mut self, key: InstanceKey, why: &str) {
-        let now = self.now;
-        let Some(instance) = self.instances.get_mut(&key) else { return };
-        if !instance.is_active() || instance.is_suspended() {
-            return;
+        let is_suspended = self.suspend_now(key, format!("dead letter: {why}"));
+        if let Some(instance) = self.instances.get_mut(&key).filter(|_| is_suspended) {
+            instance.record.trial.get_or_insert_default().dead = true;
         }
-        let reason = format!("dead letter: {why}");
-        instance.record.trial.get_or_insert_default().dead = true;
-        instance.record.suspended = Some(reason.clone());
-        instance.status = Status::Suspended;
-        instance.inbox.push(Event::new(now, ExecutionSuspended { reason }));
-        if instance.call_back() {
-            self.forgotten.push(key);
-        }
-        self.mark_dirty(key);
     }
 
     /// Whether the turn of a queued instance may run now. One that is to be announced first leaves the queue until there is

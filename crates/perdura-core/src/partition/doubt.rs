@@ -6,9 +6,7 @@ use super::request::RequestError;
 use super::{Bug, Partition};
 use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage, idempotency_key};
 use crate::failure::{Failure, kind};
-use crate::history::{
-    Event, ExecutionResumed, ExecutionSuspended, TaskCompleted, TaskResultLate, TaskScheduled, TimeLimits,
-};
+use crate::history::{Event, ExecutionResumed, TaskCompleted, TaskResultLate, TaskScheduled, TimeLimits};
 use crate::id::InstanceKey;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -269,7 +267,6 @@ impl Partition {
 
     /// Somebody has to say what follows: the instance takes no turn until then, and keeps what arrives.
     fn suspend_in_doubt(&mut self, key: InstanceKey, id: u32, why: &str) {
-        let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
         let name = task.scheduled.as_ref().map_or("", |scheduled| &scheduled.name);
@@ -280,16 +277,11 @@ impl Partition {
             once.enter(Stage::Suspended);
             once.why = why;
         }
-        if !instance.is_suspended() {
-            instance.record.suspended = Some(reason.clone());
-            instance.record.suspended_in_doubt = true;
-            instance.status = Status::Suspended;
-            instance.inbox.push(Event::new(now, ExecutionSuspended { reason }));
-            if instance.call_back() {
-                self.forgotten.push(key);
-            }
-        }
         self.mark_dirty(key);
+        let is_suspended = self.suspend_now(key, reason);
+        if let Some(instance) = self.instances.get_mut(&key).filter(|_| is_suspended) {
+            instance.record.suspended_in_doubt = true;
+        }
     }
 
     /// Somebody says what follows for an activity whose outcome is unknown.
