@@ -8,7 +8,7 @@ on_every_store![
     dt731_an_idempotency_key_stands_for_the_input,
     dt731_equal_calls_take_their_results_in_order,
     aws_redrive_a_restart_with_another_input_runs_what_that_changes,
-    a_restart_without_reuse_runs_everything,
+    restate_b10_a_restart_without_reuse_runs_everything_under_the_same_id,
 ];
 
 #[orchestration]
@@ -92,7 +92,7 @@ async fn aws_redrive_a_restart_with_another_input_runs_what_that_changes(kind: K
     assert_eq!((bed.workshop.ran("open"), bed.workshop.ran("bob")), ((1, 1), (1, 0)));
 }
 
-async fn a_restart_without_reuse_runs_everything(kind: Kind) {
+async fn restate_b10_a_restart_without_reuse_runs_everything_under_the_same_id(kind: Kind) {
     let bed = Bed::new(kind, "anew-all", |r| r.register(greets)).await;
     bed.start(greets, "ada".into(), "x").await;
     bed.output("x").await;
