@@ -5,7 +5,7 @@ use super::{Change, Checker, Group};
 use perdura_core::history::{Event, EventKind, ExecutionRewound, ParentLink};
 use perdura_core::partition::{Batch, Body};
 use perdura_core::rewind::{BranchRecord, Head, Replaced, RewindSpec, RewindTo, Timers};
-use perdura_core::{InstanceId, Status, Timestamp};
+use perdura_core::{InstanceId, Status};
 use std::collections::BTreeMap;
 
 /// Rewinds that clients asked for, by request id.
@@ -227,14 +227,23 @@ impl Opened<'_> {
         let (after, cut, at) = (self.after, self.branch.cut as usize, self.branch.at);
         let cut_at = self.parent.get(cut).map_or(at, |event| event.at.0);
         for timer in &after.record.timers {
-            let created = after.history.iter().take(cut).find_map(|event| match &event.kind {
-                EventKind::TimerCreated(created) if created.id == timer.id => {
-                    Some((event.at, created.fire_at))
+            // The event that created it, its time then, and when it is due since the last rewind that met it.
+            let mut known: Option<(u64, i64, i64)> = None;
+            for (number, event) in after.history.iter().take(cut).enumerate() {
+                match (&event.kind, &mut known) {
+                    (EventKind::TimerCreated(timer_of), _) if timer_of.id == timer.id => {
+                        let due = timer_of.fire_at;
+                        known = Some((number as u64, due - event.at.0, due));
+                    }
+                    (EventKind::ExecutionRewound(rewound), Some((number, .., due))) => {
+                        let given = rewound.timers.iter().find(|given| given.event == *number);
+                        *due = given.map_or(*due, |given| given.at);
+                    }
+                    _ => {}
                 }
-                _ => None,
-            });
-            let Some((Timestamp(created), was)) = created else { continue };
-            let (left, anew) = (was - cut_at, at + was - created);
+            }
+            let Some((_, time, was)) = known else { continue };
+            let (left, anew) = (was - cut_at, at + time);
             let due = match self.spec.order.timers() {
                 Timers::Keep => was,
                 Timers::Extend if left > 0 => at + left,

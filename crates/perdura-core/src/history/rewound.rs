@@ -1,6 +1,6 @@
 //! What the history says of a rewind.
 
-use crate::rewind::Replaced;
+use crate::rewind::{Replaced, TimerDue};
 
 /// See [`EventKind::ExecutionRewound`](super::EventKind::ExecutionRewound).
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -20,4 +20,7 @@ pub struct ExecutionRewound {
     /// Results that the operator gave.
     #[prost(message, repeated, tag = "5")]
     pub results: Vec<Replaced>,
+    /// When timers are due that were pending at the cut.
+    #[prost(message, repeated, tag = "6")]
+    pub timers: Vec<TimerDue>,
 }

@@ -25,7 +25,7 @@ pub use cut::Because;
 pub use error::RewindError;
 pub use plan::{ChildPlan, RewindPlan, Subject, TimerPlan, WorkRef, plan};
 pub use reuse::{ReuseSource, ReuseState};
-pub use spec::{Head, Replaced, RewindOrder, RewindSpec, RewindTo, Timers};
+pub use spec::{Head, Replaced, RewindOrder, RewindSpec, RewindTo, TimerDue, Timers};
 pub use timeline::WorkKind;
 
 pub(crate) use opening::{Opening, draw_up};

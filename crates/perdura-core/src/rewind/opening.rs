@@ -7,7 +7,7 @@ use super::error::RewindError;
 use super::plan::{ChildPlan, RewindPlan, Subject, TimerPlan, WorkRef};
 use super::reuse::{self, Found, ReuseSource, ReuseState};
 use super::role::Role;
-use super::spec::{Head, Replaced, RewindSpec, RewindTo, Timers};
+use super::spec::{Head, Replaced, RewindSpec, RewindTo, TimerDue, Timers};
 use super::timeline::{Timeline, Work, WorkKind};
 use crate::delivery::{Delivery, OnceRecord, Stage};
 use crate::history::{
@@ -216,6 +216,7 @@ impl Drawing<'_> {
             from_branch: self.plan.from_branch,
             inputs: replaced(&self.inputs),
             results: replaced(&self.results),
+            timers: self.plan.timers.iter().map(|t| TimerDue { event: t.event, at: t.due.0 }).collect(),
         };
         self.opening.branch = BranchRecord {
             branch: self.plan.branch,
@@ -379,14 +380,19 @@ impl Drawing<'_> {
 
     /// The input that an earlier rewind, which is kept, has given the work.
     fn input_given_before(&self, work: &Work) -> Option<Option<Bytes>> {
+        self.rewinds_kept_since(work)
+            .flat_map(|rewound| &rewound.inputs)
+            .find(|replaced| replaced.event == work.scheduled as u64)
+            .map(|replaced| replaced.payload.clone())
+    }
+
+    /// Earlier rewinds, which are kept, with this work open at their cuts; the latest first.
+    fn rewinds_kept_since(&self, work: &Work) -> impl Iterator<Item = &ExecutionRewound> {
         let kept = (work.scheduled..self.cut.at).rev();
         kept.filter_map(|at| match &self.timeline.event(at).kind {
-            EventKind::ExecutionRewound(rewound) => Some(&rewound.inputs),
+            EventKind::ExecutionRewound(rewound) => Some(rewound),
             _ => None,
         })
-        .flatten()
-        .find(|replaced| replaced.event == work.scheduled as u64)
-        .map(|replaced| replaced.payload.clone())
     }
 
     /// Of an activity whose hand-overs are committed. One that runs at most once, and whose last attempt has no known end,
@@ -434,8 +440,11 @@ impl Drawing<'_> {
     fn timer(&mut self, work: &Work) {
         let created = self.timeline.event(work.scheduled);
         let EventKind::TimerCreated(timer) = &created.kind else { return };
-        let (was, now) = (Timestamp(timer.fire_at), self.now.0);
-        let anew = Timestamp(now.saturating_add(was.0.saturating_sub(created.at.0)));
+        let event = work.scheduled as u64;
+        let given = self.rewinds_kept_since(work).flat_map(|rewound| &rewound.timers);
+        let given = given.filter(|due| due.event == event).map(|due| due.at).next();
+        let (was, now) = (Timestamp(given.unwrap_or(timer.fire_at)), self.now.0);
+        let anew = Timestamp(now.saturating_add(timer.fire_at.saturating_sub(created.at.0)));
         let left = was.0.saturating_sub(self.cut_at.0);
         let due = match self.spec.order.timers() {
             Timers::Keep => was,
@@ -443,7 +452,7 @@ impl Drawing<'_> {
             Timers::Extend | Timers::Restart => anew,
         };
         self.opening.timers.push(TimerRecord { id: timer.id, fire_at: due.0 });
-        self.plan.timers.push(TimerPlan { event: work.scheduled as u64, timer: timer.id, was, due });
+        self.plan.timers.push(TimerPlan { event, timer: timer.id, was, due });
     }
 
     /// What the new branch finds in its inbox.

@@ -80,6 +80,17 @@ pub struct Replaced {
     pub payload: Option<Bytes>,
 }
 
+/// When a timer is due on a new branch.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct TimerDue {
+    /// The number of the event that created it.
+    #[prost(uint64, tag = "1")]
+    pub event: u64,
+    /// When, in ms since 1970.
+    #[prost(int64, tag = "2")]
+    pub at: i64,
+}
+
 /// Where a history ended when somebody looked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {

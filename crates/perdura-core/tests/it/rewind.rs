@@ -5,7 +5,7 @@ use bytes::Bytes;
 use perdura_core::history::*;
 use perdura_core::partition::{InstanceRecord, Request, Response};
 use perdura_core::rewind::{
-    Because, RewindError, RewindOrder, RewindPlan, RewindSpec, RewindTo, Subject, Timers, plan,
+    Because, RewindError, RewindOrder, RewindPlan, RewindSpec, RewindTo, Subject, TimerDue, Timers, plan,
 };
 use perdura_core::{Failure, Status, Timestamp};
 
@@ -70,6 +70,26 @@ fn ext2350_the_time_that_a_timer_had_left_is_counted_from_the_cut() {
     assert_eq!(due(Timers::Extend), 550_000);
     assert_eq!(due(Timers::Keep), 61_000);
     assert_eq!(due(Timers::Restart), 560_000);
+}
+
+#[test]
+fn the_time_that_an_extended_timer_has_left_is_counted_from_the_next_cut() {
+    let extended =
+        ExecutionRewound { timers: vec![TimerDue { event: 2, at: 550_000 }], ..Default::default() };
+    let events = [
+        event(1000, TurnStarted::default()),
+        event(1000, ExecutionStarted::default()),
+        event(1000, TimerCreated { id: 0, fire_at: 61_000 }),
+        event(1000, scheduled(1, "a")),
+        event(500_000, extended),
+        event(510_000, TurnStarted::default()),
+        event(510_000, failed(1, "boom again")),
+        event(510_000, ended("boom again")),
+    ];
+    let due = |timers_kept| planned(&events, &timers(timers_kept), 1_000_000).unwrap().timers[0].due.0;
+    assert_eq!(due(Timers::Extend), 1_040_000);
+    assert_eq!(due(Timers::Keep), 550_000);
+    assert_eq!(due(Timers::Restart), 1_060_000);
 }
 
 /// Two calls fail with the same text; the first was caught, and the code went on from it.
