@@ -16,6 +16,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -38,8 +39,6 @@ pub(crate) struct Activities {
     life: u64,
     epoch: u64,
     worker: Arc<str>,
-    /// Attempts with a time limit that began since the processor was last told: their time runs from then on.
-    begun: Vec<TaskRef>,
     draining: bool,
 }
 
@@ -73,7 +72,6 @@ impl Activities {
             life: 0,
             epoch: 0,
             worker: format!("process {}", std::process::id()).into(),
-            begun: Vec::new(),
             draining: false,
         }
     }
@@ -189,17 +187,11 @@ impl Activities {
         running.chain(waiting.map(|(ahead, waits)| (waits.task.task, Line::Queued { ahead }))).collect()
     }
 
-    /// Attempts with a time limit that began since the last call.
-    pub(crate) fn take_begun(&mut self) -> Vec<TaskRef> {
-        std::mem::take(&mut self.begun)
-    }
-
     /// The grant is lost: what waits will be handed out again with new counts, and so will what runs, whose results
     /// nobody takes any more; but not what was handed over for good.
     pub(crate) fn let_go(&mut self) {
         self.waiting.clear();
         self.unwanted.clear();
-        self.begun.clear();
         self.taking.clear();
         for (task, running) in self.running.drain() {
             if !running.is_taken {
@@ -209,13 +201,27 @@ impl Activities {
         }
     }
 
+    /// What tells the processor that an attempt begins, if it has limits.
+    fn begins(&self, task: TaskRef, has_limits: bool) -> Arc<dyn Fn() + Send + Sync> {
+        if !has_limits {
+            return Arc::new(|| {});
+        }
+        let (inputs, runtime) = (self.inputs.clone(), self.runtime.clone());
+        Arc::new(move || {
+            let Err(TrySendError::Full(began)) = inputs.try_send(Input::Began(task)) else { return };
+            let inputs = inputs.clone();
+            runtime.spawn(async move { inputs.send(began).await.ok() });
+        })
+    }
+
     fn spawn(&mut self, start: TaskStart) {
         let (life, reference) = (self.life, start.task);
         let canceled = CancellationToken::new();
         let running = Running { canceled: canceled.clone(), life, is_taken: start.is_taken };
         self.running.insert(reference, running);
-        if start.scheduled.limits.is_some() && !start.has_barrier {
-            self.begun.push(reference);
+        let began = self.begins(reference, start.scheduled.limits.is_some() && !start.has_barrier);
+        if !self.host.hands_over() {
+            began();
         }
         let heartbeats = self.inputs.clone();
         let hand_over = start.has_barrier.then(|| HandOver::new(self.inputs.clone(), life, reference));
@@ -238,6 +244,7 @@ impl Activities {
             epoch: self.epoch,
             hand_over: hand_over.clone(),
             canceled,
+            began,
             // A heartbeat that finds the queue full is dropped: the next one says the same.
             heartbeat: Arc::new(move |details| {
                 let _ = heartbeats.try_send(Input::Heartbeat(reference, details));

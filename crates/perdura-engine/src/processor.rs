@@ -84,6 +84,8 @@ pub(crate) enum Input {
         ticket: TurnTicket,
         comes_back: bool,
     },
+    /// A worker has begun with an attempt: its time runs from now on, not from when it was handed out and waited its turn.
+    Began(TaskRef),
     Heartbeat(TaskRef, Option<Bytes>),
     /// Somebody asks why an instance waits.
     Look(InstanceKey, oneshot::Sender<Known>),
@@ -261,7 +263,8 @@ impl Processor {
                     self.activities.finished(life, task);
                 }
                 Some(
-                    Input::Heartbeat(..)
+                    Input::Began(..)
+                    | Input::Heartbeat(..)
                     | Input::TurnDone { .. }
                     | Input::TurnUnrun { .. }
                     | Input::TurnLost { .. }
@@ -382,13 +385,11 @@ impl Processor {
         if !ready.is_empty() {
             let effects = self.works.commit(life, &*self.store, ready, self.drain_until.is_none())?;
             self.perform(effects);
-            self.tell_what_began(life);
             return Ok(self.dropped.is_cancelled());
         }
         if life.commit.is_none() {
             let (batch, effects) = life.partition.seal().map_err(|damage| life.lost(damage.to_string()))?;
             self.perform(effects);
-            self.tell_what_began(life);
             life.commit = batch.map(|batch| {
                 let (store, grant) = (self.store.clone(), life.grant.clone());
                 async move { store.commit(&grant, batch).await }.boxed()
@@ -412,7 +413,6 @@ impl Processor {
                 after_commit(outcome)?;
                 let effects = life.partition.committed();
                 self.perform(effects);
-                self.tell_what_began(life);
             }
             Some(read) = life.reads.next() => {
                 life.take_read(read, &*self.store).map_err(|why| life.lost(why))?;
@@ -451,7 +451,6 @@ impl Processor {
             }
             Input::TaskDone(of, task, end) => {
                 self.activities.finished(of, task);
-                self.tell_what_began(life);
                 let end = match end {
                     ActivityEnd::Transaction(work) => match self.works.add(task, work, &*self.store) {
                         Ok(()) => return,
@@ -463,12 +462,10 @@ impl Processor {
             }
             Input::TaskAnswered(of, task, answer) => {
                 self.activities.finished(of, task);
-                self.tell_what_began(life);
                 life.partition.task_answered(task, answer, now);
             }
             Input::TaskUnbegun(of, task) => {
                 self.activities.finished(of, task);
-                self.tell_what_began(life);
                 // The same number may have been offered again since.
                 if of == life.number {
                     life.partition.task_not_started(task, now);
@@ -496,6 +493,7 @@ impl Processor {
                     life.partition.turn_returned_unrun(ticket);
                 }
             }
+            Input::Began(task) => life.partition.task_began(task, now),
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
             Input::Look(key, asked) => drop(asked.send(self.known(key, None))),
             Input::Shutdown(done) => {
@@ -513,13 +511,6 @@ impl Processor {
     fn next_arrival(&mut self) -> u64 {
         self.arrivals += 1;
         self.arrivals
-    }
-
-    /// The time of an attempt runs from when it began, not from when it was handed out and waited its turn.
-    fn tell_what_began(&mut self, life: &mut Life) {
-        for task in self.activities.take_begun() {
-            life.partition.task_began(task, self.store.now());
-        }
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {

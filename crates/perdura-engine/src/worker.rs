@@ -131,6 +131,9 @@ pub struct ActivityTask {
     pub hand_over: Option<HandOver>,
     /// Cancelled when nobody waits for the result any more.
     pub canceled: CancellationToken,
+    /// Called when a worker begins with it: from then on its time limits run. A host that runs activities itself need not
+    /// call it.
+    pub began: Arc<dyn Fn() + Send + Sync>,
     /// Where heartbeats go.
     pub heartbeat: Arc<dyn Fn(Option<Bytes>) + Send + Sync>,
 }

@@ -78,6 +78,7 @@ fn task(request: ActivityRequest, execution: Option<String>) -> Result<ActivityT
         epoch: request.perdura_epoch,
         hand_over: None,
         canceled: CancellationToken::new(),
+        began: Arc::new(|| {}),
         heartbeat: Arc::new(|_| {}),
     })
 }

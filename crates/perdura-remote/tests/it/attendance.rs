@@ -57,6 +57,23 @@ async fn copied(ctx: Orchestration) -> Result<String> {
     ctx.call(copies, ()).heartbeat_timeout(Duration::from_millis(300)).retry(retry).await
 }
 
+const LIMIT: Duration = Duration::from_millis(200);
+
+/// Ends when it is cancelled, or at once.
+#[activity]
+async fn in_time(ctx: ActivityContext, ends: bool) -> Result<()> {
+    if !ends {
+        ctx.canceled().await;
+        ctx.data::<Seen>().canceled.add_permits(1);
+    }
+    Ok(())
+}
+
+#[orchestration]
+async fn hurried(ctx: Orchestration, ends: bool) -> Result<()> {
+    ctx.call(in_time, ends).timeout(LIMIT).await
+}
+
 fn registry(seen: &Seen) -> Registry {
     let registry = Registry::new().data(seen.clone());
     registry.register(endless).register(waits).register(copies).register(copied)
@@ -116,5 +133,27 @@ async fn many_activities_of_a_worker_learn_it_at_once_and_the_others_go_on() {
     stays.terminate("enough", false).await.unwrap();
     Seen::one(&seen.canceled).await;
     worker.shutdown().await;
+    server.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_of_an_attempt_runs_from_when_a_worker_has_it() {
+    let (directory, seen) = (tempfile::tempdir().unwrap(), Seen::new());
+    let server = server(directory.path(), ANY_PORT).await;
+    let connection = connection(&server);
+    let turns = connection.worker(Registry::new().register(hurried)).start().await.unwrap();
+    let client = connection.client();
+    let (ends, is_late) =
+        (client.start(hurried, true).await.unwrap(), client.start(hurried, false).await.unwrap());
+    // Nobody has them, for longer than they may take.
+    tokio::time::sleep(LIMIT * 3).await;
+    let activities = Registry::new().data(seen.clone()).register(in_time);
+    let activities = connection.worker(activities).start().await.unwrap();
+    ends.wait().await.unwrap();
+    let failure = is_late.wait().await.unwrap_err().to_string();
+    assert!(failure.contains("the attempt took too long: limit 200 ms"), "{failure}");
+    Seen::one(&seen.canceled).await;
+    turns.shutdown().await;
+    activities.shutdown().await;
     server.shutdown().await;
 }

@@ -240,8 +240,10 @@ impl Board {
         }
         match state.dispatcher.take(worker, token) {
             Some((id, work)) => {
-                if let Work::Entity(entity) = &work {
-                    entity.is_given(true);
+                match &work {
+                    Work::Entity(entity) => entity.is_given(true),
+                    Work::Activity(activity) => (activity.task.began)(),
+                    Work::Orchestration(_) => {}
                 }
                 Poll::Ready(Offer::Work(id, work))
             }

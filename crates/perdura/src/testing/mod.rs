@@ -98,6 +98,7 @@ fn first_attempt(instance: InstanceId, execution: ExecutionId, task: u32, name: 
         epoch: 0,
         hand_over: None,
         canceled: Default::default(),
+        began: Arc::new(|| {}),
         heartbeat: Arc::new(|_| {}),
     }
 }

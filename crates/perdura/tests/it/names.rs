@@ -40,6 +40,7 @@ fn task(name: &str, input: Option<&str>) -> ActivityTask {
         epoch: 0,
         hand_over: None,
         canceled: Default::default(),
+        began: Arc::new(|| {}),
         heartbeat: Arc::new(|_| {}),
     }
 }
