@@ -409,8 +409,7 @@ impl Partition {
             Wake::Retry(task) => self.retry_due(key, task),
             Wake::TaskLimit(task) | Wake::AttemptLimit(task) => self.task_limit_due(key, task),
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
-            Wake::Signal(number) => self.signal_due(key, number),
-            Wake::Operations => self.go_on(key),
+            Wake::Signal(_) | Wake::Operations => self.go_on(key),
             Wake::Circle => self.look_for_circle(key),
         }
     }
