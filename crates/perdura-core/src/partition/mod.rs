@@ -354,6 +354,7 @@ impl Partition {
         let is_done = match &message.body {
             Some(Body::RewindChild(_)) => self.rewind_child(&message, envelope, receiver),
             Some(Body::RewindParent(_)) => self.rewind_parent(&message, envelope, receiver),
+            Some(Body::StartChild(_)) => self.start_again(&message, envelope, receiver),
             _ => true,
         };
         if !is_done {
