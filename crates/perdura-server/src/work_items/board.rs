@@ -1,6 +1,6 @@
 //! The board of a hub: work is pinned to it, workers take it off and bring back what came of it.
 
-use super::late::{LateResults, Lost};
+use super::late::{LateResults, Lost, TaskName};
 use super::stream::Profile;
 use super::work::{ActivityWork, EntityWork, OrchestrationWork, Work};
 use super::{Credits, Dispatcher, Filters, ItemId, Kind, Route, Token, WorkerId};
@@ -156,16 +156,17 @@ impl Board {
         if state.draining {
             return Err(ActivityEnd::NotStarted);
         }
-        let name = (task.instance.clone(), task.execution, task.task);
+        let name = TaskName::of(&task);
         if task.hand_over.is_none()
             && let Some(end) = state.late.take_result(&name)
         {
+            state.late.over(&name);
             return Err(end);
         }
         let (work, end) = ActivityWork::new(task);
         let route = Route::new(Kind::Activity, &work.task.name, work.version());
         let id = state.dispatcher.submit(route, Work::Activity(Arc::new(work)));
-        state.tasks.insert((name.0, name.2), id);
+        state.tasks.insert(name.in_instance(), id);
         state.wake_called();
         Ok((id, end))
     }
@@ -199,7 +200,12 @@ impl Board {
 
     /// Nobody wants the item any more, or it is done.
     pub(crate) fn remove(&self, id: ItemId) -> Option<Work> {
-        let work = self.state().remove(id);
+        let mut state = self.state();
+        let work = state.remove(id);
+        if let Some(Work::Activity(activity)) = &work {
+            state.late.over(&TaskName::of(&activity.task));
+        }
+        drop(state);
         self.answered.notify_waiters();
         work
     }
@@ -284,7 +290,7 @@ impl Board {
                 // The engine counts deliveries, so it hands the activity out again.
                 Work::Activity(activity) => {
                     let task = &activity.task;
-                    let name = || Lost::Task((task.instance.clone(), task.execution, task.task));
+                    let name = || Lost::Task(TaskName::of(task));
                     let lost = task.hand_over.clone().map_or_else(name, Lost::HandedOver);
                     state.late.lost(token, lost);
                     state.remove(id);
@@ -339,11 +345,11 @@ impl Board {
                         Some(Lost::HandedOver(hand_over)) => return hand_over.bring_late(end),
                         None => return false,
                     };
-                    let present = state.tasks.get(&(name.0.clone(), name.2)).copied();
+                    let present = state.tasks.get(&name.in_instance()).copied();
                     let present = present.filter(|id| {
                         let is_same = |work: &Work| {
                             matches!(work, Work::Activity(activity)
-                            if activity.task.execution == name.1 && activity.task.hand_over.is_none())
+                            if activity.task.hand_over.is_none() && TaskName::of(&activity.task) == name)
                         };
                         state.dispatcher.work(*id).is_some_and(is_same)
                     });
@@ -357,6 +363,7 @@ impl Board {
             }
         };
         let Some(Work::Activity(activity)) = id.and_then(|id| state.remove(id)) else { return false };
+        state.late.over(&TaskName::of(&activity.task));
         drop(state);
         activity.finish(end);
         self.answered.notify_waiters();

@@ -3,6 +3,7 @@
 
 mod clients;
 mod garbage;
+mod late;
 mod once;
 mod operator;
 mod rewound;
