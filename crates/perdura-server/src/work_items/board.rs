@@ -221,6 +221,14 @@ impl Board {
         self.due.notify_one();
     }
 
+    /// As [`refuse`](Self::refuse), if the worker with this token has the item now: what another one has meanwhile stays there.
+    pub(crate) fn refuse_of(&self, token: Token) {
+        let held = self.state().dispatcher.find_held(token).map(|(id, _)| id);
+        if let Some(id) = held {
+            self.refuse(id);
+        }
+    }
+
     /// Only workers that fetch histories can have this item. False if there is none.
     pub(crate) fn leave_to_streaming(&self, id: ItemId) -> bool {
         let mut state = self.state();
@@ -278,7 +286,7 @@ impl Board {
             let Some((token, work)) = state.dispatcher.handed_over(id) else { continue };
             match work.clone() {
                 Work::Orchestration(turn) => {
-                    turn.drop_parts();
+                    turn.drop_parts(token);
                     turn.lost(false);
                     state.dispatcher.put_back(id, Instant::now(), true);
                 }
@@ -395,7 +403,7 @@ impl Board {
             return false;
         }
         match work {
-            Work::Orchestration(turn) => turn.drop_parts(),
+            Work::Orchestration(turn) => turn.drop_parts(token),
             // Nobody knows whether the worker has begun with it: whoever has it next gets it under the next count, which
             // only the engine can raise.
             Work::Activity(activity) => {

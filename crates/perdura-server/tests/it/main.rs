@@ -6,6 +6,7 @@ mod garbage;
 mod late;
 mod once;
 mod operator;
+mod parts;
 mod rewound;
 mod security;
 mod wire_bytes;
