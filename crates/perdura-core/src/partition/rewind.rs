@@ -353,6 +353,7 @@ impl Partition {
         let rewinds = record.rewinds.get_or_insert_default();
         opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
+        rewinds.done = std::mem::take(&mut opening.done);
         record.branch = opening.branch.branch;
         rewinds.branches.push(opening.branch);
         rewinds.order = Some(awaited.spec.order.clone());
@@ -459,6 +460,7 @@ impl Partition {
         let rewinds = record.rewinds.get_or_insert_default();
         opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
+        rewinds.done = std::mem::take(&mut opening.done);
         rewinds.returns.push(ReturnRecord {
             branch,
             at: now.0,
