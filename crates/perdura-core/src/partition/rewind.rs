@@ -124,23 +124,13 @@ impl Partition {
         if (&instance.record.name, &instance.record.version) != (&start.name, &start.version) {
             return true;
         }
-        let order = RewindOrder {
-            by: format!("parent {:?}", link.instance),
-            reason: "the parent was rewound, and asks for it again".into(),
-            ..RewindOrder::default()
-        };
+        let order = start.order.clone().unwrap_or_default();
         self.begin_anew(key, Parked::Message(message.clone(), envelope), start, &order);
         false
     }
 
     fn begin_anew(&mut self, key: InstanceKey, asked: Parked, start: &StartChild, order: &RewindOrder) {
-        let order = RewindOrder {
-            no_reuse: true,
-            rerun: Vec::new(),
-            with_parents: false,
-            request_id: String::new(),
-            ..order.clone()
-        };
+        let order = RewindOrder { no_reuse: true, rerun: Vec::new(), with_parents: false, ..order.clone() };
         let (to, input) = (RewindTo::Beginning, start.input.clone());
         let spec = RewindSpec { order, to, input, force: true, ..RewindSpec::default() };
         self.await_history(key, Awaited { asked, spec, anew: true, present: None });
@@ -422,6 +412,7 @@ impl Partition {
             tags: scheduled.tags.clone(),
             trace: scheduled.trace.clone(),
             start_at: None,
+            order: None,
         };
         let body = RewindChild { start: Some(start), order: Some(order), again };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::RewindChild(Box::new(body)));
