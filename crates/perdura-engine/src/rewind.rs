@@ -4,10 +4,10 @@ use crate::client::{Client, unexpected};
 use crate::error::EngineError;
 use crate::lookups;
 use crate::processor::random;
-use perdura_core::InstanceId;
 use perdura_core::history::Event;
 use perdura_core::partition::{InstanceRecord, Request, RequestError, Response};
 use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec, RewindTo, Subject, plan};
+use perdura_core::{InstanceId, Status};
 use perdura_store::Store;
 
 /// What a rewind did.
@@ -85,16 +85,26 @@ async fn check_parents(
     if spec.order.with_parents || spec.to == RewindTo::Head {
         return Ok(());
     }
+    match ended_parent(store, record).await? {
+        Some((parent, status)) => Err(refused(id, RewindError::ParentEnded { parent, status })),
+        None => Ok(()),
+    }
+}
+
+/// A parent of this run of the instance that has ended, if one has.
+pub(crate) async fn ended_parent(
+    store: &dyn Store,
+    record: &InstanceRecord,
+) -> Result<Option<(String, Status)>, EngineError> {
     for link in record.parents.iter().filter(|link| !link.attached) {
         let Ok(parent) = InstanceId::new(&link.instance) else { continue };
         let Some((row, parent)) = lookups::row(store, &parent).await? else { continue };
         let same_run = parent.generation == link.generation && parent.execution == link.execution;
         if same_run && row.status.is_terminal() {
-            let (parent, status) = (link.instance.clone(), row.status);
-            return Err(refused(id, RewindError::ParentEnded { parent, status }));
+            return Ok(Some((link.instance.clone(), row.status)));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn made_before(record: &InstanceRecord, spec: &RewindSpec) -> bool {

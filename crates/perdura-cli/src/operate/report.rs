@@ -28,6 +28,8 @@ struct Count {
     matched: Option<u64>,
     seen: u64,
     done: u64,
+    would: u64,
+    with_parent: u64,
     refused: u64,
     stopped: bool,
 }
@@ -57,15 +59,28 @@ impl Printer {
         if let Some(matched) = count.matched
             && !self.json
         {
-            let Count { done, refused, seen, .. } = count;
-            let rest = matched.saturating_sub(seen);
-            writeln!(out, "{matched} matched, {done} {}, {refused} refused, {rest} left alone", self.done)?;
+            writeln!(out, "{}", self.sum(matched, &count))?;
         }
         let is_well = count.refused == 0 && !count.stopped;
         if let Some(last) = self.last.filter(|_| is_well && !self.json) {
             writeln!(out, "{last}")?;
         }
         Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// What became of all that matched: the numbers add up to it.
+    fn sum(&self, matched: u64, count: &Count) -> String {
+        let Count { done, would, with_parent, refused, .. } = count;
+        let done = match would {
+            0 => format!("{done} {}", self.done),
+            would => format!("{would} would be {}", self.done),
+        };
+        let along = match with_parent {
+            0 => String::new(),
+            children => format!("{children} with a parent, "),
+        };
+        let rest = matched.saturating_sub(count.done + would + with_parent + refused);
+        format!("{matched} matched, {done}, {along}{refused} refused, {rest} left alone")
     }
 
     fn words(&self, instance: &str, what: &What, is_batch: bool) -> String {
@@ -101,7 +116,9 @@ impl Count {
             What::Stopped(_) => return self.stopped = true,
             What::Refused(_) => self.refused += 1,
             What::Rewound(_) | What::Done(_) => self.done += 1,
-            _ => {}
+            What::Planned(_) | What::Would(_) => self.would += 1,
+            What::WithParent(_) => self.with_parent += 1,
+            What::Runs(_) => {}
         }
         self.seen += 1;
     }

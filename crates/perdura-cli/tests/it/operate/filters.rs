@@ -11,6 +11,7 @@ in_every_place![
     many_are_purged_by_age_and_by_filter,
     a_list_shows_what_a_filter_matches,
     a_list_shows_dead_letters_alone,
+    a_child_goes_with_its_parent_only_if_both_match,
 ];
 
 const WHY: [&str; 2] = ["--reason", "the bank is up"];
@@ -88,7 +89,8 @@ async fn a_dry_run_of_many_changes_nothing(place: Place) {
     assert!(shown.contains("\"o1\"  would run again: charge; before the failure that ended it"), "{shown}");
     assert!(shown.ends_with("nothing was changed\n"), "{shown}");
     let shown = bed.shown("purge", &["--name", "order", "--dry-run"]).await;
-    assert!(shown.contains("\"well\"  would be purged") && shown.contains("5 matched"), "{shown}");
+    assert!(shown.contains("\"well\"  would be purged"), "{shown}");
+    assert!(shown.contains("5 matched, 5 would be purged, 0 refused, 0 left alone"), "{shown}");
     assert_eq!(bed.statuses(&["o1", "well"]).await, ["Failed", "Completed"]);
 }
 
@@ -140,4 +142,27 @@ async fn a_list_shows_dead_letters_alone(place: Place) {
     let dead = bed.json("list", &["--dead-letter"]).await;
     let ids: Vec<_> = dead.iter().map(|line| line["instance"].as_str().unwrap()).collect();
     assert_eq!(ids, ["poisoned"]);
+}
+
+async fn a_child_goes_with_its_parent_only_if_both_match(place: Place) {
+    let bed = Bed::after(async |engine| {
+        engine.start(parent, ()).id("p").await.unwrap().wait().await.unwrap_err();
+    });
+    let bed = bed.await.at(place).await;
+    for dry_run in [&["--dry-run"][..], &[]] {
+        let refusal = bed.refused("rewind", &[&["--name", "order"][..], &WHY, dry_run].concat()).await;
+        assert!(
+            refusal.contains("\"child\"  refused: ") && refusal.contains("rewind the parent"),
+            "{refusal}"
+        );
+        assert!(refusal.contains("1 matched, 0 rewound, 1 refused, 0 left alone"), "{refusal}");
+    }
+    let both = bed.shown("rewind", &[&["--all", "--dry-run"][..], &WHY].concat()).await;
+    assert!(both.contains("\"child\"  goes with its parent \"p\""), "{both}");
+    assert!(
+        both.contains("2 matched, 1 would be rewound, 1 with a parent, 0 refused, 0 left alone"),
+        "{both}"
+    );
+    bed.shown("rewind", &[&["--all"][..], &WHY].concat()).await;
+    assert_eq!(bed.statuses(&["p", "child"]).await, ["Running", "Running"]);
 }
