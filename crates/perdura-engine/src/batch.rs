@@ -73,8 +73,8 @@ pub enum BatchItem {
     Planned(Box<RewindPlan>),
     /// It goes with this parent, which failed with it and is in the batch itself. A child whose parent is not is refused.
     WithParent(String),
-    /// It runs already.
-    Runs(Status),
+    /// It is in this status, in which there is nothing to do: it runs already, or has ended.
+    LeftAlone(Status),
     /// It was done; for a purge, to so many instances with the children.
     Done(u64),
     /// It would be done.
@@ -238,18 +238,25 @@ impl Client {
             (Act::Rewind(spec), false) => {
                 self.rewind(id.clone(), (**spec).clone()).await.map(BatchItem::Rewound)
             }
-            (Act::Bulk(_), true) => Ok(BatchItem::Would),
+            (Act::Bulk(bulk), true) => self.check_control(id, bulk).await.map(|()| BatchItem::Would),
             (Act::Bulk(bulk), false) => self.control(id.clone(), bulk).await.map(BatchItem::Done),
         };
         let error = match done {
             Ok(item) => return item,
             Err(error) => error,
         };
-        let EngineError::Refused(RequestError::Rewind { error: why, .. }) = &error else {
-            return BatchItem::Refused(error);
+        let why = match (&error, &batch.act) {
+            (EngineError::Refused(RequestError::Rewind { error: why, .. }), _) => why,
+            // Of many, some end before their turn comes: they are not what went wrong.
+            (EngineError::Refused(RequestError::Ended { status, .. }), Act::Bulk(bulk))
+                if bulk.ends_in_silence() =>
+            {
+                return BatchItem::LeftAlone(*status);
+            }
+            _ => return BatchItem::Refused(error),
         };
         match &**why {
-            RewindError::NotEnded { status } => BatchItem::Runs(*status),
+            RewindError::NotEnded { status } => BatchItem::LeftAlone(*status),
             RewindError::ParentEnded { parent, .. } => match self.comes_too(run, parent).await {
                 Ok(true) => BatchItem::WithParent(parent.clone()),
                 Ok(false) => BatchItem::Refused(error),

@@ -14,7 +14,7 @@ pub(super) fn item_out(id: &InstanceId, item: &BatchItem) -> v1::Report {
         BatchItem::Rewound(done) => What::Rewound(v1::Rewound { branch: done.branch, cut: done.cut }),
         BatchItem::Planned(plan) => What::Planned(plan_out(plan)),
         BatchItem::WithParent(parent) => What::WithParent(parent.clone()),
-        BatchItem::Runs(status) => What::Runs(status.name().to_owned()),
+        BatchItem::LeftAlone(status) => What::Runs(status.name().to_owned()),
         BatchItem::Done(done) => What::Done(*done),
         BatchItem::Would => What::Would(true),
         BatchItem::Refused(error) => What::Refused(error.to_string()),
