@@ -3,10 +3,11 @@
 use super::hub::refused;
 use super::time::shown;
 use crate::escape::escape;
+use crate::out;
 use perdura_proto::operator::report::What;
 use perdura_proto::operator::{Plan, Report, Timer, Work};
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tonic::Streaming;
@@ -39,7 +40,7 @@ impl Printer {
     pub async fn print(&self, mut reports: Streaming<Report>) -> anyhow::Result<ExitCode> {
         let (mut count, mut told) = (Count::default(), Instant::now());
         let shows_progress = std::io::stderr().is_terminal();
-        let mut out = std::io::stdout();
+        let mut is_read = true;
         while let Some(report) = reports.message().await.map_err(refused)? {
             let Some(what) = report.what else { continue };
             count.add(&what);
@@ -48,8 +49,12 @@ impl Printer {
                 true => as_json(&report.instance, &what).to_string(),
                 false => self.words(&report.instance, &what, is_batch),
             };
-            if !text.is_empty() {
-                writeln!(out, "{text}")?;
+            if is_read && !text.is_empty() {
+                is_read = is_written(&text)?;
+            }
+            // What is only planned is over when nobody reads it; what is done is done to the end.
+            if !is_read && count.would > 0 {
+                return Ok(ExitCode::SUCCESS);
             }
             if shows_progress && is_batch && told.elapsed() > PROGRESS_EVERY {
                 told = Instant::now();
@@ -58,12 +63,13 @@ impl Printer {
         }
         if let Some(matched) = count.matched
             && !self.json
+            && is_read
         {
-            writeln!(out, "{}", self.sum(matched, &count))?;
+            is_read = is_written(&self.sum(matched, &count))?;
         }
         let is_well = count.refused == 0 && !count.stopped;
-        if let Some(last) = self.last.filter(|_| is_well && !self.json) {
-            writeln!(out, "{last}")?;
+        if let Some(last) = self.last.filter(|_| is_well && is_read && !self.json) {
+            is_written(last)?;
         }
         Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -106,6 +112,14 @@ impl Printer {
             What::Stopped(why) => format!("stopped: {}", escape(why)),
             What::Matched(_) => String::new(),
         }
+    }
+}
+
+/// Prints a line; whether somebody reads it.
+fn is_written(text: &str) -> anyhow::Result<bool> {
+    match out::line(text) {
+        Err(error) if error.is::<out::Closed>() => Ok(false),
+        printed => printed.map(|()| true),
     }
 }
 

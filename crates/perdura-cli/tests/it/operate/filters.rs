@@ -10,6 +10,7 @@ in_every_place![
     a_filter_that_matches_everything_must_be_meant,
     many_are_purged_by_age_and_by_filter,
     a_list_shows_what_a_filter_matches,
+    a_list_says_how_many_it_does_not_show,
     a_list_shows_dead_letters_alone,
     a_child_goes_with_its_parent_only_if_both_match,
 ];
@@ -130,6 +131,22 @@ async fn a_list_shows_what_a_filter_matches(place: Place) {
     assert_eq!(ids, ["o1", "o2", "o3", "o4", "well", "w"]);
     assert_eq!((&all[0]["tags"]["shop"], &all[5]["ended"]), (&"books".into(), &serde_json::Value::Null));
     assert!(bed.refused("list", &["o1"]).await.contains("perdura history"));
+}
+
+async fn a_list_says_how_many_it_does_not_show(place: Place) {
+    let bed = Bed::after(async |engine| {
+        for number in 0..103 {
+            engine.start(waits, ()).id(format!("w{number}")).await.unwrap();
+        }
+    });
+    let bed = bed.await.at(place).await;
+    for json in [&[][..], &["--json"]] {
+        let said = bed.said("list", json).await;
+        assert_eq!((said.code, said.out.lines().count()), (0, 100), "{}", said.err);
+        assert_eq!(said.err, "perdura: 3 more are not shown; see --limit\n");
+        let asked = bed.said("list", &[&["--limit", "101"], json].concat()).await;
+        assert_eq!((asked.out.lines().count(), &asked.err[..]), (101, ""));
+    }
 }
 
 async fn a_list_shows_dead_letters_alone(place: Place) {
