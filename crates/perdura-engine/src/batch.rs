@@ -3,13 +3,13 @@
 use crate::bulk::Bulk;
 use crate::client::Client;
 use crate::error::EngineError;
-use crate::rewind::{Rewound, ended_parent};
+use crate::rewind::{Rewound, check_parents};
 use crate::selection::Selection;
 use futures_util::StreamExt;
 use futures_util::future::join;
 use futures_util::stream;
 use perdura_core::partition::RequestError;
-use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec, RewindTo};
+use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec};
 use perdura_core::{InstanceId, Status, Timestamp};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -139,11 +139,10 @@ impl Client {
     /// count for the limit of a rewind: what is left alone would otherwise keep a repeated batch from going on.
     pub async fn batch_ids(&self, batch: &Batch) -> Result<Vec<InstanceId>, EngineError> {
         let Selection { limit, .. } = batch.select;
-        let is_alone = |spec: &RewindSpec| !spec.order.with_parents && spec.to != RewindTo::Head;
-        let counts_all = !matches!(&batch.act, Act::Rewind(spec) if is_alone(spec));
-        if limit == usize::MAX || counts_all {
-            return self.select(&batch.select, &batch.statuses()).await;
-        }
+        let spec = match &batch.act {
+            Act::Rewind(spec) if limit != usize::MAX => spec,
+            _ => return self.select(&batch.select, &batch.statuses()).await,
+        };
         let (mut select, mut left, mut ids) = (batch.select.clone(), limit, Vec::new());
         while left > 0 {
             select.limit = left.min(AT_ONCE);
@@ -151,8 +150,15 @@ impl Client {
             let Some(last) = found.last() else { break };
             select.query.after = Some((Timestamp(last.record.created_at), last.key));
             for listed in found {
-                left -= usize::from(ended_parent(&**self.store(), &listed.record).await?.is_none());
-                ids.push(listed.record.instance_id());
+                let id = listed.record.instance_id();
+                match check_parents(&**self.store(), &id, &listed.record, spec).await {
+                    Err(EngineError::Refused(_)) => {}
+                    checked => {
+                        checked?;
+                        left -= 1;
+                    }
+                }
+                ids.push(id);
             }
         }
         Ok(ids)
@@ -260,7 +266,7 @@ impl Client {
             RewindError::ParentEnded { parent, .. } => match self.comes_too(run, parent).await {
                 Ok(true) => BatchItem::WithParent(parent.clone()),
                 Ok(false) => BatchItem::Refused(error),
-                Err(error) => BatchItem::Refused(error),
+                Err(unknown) => BatchItem::Refused(unknown),
             },
             _ => BatchItem::Refused(error),
         }
@@ -268,16 +274,20 @@ impl Client {
 
     /// Whether a parent is in the batch, and not itself left to a parent that is not.
     async fn comes_too(&self, run: &Run<'_>, parent: &str) -> Result<bool, EngineError> {
-        let mut parent = Some(parent.to_owned());
-        while let Some(text) = parent {
-            let Ok(id) = InstanceId::new(&text) else { return Ok(false) };
-            if !run.members.contains(&id) {
+        let Act::Rewind(spec) = &run.batch.act else { return Ok(false) };
+        let mut parent = parent.to_owned();
+        loop {
+            let Some(id) = InstanceId::new(&parent).ok().filter(|id| run.members.contains(id)) else {
                 return Ok(false);
-            }
+            };
             let Some(record) = self.get(&id).await? else { return Ok(false) };
-            parent = ended_parent(&**self.store(), &record).await?.map(|(above, _)| above);
+            let above = match check_parents(&**self.store(), &id, &record, spec).await {
+                Err(EngineError::Refused(RequestError::Rewind { error, .. })) => *error,
+                checked => return checked.map(|()| true),
+            };
+            let RewindError::ParentEnded { parent: above, .. } = above else { return Ok(false) };
+            parent = above;
         }
-        Ok(true)
     }
 
     /// Waits for the canaries; says what is wrong with them.

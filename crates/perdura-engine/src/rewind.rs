@@ -4,6 +4,7 @@ use crate::client::{Client, unexpected};
 use crate::error::EngineError;
 use crate::lookups;
 use crate::processor::random;
+use futures_util::future::BoxFuture;
 use perdura_core::history::Event;
 use perdura_core::partition::{InstanceRecord, Request, RequestError, Response};
 use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec, RewindTo, Subject, plan};
@@ -36,9 +37,44 @@ impl Client {
             None => (&present, &[]),
         };
         let subject = Subject { record: &record, history, pending: &pending, present };
-        let plan = plan(subject, spec, store.now()).map_err(refuse)?;
+        let mut plan = plan(subject, spec, store.now()).map_err(refuse)?;
         check_parents(store, id, &record, spec).await?;
+        plan.parents = self.parents_along(&record, spec).await?;
         Ok(plan)
+    }
+
+    /// The parents that a rewind takes along, the nearest first.
+    fn parents_along<'a>(
+        &'a self,
+        record: &'a InstanceRecord,
+        spec: &'a RewindSpec,
+    ) -> BoxFuture<'a, Result<Vec<String>, EngineError>> {
+        Box::pin(async move {
+            let mut along = Vec::new();
+            if !spec.order.with_parents || spec.to == RewindTo::Head {
+                return Ok(along);
+            }
+            for link in record.parents.iter().filter(|link| !link.attached) {
+                let Ok(id) = InstanceId::new(&link.instance) else { continue };
+                let Some(parent) = self.get(&id).await? else { continue };
+                let same_run = parent.generation == link.generation && parent.execution == link.execution;
+                if !same_run || parent.status().is_ok_and(|status| status == Status::Completed) {
+                    continue;
+                }
+                let (order, to) = (spec.order.clone(), RewindTo::Child(link.task));
+                let spec = RewindSpec { order, to, ..RewindSpec::default() };
+                match self.plan_rewind(&id, &spec).await {
+                    Ok(plan) => {
+                        along.push(link.instance.clone());
+                        along.extend(plan.parents);
+                    }
+                    // It runs, or has gone on without the child.
+                    Err(EngineError::Refused(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(along)
+        })
     }
 
     /// Takes an instance back to an earlier point of its history, on a new branch, and lets it go on from there. Durable
@@ -76,7 +112,7 @@ async fn check(store: &dyn Store, id: &InstanceId, spec: &RewindSpec) -> Result<
 }
 
 /// A child whose parent failed with it goes on for nobody: that is refused, unless the parent comes along.
-async fn check_parents(
+pub(crate) async fn check_parents(
     store: &dyn Store,
     id: &InstanceId,
     record: &InstanceRecord,
@@ -85,26 +121,16 @@ async fn check_parents(
     if spec.order.with_parents || spec.to == RewindTo::Head {
         return Ok(());
     }
-    match ended_parent(store, record).await? {
-        Some((parent, status)) => Err(refused(id, RewindError::ParentEnded { parent, status })),
-        None => Ok(()),
-    }
-}
-
-/// A parent of this run of the instance that has ended, if one has.
-pub(crate) async fn ended_parent(
-    store: &dyn Store,
-    record: &InstanceRecord,
-) -> Result<Option<(String, Status)>, EngineError> {
     for link in record.parents.iter().filter(|link| !link.attached) {
         let Ok(parent) = InstanceId::new(&link.instance) else { continue };
         let Some((row, parent)) = lookups::row(store, &parent).await? else { continue };
         let same_run = parent.generation == link.generation && parent.execution == link.execution;
         if same_run && row.status.is_terminal() {
-            return Ok(Some((link.instance.clone(), row.status)));
+            let (parent, status) = (link.instance.clone(), row.status);
+            return Err(refused(id, RewindError::ParentEnded { parent, status }));
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 fn made_before(record: &InstanceRecord, spec: &RewindSpec) -> bool {

@@ -22,6 +22,8 @@ pub struct Printer {
     pub done: &'static str,
     /// Said at the end of a success.
     pub last: Option<&'static str>,
+    /// Said with a plan, a line each: what the operator gave by hand.
+    pub given: Vec<String>,
 }
 
 #[derive(Default)]
@@ -93,10 +95,12 @@ impl Printer {
         let id = escape(instance);
         match what {
             What::Planned(plan) if is_batch => {
-                let names: Vec<_> = plan.rerun.iter().map(name).collect();
-                format!("\"{id}\"  would run again: {}; {}", names.join(", "), plan.because)
+                format!("\"{id}\"  would {}", self::would(plan))
             }
-            What::Planned(plan) => in_words(&id, plan),
+            What::Planned(plan) => {
+                let given = self.given.iter().map(|line| format!("\n  {line}"));
+                in_words(&id, plan) + &given.collect::<String>()
+            }
             What::Rewound(_) if !is_batch => String::new(),
             What::Rewound(done) => {
                 format!("\"{id}\"  rewound: branch {}, {} events kept", done.branch, done.cut)
@@ -142,6 +146,30 @@ fn name(work: &Work) -> String {
     if work.name.is_empty() { work.kind.to_lowercase() } else { escape(&work.name) }
 }
 
+/// What a plan does, on one line.
+fn would(plan: &Plan) -> String {
+    let names = |work: &[Work]| work.iter().map(name).collect::<Vec<_>>().join(", ");
+    let quoted = |ids: &[String]| ids.iter().map(|id| format!("\"{}\"", escape(id))).collect::<Vec<_>>();
+    let mut parts = Vec::new();
+    match (plan.rerun.is_empty(), plan.reused.is_empty()) {
+        (true, true) => parts.push("go on with its code from the cut".to_owned()),
+        (false, true) => parts.push(format!("run again: {}", names(&plan.rerun))),
+        (true, false) => {
+            parts.push("run again what has no result".to_owned());
+            parts.push(format!("use results of: {}", names(&plan.reused)));
+        }
+        (false, false) => {
+            parts.push(format!("run again: {}", names(&plan.rerun)));
+            parts.push(format!("use results of: {}", names(&plan.reused)));
+        }
+    }
+    if !plan.parents.is_empty() {
+        parts.push(format!("take along: {}", quoted(&plan.parents).join(", ")));
+    }
+    parts.push(plan.because.clone());
+    parts.join("; ")
+}
+
 fn in_words(id: &str, plan: &Plan) -> String {
     let head = plan.head.clone().unwrap_or_default();
     let mut lines = vec![
@@ -151,6 +179,7 @@ fn in_words(id: &str, plan: &Plan) -> String {
         ),
         format!("  the cut is {}", plan.because),
     ];
+    lines.extend(plan.parents.iter().map(|parent| format!("  parent \"{}\" comes along", escape(parent))));
     for (what, work) in [("runs again", &plan.rerun), ("has a result to be used again", &plan.reused)] {
         let each = work.iter();
         lines.extend(each.map(|w| format!("  {what}: {} (task {}, event {})", name(w), w.task, w.event)));
@@ -207,6 +236,7 @@ fn plan_as_json(instance: &str, plan: &Plan) -> Value {
         "cut": plan.cut,
         "because": plan.because,
         "turns_kept": plan.turns_kept,
+        "parents": plan.parents,
         "rerun": work(&plan.rerun),
         "reused": work(&plan.reused),
         "carried": plan.carried,

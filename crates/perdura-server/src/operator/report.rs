@@ -52,6 +52,7 @@ fn plan_out(plan: &RewindPlan) -> v1::Plan {
         cut: plan.cut,
         because: plan.because.to_string(),
         turns_kept: plan.turns_kept,
+        parents: plan.parents.clone(),
         carried: plan.carried.clone(),
         rerun: work(&plan.rerun),
         reused: work(&plan.reused),
