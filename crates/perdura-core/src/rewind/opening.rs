@@ -105,6 +105,7 @@ pub(crate) fn draw_up(
             cut: cut.at as u64,
             because: cut.because.clone(),
             turns_kept: timeline.turns().partition_point(|turn| *turn < cut.at) as u32,
+            parents: Vec::new(),
             carried: Vec::new(),
             rerun: Vec::new(),
             reused: Vec::new(),
