@@ -307,6 +307,7 @@ impl Partition {
         }
         record.suspended = record.suspended.take().filter(|_| stays_suspended);
         record.cancel_requested = opening.cancel_requested;
+        record.awaits_untold = true;
         record.failed.clear();
         let parents = record.parents.clone();
         instance.append(Event::new(now, opening.rewound));
