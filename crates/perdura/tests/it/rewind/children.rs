@@ -17,6 +17,7 @@ on_every_store![
     a_failed_child_that_was_retried_is_rewound_not_started_anew,
     two_waits_for_one_child_that_was_purged_both_get_its_result,
     going_back_to_a_termination_of_all_ends_the_children_again,
+    a_purge_of_the_family_takes_the_children_of_branches_that_were_left,
 ];
 
 #[orchestration]
@@ -227,4 +228,28 @@ async fn going_back_to_a_termination_of_all_ends_the_children_again(kind: Kind) 
     bed.until("p", |state| state.status() == Status::Running).await;
     instance.rewind(because().to_branch(0).force()).await.unwrap();
     assert_eq!(bed.failure("p").await, "all of it");
+}
+
+#[orchestration]
+async fn asks_for_other_children(ctx: Orchestration) -> Result<String> {
+    if !is_mended(&ctx) {
+        ctx.sub_orchestration(leaf, "old".into()).id("old-kid").await?;
+    }
+    let done = ctx.sub_orchestration(leaf, "kept".into()).id("kept-kid").await?;
+    ctx.call(step, "after".into()).await?;
+    Ok(done)
+}
+
+async fn a_purge_of_the_family_takes_the_children_of_branches_that_were_left(kind: Kind) {
+    let bed = Bed::new(kind, "left-kid", |r| r.register(asks_for_other_children).register(leaf)).await;
+    bed.workshop.breaks("after", 2);
+    bed.fails(asks_for_other_children, (), "x").await;
+    bed.workshop.deploys();
+    bed.engine.instance("x").rewind(because().to_beginning()).await.unwrap();
+    bed.failure("x").await;
+    // A branch that begins with the second one.
+    bed.rewind("x").await;
+    bed.output("x").await;
+    assert_eq!(bed.engine.instance("x").purge_family().await.unwrap(), 3);
+    assert!(bed.engine.list(Default::default(), 10).await.unwrap().is_empty());
 }
