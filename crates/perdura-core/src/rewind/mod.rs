@@ -17,6 +17,7 @@ mod reuse;
 mod role;
 mod spec;
 mod timeline;
+mod told;
 
 pub use branches::{
     BranchRecord, Difference, HistoryPart, LeftTask, ReturnRecord, Rewinds, assemble, difference,

@@ -111,6 +111,34 @@ fn dotnet802_equal_failures_are_told_apart_by_what_the_code_did_between_them() {
     assert_eq!(plan.rerun.iter().map(|work| work.event).collect::<Vec<_>>(), [5]);
 }
 
+/// A call fails and is caught, two more succeed, and a fourth one does as `last` says before the code ends with `message`.
+fn cut_after_a_caught_failure(last: EventKind, message: &str) -> (u64, Because) {
+    let mut events = vec![event(1, TurnStarted::default()), event(1, ExecutionStarted::default())];
+    let results: [EventKind; 4] = [failed(0, "x is broken").into(), done(1).into(), done(2).into(), last];
+    for (id, result) in (0..).zip(results) {
+        events.extend([event(1, scheduled(id, "a")), event(2, TurnStarted::default()), event(2, result)]);
+    }
+    events.push(event(2, ended(message)));
+    let plan = planned(&events, &RewindSpec::default(), 10).unwrap();
+    (plan.cut, plan.because)
+}
+
+#[test]
+fn a_caught_failure_whose_text_is_a_part_of_what_the_code_says_at_its_end_is_not_what_ended_it() {
+    let cut = |message| cut_after_a_caught_failure(done(3).into(), message);
+    assert_eq!(cut("could not ship: x is broken down into parts"), (12, Because::LastTurn));
+    // What a context makes of an error that the code gives up for, after it has cleaned up.
+    assert_eq!(cut("could not ship: x is broken"), (3, Because::Failure { event: 4 }));
+    assert_eq!(cut("2 errors (x is broken) (y too)"), (3, Because::Failure { event: 4 }));
+}
+
+#[test]
+fn a_caught_failure_that_the_code_went_on_from_and_only_mentions_did_not_end_it_if_another_can_have() {
+    let cut = |message| cut_after_a_caught_failure(failed(3, "no money").into(), message);
+    assert_eq!(cut("gave up (x is broken) long ago"), (12, Because::Failure { event: 13 }));
+    assert_eq!(cut("could not ship: x is broken"), (3, Because::Failure { event: 4 }));
+}
+
 #[test]
 fn js299_a_sibling_that_failed_while_the_code_waited_for_the_rest_runs_again_too() {
     let events = [
