@@ -4,10 +4,10 @@ use crate::client::{Client, unexpected};
 use crate::error::EngineError;
 use crate::lookups;
 use crate::processor::random;
-use perdura_core::InstanceId;
 use perdura_core::history::Event;
 use perdura_core::partition::{InstanceRecord, Request, RequestError, Response};
 use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec, RewindTo, Subject, plan};
+use perdura_core::{InstanceId, Status};
 use perdura_store::Store;
 
 /// What a rewind did.
@@ -75,23 +75,31 @@ async fn check(store: &dyn Store, id: &InstanceId, spec: &RewindSpec) -> Result<
     if made_before(&record, spec) { Ok(()) } else { check_parents(store, id, &record, spec).await }
 }
 
-/// A child whose parent failed with it goes on for nobody: that is refused, unless the parent comes along.
+/// A child whose parent does not wait for it goes on for nobody: that is refused, unless a parent that failed with it comes
+/// along, or the operator insists.
 async fn check_parents(
     store: &dyn Store,
     id: &InstanceId,
     record: &InstanceRecord,
     spec: &RewindSpec,
 ) -> Result<(), EngineError> {
-    if spec.order.with_parents || spec.to == RewindTo::Head {
+    if spec.to == RewindTo::Head {
         return Ok(());
     }
     for link in record.parents.iter().filter(|link| !link.attached) {
         let Ok(parent) = InstanceId::new(&link.instance) else { continue };
         let Some((row, parent)) = lookups::row(store, &parent).await? else { continue };
-        let same_run = parent.generation == link.generation && parent.execution == link.execution;
-        if same_run && row.status.is_terminal() {
-            let (parent, status) = (link.instance.clone(), row.status);
-            return Err(refused(id, RewindError::ParentEnded { parent, status }));
+        if parent.generation != link.generation || parent.execution != link.execution {
+            continue;
+        }
+        let (name, status) = (link.instance.clone(), row.status);
+        let waits = parent.children.iter().any(|child| child.instance == id.as_str());
+        if status.is_terminal() && status != Status::Completed {
+            if !spec.order.with_parents {
+                return Err(refused(id, RewindError::ParentEnded { parent: name, status }));
+            }
+        } else if !waits && !spec.force {
+            return Err(refused(id, RewindError::ParentWentOn { parent: name, status }));
         }
     }
     Ok(())

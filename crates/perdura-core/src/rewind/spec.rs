@@ -113,7 +113,7 @@ pub struct RewindSpec {
     pub to: RewindTo,
     /// On which branch; `None`: the present one.
     pub branch: Option<u32>,
-    /// An instance that has not ended is stopped and rewound.
+    /// An instance that has not ended is stopped and rewound; a child whose parent went on without it goes on for nobody.
     pub force: bool,
     /// New inputs of activities that run again, by an event of theirs.
     pub inputs: Vec<Replaced>,
