@@ -25,6 +25,8 @@ impl Client {
         let store = &**self.store();
         let (row, record) = lookups::row(store, id).await?.ok_or_else(|| not_found(id))?;
         let refuse = |error| refused(id, error);
+        let limits = if spec.has_payloads() { self.known(id, row.key).await.limits } else { None };
+        spec.check(id, limits.unwrap_or_default().payload_bytes_max)?;
         let present = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
         let other = match spec.branch.filter(|branch| *branch != record.branch) {
             Some(branch) => lookups::history(store, &row, &record, branch).await?,

@@ -85,7 +85,7 @@ pub(super) fn find(
             let last = timeline.recorded.saturating_sub(1) as u64;
             let at = at.ok_or(RewindError::NoEvent { event: *event, last })?;
             let rerun = timeline.work_at(at).map(|work| work.scheduled);
-            Ok(Cut { rerun, ..Cut::new(timeline.turn_of(at), Because::Event(*event)) })
+            Ok(Cut { rerun, ..Cut::new(beginning_of(timeline, at), Because::Event(*event)) })
         }
         RewindTo::Turn(turn) => {
             let turns = timeline.turns();
@@ -100,7 +100,8 @@ pub(super) fn find(
             Ok(Cut::new(*at, Because::Time))
         }
         RewindTo::Call(name) => {
-            let call = timeline.work.iter().find(|work| timeline.name(work) == name);
+            // Timers and locks have no name.
+            let call = timeline.work.iter().find(|work| !name.is_empty() && timeline.name(work) == name);
             let call = call.ok_or_else(|| RewindError::NoCall { name: name.clone() })?;
             let because = Because::Call { event: call.scheduled as u64 };
             Ok(Cut::new(timeline.turn_of(call.scheduled), because))
@@ -162,6 +163,17 @@ fn by_status(timeline: &Timeline<'_>, status: Status, end: Option<&Failure>) -> 
             None => Cut::new(last_turn(), Because::LastTurn),
         },
         _ => Cut::new(last_turn(), Because::LastTurn),
+    }
+}
+
+/// Where the turn of an event begins. A rewind and a termination record what they do outside of turns: at the end of what
+/// was before them.
+fn beginning_of(timeline: &Timeline<'_>, at: usize) -> usize {
+    let termination = before_termination(timeline);
+    match timeline.event(at).kind {
+        EventKind::ExecutionRewound(_) => at,
+        _ if at >= termination => termination,
+        _ => timeline.turn_of(at),
     }
 }
 
