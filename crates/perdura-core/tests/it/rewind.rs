@@ -5,7 +5,8 @@ use bytes::Bytes;
 use perdura_core::history::*;
 use perdura_core::partition::{InstanceRecord, Request, Response};
 use perdura_core::rewind::{
-    Because, RewindError, RewindOrder, RewindPlan, RewindSpec, RewindTo, Subject, TimerDue, Timers, plan,
+    Because, BranchRecord, RewindError, RewindOrder, RewindPlan, RewindSpec, RewindTo, Rewinds, Subject,
+    TimerDue, Timers, plan,
 };
 use perdura_core::{Failure, Status, Timestamp};
 
@@ -246,4 +247,57 @@ fn what_had_arrived_on_a_branch_is_there_again_when_one_comes_back_from_a_third(
     assert_eq!(to(RewindTo::Beginning, None), ["ExecutionStarted"]);
     assert_eq!(to(RewindTo::Head, Some(0)), [""; 0]);
     assert_eq!(to(RewindTo::Head, Some(1)), ["ExecutionStarted"]);
+}
+
+#[test]
+fn the_event_of_a_rewind_names_the_end_of_what_it_kept() {
+    let events = [
+        event(1, TurnStarted::default()),
+        event(1, ExecutionStarted::default()),
+        event(1, scheduled(0, "a")),
+        event(5, ExecutionRewound::default()),
+        event(6, TurnStarted::default()),
+        event(6, failed(0, "boom")),
+        event(6, ended("boom")),
+    ];
+    let cut = |at| planned(&events, &RewindSpec { to: RewindTo::Event(at), ..RewindSpec::default() }, 10);
+    let cuts: Vec<_> = (0..7).map(|at| cut(at).unwrap().cut).collect();
+    assert_eq!(cuts, [0, 0, 0, 3, 4, 4, 4]);
+}
+
+#[test]
+fn the_event_of_a_termination_names_what_no_turn_had_taken_before_it_too() {
+    let events = [
+        event(1, TurnStarted::default()),
+        event(1, ExecutionStarted::default()),
+        event(1, scheduled(0, "a")),
+        event(5, EventRaised { name: "go".into(), input: None }),
+        event(5, ExecutionTerminated { reason: "r".into(), recurse: false, untaken: 1 }),
+        event(5, ExecutionCompleted::new(Status::Terminated, None, None)),
+    ];
+    let cut = |at| planned(&events, &RewindSpec { to: RewindTo::Event(at), ..RewindSpec::default() }, 10);
+    let cuts: Vec<_> = (0..6).map(|at| cut(at).unwrap().cut).collect();
+    assert_eq!(cuts, [0, 0, 0, 3, 3, 3]);
+}
+
+#[test]
+fn at_the_limit_of_branches_one_can_go_back_to_the_end_of_any_of_them() {
+    let events = [
+        event(1, TurnStarted::default()),
+        event(1, ExecutionStarted::default()),
+        event(1, scheduled(0, "a")),
+        event(2, TurnStarted::default()),
+        event(2, failed(0, "boom")),
+        event(2, ended("boom")),
+    ];
+    let opened = |branch| BranchRecord { branch, cut: 3, ..BranchRecord::default() };
+    let rewinds = Rewinds { branches: (1..=100).map(opened).collect(), ..Rewinds::default() };
+    let record =
+        InstanceRecord { branch: 100, rewinds: Some(Box::new(rewinds)), ..record(Status::Failed, &events) };
+    let subject = Subject { record: &record, history: &events, pending: &[], present: &events };
+    let to = |to| RewindSpec { branch: Some(0), to, ..RewindSpec::default() };
+    let back = plan(subject, &to(RewindTo::Head), Timestamp(10)).unwrap();
+    assert_eq!((back.branch, back.cut, back.because), (0, 6, Because::Head));
+    let refused = plan(subject, &to(RewindTo::Auto), Timestamp(10)).unwrap_err();
+    assert_eq!(refused, RewindError::TooManyBranches { limit: 100 });
 }

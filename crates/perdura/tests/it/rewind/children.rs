@@ -164,6 +164,9 @@ async fn waits_for_it(ctx: Orchestration) -> Result<String> {
 
 async fn a_child_of_the_part_that_was_dropped_is_rewound_when_it_is_asked_for_again(kind: Kind) {
     let bed = family(kind, "dropped-child").await;
+    let plan = bed.engine.instance("r").plan_rewind(&because().to_beginning()).await.unwrap();
+    let asked_again: Vec<_> = plan.children_asked_again.iter().map(|child| child.instance.as_str()).collect();
+    assert_eq!((plan.children.as_slice(), asked_again), (&[][..], vec!["b"]));
     bed.engine.instance("r").rewind(because().to_beginning()).await.unwrap();
     assert_eq!(bed.output("r").await, DONE);
     only_the_leaf_ran_again(&bed);
