@@ -34,7 +34,11 @@ impl Partition {
             scheduled.instance.clone_from(known);
         }
         if scheduled.instance.is_empty() {
-            let id = InstanceId::of_child(&instance.id, instance.execution(), scheduled.id);
+            let id = InstanceId::of_child(
+                &instance.id,
+                instance.execution(),
+                (instance.record.branch, scheduled.id),
+            );
             scheduled.instance = id.as_str().to_owned();
         }
         let event = instance.append(Event::new(now, scheduled.clone()));
@@ -48,7 +52,7 @@ impl Partition {
                 let retry = scheduled.retry.clone();
                 let record =
                     ChildRecord { id, event, instance: known, attempt: 1, retry, ..ChildRecord::default() };
-                return self.take_child_along(key, record, &scheduled);
+                return self.take_child_along(key, record, &scheduled, false);
             }
             _ => {}
         }
@@ -164,7 +168,7 @@ impl Partition {
     }
 
     /// Whether an instance was started by the same run of the same parent, on a branch that it has left.
-    fn is_of_left_branch(&self, existing: Option<InstanceKey>, parent: &ParentLink) -> bool {
+    pub(super) fn is_of_left_branch(&self, existing: Option<InstanceKey>, parent: &ParentLink) -> bool {
         let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else { return false };
         let left = |earlier: &ParentLink| earlier.is_same_run(parent) && earlier.branch != parent.branch;
         instance.record.parents.first().is_some_and(left)

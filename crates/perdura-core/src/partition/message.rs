@@ -202,6 +202,9 @@ pub struct RewindChild {
     /// Who rewinds, why and how.
     #[prost(message, optional, tag = "2")]
     pub order: Option<RewindOrder>,
+    /// It runs again although it has ended well.
+    #[prost(bool, tag = "3")]
+    pub again: bool,
 }
 
 /// See [`Body::RewindParent`].

@@ -189,6 +189,13 @@ impl InstanceRecord {
         at
     }
 
+    /// What is remembered of an activity of which nobody knows whether it ran, which this event of a branch scheduled.
+    pub(crate) fn left_in_doubt(&self, branch: u32, event: u64) -> Option<LeftTask> {
+        let name = (self.origin_on(branch, event), event);
+        let left = self.rewinds.as_ref()?.left.iter().find(|left| (left.branch, left.event) == name)?;
+        left.in_doubt.then_some(*left)
+    }
+
     /// Events that had arrived when a branch was last left, but were in no turn of it yet.
     pub(crate) fn untaken(&self, branch: u32) -> Result<Vec<Event>, Damaged> {
         let left = self.branches().iter().rev();

@@ -26,7 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Opening {
     pub(crate) tasks: Vec<(TaskRecord, TaskScheduled)>,
     pub(crate) timers: Vec<TimerRecord>,
-    pub(crate) children: Vec<(ChildRecord, SubOrchestrationScheduled)>,
+    /// With those that run again although they have ended well.
+    pub(crate) children: Vec<(ChildRecord, SubOrchestrationScheduled, bool)>,
     pub(crate) inbox: Vec<Event>,
     /// Attempts that the new branch does not show.
     pub(crate) left: Vec<LeftTask>,
@@ -373,7 +374,8 @@ impl Drawing<'_> {
                     retry: scheduled.retry.clone(),
                     ..ChildRecord::default()
                 };
-                self.opening.children.push((record, scheduled.clone()));
+                let again = work.ended.is_some_and(|(_, well)| well);
+                self.opening.children.push((record, scheduled.clone(), again));
             }
             _ => {}
         }

@@ -7,6 +7,7 @@
 use super::role::Role;
 use super::spec::Replaced;
 use super::timeline::{Timeline, WorkKind};
+use crate::delivery::Delivery;
 use crate::history::{
     EntityOperationCalled, EntityOperationSignaled, Event, EventKind, EventSent, SubOrchestrationScheduled,
     TaskScheduled,
@@ -89,6 +90,14 @@ pub(crate) enum Found {
     Child(String),
     /// The call of an entity had no result when the branch was left; perhaps it is under way.
     Call(TaskName),
+    /// An activity that runs at most once had no end when the branch was left, on which this event scheduled it: perhaps
+    /// it had begun.
+    Attempt {
+        /// The branch.
+        branch: u32,
+        /// The event.
+        event: u64,
+    },
     /// The operator wants it to run again.
     Rerun,
 }
@@ -188,12 +197,21 @@ fn what_is_found(timeline: &Timeline<'_>, source: &ReuseSource, at: usize) -> Op
             Some(Found::Call(TaskName { branch: source.branch, task: work.id }))
         }
         _ => match &timeline.event(at).kind {
+            EventKind::TaskScheduled(task)
+                if work.ended.is_none() && !rerun && !source.no_results && runs_at_most_once(task) =>
+            {
+                Some(Found::Attempt { branch: source.branch, event: at as u64 })
+            }
             EventKind::SubOrchestrationScheduled(child) if work.kind == WorkKind::Child => {
                 Some(Found::Child(child.instance.clone()))
             }
             _ => None,
         },
     }
+}
+
+fn runs_at_most_once(task: &TaskScheduled) -> bool {
+    matches!(Delivery::of_recorded(&task.delivery), Ok(Delivery::AtMostOnce(_)))
 }
 
 pub(super) fn output(event: &Event) -> Option<Bytes> {
