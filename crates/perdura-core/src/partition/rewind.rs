@@ -12,7 +12,7 @@ use super::wakes::Wake;
 use super::{Bug, EnvelopeId, HistoryName, Parked, Partition, Request};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ParentLink, SubOrchestrationScheduled, encode_events};
-use crate::id::{InstanceId, InstanceKey, check_text};
+use crate::id::{InstanceId, InstanceKey};
 use crate::rewind::{
     Because, Opening, ReturnRecord, RewindError, RewindOrder, RewindSpec, RewindTo, Subject, draw_up,
 };
@@ -37,17 +37,6 @@ impl Partition {
     /// Whether a rewind of this instance is under way: it takes no turn meanwhile.
     pub(super) fn is_held(&self, key: InstanceKey) -> bool {
         !self.rewinds.is_empty() && self.rewinds.contains_key(&key)
-    }
-
-    /// Everything that can be refused without looking at the instance.
-    pub(super) fn check_rewind(&self, id: &InstanceId, spec: &RewindSpec) -> Result<(), RequestError> {
-        check_text("who rewinds", &spec.order.by)?;
-        check_text("reason", &spec.order.reason)?;
-        check_text("request id", &spec.order.request_id)?;
-        for payload in spec.inputs.iter().chain(&spec.results) {
-            self.check_payload(id, "replaced payload", &payload.payload)?;
-        }
-        self.check_payload(id, "input", &spec.input)
     }
 
     /// A client asks for a rewind. What can be refused at once is.
@@ -354,6 +343,7 @@ impl Partition {
         }
         record.suspended = record.suspended.take().filter(|_| stays_suspended);
         record.cancel_requested = opening.cancel_requested;
+        record.awaits_untold = true;
         record.failed.clear();
         let parents = record.parents.clone();
         instance.append(Event::new(now, opening.rewound));

@@ -203,6 +203,7 @@ impl Partition {
         if let Some(instance) = self.instances.get_mut(&key) {
             let is_holder = instance.record.section.as_ref().is_some_and(|section| section.granted);
             instance.record.awaits_event = awaits_event.unwrap_or(is_holder);
+            instance.record.awaits_untold = awaits_event.is_none();
         }
         self.take_held(key);
         let goes_on = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);

@@ -18,6 +18,7 @@ mod reuse;
 mod role;
 mod spec;
 mod timeline;
+mod told;
 
 pub use branches::{
     BranchRecord, Difference, DoneElsewhere, HistoryPart, LeftTask, ReturnRecord, Rewinds, assemble,

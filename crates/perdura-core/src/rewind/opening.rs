@@ -68,9 +68,6 @@ pub(crate) fn draw_up(
     if is_present && spec.to == RewindTo::Head {
         return Err(RewindError::AtHead { branch: from_branch });
     }
-    if record.branches().len() >= BRANCHES_MAX {
-        return Err(RewindError::TooManyBranches { limit: BRANCHES_MAX });
-    }
     let untaken = if is_present { Vec::new() } else { record.untaken(from_branch)? };
     let timeline = Timeline::of(subject.history, if is_present { subject.pending } else { &untaken });
     let end = timeline.last(Role::Ends).and_then(|at| match &timeline.event(at).kind {
@@ -81,6 +78,9 @@ pub(crate) fn draw_up(
     let failure = end.and_then(|(_, end)| end.failure.as_ref());
     let mut cut = cut::find(&timeline, &spec.to, then, failure)?;
     let has_ended = end.is_some() && cut.because == Because::Head;
+    if !has_ended && record.branches().len() >= BRANCHES_MAX {
+        return Err(RewindError::TooManyBranches { limit: BRANCHES_MAX });
+    }
     if !has_ended {
         cut = cut::out_of_entities(&timeline, cut, &spec.order.rerun);
     }
@@ -112,6 +112,7 @@ pub(crate) fn draw_up(
             dropped: Vec::new(),
             timers: Vec::new(),
             children: Vec::new(),
+            children_asked_again: Vec::new(),
             visible: Vec::new(),
         },
         opening: Opening::default(),
@@ -523,6 +524,12 @@ impl Drawing<'_> {
                 Some(Found::Call(name)) => self.record.has_call_under_way(name),
                 _ => false,
             };
+            if let Some((Found::Child(instance), work)) =
+                entry.found.as_ref().zip(self.timeline.work_at(entry.scheduled))
+            {
+                let (event, instance) = (entry.scheduled as u64, instance.clone());
+                self.plan.children_asked_again.push(ChildPlan { event, task: work.id, instance });
+            }
             if let Some(work) = self.timeline.work_at(entry.scheduled).filter(|_| has_result) {
                 let reference = self.reference(work);
                 self.plan.reused.push(reference);
