@@ -24,7 +24,7 @@ use tonic::Status;
 /// SDKs drop a connection that is silent for 60 or 120 seconds.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// What the largest message may have around its work item.
-const SLACK_BYTES: usize = 1024;
+pub(super) const SLACK_BYTES: usize = 1024;
 
 /// What a worker can take.
 #[derive(Clone, Debug)]
@@ -121,9 +121,10 @@ impl WorkItemStream {
     }
 
     /// An item that no message can hold would end the stream, again and again. Somebody who fetches the history may
-    /// have it; if there is nobody, it fails.
+    /// have it; if there is nobody, or this worker does so already, it fails.
     fn too_large(&self, id: ItemId, work: &Work, bytes: usize, limit: usize) {
-        if matches!(work, Work::Orchestration(_)) && self.board.leave_to_streaming(id) {
+        let is_turn = matches!(work, Work::Orchestration(_));
+        if is_turn && !self.profile.streams_history && self.board.leave_to_streaming(id) {
             return;
         }
         let Some(work) = self.board.remove(id) else { return };
