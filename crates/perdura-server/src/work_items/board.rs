@@ -315,7 +315,7 @@ impl Board {
     }
 
     /// Ends the activity that was handed over with this token, or without one by instance and task. False if nobody
-    /// waits for it.
+    /// waits for it. The end is recorded later.
     pub(crate) fn finish_activity(&self, token: &str, instance: &str, task: i32, end: ActivityEnd) -> bool {
         let mut state = self.state();
         let by_name = |state: &State, instance: &InstanceId, task: u32| {

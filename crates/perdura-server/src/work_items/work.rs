@@ -239,14 +239,18 @@ impl OrchestrationWork {
         Ok(seen.get(processed).map(|first_left| first_left.saturating_sub(1)))
     }
 
-    /// Gives the outcome to the engine; an error if nobody waits for it any more.
-    pub(crate) async fn done(&self, outcome: TurnOutcome) -> Result<(), perdura_engine::TurnNotAwaited> {
+    /// Gives the outcome to the engine, and waits until it is recorded.
+    pub(crate) async fn done(&self, outcome: TurnOutcome) -> Result<(), perdura_engine::NotRecorded> {
         self.returns.done(self.turn.ticket(), outcome).await
     }
 }
 
 /// Whether a history is better fetched than sent along, or has no room beside what is new.
-fn is_long(past: &[wire::HistoryEvent], new: &[wire::HistoryEvent], message_bytes_max: Option<usize>) -> bool {
+fn is_long(
+    past: &[wire::HistoryEvent],
+    new: &[wire::HistoryEvent],
+    message_bytes_max: Option<usize>,
+) -> bool {
     let bytes = |events: &[wire::HistoryEvent]| -> usize {
         events.iter().map(|event| event.encoded_len() + EVENT_FRAME_BYTES).sum()
     };

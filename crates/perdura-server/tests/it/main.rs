@@ -5,6 +5,7 @@ mod clients;
 mod garbage;
 mod once;
 mod operator;
+mod recorded;
 mod rewound;
 mod security;
 mod wire_bytes;

@@ -205,12 +205,12 @@ impl Partition {
         self.effect(Effect::RunOperations(OperationBatch { ticket, id, state, now, operations }));
     }
 
-    /// Takes what became of a batch of operations. One that is not awaited any more is dropped.
-    pub fn operations_done(&mut self, ticket: BatchTicket, done: OperationsDone, now: Timestamp) {
+    /// Takes what became of a batch of operations. Gives false, and drops it, if it is not awaited any more.
+    pub fn operations_done(&mut self, ticket: BatchTicket, done: OperationsDone, now: Timestamp) -> bool {
         self.advance(now);
         let (key, refusal) = (ticket.key, done.check(&self.config.limits, now).err());
         let sends = self.planted(Bug::FailedOperationSends);
-        let Some(entity) = self.running_batch(ticket) else { return };
+        let Some(entity) = self.running_batch(ticket) else { return false };
         let mut answers = Vec::new();
         let mut actions = Vec::new();
         for (queued, result) in entity.end_batch(done.results.len()).zip(done.results) {
@@ -233,6 +233,7 @@ impl Partition {
         }
         self.go_on(key);
         self.settle();
+        true
     }
 
     /// Whoever ran a batch is gone, and nobody knows what it did: it is handed out again, with the next delivery counts,
