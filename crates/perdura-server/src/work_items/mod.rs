@@ -15,7 +15,7 @@ pub(crate) use dispatcher::ItemId;
 pub(crate) use dispatcher::WorkerId;
 use dispatcher::{Dispatcher, Route};
 pub(crate) use filter::Filters;
-pub(crate) use stream::{Profile, WorkItemStream};
+pub(crate) use stream::{Profile, WorkItemStream, operations_bytes_max};
 pub(crate) use token::Token;
 pub(crate) use work::{EntityWork, OrchestrationWork, Warm};
 

@@ -6,6 +6,7 @@ use super::work::{Work, health_ping};
 use super::{Board, Credits, Filters, ItemId, Token, WorkerId};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
+use perdura_core::entity::{OperationBatch, OperationResult, OperationsDone};
 use perdura_core::failure::kind;
 use perdura_core::history::ExecutionCompleted;
 use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult};
@@ -49,6 +50,11 @@ impl Profile {
             message_bytes_max: (!unlimited).then_some(message_bytes_max),
         }
     }
+}
+
+/// Most bytes of operations that are handed out together to workers that receive messages of this size; 0 is without limit.
+pub(crate) fn operations_bytes_max(message_bytes_max: usize) -> usize {
+    if message_bytes_max == 0 { usize::MAX } else { message_bytes_max.saturating_sub(2 * SLACK_BYTES) }
 }
 
 /// See the module. The worker is connected as long as this lives.
@@ -139,8 +145,7 @@ impl WorkItemStream {
         .non_retryable();
         match work {
             Work::Activity(activity) => activity.finish(ActivityEnd::Failed(failure)),
-            // Its operations wait: nothing of them is lost.
-            Work::Entity(entity) => entity.finish(BatchEnd::CannotRun { why: failure.message }),
+            Work::Entity(entity) => entity.finish(too_large_batch(&entity.batch, bytes, limit)),
             Work::Orchestration(turn) => {
                 let end = ExecutionCompleted::new(InstanceStatus::Failed, None, Some(failure));
                 let decisions = vec![Decision::Complete(end)];
@@ -150,6 +155,28 @@ impl WorkItemStream {
             }
         }
     }
+}
+
+/// What becomes of operations that no message can hold. The others of their entity go on.
+fn too_large_batch(batch: &OperationBatch, bytes: usize, limit: usize) -> BatchEnd {
+    let [operation] = &batch.operations[..] else {
+        // They come again one at a time.
+        let count = batch.operations.len();
+        let why = format!("{count} operations have {bytes} bytes, and the worker receives at most {limit}");
+        return BatchEnd::Lost { why };
+    };
+    let message = format!(
+        "operation {:?} of {}: with the state of {} bytes the work item has {bytes} bytes, and the worker receives at most \
+         {limit}; keep less in the state, pass references instead of large payloads, or raise the limit in the worker and by \
+         --worker-message-bytes-max",
+        operation.name,
+        batch.id,
+        batch.state.as_ref().map_or(0, |state| state.len())
+    );
+    tracing::warn!(entity = %batch.id, message, "an operation has failed");
+    let outcome = Err(Failure::new(kind::LIMIT, message).non_retryable());
+    let result = OperationResult { outcome, actions: Vec::new() };
+    BatchEnd::Done(OperationsDone { results: vec![result], state: batch.state.clone() })
 }
 
 impl Stream for WorkItemStream {

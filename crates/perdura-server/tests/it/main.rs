@@ -8,6 +8,7 @@ mod operator;
 mod recorded;
 mod rewound;
 mod security;
+mod sizes;
 mod wire_bytes;
 mod work;
 mod world;

@@ -171,6 +171,7 @@ impl Partition {
 
     fn hand_out_operations(&mut self, key: InstanceKey) {
         let reuse = self.planted(Bug::DeliveryCountReused);
+        let bytes_max = self.config.limits.operations_bytes_max;
         // Drawn, not counted: what a batch of an earlier life brings back must fit no batch of this one.
         let (now, number) = (self.now, self.draw());
         let Some(instance) = self.instances.get_mut(&key) else { return };
@@ -179,7 +180,7 @@ impl Partition {
         if entity.running.is_some() || instance.record.block.is_some() || entity.held_until > now {
             return;
         }
-        let batch = entity.begin_batch(number, now);
+        let batch = entity.begin_batch(number, now, bytes_max);
         if batch.is_empty() {
             return;
         }
