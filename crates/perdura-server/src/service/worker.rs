@@ -8,7 +8,7 @@ use crate::convert::failure::failure_in;
 use crate::convert::history::{HistoryWriter, Reader};
 use crate::convert::payload_in;
 use crate::hub::Hub;
-use crate::work_items::{Kind, OrchestrationWork, Profile, WorkItemStream};
+use crate::work_items::{Kind, NotTaken, OrchestrationWork, Profile, WorkItemStream};
 use futures_util::stream;
 use perdura_core::orchestration::{TurnOutcome, TurnResult, decode_outcome};
 use perdura_engine::{ActivityEnd, EngineError, NotRecorded, Receipt};
@@ -102,8 +102,12 @@ pub(super) async fn complete_activity(
     let end = ActivityEnd::Brought(Box::new(end), receipt);
     let token = &response.completion_token;
     match hub.board.finish_activity(token, &response.instance_id, response.task_id, end) {
-        true => told(recorded.wait()).await,
-        false => Err(stale()),
+        Ok(()) => told(recorded.wait()).await,
+        Err(NotTaken::Unwanted) => Err(stale()),
+        Err(NotTaken::Misnamed { instance, task }) => Err(Status::invalid_argument(format!(
+            "the token is that of activity {task} of instance {instance:?}, not of {} of {:?}",
+            response.task_id, response.instance_id
+        ))),
     }
 }
 
