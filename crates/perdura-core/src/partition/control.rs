@@ -346,7 +346,6 @@ impl Partition {
 
     /// Nobody waits any more for what is outstanding. Running activities are told.
     pub(super) fn drop_outstanding(&mut self, key: InstanceKey) {
-        self.drop_held(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let tasks = std::mem::take(&mut instance.tasks);
         // What entities answer later is for a rewind.
@@ -377,6 +376,7 @@ impl Partition {
         for child in children.values().filter(|child| child.record.not_before != 0) {
             self.wakes.remove(Timestamp(child.record.not_before), key, Wake::ChildRetry(child.record.id));
         }
+        self.drop_held(key);
     }
 
     /// The execution is over.
