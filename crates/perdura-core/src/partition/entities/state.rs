@@ -73,10 +73,10 @@ impl Entity {
         self.record.state.is_none() && !self.is_busy()
     }
 
-    /// Whether it can leave memory: what waits in it waits for a message.
+    /// Whether it can leave memory: what waits in it waits for a message, and was looked at since it came.
     pub(in crate::partition) fn may_leave(&self) -> bool {
         let waits = !self.record.queue.is_empty() && self.record.lock.is_none();
-        self.running.is_none() && !self.vanishing && !waits
+        self.running.is_none() && !self.operable && !self.vanishing && !waits
     }
 
     /// How many operations wait or run, lock requests too, and what they weigh.
