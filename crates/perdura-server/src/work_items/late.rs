@@ -11,10 +11,10 @@ use std::collections::VecDeque;
 /// is the same attempt after a rewind: nothing that came of one is good for the other.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct TaskName {
-    instance: InstanceId,
+    pub(crate) instance: InstanceId,
     execution: ExecutionId,
     branch: u32,
-    task: u32,
+    pub(crate) task: u32,
     attempt: u32,
 }
 
@@ -35,12 +35,12 @@ impl TaskName {
     }
 }
 
-/// What a worker had that was taken for lost.
-pub(crate) enum Lost {
-    /// An activity that another may run now, and whose first result counts.
-    Task(TaskName),
-    /// One whose hand-overs are committed: the engine knows what a late result is good for.
-    HandedOver(HandOver),
+/// The activity that a worker had which was taken for lost.
+pub(crate) struct Lost {
+    pub(crate) name: TaskName,
+    /// With one the hand-overs are committed, and the engine knows what a late result is good for. Without, another worker may
+    /// run it now, and the first result counts.
+    pub(crate) hand_over: Option<HandOver>,
 }
 
 /// Lost hand-overs that are remembered.
@@ -53,7 +53,7 @@ const RESULTS_MAX: usize = 64;
 pub(crate) struct LateResults {
     lost: FxHashMap<Token, Lost>,
     oldest: VecDeque<Token>,
-    /// The lost workers of each attempt.
+    /// The lost workers of each attempt whose hand-overs are not committed.
     tokens: FxHashMap<TaskName, Vec<Token>>,
     results: VecDeque<(TaskName, ActivityEnd)>,
 }
@@ -65,8 +65,8 @@ impl LateResults {
             self.oldest.pop_front().and_then(|oldest| self.take_lost(oldest));
         }
         self.oldest.push_back(token);
-        if let Lost::Task(name) = &lost {
-            self.tokens.entry(name.clone()).or_default().push(token);
+        if lost.hand_over.is_none() {
+            self.tokens.entry(lost.name.clone()).or_default().push(token);
         }
         self.lost.insert(token, lost);
     }
@@ -76,15 +76,18 @@ impl LateResults {
         self.lost.contains_key(&token)
     }
 
-    /// What a worker that was taken for lost had.
+    /// What the worker with this token had, if it was taken for lost.
+    pub(crate) fn find_lost(&self, token: Token) -> Option<&Lost> {
+        self.lost.get(&token)
+    }
+
+    /// Takes what a worker had that was taken for lost.
     pub(crate) fn take_lost(&mut self, token: Token) -> Option<Lost> {
         let lost = self.lost.remove(&token)?;
-        if let Lost::Task(name) = &lost
-            && let Some(tokens) = self.tokens.get_mut(name)
-        {
+        if let Some(tokens) = self.tokens.get_mut(&lost.name) {
             tokens.retain(|of| *of != token);
             if tokens.is_empty() {
-                self.tokens.remove(name);
+                self.tokens.remove(&lost.name);
             }
         }
         Some(lost)
