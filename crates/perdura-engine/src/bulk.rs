@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::error::EngineError;
+use crate::lookups;
 use crate::restart::RestartUnder;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -148,8 +149,9 @@ impl Client {
     }
 
     /// Removes an instance that has ended, with its histories, and before it all that it has started and that has ended:
-    /// its children and theirs. Gives how many were removed. Only children of the present execution are known. If it is
-    /// broken off, what is left can be purged again.
+    /// its children and theirs, those of branches that rewinds have left too. Gives how many were removed. Only children of
+    /// the present execution are known, and of its generations only those of the last. If it is broken off, what is left
+    /// can be purged again.
     pub async fn purge_family(&self, id: InstanceId) -> Result<u64, EngineError> {
         let record = self.get(&id).await?.ok_or_else(|| RequestError::NotFound { id: id.clone() })?;
         refuse_unfinished(&record)?;
@@ -178,10 +180,12 @@ impl Client {
         Ok(purged)
     }
 
-    /// The children that an instance's present execution has started, if they have ended and are still its own.
+    /// The children that an instance's present execution has started, on whatever branch, if they have ended and are still
+    /// its own.
     async fn ended_children(&self, parent: &InstanceId) -> Result<Vec<InstanceId>, EngineError> {
-        let Some(record) = self.get(parent).await? else { return Ok(Vec::new()) };
-        let events = self.history(parent).await?.unwrap_or_default();
+        let store = &**self.store();
+        let Some((row, record)) = lookups::row(store, parent).await? else { return Ok(Vec::new()) };
+        let events = lookups::events_of_all_branches(store, &row, &record).await?;
         let mut children = Vec::new();
         for event in events {
             let EventKind::SubOrchestrationScheduled(scheduled) = event.kind else { continue };

@@ -26,6 +26,8 @@ impl Client {
         let store = &**self.store();
         let (row, record) = lookups::row(store, id).await?.ok_or_else(|| not_found(id))?;
         let refuse = |error| refused(id, error);
+        let limits = if spec.has_payloads() { self.known(id, row.key).await.limits } else { None };
+        spec.check(id, limits.unwrap_or_default().payload_bytes_max)?;
         let present = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
         let other = match spec.branch.filter(|branch| *branch != record.branch) {
             Some(branch) => lookups::history(store, &row, &record, branch).await?,
@@ -111,23 +113,31 @@ async fn check(store: &dyn Store, id: &InstanceId, spec: &RewindSpec) -> Result<
     if made_before(&record, spec) { Ok(()) } else { check_parents(store, id, &record, spec).await }
 }
 
-/// A child whose parent failed with it goes on for nobody: that is refused, unless the parent comes along.
+/// A child whose parent does not wait for it goes on for nobody: that is refused, unless a parent that failed with it comes
+/// along, or the operator insists.
 pub(crate) async fn check_parents(
     store: &dyn Store,
     id: &InstanceId,
     record: &InstanceRecord,
     spec: &RewindSpec,
 ) -> Result<(), EngineError> {
-    if spec.order.with_parents || spec.to == RewindTo::Head {
+    if spec.to == RewindTo::Head {
         return Ok(());
     }
     for link in record.parents.iter().filter(|link| !link.attached) {
         let Ok(parent) = InstanceId::new(&link.instance) else { continue };
         let Some((row, parent)) = lookups::row(store, &parent).await? else { continue };
-        let same_run = parent.generation == link.generation && parent.execution == link.execution;
-        if same_run && row.status.is_terminal() {
-            let (parent, status) = (link.instance.clone(), row.status);
-            return Err(refused(id, RewindError::ParentEnded { parent, status }));
+        if parent.generation != link.generation || parent.execution != link.execution {
+            continue;
+        }
+        let (name, status) = (link.instance.clone(), row.status);
+        let waits = parent.children.iter().any(|child| child.instance == id.as_str());
+        if status.is_terminal() && status != Status::Completed {
+            if !spec.order.with_parents {
+                return Err(refused(id, RewindError::ParentEnded { parent: name, status }));
+            }
+        } else if !waits && !spec.force {
+            return Err(refused(id, RewindError::ParentWentOn { parent: name, status }));
         }
     }
     Ok(())

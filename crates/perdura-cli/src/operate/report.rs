@@ -191,6 +191,11 @@ fn in_words(id: &str, plan: &Plan) -> String {
         lines.push(format!("  timer {} was due {was}, is due {due}", timer.timer));
     }
     lines.extend(plan.children.iter().map(|child| format!("  child \"{}\" comes along", escape(child))));
+    let asked_again = plan.children_asked_again.iter();
+    lines.extend(
+        asked_again
+            .map(|child| format!("  child \"{}\" comes along if the code asks for it again", escape(child))),
+    );
     if !plan.visible.is_empty() {
         lines.push(format!("  the world has seen of what is dropped: events {:?}", plan.visible));
     }
@@ -244,5 +249,6 @@ fn plan_as_json(instance: &str, plan: &Plan) -> Value {
         "visible": plan.visible,
         "timers": plan.timers.iter().map(timer).collect::<Vec<_>>(),
         "children": plan.children,
+        "children_asked_again": plan.children_asked_again,
     })
 }

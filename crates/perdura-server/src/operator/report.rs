@@ -60,6 +60,7 @@ fn plan_out(plan: &RewindPlan) -> v1::Plan {
         timers: plan.timers.iter().map(timer).collect(),
         children: plan.children.iter().map(|child| child.instance.clone()).collect(),
         visible: plan.visible.clone(),
+        children_asked_again: plan.children_asked_again.iter().map(|child| child.instance.clone()).collect(),
     }
 }
 
