@@ -389,7 +389,7 @@ impl Partition {
             (Some(Body::Operation(operation)), existing) => self.operation_message(&id, operation, existing),
             (Some(Body::Lock(request)), existing) => self.lock_message(&id, request, existing),
             (Some(Body::Unlock(unlock)), Some(key)) => self.unlock_message(key, unlock),
-            (Some(Body::FindCircle(find)), Some(key)) => self.find_circle(key, *find),
+            (Some(Body::FindCircle(find)), existing) => self.find_circle(existing, *find),
             (Some(Body::StartChild(start)), _) if EntityId::of_instance(&id).is_some() => {
                 self.refuse_child(start)
             }
