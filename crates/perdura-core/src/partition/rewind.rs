@@ -12,7 +12,7 @@ use super::wakes::Wake;
 use super::{Bug, EnvelopeId, HistoryName, Parked, Partition, Request};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ParentLink, SubOrchestrationScheduled, encode_events};
-use crate::id::{InstanceId, InstanceKey, check_text};
+use crate::id::{InstanceId, InstanceKey};
 use crate::rewind::{
     Because, Opening, ReturnRecord, RewindError, RewindOrder, RewindSpec, RewindTo, Subject, draw_up,
 };
@@ -37,17 +37,6 @@ impl Partition {
     /// Whether a rewind of this instance is under way: it takes no turn meanwhile.
     pub(super) fn is_held(&self, key: InstanceKey) -> bool {
         !self.rewinds.is_empty() && self.rewinds.contains_key(&key)
-    }
-
-    /// Everything that can be refused without looking at the instance.
-    pub(super) fn check_rewind(&self, id: &InstanceId, spec: &RewindSpec) -> Result<(), RequestError> {
-        check_text("who rewinds", &spec.order.by)?;
-        check_text("reason", &spec.order.reason)?;
-        check_text("request id", &spec.order.request_id)?;
-        for payload in spec.inputs.iter().chain(&spec.results) {
-            self.check_payload(id, "replaced payload", &payload.payload)?;
-        }
-        self.check_payload(id, "input", &spec.input)
     }
 
     /// A client asks for a rewind. What can be refused at once is.
@@ -124,23 +113,13 @@ impl Partition {
         if (&instance.record.name, &instance.record.version) != (&start.name, &start.version) {
             return true;
         }
-        let order = RewindOrder {
-            by: format!("parent {:?}", link.instance),
-            reason: "the parent was rewound, and asks for it again".into(),
-            ..RewindOrder::default()
-        };
+        let order = start.order.clone().unwrap_or_default();
         self.begin_anew(key, Parked::Message(message.clone(), envelope), start, &order);
         false
     }
 
     fn begin_anew(&mut self, key: InstanceKey, asked: Parked, start: &StartChild, order: &RewindOrder) {
-        let order = RewindOrder {
-            no_reuse: true,
-            rerun: Vec::new(),
-            with_parents: false,
-            request_id: String::new(),
-            ..order.clone()
-        };
+        let order = RewindOrder { no_reuse: true, rerun: Vec::new(), with_parents: false, ..order.clone() };
         let (to, input) = (RewindTo::Beginning, start.input.clone());
         let spec = RewindSpec { order, to, input, force: true, ..RewindSpec::default() };
         self.await_history(key, Awaited { asked, spec, anew: true, present: None });
@@ -381,6 +360,7 @@ impl Partition {
         let rewinds = record.rewinds.get_or_insert_default();
         opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
+        rewinds.done = std::mem::take(&mut opening.done);
         record.branch = opening.branch.branch;
         rewinds.branches.push(opening.branch);
         rewinds.order = Some(awaited.spec.order.clone());
@@ -391,6 +371,7 @@ impl Partition {
         }
         record.suspended = record.suspended.take().filter(|_| stays_suspended);
         record.cancel_requested = opening.cancel_requested;
+        record.awaits_untold = true;
         record.failed.clear();
         let parents = record.parents.clone();
         instance.append(Event::new(now, opening.rewound));
@@ -449,6 +430,7 @@ impl Partition {
             tags: scheduled.tags.clone(),
             trace: scheduled.trace.clone(),
             start_at: None,
+            order: None,
         };
         let body = RewindChild { start: Some(start), order: Some(order), again };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::RewindChild(Box::new(body)));
@@ -485,6 +467,7 @@ impl Partition {
         let rewinds = record.rewinds.get_or_insert_default();
         opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
+        rewinds.done = std::mem::take(&mut opening.done);
         rewinds.returns.push(ReturnRecord {
             branch,
             at: now.0,
