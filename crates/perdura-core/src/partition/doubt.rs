@@ -386,6 +386,25 @@ impl Partition {
         }
     }
 
+    /// The present attempt has ended, and if nobody knew what became of it, that is known now.
+    pub(super) fn attempt_or_doubt_ended(
+        &mut self,
+        key: InstanceKey,
+        id: u32,
+        result: Result<Option<Bytes>, Failure>,
+    ) {
+        let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
+        let once = task.and_then(|task| task.record.once.as_ref());
+        if !once.is_some_and(|once| once.is_in_doubt()) {
+            return self.attempt_ended(key, id, result);
+        }
+        self.call_off_handler(key, id);
+        self.enter(key, id, Stage::Out);
+        self.attempt_ended(key, id, result);
+        self.resume_if_settled(key, "");
+        self.enqueue(key);
+    }
+
     /// A result that is not that of what is handed out. That of the present delivery settles a doubt; one of an earlier
     /// delivery is noted, in the history and for the handler, and never counts.
     pub(super) fn result_late(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>) {
@@ -403,11 +422,11 @@ impl Partition {
         };
         let has_begun = once.attempt(task.delivery).is_some();
         if state.record.delivery == task.delivery && once.is_in_doubt() {
-            self.call_off_handler(task.key, task.task);
-            self.enter(task.key, task.task, Stage::Out);
-            self.attempt_ended(task.key, task.task, result);
-            self.resume_if_settled(task.key, "");
-            self.enqueue(task.key);
+            if state.scheduled.is_none() && result.is_err() {
+                // The history says whether another attempt follows.
+                return self.hold_result(task.key, task.task, result);
+            }
+            self.attempt_or_doubt_ended(task.key, task.task, result);
         } else if state.record.delivery > task.delivery && has_begun {
             let Some(attempt) = once.attempt(task.delivery).filter(|attempt| attempt.late.is_none()) else {
                 return;

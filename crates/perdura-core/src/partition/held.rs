@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// Something that waits for room in the inbox.
 #[derive(Debug)]
 pub(super) enum Held {
-    /// The result of an activity; the task has it. It is in memory only: after a crash the activity runs again.
+    /// The result of an activity; the task has it. It is in memory only: after a crash nobody knows of it.
     Result(u32),
     /// The answer of a child or of an entity, or an operation for an entity, with its envelope once it is in the store.
     Message(Box<Message>, Option<EnvelopeId>),
@@ -84,12 +84,19 @@ impl Instance {
 impl Instance {
     /// The next of what waits for room, if there is room for it.
     fn next_held(&mut self, bytes_max: usize) -> Option<Held> {
-        if self.held.is_empty() {
+        if self.held.is_empty() || self.lacks_history_for_held() {
             return None;
         }
         let next = self.has_room(bytes_max).then(|| self.held.pop_front()).flatten();
         let has_room_later = || self.entity.as_deref().is_some_and(|entity| entity.has_room_later(bytes_max));
         next.or_else(|| has_room_later().then(|| self.held.pop_later()).flatten())
+    }
+
+    /// Whether the first that waits is a failure of which only the history says what follows.
+    fn lacks_history_for_held(&self) -> bool {
+        let Some(Held::Result(task)) = self.held.line().next() else { return false };
+        let task = self.tasks.get(task);
+        task.is_some_and(|task| task.scheduled.is_none() && matches!(task.ended, Some(Err(_))))
     }
 }
 
@@ -229,7 +236,11 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if let Some(state) = instance.tasks.get_mut(&task).filter(|state| state.ended.is_none()) {
             state.ended = Some(result);
+            let lacks_history = state.scheduled.is_none();
             instance.held.push_back(Held::Result(task));
+            if lacks_history {
+                self.want_history(key);
+            }
         }
     }
 
@@ -242,7 +253,7 @@ impl Partition {
                 Some(Held::Result(task)) => {
                     let ended = instance.tasks.get_mut(&task).and_then(|state| state.ended.take());
                     if let Some(result) = ended {
-                        self.attempt_ended(key, task, result);
+                        self.attempt_or_doubt_ended(key, task, result);
                     }
                 }
                 Some(Held::Message(message, envelope)) => self.take_message(*message, envelope, Some(key)),

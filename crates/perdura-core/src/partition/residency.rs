@@ -3,7 +3,7 @@
 use super::instance::{Instance, TurnState};
 use super::request::{ReplyToken, Request, RequestError, Response};
 use super::wakes::Wake;
-use super::{Bug, DamagedRow, InstanceRow, Need, Parked, Partition, Presence};
+use super::{Bug, ByKey, DamagedRow, InstanceRow, Need, Parked, Partition, Presence};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, EventKind};
 use crate::id::{InstanceId, InstanceKey};
@@ -81,9 +81,11 @@ impl Partition {
         if let Some(row) = row.filter(|_| !is_resident && !is_purged) {
             self.load(row);
         }
-        for wake in self.key_lookups.remove(&key).unwrap_or_default().waiting {
-            if self.instances.contains_key(&key) {
-                self.wake(key, wake);
+        for waiting in self.key_lookups.remove(&key).unwrap_or_default().waiting {
+            match waiting {
+                ByKey::Wake(wake) if self.instances.contains_key(&key) => self.wake(key, wake),
+                ByKey::Wake(_) => {}
+                ByKey::Result(task, result) => self.take_result(task, result),
             }
         }
         self.settle();
@@ -279,6 +281,18 @@ impl Partition {
             self.needs.push(Need::FindId(id.clone()));
         }
         self.id_lookups.entry(id).or_default().waiting.push(parked);
+    }
+
+    /// Something has come for an instance that is not in memory, if there is one.
+    pub(super) fn look_up(&mut self, key: InstanceKey, waits: ByKey) {
+        if self.purged_keys.contains_key(&key) {
+            return;
+        }
+        let waiting = &mut self.key_lookups.entry(key).or_default().waiting;
+        if waiting.is_empty() {
+            self.needs.push(Need::FindKey(key));
+        }
+        waiting.push(waits);
     }
 
     /// Puts an instance in memory.
