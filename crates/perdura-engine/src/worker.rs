@@ -140,6 +140,8 @@ pub struct ActivityTask {
     pub last_heartbeat: Option<Bytes>,
     /// The branch of the history on which it was scheduled.
     pub origin: u32,
+    /// The branch on which it runs: each rewind begins another one.
+    pub branch: u32,
     /// The epoch of the grant under which it was handed out.
     pub epoch: u64,
     /// What is to be committed before it begins, if its count is precise.

@@ -77,6 +77,8 @@ fn task(request: ActivityRequest, execution: Option<String>) -> Result<ActivityT
         delivery: request.perdura_delivery.max(1),
         last_heartbeat: request.perdura_last_heartbeat.map(Into::into),
         origin: request.perdura_origin,
+        // Only the engine tells them apart.
+        branch: 0,
         epoch: request.perdura_epoch,
         hand_over: None,
         canceled: CancellationToken::new(),

@@ -40,6 +40,10 @@ pub(crate) enum BadAnswer {
     Undecodable(String),
     #[error("the parts of this answer have more than {limit} bytes together")]
     TooLarge { limit: usize },
+    #[error("part {index} of this answer came where part {due} is due")]
+    Part { index: i32, due: i32 },
+    #[error("the first parts of this answer were dropped when the stream ended or another part was refused")]
+    PartsDropped,
 }
 
 /// The result of a turn. `taken` and `began` are the caller's: they depend on what was sent.

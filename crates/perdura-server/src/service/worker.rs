@@ -8,7 +8,7 @@ use crate::convert::failure::failure_in;
 use crate::convert::history::{HistoryWriter, Reader};
 use crate::convert::payload_in;
 use crate::hub::Hub;
-use crate::work_items::{Kind, NotTaken, OrchestrationWork, Profile, WorkItemStream};
+use crate::work_items::{ItemId, Kind, NotTaken, OrchestrationWork, Profile, Token, WorkItemStream};
 use futures_util::stream;
 use perdura_core::orchestration::{TurnOutcome, TurnResult, decode_outcome};
 use perdura_engine::{ActivityEnd, EngineError, NotRecorded, Receipt};
@@ -129,10 +129,12 @@ pub(super) async fn complete_orchestration(
     if response.is_partial {
         return match turn.add_part(token, response) {
             Ok(()) => Ok(CompleteTaskResponse {}),
-            Err(bad) => Err(refused(hub, id, &turn, &bad)),
+            Err(bad) => Err(refused(hub, token, &turn, &bad)),
         };
     }
-    let (response, began) = turn.whole_answer(token, response);
+    let began = turn.began(token);
+    let response = turn.whole_answer(token, response);
+    let response = response.map_err(|bad| refused(hub, token, &turn, &bad))?;
     if response.requires_history && response.actions.is_empty() {
         if turn.past.is_none() {
             hub.board.remove(id).ok_or_else(stale)?;
@@ -140,17 +142,17 @@ pub(super) async fn complete_orchestration(
             return Ok(CompleteTaskResponse {});
         }
         // Every item comes with the whole history or a way to it; once more, then.
-        hub.board.refuse(id);
+        hub.board.refuse_of(token);
         return Ok(CompleteTaskResponse {});
     }
     if let Some(wanted) = rewound::wanted(&response) {
         let spec = rewound::spec(&turn, wanted, &token.to_string());
-        let spec = spec.map_err(|bad| refused(hub, id, &turn, &bad))?;
+        let spec = spec.map_err(|bad| refused(hub, token, &turn, &bad))?;
         // With the turn goes its item, and with that the token.
         return match rewound::apply(hub, &turn, spec).await {
             Ok(()) => Ok(CompleteTaskResponse {}),
             Err(status) => {
-                hub.board.refuse(id);
+                hub.board.refuse_of(token);
                 Err(status)
             }
         };
@@ -158,7 +160,7 @@ pub(super) async fn complete_orchestration(
     let processed = response.num_events_processed;
     let result = match result_in(response).and_then(|result| Ok((result, turn.taken(processed)?))) {
         Ok((result, taken)) => TurnResult { taken, began, ..result },
-        Err(bad) => return Err(refused(hub, id, &turn, &bad)),
+        Err(bad) => return Err(refused(hub, token, &turn, &bad)),
     };
     // From here on the token is void: a second answer finds nothing.
     if hub.board.remove(id).is_none() {
@@ -170,15 +172,15 @@ pub(super) async fn complete_orchestration(
 /// The answer of a worker that runs turns as the engine does.
 async fn complete_turn(
     hub: &Hub,
-    (id, token): (crate::work_items::ItemId, crate::work_items::Token),
+    (id, token): (ItemId, Token),
     turn: &OrchestrationWork,
     response: OrchestratorResponse,
 ) -> Result<CompleteTaskResponse, Status> {
-    let began = turn.whole_answer(token, OrchestratorResponse::default()).1;
+    let began = turn.began(token);
     let outcome = match decode_outcome(response.perdura_outcome.into()) {
         Ok(TurnOutcome::Done(result)) => TurnOutcome::Done(TurnResult { began, ..result }),
         Ok(outcome) => outcome,
-        Err(damaged) => return Err(refused(hub, id, turn, &BadAnswer::Undecodable(damaged.to_string()))),
+        Err(damaged) => return Err(refused(hub, token, turn, &BadAnswer::Undecodable(damaged.to_string()))),
     };
     hub.board.remove(id).ok_or_else(stale)?;
     // Before the engine knows: the next turn may follow at once.
@@ -187,10 +189,10 @@ async fn complete_turn(
 }
 
 /// An answer that cannot be taken harms its worker only: the item goes to somebody else.
-fn refused(hub: &Hub, id: crate::work_items::ItemId, turn: &OrchestrationWork, bad: &BadAnswer) -> Status {
+fn refused(hub: &Hub, token: Token, turn: &OrchestrationWork, bad: &BadAnswer) -> Status {
     tracing::warn!(hub = %hub.name, instance = ?turn.turn.id, %bad, "the answer of a worker was refused");
-    turn.drop_parts();
-    hub.board.refuse(id);
+    turn.drop_parts(token);
+    hub.board.refuse_of(token);
     Status::invalid_argument(format!("instance {:?}: {bad}", turn.turn.id))
 }
 

@@ -1,6 +1,6 @@
 //! The board of a hub: work is pinned to it, workers take it off and bring back what came of it.
 
-use super::late::{LateResults, Lost};
+use super::late::{LateResults, Lost, TaskName};
 use super::stream::Profile;
 use super::work::{ActivityWork, EntityWork, OrchestrationWork, Work};
 use super::{Credits, Dispatcher, Filters, ItemId, Kind, Route, Token, WorkerId};
@@ -164,16 +164,17 @@ impl Board {
         if state.draining {
             return Err(ActivityEnd::NotStarted);
         }
-        let name = (task.instance.clone(), task.execution, task.task);
+        let name = TaskName::of(&task);
         if task.hand_over.is_none()
             && let Some(end) = state.late.take_result(&name)
         {
+            state.late.over(&name);
             return Err(end);
         }
         let (work, end) = ActivityWork::new(task);
         let route = Route::new(Kind::Activity, &work.task.name, work.version());
         let id = state.dispatcher.submit(route, Work::Activity(Arc::new(work)));
-        state.tasks.insert((name.0, name.2), id);
+        state.tasks.insert(name.in_instance(), id);
         state.wake_called();
         Ok((id, end))
     }
@@ -207,7 +208,12 @@ impl Board {
 
     /// Nobody wants the item any more, or it is done.
     pub(crate) fn remove(&self, id: ItemId) -> Option<Work> {
-        let work = self.state().remove(id);
+        let mut state = self.state();
+        let work = state.remove(id);
+        if let Some(Work::Activity(activity)) = &work {
+            state.late.over(&TaskName::of(&activity.task));
+        }
+        drop(state);
         self.answered.notify_waiters();
         work
     }
@@ -221,6 +227,14 @@ impl Board {
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();
         self.due.notify_one();
+    }
+
+    /// As [`refuse`](Self::refuse), if the worker with this token has the item now: what another one has meanwhile stays there.
+    pub(crate) fn refuse_of(&self, token: Token) {
+        let held = self.state().dispatcher.find_held(token).map(|(id, _)| id);
+        if let Some(id) = held {
+            self.refuse(id);
+        }
     }
 
     /// Only workers that fetch histories can have this item. False if there is none.
@@ -280,7 +294,7 @@ impl Board {
             let Some((token, work)) = state.dispatcher.handed_over(id) else { continue };
             match work.clone() {
                 Work::Orchestration(turn) => {
-                    turn.drop_parts();
+                    turn.drop_parts(token);
                     turn.lost(false);
                     state.dispatcher.put_back(id, Instant::now(), true);
                 }
@@ -292,8 +306,8 @@ impl Board {
                 // The engine counts deliveries, so it hands the activity out again.
                 Work::Activity(activity) => {
                     let task = &activity.task;
-                    let name = (task.instance.clone(), task.execution, task.task);
-                    state.late.lost(token, Lost { name, hand_over: task.hand_over.clone() });
+                    let lost = Lost { name: TaskName::of(task), hand_over: task.hand_over.clone() };
+                    state.late.lost(token, lost);
                     state.remove(id);
                     let reason = "the stream of the worker that ran it has ended".to_owned();
                     activity.finish(ActivityEnd::Lost { reason });
@@ -355,18 +369,18 @@ impl Board {
                 None => {
                     // A worker that was taken for lost has finished after all.
                     let lost = state.late.find_lost(token).ok_or(NotTaken::Unwanted)?;
-                    is_it(&lost.name.0, lost.name.2)?;
+                    is_it(&lost.name.instance, lost.name.task)?;
                     let Some(Lost { name, hand_over }) = state.late.take_lost(token) else {
                         return Err(NotTaken::Unwanted);
                     };
                     if let Some(hand_over) = hand_over {
                         return if hand_over.bring_late(end) { Ok(()) } else { Err(NotTaken::Unwanted) };
                     }
-                    let present = state.tasks.get(&(name.0.clone(), name.2)).copied();
+                    let present = state.tasks.get(&name.in_instance()).copied();
                     let present = present.filter(|id| {
                         let is_same = |work: &Work| {
                             matches!(work, Work::Activity(activity)
-                            if activity.task.execution == name.1 && activity.task.hand_over.is_none())
+                            if activity.task.hand_over.is_none() && TaskName::of(&activity.task) == name)
                         };
                         state.dispatcher.work(*id).is_some_and(is_same)
                     });
@@ -382,6 +396,7 @@ impl Board {
         let Some(Work::Activity(activity)) = id.and_then(|id| state.remove(id)) else {
             return Err(NotTaken::Unwanted);
         };
+        state.late.over(&TaskName::of(&activity.task));
         drop(state);
         activity.finish(end);
         self.answered.notify_waiters();
@@ -413,7 +428,7 @@ impl Board {
             return false;
         }
         match work {
-            Work::Orchestration(turn) => turn.drop_parts(),
+            Work::Orchestration(turn) => turn.drop_parts(token),
             // Nobody knows whether the worker has begun with it: whoever has it next gets it under the next count, which
             // only the engine can raise.
             Work::Activity(activity) => {

@@ -1,14 +1,39 @@
 //! Results of workers that were taken for lost. A worker whose stream ended may be alive and finish what it runs: SDKs
-//! close the stream first when they stop. Its result counts as long as nobody else has brought one.
+//! close the stream first when they stop. Its result counts as long as nobody else has brought one for the same attempt.
 
 use super::Token;
 use perdura_core::{ExecutionId, InstanceId};
-use perdura_engine::{ActivityEnd, HandOver};
+use perdura_engine::{ActivityEnd, ActivityTask, HandOver};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
-/// Names a task of a run.
-pub(crate) type TaskName = (InstanceId, ExecutionId, u32);
+/// Names an attempt of a task, however often it is handed over. The next attempt of its retry policy is another one, and so
+/// is the same attempt after a rewind: nothing that came of one is good for the other.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct TaskName {
+    pub(crate) instance: InstanceId,
+    execution: ExecutionId,
+    branch: u32,
+    pub(crate) task: u32,
+    attempt: u32,
+}
+
+impl TaskName {
+    pub(crate) fn of(task: &ActivityTask) -> TaskName {
+        TaskName {
+            instance: task.instance.clone(),
+            execution: task.execution,
+            branch: task.branch,
+            task: task.task,
+            attempt: task.attempt,
+        }
+    }
+
+    /// As SDKs name it that bring no token.
+    pub(crate) fn in_instance(&self) -> (InstanceId, u32) {
+        (self.instance.clone(), self.task)
+    }
+}
 
 /// The activity that a worker had which was taken for lost.
 pub(crate) struct Lost {
@@ -28,6 +53,8 @@ const RESULTS_MAX: usize = 64;
 pub(crate) struct LateResults {
     lost: FxHashMap<Token, Lost>,
     oldest: VecDeque<Token>,
+    /// The lost workers of each attempt whose hand-overs are not committed.
+    tokens: FxHashMap<TaskName, Vec<Token>>,
     results: VecDeque<(TaskName, ActivityEnd)>,
 }
 
@@ -35,9 +62,12 @@ impl LateResults {
     /// The worker with this token is gone.
     pub(crate) fn lost(&mut self, token: Token, lost: Lost) {
         if self.oldest.len() == LOST_MAX {
-            self.oldest.pop_front().map(|oldest| self.lost.remove(&oldest));
+            self.oldest.pop_front().and_then(|oldest| self.take_lost(oldest));
         }
         self.oldest.push_back(token);
+        if lost.hand_over.is_none() {
+            self.tokens.entry(lost.name.clone()).or_default().push(token);
+        }
         self.lost.insert(token, lost);
     }
 
@@ -53,7 +83,22 @@ impl LateResults {
 
     /// Takes what a worker had that was taken for lost.
     pub(crate) fn take_lost(&mut self, token: Token) -> Option<Lost> {
-        self.lost.remove(&token)
+        let lost = self.lost.remove(&token)?;
+        if let Some(tokens) = self.tokens.get_mut(&lost.name) {
+            tokens.retain(|of| *of != token);
+            if tokens.is_empty() {
+                self.tokens.remove(&lost.name);
+            }
+        }
+        Some(lost)
+    }
+
+    /// The attempt is over: nobody wants another result of it.
+    pub(crate) fn over(&mut self, name: &TaskName) {
+        for token in self.tokens.remove(name).into_iter().flatten() {
+            self.lost.remove(&token);
+        }
+        self.results.retain(|(of, _)| of != name);
     }
 
     /// Keeps a result until its activity is handed out again.

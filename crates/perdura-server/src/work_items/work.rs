@@ -89,8 +89,26 @@ pub(crate) struct HandOver {
     worker: WorkerId,
     /// The time that the worker was told.
     began: Timestamp,
-    /// The parts of its answer so far.
+    /// The parts of its answer so far; `None` if there are none or they were dropped.
     parts: Option<wire::OrchestratorResponse>,
+    /// How many parts came: the index of the next one.
+    parts_count: i32,
+}
+
+impl HandOver {
+    /// Whether this part is the next one. SDKs repeat calls: one that came before is not, and nothing is wrong with it.
+    fn is_next(&mut self, part: &wire::OrchestratorResponse) -> Result<bool, BadAnswer> {
+        if self.parts.is_none() && part.chunk_index == Some(0) {
+            self.parts_count = 0;
+        }
+        let due = self.parts_count;
+        match part.chunk_index {
+            _ if due > 0 && self.parts.is_none() => Err(BadAnswer::PartsDropped),
+            Some(index) if index > due => Err(BadAnswer::Part { index, due }),
+            Some(index) if due > 0 => Ok(index == due),
+            _ => Ok(true),
+        }
+    }
 }
 
 impl OrchestrationWork {
@@ -153,7 +171,7 @@ impl OrchestrationWork {
         if hand_overs.len() == HAND_OVERS_MAX {
             hand_overs.remove(0);
         }
-        hand_overs.push(HandOver { token, worker, began, parts: None });
+        hand_overs.push(HandOver { token, worker, began, parts: None, parts_count: 0 });
     }
 
     /// The worker with this token has run the turn and keeps the execution for the next one.
@@ -188,37 +206,51 @@ impl OrchestrationWork {
     pub(crate) fn add_part(&self, token: Token, part: wire::OrchestratorResponse) -> Result<(), BadAnswer> {
         let mut hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(of) = hand_overs.iter_mut().find(|of| of.token == token) else { return Ok(()) };
+        if !of.is_next(&part)? {
+            return Ok(());
+        }
         let mut known = of.parts.take().unwrap_or_default();
         if known.encoded_len() + part.encoded_len() > ANSWER_BYTES_MAX {
             return Err(BadAnswer::TooLarge { limit: ANSWER_BYTES_MAX });
         }
         join(&mut known, part);
         of.parts = Some(known);
+        of.parts_count += 1;
         Ok(())
     }
 
-    /// The whole answer of a worker, and the time that it was told the turn began.
+    /// The whole answer of a worker.
     pub(crate) fn whole_answer(
         &self,
         token: Token,
         last: wire::OrchestratorResponse,
-    ) -> (wire::OrchestratorResponse, Option<Timestamp>) {
+    ) -> Result<wire::OrchestratorResponse, BadAnswer> {
         let mut hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = hand_overs.iter_mut().find(|of| of.token == token);
-        let began = of.as_ref().map(|of| of.began);
-        match of.and_then(|of| of.parts.take()) {
+        let Some(of) = hand_overs.iter_mut().find(|of| of.token == token) else { return Ok(last) };
+        if !of.is_next(&last)? {
+            let (index, due) = (last.chunk_index.unwrap_or_default(), of.parts_count);
+            return Err(BadAnswer::Part { index, due });
+        }
+        of.parts_count = 0;
+        Ok(match of.parts.take() {
             Some(mut known) => {
                 join(&mut known, last);
-                (known, began)
+                known
             }
-            None => (last, began),
-        }
+            None => last,
+        })
     }
 
-    /// Nothing more comes of this hand-over in parts.
-    pub(crate) fn drop_parts(&self) {
+    /// The time that the worker with this token was told the turn began.
+    pub(crate) fn began(&self, token: Token) -> Option<Timestamp> {
+        let hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
+        hand_overs.iter().find(|of| of.token == token).map(|of| of.began)
+    }
+
+    /// The parts that the worker with this token has brought are no good without those that do not come any more.
+    pub(crate) fn drop_parts(&self, token: Token) {
         let mut hand_overs = self.hand_overs.lock().unwrap_or_else(PoisonError::into_inner);
-        hand_overs.iter_mut().for_each(|of| of.parts = None);
+        hand_overs.iter_mut().filter(|of| of.token == token).for_each(|of| of.parts = None);
     }
 
     /// How many of the turn's events after its beginning a worker took, of which it says that they were `processed`.

@@ -3,8 +3,10 @@
 
 mod clients;
 mod garbage;
+mod late;
 mod once;
 mod operator;
+mod parts;
 mod recorded;
 mod rewound;
 mod security;
