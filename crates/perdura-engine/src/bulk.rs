@@ -116,8 +116,13 @@ impl Client {
         }
     }
 
-    /// Asks one instance. Gives how many did it: with [`Bulk::Purge`] children count too.
+    /// Asks one instance. Gives how many did it: with [`Bulk::Purge`] children count too. What has no effect, since the
+    /// instance has ended, is refused: [`RequestError::Ended`]. ([`Client::terminate`] and the like are success then, so
+    /// that they can be repeated.)
     pub async fn control(&self, id: InstanceId, bulk: &Bulk) -> Result<u64, EngineError> {
+        if bulk.ends_in_silence() {
+            self.check_control(&id, bulk).await?;
+        }
         match bulk {
             Bulk::Purge { recurse: true } => return self.purge_family(id).await,
             Bulk::Purge { recurse: false } => self.purge(id).await,
@@ -130,6 +135,17 @@ impl Client {
             Bulk::Raise { name, input } => self.raise_event(id, name.clone(), input.clone()).await,
         }?;
         Ok(1)
+    }
+
+    /// Refuses what [`Client::control`] would refuse because of the status in which an instance is now.
+    pub async fn check_control(&self, id: &InstanceId, bulk: &Bulk) -> Result<(), EngineError> {
+        let record = self.get(id).await?.ok_or_else(|| RequestError::NotFound { id: id.clone() })?;
+        let status = record.status().map_err(|what| EngineError::Damaged { id: id.to_string(), what })?;
+        match (bulk.is_for_ended(), status.is_terminal()) {
+            (true, false) => Err(RequestError::NotEnded { id: id.clone(), status }.into()),
+            (false, true) => Err(RequestError::Ended { id: id.clone(), status }.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Removes an instance that has ended, with its histories, and before it all that it has started and that has ended:
@@ -185,10 +201,21 @@ impl Client {
 }
 
 impl Bulk {
+    fn is_for_ended(&self) -> bool {
+        matches!(self, Bulk::Purge { .. } | Bulk::Restart)
+    }
+
+    /// Whether the instance itself takes it as success when it has ended.
+    pub(crate) fn ends_in_silence(&self) -> bool {
+        matches!(
+            self,
+            Bulk::Terminate { .. } | Bulk::Cancel { .. } | Bulk::Suspend { .. } | Bulk::Resume { .. }
+        )
+    }
+
     /// The states in which it can have an effect, of those that are asked for; all if none is.
     pub(crate) fn statuses(&self, wanted: &[Status]) -> Vec<Status> {
-        let of_ended = matches!(self, Bulk::Purge { .. } | Bulk::Restart);
-        let can = |status: &Status| status.is_terminal() == of_ended;
+        let can = |status: &Status| status.is_terminal() == self.is_for_ended();
         let asked = |status: &Status| wanted.is_empty() || wanted.contains(status);
         Status::ALL.into_iter().filter(|status| can(status) && asked(status)).collect()
     }

@@ -7,10 +7,11 @@
 use crate::activities::{Activities, panic_text};
 use crate::entities::Entities;
 use crate::error::EngineError;
-use crate::life::Life;
+use crate::life::{Life, tell_end};
 use crate::loss::{Loss, Refusals, Unanswered, after_commit};
 use crate::options::EngineOptions;
 use crate::reads::Reads;
+use crate::receipt::{Receipt, Receipts};
 use crate::turns::TurnReturns;
 use crate::why::Known;
 use crate::worker::{ActivityEnd, Hosts, OrchestrationHost};
@@ -22,7 +23,7 @@ use perdura_core::orchestration::{TurnOutcome, TurnTicket};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
-use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, PartitionId};
 use perdura_store::Store;
 use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
@@ -56,7 +57,12 @@ pub(crate) enum Input {
     /// An attempt that some life started is over.
     TaskDone(u64, TaskRef, ActivityEnd),
     /// The handler of an unknown outcome is over.
-    TaskAnswered(u64, TaskRef, Result<Answer, String>),
+    TaskAnswered {
+        life: u64,
+        task: TaskRef,
+        answer: Result<Answer, String>,
+        receipt: Option<Receipt>,
+    },
     /// An attempt that some life offered never began.
     TaskUnbegun(u64, TaskRef),
     /// A worker is about to begin with an attempt that some life offered. `taken` learns when that is durable; it is
@@ -67,12 +73,12 @@ pub(crate) enum Input {
         worker: String,
         taken: oneshot::Sender<()>,
     },
-    /// The outcome of a turn that was sent away in some life. `taken` learns whether it was awaited; it is dropped if not.
+    /// The outcome of a turn that was sent away in some life.
     TurnDone {
         life: u64,
         ticket: TurnTicket,
         outcome: TurnOutcome,
-        taken: oneshot::Sender<()>,
+        receipt: Receipt,
     },
     TurnUnrun {
         life: u64,
@@ -259,7 +265,7 @@ impl Processor {
                 }
                 // Attempts of the lost life: they are handed out again.
                 Some(Input::TaskDone(life, task, end)) => self.activities.finished_between(life, task, end),
-                Some(Input::TaskAnswered(life, task, _) | Input::TaskUnbegun(life, task)) => {
+                Some(Input::TaskAnswered { life, task, .. } | Input::TaskUnbegun(life, task)) => {
                     self.activities.finished(life, task);
                 }
                 Some(
@@ -347,14 +353,17 @@ impl Processor {
             partition.recover(rows, self.store.now());
         }
         self.lives += 1;
-        self.activities.begin_life(self.lives, grant.epoch, &mut partition, self.store.now());
+        let mut receipts = Receipts::default();
+        let life = (self.lives, grant.epoch);
+        self.activities.begin_life(life, &mut partition, &mut receipts, self.store.now());
         let (inputs, runtime) = self.returns.clone();
         let mut runner = self.orchestrations.runner(self.id, TurnReturns::new(self.lives, inputs, runtime));
         let disturbed = Arc::new(Notify::new());
         let bell = disturbed.clone();
         runner.ring_at(Arc::new(move || bell.notify_one()));
         let reads = Reads::new(self.store.clone());
-        let mut life = Life { number: self.lives, partition, runner, disturbed, grant, reads, commit: None };
+        let number = self.lives;
+        let mut life = Life { number, partition, runner, disturbed, grant, reads, receipts, commit: None };
         life.reads.messages(self.id);
         // The life before may have written messages without living to tell of them.
         for (partition, bell) in self.bells.iter().enumerate() {
@@ -369,7 +378,7 @@ impl Processor {
     async fn round(&mut self, life: &mut Life) -> Result<bool, Loss> {
         life.partition.set_room(self.activities.room());
         // Before what is new: a crowd of senders must not hold up what makes room in a queue.
-        self.entities.take_ended(&mut life.partition, self.store.now());
+        self.entities.take_ended(life, self.store.now());
         for _ in 0..INPUTS_PER_ROUND_MAX {
             match self.inputs.try_recv() {
                 Ok(input) => self.take(life, input),
@@ -388,7 +397,7 @@ impl Processor {
             return Ok(self.dropped.is_cancelled());
         }
         if life.commit.is_none() {
-            let (batch, effects) = life.partition.seal().map_err(|damage| life.lost(damage.to_string()))?;
+            let (batch, effects) = life.seal().map_err(|damage| life.lost(damage.to_string()))?;
             self.perform(effects);
             life.commit = batch.map(|batch| {
                 let (store, grant) = (self.store.clone(), life.grant.clone());
@@ -411,7 +420,7 @@ impl Processor {
             outcome = maybe(life.commit.as_mut()) => {
                 life.commit = None;
                 after_commit(outcome)?;
-                let effects = life.partition.committed();
+                let effects = life.committed();
                 self.perform(effects);
             }
             Some(read) = life.reads.next() => {
@@ -419,7 +428,7 @@ impl Processor {
             }
             () = self.dropped.cancelled() => {}
             () = life.disturbed.notified(), if self.drain_until.is_none() => life.fail_disturbed(self.store.now()),
-            Some(end) = self.entities.ended() => self.entities.end(end, &mut life.partition, self.store.now()),
+            Some(end) = self.entities.ended() => self.entities.end(end, life, self.store.now()),
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
                 None => self.drain(),
@@ -458,11 +467,12 @@ impl Processor {
                     },
                     end => end,
                 };
-                tell_end(&mut life.partition, task, end, now);
+                tell_end(&mut life.partition, &mut life.receipts, task, end, now);
             }
-            Input::TaskAnswered(of, task, answer) => {
+            Input::TaskAnswered { life: of, task, answer, receipt } => {
                 self.activities.finished(of, task);
                 life.partition.task_answered(task, answer, now);
+                life.receipts.add(receipt, true);
             }
             Input::TaskUnbegun(of, task) => {
                 self.activities.finished(of, task);
@@ -477,11 +487,9 @@ impl Processor {
                     self.activities.taken(task, taken);
                 }
             }
-            Input::TurnDone { life: number, ticket, outcome, taken } => {
-                if number == life.number && life.turn_back(ticket, outcome, now) {
-                    // An error means that whoever ran the turn does not want to know.
-                    let _ = taken.send(());
-                }
+            Input::TurnDone { life: number, ticket, outcome, receipt } => {
+                let wanted = number == life.number && life.turn_back(ticket, outcome, now);
+                life.receipts.add(Some(receipt), wanted);
             }
             Input::TurnUnrun { life: number, ticket } => {
                 if number == life.number {
@@ -558,17 +566,6 @@ impl Processor {
             let working = self.activities.running() + self.entities.running() + self.works.len() > 0;
             quiet && (!working || tokio::time::Instant::now() >= until)
         })
-    }
-}
-
-/// Tells a partition how an attempt ended.
-pub(crate) fn tell_end(partition: &mut Partition, task: TaskRef, end: ActivityEnd, now: Timestamp) {
-    match end {
-        ActivityEnd::Completed(output) => partition.task_done(task, Ok(output), now),
-        ActivityEnd::Failed(failure) => partition.task_done(task, Err(failure), now),
-        ActivityEnd::Lost { reason } => partition.task_lost(task, &reason, now),
-        // A work whose life is over was never run.
-        ActivityEnd::NotStarted | ActivityEnd::Transaction(_) => partition.task_not_started(task, now),
     }
 }
 

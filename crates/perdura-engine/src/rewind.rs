@@ -4,6 +4,7 @@ use crate::client::{Client, unexpected};
 use crate::error::EngineError;
 use crate::lookups;
 use crate::processor::random;
+use futures_util::future::BoxFuture;
 use perdura_core::history::Event;
 use perdura_core::partition::{InstanceRecord, Request, RequestError, Response};
 use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec, RewindTo, Subject, plan};
@@ -38,9 +39,44 @@ impl Client {
             None => (&present, &[]),
         };
         let subject = Subject { record: &record, history, pending: &pending, present };
-        let plan = plan(subject, spec, store.now()).map_err(refuse)?;
+        let mut plan = plan(subject, spec, store.now()).map_err(refuse)?;
         check_parents(store, id, &record, spec).await?;
+        plan.parents = self.parents_along(&record, spec).await?;
         Ok(plan)
+    }
+
+    /// The parents that a rewind takes along, the nearest first.
+    fn parents_along<'a>(
+        &'a self,
+        record: &'a InstanceRecord,
+        spec: &'a RewindSpec,
+    ) -> BoxFuture<'a, Result<Vec<String>, EngineError>> {
+        Box::pin(async move {
+            let mut along = Vec::new();
+            if !spec.order.with_parents || spec.to == RewindTo::Head {
+                return Ok(along);
+            }
+            for link in record.parents.iter().filter(|link| !link.attached) {
+                let Ok(id) = InstanceId::new(&link.instance) else { continue };
+                let Some(parent) = self.get(&id).await? else { continue };
+                let same_run = parent.generation == link.generation && parent.execution == link.execution;
+                if !same_run || parent.status().is_ok_and(|status| status == Status::Completed) {
+                    continue;
+                }
+                let (order, to) = (spec.order.clone(), RewindTo::Child(link.task));
+                let spec = RewindSpec { order, to, ..RewindSpec::default() };
+                match self.plan_rewind(&id, &spec).await {
+                    Ok(plan) => {
+                        along.push(link.instance.clone());
+                        along.extend(plan.parents);
+                    }
+                    // It runs, or has gone on without the child.
+                    Err(EngineError::Refused(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(along)
+        })
     }
 
     /// Takes an instance back to an earlier point of its history, on a new branch, and lets it go on from there. Durable
@@ -79,7 +115,7 @@ async fn check(store: &dyn Store, id: &InstanceId, spec: &RewindSpec) -> Result<
 
 /// A child whose parent does not wait for it goes on for nobody: that is refused, unless a parent that failed with it comes
 /// along, or the operator insists.
-async fn check_parents(
+pub(crate) async fn check_parents(
     store: &dyn Store,
     id: &InstanceId,
     record: &InstanceRecord,

@@ -2,9 +2,9 @@
 //! before is written, runs in the transaction of the next one, and its end is part of what that one writes.
 
 use crate::life::Life;
+use crate::life::tell_end;
 use crate::loss::{Loss, after_commit};
 use crate::panic_text;
-use crate::processor::tell_end;
 use crate::worker::ActivityEnd;
 use perdura_core::failure::kind;
 use perdura_core::partition::{Effect, Partition, TaskRef};
@@ -98,12 +98,12 @@ impl Works {
             has_run = true;
             let now = store.now();
             for (task, end) in tasks.iter().zip(ends) {
-                tell_end(&mut life.partition, *task, ActivityEnd::from(end), now);
+                tell_end(&mut life.partition, &mut life.receipts, *task, ActivityEnd::from(end), now);
             }
             // The turns that follow are part of the same commit.
             let sealed = life
                 .settle(store, runs_turns)
-                .and_then(|()| life.partition.seal().map_err(|damage| damage.to_string()));
+                .and_then(|()| life.seal().map_err(|damage| damage.to_string()));
             match sealed {
                 Ok((batch, early)) => {
                     effects = early;
@@ -131,7 +131,7 @@ impl Works {
         // Works that all failed may leave nothing to write yet.
         if is_sealed || !has_run {
             after_commit(outcome)?;
-            effects.extend(life.partition.committed());
+            effects.extend(life.committed());
         }
         Ok(effects)
     }

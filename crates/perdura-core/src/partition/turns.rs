@@ -27,7 +27,8 @@ impl Partition {
         let runs_suspended = self.planted(Bug::SuspendedRuns);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let held = instance.is_suspended() && !runs_suspended;
-        if instance.turn != TurnState::Idle || !instance.is_active() || held || instance.inbox.is_empty() {
+        let has_work = !instance.inbox.is_empty() || instance.awaits_results();
+        if instance.turn != TurnState::Idle || !instance.is_active() || held || !has_work {
             return;
         }
         // A start that lies ahead; its wake is registered.

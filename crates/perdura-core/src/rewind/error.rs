@@ -122,6 +122,16 @@ pub enum RewindError {
         /// Its status.
         status: Status,
     },
+    /// The branch that was asked for cannot be read.
+    #[error(
+        "its branch {branch} cannot be read ({what}); name another branch, or restore the hub from a backup"
+    )]
+    BranchDamaged {
+        /// The branch.
+        branch: u32,
+        /// What is wrong.
+        what: String,
+    },
     /// Its history cannot be read.
     #[error("its history cannot be read: {0}")]
     Damaged(#[from] Damaged),

@@ -79,6 +79,8 @@ pub struct RewindPlan {
     pub because: Because,
     /// Turns that are kept.
     pub turns_kept: u32,
+    /// Parents that failed with it and come along, the nearest first; filled in by whoever can look at them.
+    pub parents: Vec<String>,
     /// Events after the cut that are delivered again.
     pub carried: Vec<u64>,
     /// Work scheduled before the cut that runs again.
