@@ -160,6 +160,8 @@ async fn a_child_whose_parent_is_not_in_the_batch_is_refused(kind: Kind) {
     // Taken along, it is rewound; no child is then left to anybody.
     let along = because().with_parents().batch(all_orders()).unwrap();
     assert_eq!(run(&bed, &along).await.rewound(), 4);
+    // Its parent is told by a message.
+    bed.until("p-0", |state| state.status() == perdura::Status::Completed).await;
     assert_eq!(bed.output("p-0").await, "charge 0 done");
 }
 
