@@ -165,7 +165,9 @@ async fn a_child_whose_parent_is_not_in_the_batch_is_refused(kind: Kind) {
     // Taken along, it is rewound; no child is then left to anybody.
     let along = because().with_parents().batch(all_orders()).unwrap();
     assert_eq!(run(&bed, &along).await.rewound(), 4);
+    // Its parent is told by a message.
     bed.until("p-0", |state| state.status() == Status::Completed).await;
+    assert_eq!(bed.output("p-0").await, "charge 0 done");
 }
 
 async fn a_limit_counts_what_can_be_rewound(kind: Kind) {
