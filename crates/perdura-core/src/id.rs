@@ -142,12 +142,20 @@ impl InstanceId {
         InstanceId(id.into())
     }
 
-    /// The id of a child that was given none: parent, execution and task. Generations would not do, for they begin at 1
-    /// again after a purge, and the child of the earlier run may still be there; half of the execution's random digits
-    /// tell them apart. An id that would be too long keeps its head and gets a checksum of the whole.
-    pub(crate) fn of_child(parent: &InstanceId, execution: ExecutionId, task: u32) -> InstanceId {
+    /// The id of a child that was given none: parent, execution, task, and branch if it is not the first. Generations would
+    /// not do, for they begin at 1 again after a purge, and the child of the earlier run may still be there; half of the
+    /// execution's random digits tell them apart. After a rewind a task may have the number of another one before it. An id
+    /// that would be too long keeps its head and gets a checksum of the whole.
+    pub(crate) fn of_child(
+        parent: &InstanceId,
+        execution: ExecutionId,
+        (branch, task): (u32, u32),
+    ) -> InstanceId {
         let execution = (execution.0 >> 64) as u64;
-        let id = format!("{parent}:{execution:016x}:{task:04x}");
+        let mut id = format!("{parent}:{execution:016x}:{task:04x}");
+        if branch > 0 {
+            id = format!("{id}.{branch}");
+        }
         if id.len() <= INSTANCE_ID_BYTES_MAX {
             return InstanceId(id.into());
         }
@@ -272,10 +280,10 @@ mod tests {
     fn a_child_id_never_outgrows_the_limit_and_stays_distinct() {
         let parent = InstanceId::new(&"ü".repeat(256)).unwrap();
         let (first, second) = (ExecutionId(1 << 64), ExecutionId(2 << 64));
-        let a = InstanceId::of_child(&parent, first, 1);
+        let a = InstanceId::of_child(&parent, first, (0, 1));
         assert!(a.as_str().len() <= INSTANCE_ID_BYTES_MAX);
-        assert_ne!(a, InstanceId::of_child(&parent, first, 2));
-        assert_ne!(a, InstanceId::of_child(&parent, second, 1));
+        assert_ne!(a, InstanceId::of_child(&parent, first, (0, 2)));
+        assert_ne!(a, InstanceId::of_child(&parent, second, (0, 1)));
     }
 
     #[test]

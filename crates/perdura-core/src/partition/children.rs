@@ -14,7 +14,7 @@ use crate::history::{
     SubOrchestrationScheduled,
 };
 use crate::id::{InstanceId, InstanceKey};
-use crate::rewind::{Found, Sort};
+use crate::rewind::{Found, RewindOrder, Sort};
 use crate::status::{OnExisting, ReusePolicy, Status};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -34,7 +34,11 @@ impl Partition {
             scheduled.instance.clone_from(known);
         }
         if scheduled.instance.is_empty() {
-            let id = InstanceId::of_child(&instance.id, instance.execution(), scheduled.id);
+            let id = InstanceId::of_child(
+                &instance.id,
+                instance.execution(),
+                (instance.record.branch, scheduled.id),
+            );
             scheduled.instance = id.as_str().to_owned();
         }
         let event = instance.append(Event::new(now, scheduled.clone()));
@@ -48,11 +52,12 @@ impl Partition {
                 let retry = scheduled.retry.clone();
                 let record =
                     ChildRecord { id, event, instance: known, attempt: 1, retry, ..ChildRecord::default() };
-                return self.take_child_along(key, record, &scheduled);
+                return self.take_child_along(key, record, &scheduled, false);
             }
             _ => {}
         }
         let link = (!scheduled.detached).then(|| instance.link(scheduled.id, 1));
+        let order = instance.record.rewinds.as_ref().and_then(|rewinds| rewinds.order.clone());
         if !scheduled.detached {
             let record = ChildRecord {
                 id: scheduled.id,
@@ -66,10 +71,15 @@ impl Partition {
             let kept = scheduled.retry.is_some().then(|| Arc::new(scheduled.clone()));
             instance.children.insert(scheduled.id, Child { record, scheduled: kept });
         }
-        self.send_start(&scheduled, link);
+        self.send_start(&scheduled, link, order);
     }
 
-    fn send_start(&mut self, scheduled: &SubOrchestrationScheduled, parent: Option<ParentLink>) {
+    fn send_start(
+        &mut self,
+        scheduled: &SubOrchestrationScheduled,
+        parent: Option<ParentLink>,
+        order: Option<RewindOrder>,
+    ) {
         let start = StartChild {
             name: scheduled.name.clone(),
             version: scheduled.version.clone(),
@@ -80,6 +90,7 @@ impl Partition {
             tags: scheduled.tags.clone(),
             trace: scheduled.trace.clone(),
             start_at: None,
+            order,
         };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::StartChild(start));
     }
@@ -164,7 +175,7 @@ impl Partition {
     }
 
     /// Whether an instance was started by the same run of the same parent, on a branch that it has left.
-    fn is_of_left_branch(&self, existing: Option<InstanceKey>, parent: &ParentLink) -> bool {
+    pub(super) fn is_of_left_branch(&self, existing: Option<InstanceKey>, parent: &ParentLink) -> bool {
         let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else { return false };
         let left = |earlier: &ParentLink| earlier.is_same_run(parent) && earlier.branch != parent.branch;
         instance.record.parents.first().is_some_and(left)
@@ -291,7 +302,7 @@ impl Partition {
         let link = instance.link(id, attempt);
         self.rely_on(not_before);
         self.mark_dirty(key);
-        self.send_start(&scheduled, Some(link));
+        self.send_start(&scheduled, Some(link), None);
     }
 
     /// Starts again every child whose wait is over.

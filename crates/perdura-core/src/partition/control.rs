@@ -71,7 +71,7 @@ impl Partition {
             | Request::Cancel { reason, .. } => Ok(check_text("reason", reason)?),
             // On the wire it is the output that the instance ends with.
             Request::Terminate { id, reason, .. } => self.check_size(id, "reason", reason.len()),
-            Request::Rewind { id, spec } => self.check_rewind(id, spec),
+            Request::Rewind { id, spec } => spec.check(id, self.config.limits.payload_bytes_max),
             Request::Resolve { id, answer, by, .. } => {
                 check_text("who resolves", by)?;
                 match answer {

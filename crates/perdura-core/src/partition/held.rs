@@ -4,7 +4,7 @@
 
 use super::Partition;
 use super::batch::EnvelopeId;
-use super::entities::Wanted;
+use super::entities::{Operation, Wanted, operation_weight};
 use super::instance::Instance;
 use super::message::{Body, Message, RaiseRefused};
 use super::request::RequestError;
@@ -83,15 +83,13 @@ impl Instance {
 
 impl Instance {
     /// The next of what waits for room, if there is room for it.
-    fn next_held(&mut self, bytes_max: usize, now: Timestamp) -> Option<Held> {
+    fn next_held(&mut self, bytes_max: usize) -> Option<Held> {
         if self.held.is_empty() {
             return None;
         }
-        self.held.line_up(now);
-        let has_room = self.has_room(bytes_max);
-        let has_room_later = self.entity.as_deref().is_some_and(|entity| entity.has_room_later(bytes_max));
-        let next = has_room.then(|| self.held.pop_front()).flatten();
-        next.or_else(|| has_room_later.then(|| self.held.pop_later()).flatten())
+        let next = self.has_room(bytes_max).then(|| self.held.pop_front()).flatten();
+        let has_room_later = || self.entity.as_deref().is_some_and(|entity| entity.has_room_later(bytes_max));
+        next.or_else(|| has_room_later().then(|| self.held.pop_later()).flatten())
     }
 }
 
@@ -141,12 +139,9 @@ impl HeldQueue {
         lines.later.insert((at, lines.arrivals), held);
     }
 
-    /// Signals whose time has come go to the end of the line.
-    fn line_up(&mut self, now: Timestamp) {
-        let Some(lines) = &mut self.0 else { return };
-        while let Some(due) = lines.later.first_entry().filter(|first| first.key().0 <= now) {
-            lines.line.push_back(due.remove());
-        }
+    /// When the first of the signals is due that wait for room among the delayed ones.
+    fn first_later(&self) -> Option<Timestamp> {
+        self.0.as_ref()?.later.keys().next().map(|(at, _)| *at)
     }
 
     fn pop_front(&mut self) -> Option<Held> {
@@ -197,8 +192,8 @@ impl Partition {
             }
             // Those of one sender come in order: nobody overtakes what waits already.
             Some(Body::Operation(operation)) => instance.entity.as_deref().is_some_and(|entity| {
-                if operation.at > self.now.0 {
-                    return !entity.has_room_later(room);
+                if operation.at != 0 {
+                    return instance.held.first_later().is_some() || !entity.has_room_later(room);
                 }
                 let may_enter = instance.held.line().next().is_none() && entity.has_room(room);
                 !(entity.is_of_holder(operation) || may_enter)
@@ -209,11 +204,10 @@ impl Partition {
     }
 
     pub(super) fn hold_message(&mut self, key: InstanceKey, message: Message, envelope: Option<EnvelopeId>) {
-        let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         self.holding.insert(key);
         let later = match &message.body {
-            Some(Body::Operation(operation)) => Some(Timestamp(operation.at)).filter(|at| *at > now),
+            Some(Body::Operation(operation)) => Some(Timestamp(operation.at)).filter(|at| at.0 != 0),
             _ => None,
         };
         let held = Held::Message(Box::new(message), envelope);
@@ -242,9 +236,9 @@ impl Partition {
     /// Something has left the inbox or the queue: what waited for room comes in.
     pub(super) fn take_held(&mut self, key: InstanceKey) {
         let room = self.config.limits.inbox_bytes_max;
-        let now = self.now;
+        self.take_due_signals(key);
         while let Some(instance) = self.instances.get_mut(&key) {
-            match instance.next_held(room, now) {
+            match instance.next_held(room) {
                 Some(Held::Result(task)) => {
                     let ended = instance.tasks.get_mut(&task).and_then(|state| state.ended.take());
                     if let Some(result) = ended {
@@ -254,6 +248,36 @@ impl Partition {
                 Some(Held::Message(message, envelope)) => self.take_message(*message, envelope, Some(key)),
                 None => break,
             }
+        }
+    }
+
+    /// Signals whose time has come enter the queue, as far as it has room, in the order of their times.
+    fn take_due_signals(&mut self, key: InstanceKey) {
+        let (now, limits) = (self.now, &self.config.limits);
+        let (bytes_max, count_max) = (limits.inbox_bytes_max, limits.inbox_events_max);
+        let Some(entity) = self.instances.get(&key).and_then(|instance| instance.entity.as_deref()) else {
+            return;
+        };
+        // Those that found no room among the delayed ones join these: as many as the queue may take.
+        let mut room = entity.room(bytes_max);
+        while room > 0
+            && let Some(instance) = self.instances.get_mut(&key)
+            && instance.held.first_later().is_some_and(|at| at <= now)
+            && let Some(Held::Message(message, envelope)) = instance.held.pop_later()
+        {
+            if let Some(Body::Operation(operation)) = &message.body {
+                room = room.saturating_sub(operation_weight(operation));
+            }
+            self.take_message(*message, envelope, Some(key));
+        }
+        let entity = self.instances.get_mut(&key).and_then(|instance| instance.entity.as_deref_mut());
+        let due = entity.map_or_else(Vec::new, |entity| entity.take_due(now, bytes_max, count_max));
+        if due.is_empty() {
+            return;
+        }
+        for operation in due {
+            self.rely_on(Timestamp(operation.at));
+            self.take_operation(key, Operation { at: 0, ..operation });
         }
     }
 

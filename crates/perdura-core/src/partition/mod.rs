@@ -354,6 +354,7 @@ impl Partition {
         let is_done = match &message.body {
             Some(Body::RewindChild(_)) => self.rewind_child(&message, envelope, receiver),
             Some(Body::RewindParent(_)) => self.rewind_parent(&message, envelope, receiver),
+            Some(Body::StartChild(_)) => self.start_again(&message, envelope, receiver),
             _ => true,
         };
         if !is_done {
@@ -409,8 +410,7 @@ impl Partition {
             Wake::Retry(task) => self.retry_due(key, task),
             Wake::TaskLimit(task) | Wake::AttemptLimit(task) => self.task_limit_due(key, task),
             Wake::ChildRetry(task) => self.child_retry_due(key, task),
-            Wake::Signal(number) => self.signal_due(key, number),
-            Wake::Operations => self.go_on(key),
+            Wake::Signal(_) | Wake::Operations => self.go_on(key),
             Wake::Circle => self.look_for_circle(key),
         }
     }

@@ -12,7 +12,7 @@ use super::wakes::Wake;
 use super::{Bug, EnvelopeId, HistoryName, Parked, Partition, Request};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ParentLink, SubOrchestrationScheduled, encode_events};
-use crate::id::{InstanceId, InstanceKey, check_text};
+use crate::id::{InstanceId, InstanceKey};
 use crate::rewind::{
     Because, Opening, ReturnRecord, RewindError, RewindOrder, RewindSpec, RewindTo, Subject, draw_up,
 };
@@ -24,6 +24,8 @@ use std::sync::Arc;
 pub(super) struct Awaited {
     pub(super) asked: Parked,
     pub(super) spec: RewindSpec,
+    /// A child that begins anew, however it ended.
+    anew: bool,
     /// The history of the present branch, while that of another one is being read.
     present: Option<Vec<Event>>,
 }
@@ -35,17 +37,6 @@ impl Partition {
     /// Whether a rewind of this instance is under way: it takes no turn meanwhile.
     pub(super) fn is_held(&self, key: InstanceKey) -> bool {
         !self.rewinds.is_empty() && self.rewinds.contains_key(&key)
-    }
-
-    /// Everything that can be refused without looking at the instance.
-    pub(super) fn check_rewind(&self, id: &InstanceId, spec: &RewindSpec) -> Result<(), RequestError> {
-        check_text("who rewinds", &spec.order.by)?;
-        check_text("reason", &spec.order.reason)?;
-        check_text("request id", &spec.order.request_id)?;
-        for payload in spec.inputs.iter().chain(&spec.results) {
-            self.check_payload(id, "replaced payload", &payload.payload)?;
-        }
-        self.check_payload(id, "input", &spec.input)
     }
 
     /// A client asks for a rewind. What can be refused at once is.
@@ -61,7 +52,10 @@ impl Partition {
             return self.reply(token, Err(RequestError::Rewind { id, error: Box::new(error) }));
         }
         let spec = (**spec).clone();
-        self.await_history(key, Awaited { asked: Parked::Request(token, request), spec, present: None });
+        self.await_history(
+            key,
+            Awaited { asked: Parked::Request(token, request), spec, anew: false, present: None },
+        );
     }
 
     /// A parent was rewound, and waits for its child. Says whether the message has been dealt with.
@@ -72,7 +66,7 @@ impl Partition {
         receiver: Option<InstanceKey>,
     ) -> bool {
         let Some(Body::RewindChild(child)) = &message.body else { return true };
-        let RewindChild { start: Some(start), order: Some(order) } = &**child else { return true };
+        let RewindChild { start: Some(start), order: Some(order), again } = &**child else { return true };
         let Some(link) = &start.parent else { return true };
         let own = receiver.filter(|key| self.is_child_of_run(*key, link));
         let Some((key, instance)) = own.and_then(|key| self.instances.get(&key).map(|i| (key, i))) else {
@@ -80,6 +74,10 @@ impl Partition {
             self.start_child(&message.receiver(), start.clone(), receiver);
             return true;
         };
+        if *again {
+            self.begin_anew(key, Parked::Message(message.clone(), envelope), start, order);
+            return false;
+        }
         if instance.is_active() {
             self.relink(key, link);
             return true;
@@ -94,8 +92,37 @@ impl Partition {
         }
         let spec = RewindSpec { order: order.clone(), ..RewindSpec::default() };
         let asked = Parked::Message(message.clone(), envelope);
-        self.await_history(key, Awaited { asked, spec, present: None });
+        self.await_history(key, Awaited { asked, spec, anew: false, present: None });
         false
+    }
+
+    /// A parent that was rewound asks for a child that it had on a branch which it has left: the child begins anew, and
+    /// its history stays, too. Says whether the message has been dealt with.
+    pub(super) fn start_again(
+        &mut self,
+        message: &Message,
+        envelope: Option<EnvelopeId>,
+        receiver: Option<InstanceKey>,
+    ) -> bool {
+        let Some(Body::StartChild(start)) = &message.body else { return true };
+        let (Some(key), Some(link)) = (receiver, &start.parent) else { return true };
+        let Some(instance) = self.instances.get(&key).filter(|_| self.is_of_left_branch(receiver, link))
+        else {
+            return true;
+        };
+        if (&instance.record.name, &instance.record.version) != (&start.name, &start.version) {
+            return true;
+        }
+        let order = start.order.clone().unwrap_or_default();
+        self.begin_anew(key, Parked::Message(message.clone(), envelope), start, &order);
+        false
+    }
+
+    fn begin_anew(&mut self, key: InstanceKey, asked: Parked, start: &StartChild, order: &RewindOrder) {
+        let order = RewindOrder { no_reuse: true, rerun: Vec::new(), with_parents: false, ..order.clone() };
+        let (to, input) = (RewindTo::Beginning, start.input.clone());
+        let spec = RewindSpec { order, to, input, force: true, ..RewindSpec::default() };
+        self.await_history(key, Awaited { asked, spec, anew: true, present: None });
     }
 
     /// A child was rewound, and takes its parent along if that one failed with it. Says whether the message has been
@@ -120,7 +147,7 @@ impl Partition {
         let spec =
             RewindSpec { order: order.clone(), to: RewindTo::Child(link.task), ..RewindSpec::default() };
         let asked = Parked::Message(message.clone(), envelope);
-        self.await_history(key, Awaited { asked, spec, present: None });
+        self.await_history(key, Awaited { asked, spec, anew: false, present: None });
         false
     }
 
@@ -182,7 +209,7 @@ impl Partition {
         let Some(instance) = self.instances.get(&key) else { return false };
         let awaited = match awaited {
             // It was rewound meanwhile, or has ended well.
-            Awaited { asked: Parked::Message(message, envelope), .. }
+            Awaited { asked: Parked::Message(message, envelope), anew: false, .. }
                 if !has_ended_badly(instance.status) =>
             {
                 self.apply_message(message, envelope, Some(key));
@@ -244,6 +271,13 @@ impl Partition {
                 let answer = answer.map_err(|error| RequestError::Rewind { id, error: Box::new(error) });
                 self.reply(token, answer);
             }
+            // A child that cannot begin anew with its history begins without.
+            (Parked::Message(Message { body: Some(Body::StartChild(start)), .. }, _), Err(_)) => {
+                let id = self.instances.get(&key).map(|instance| instance.id.clone());
+                if let Some(id) = id {
+                    self.start_child(&id, start, Some(key));
+                }
+            }
             // A child that cannot be rewound has failed again.
             (Parked::Message(message, _), Err(error)) => {
                 if let Some(Body::RewindChild(child)) = message.body
@@ -282,6 +316,7 @@ impl Partition {
             Parked::Message(Message { body: Some(Body::RewindChild(child)), .. }, _) => {
                 child.start.as_ref().and_then(|start| start.parent.clone())
             }
+            Parked::Message(Message { body: Some(Body::StartChild(start)), .. }, _) => start.parent.clone(),
             _ => None,
         };
         if let Some(link) = &by_parent {
@@ -297,6 +332,7 @@ impl Partition {
         let rewinds = record.rewinds.get_or_insert_default();
         opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
+        rewinds.done = std::mem::take(&mut opening.done);
         record.branch = opening.branch.branch;
         rewinds.branches.push(opening.branch);
         rewinds.order = Some(awaited.spec.order.clone());
@@ -307,6 +343,7 @@ impl Partition {
         }
         record.suspended = record.suspended.take().filter(|_| stays_suspended);
         record.cancel_requested = opening.cancel_requested;
+        record.awaits_untold = true;
         record.failed.clear();
         let parents = record.parents.clone();
         instance.append(Event::new(now, opening.rewound));
@@ -330,8 +367,8 @@ impl Partition {
             self.look_for_cycle(key, link);
         }
         let order = &awaited.spec.order;
-        for (record, scheduled) in opening.children {
-            self.take_child_along(key, record, &scheduled);
+        for (record, scheduled, again) in opening.children {
+            self.take_child_along(key, record, &scheduled, again);
         }
         if order.with_parents && !self.planted(Bug::RewindLeavesParents) {
             for link in parents {
@@ -347,6 +384,7 @@ impl Partition {
         key: InstanceKey,
         record: super::ChildRecord,
         scheduled: &SubOrchestrationScheduled,
+        again: bool,
     ) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let order = instance.record.rewinds.as_ref().and_then(|rewinds| rewinds.order.clone());
@@ -364,8 +402,9 @@ impl Partition {
             tags: scheduled.tags.clone(),
             trace: scheduled.trace.clone(),
             start_at: None,
+            order: None,
         };
-        let body = RewindChild { start: Some(start), order: Some(order) };
+        let body = RewindChild { start: Some(start), order: Some(order), again };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::RewindChild(Box::new(body)));
     }
 
@@ -402,6 +441,7 @@ impl Partition {
         let rewinds = record.rewinds.get_or_insert_default();
         opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
+        rewinds.done = std::mem::take(&mut opening.done);
         rewinds.returns.push(ReturnRecord {
             branch,
             at: now.0,

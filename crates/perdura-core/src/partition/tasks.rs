@@ -5,7 +5,7 @@ use super::instance::{Instance, Task};
 use super::record::{FailedTask, TaskRecord};
 use super::wakes::Wake;
 use super::{Bug, Partition};
-use crate::delivery::{KEY_TAG, Question, REMEMBERED_BYTES_MAX, Stage};
+use crate::delivery::{KEY_TAG, OnceRecord, Question, REMEMBERED_BYTES_MAX, Stage};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, TaskCompleted, TaskFailed, TaskScheduled, TimeLimits};
 use crate::id::InstanceKey;
@@ -34,13 +34,22 @@ impl Partition {
             instance.inbox.push(Event::new(now, TaskCompleted { id, output, ..TaskCompleted::default() }));
             return;
         }
+        let left = match found {
+            Some(Found::Attempt { branch, event }) => instance.record.left_in_doubt(branch, event),
+            _ => None,
+        };
         let has_limits = scheduled.limits.is_some();
         let shared = Arc::new(scheduled.clone());
         let event = instance.append(Event::new(now, scheduled));
-        let once = has_barrier.then(Box::default);
+        let mut once = has_barrier.then(Box::<OnceRecord>::default);
         let before = instance.record.failed.iter().find(|failed| failed.id == id);
         let (attempt, delivery) = before.map_or((1, 0), |failed| (failed.attempt + 1, failed.delivery));
         let last_word = before.and_then(|failed| failed.last_word.clone());
+        let delivery = delivery.max(left.map_or(0, |left| left.delivery));
+        // It was asked for on a branch that was left, and nobody knows whether it ran: no more is known now.
+        if let (Some(left), Some(once)) = (left, &mut once) {
+            once.begin(left.delivery, now.0, "");
+        }
         let record =
             TaskRecord { id, event, attempt, delivery, scheduled_at: now.0, once, ..TaskRecord::default() };
         instance.tasks.insert(id, Task::new(record, Some(shared)));

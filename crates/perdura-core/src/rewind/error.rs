@@ -112,6 +112,16 @@ pub enum RewindError {
         /// Its status.
         status: Status,
     },
+    /// The parent has taken its end, or does not ask for it any more, and has gone on from there.
+    #[error(
+        "its parent {parent:?} is {status} and has gone on without it, so that nobody would hear of its new end; rewind the parent to before it heard of the first one, or this one by force"
+    )]
+    ParentWentOn {
+        /// The parent's id.
+        parent: String,
+        /// Its status.
+        status: Status,
+    },
     /// Its history cannot be read.
     #[error("its history cannot be read: {0}")]
     Damaged(#[from] Damaged),

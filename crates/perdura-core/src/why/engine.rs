@@ -3,7 +3,6 @@
 use super::{Surroundings, Wait};
 use crate::limits::Limits;
 use crate::partition::{EntityRecord, InstanceRecord, weigh};
-use prost::Message;
 
 /// The partition has no owner at present.
 pub(super) fn for_owner(around: &dyn Surroundings) -> Option<Wait> {
@@ -51,10 +50,9 @@ pub(super) fn for_queue(entity: &EntityRecord, around: &dyn Surroundings) -> Vec
         who: who.into(),
         missing: Some("until then signals of clients are refused, and what instances send waits".into()),
     };
-    let bytes = entity.queue.iter().map(Message::encoded_len).sum();
+    let (bytes, bytes_later) = entity.weigh();
     let queue = full("operations and lock requests", entity.queue.len(), bytes, limits);
-    let bytes = entity.delayed.iter().map(Message::encoded_len).sum();
-    let later = full("signals", entity.delayed.len(), bytes, limits);
+    let later = full("signals", entity.delayed.len(), bytes_later, limits);
     let queue = queue.map(|full| wait("its queue, which is full", full, "whoever runs its operations"));
     let later = later
         .map(|full| wait("its delayed signals, which are full", full, "the time that is first of theirs"));

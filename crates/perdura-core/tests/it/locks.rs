@@ -259,3 +259,17 @@ fn who_holds_nothing_releases_nobody_elses_lock() {
     bed.call(Request::Terminate { id: id("h"), reason: String::new(), recurse: false }).unwrap();
     assert!(!exists(&bed, "@log@a"));
 }
+
+#[test]
+fn what_a_holder_has_called_and_not_awaited_runs_before_what_waited_for_the_lock() {
+    let mut bed = bed();
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"])],
+        ["EventRaised"] => vec![call(1, "@log@a", "mine"), complete()],
+        _ => Vec::new(),
+    });
+    bed.start("h", "Holder");
+    bed.call(Request::Signal(signal("@log@a", "other"))).unwrap();
+    bed.call(raise("h", "go")).unwrap();
+    assert_eq!(state(&bed, "@log@a"), "mine;other;");
+}

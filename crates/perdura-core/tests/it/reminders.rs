@@ -72,3 +72,75 @@ fn reminders_that_find_no_room_are_run_at_their_time_also_after_a_crash() {
         assert!(record(&bed, "@log@a").delayed.is_empty());
     }
 }
+
+/// One that sends so many signals for one instant.
+fn sends_for(bed: &mut Bed, id: &str, numbers: std::ops::Range<u32>, at: i64) {
+    bed.script(id, move |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => numbers.clone().map(|n| remind(n, at)).chain([complete()]).collect(),
+        _ => Vec::new(),
+    });
+    bed.start(id, id);
+}
+
+fn expected(numbers: std::ops::Range<u32>) -> String {
+    numbers.map(|n| format!("r{n};")).collect()
+}
+
+#[test]
+fn signals_of_one_sender_for_one_instant_come_in_its_order_also_if_nobody_was_there_then() {
+    for sleeps in [false, true] {
+        let mut bed = small();
+        let at = bed.now + 1000;
+        sends_for(&mut bed, "s", 0..40, at);
+        if sleeps {
+            bed.now += 2000;
+            bed.crash();
+            bed.pass(0);
+        } else {
+            bed.pass(1000);
+        }
+        assert_eq!(state(&bed, "@log@a"), expected(0..40), "sleeps: {sleeps}");
+    }
+}
+
+#[test]
+fn room_that_gets_free_is_for_the_older_signals_first() {
+    let mut bed = small();
+    let (soon, at) = (bed.now + 100, bed.now + 10_000);
+    sends_for(&mut bed, "others", 100..104, soon);
+    sends_for(&mut bed, "one", 0..20, at);
+    bed.pass(100);
+    sends_for(&mut bed, "two", 20..40, at);
+    bed.pass(10_000);
+    assert_eq!(state(&bed, "@log@a"), expected(100..104) + &expected(0..40));
+}
+
+#[test]
+fn signals_that_are_due_wait_for_room_in_the_queue() {
+    let mut bed = small();
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"])],
+        ["EventRaised"] => vec![complete()],
+        _ => Vec::new(),
+    });
+    bed.start("h", "Holder");
+    reminds(&mut bed, 10);
+    bed.pass(1000);
+    assert!(record(&bed, "@log@a").queue.len() < 6, "{:?}", record(&bed, "@log@a"));
+    let at = Some(Timestamp(bed.now + 1));
+    let refusal = bed.call(Request::Signal(SignalRequest { at, ..signal("@log@a", "later") })).unwrap_err();
+    assert!(matches!(refusal, RequestError::InboxTooLarge { .. }), "{refusal}");
+    bed.call(raise("h", "go")).unwrap();
+    let expected: String = (0..20).rev().map(|n| format!("r{n};")).collect();
+    assert_eq!(state(&bed, "@log@a"), expected);
+}
+
+#[test]
+fn a_limit_of_no_bytes_lets_one_operation_in_at_a_time() {
+    let mut bed = Bed::with_limits(Limits { inbox_bytes_max: 0, ..Limits::default() });
+    bed.entity("log", log);
+    reminds(&mut bed, 10);
+    bed.pass(1000);
+    let expected: String = (0..20).rev().map(|n| format!("r{n};")).collect();
+    assert_eq!(state(&bed, "@log@a"), expected);
+}

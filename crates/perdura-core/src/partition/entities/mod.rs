@@ -21,4 +21,4 @@ pub use record::{
     CallRecord, DelayedSignal, EntityRecord, LeftCall, LockRecord, LockRequest, Operation, Queued,
     SectionRecord, Stamp, TaskName, Wanted,
 };
-pub(super) use state::Entity;
+pub(super) use state::{Entity, operation_weight};

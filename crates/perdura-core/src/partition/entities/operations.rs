@@ -74,13 +74,16 @@ impl Partition {
         self.take_operation(key, operation);
     }
 
-    fn take_operation(&mut self, key: InstanceKey, operation: Operation) {
+    pub(in crate::partition) fn take_operation(&mut self, key: InstanceKey, operation: Operation) {
         let now = self.now;
         let Some(entity) = self.entity_mut(key) else { return };
-        if operation.at > now.0 {
+        if operation.at != 0 {
+            // One that is due, too: others that are due may come before it.
             let at = Timestamp(operation.at);
             let number = entity.delay(operation);
-            self.wakes.add(at, key, Wake::Signal(number));
+            if at > now {
+                self.wakes.add(at, key, Wake::Signal(number));
+            }
             return self.go_on(key);
         }
         entity.push(Wanted::Operation(operation));
@@ -94,16 +97,6 @@ impl Partition {
             }
         }
         self.go_on(key);
-    }
-
-    pub(in crate::partition) fn signal_due(&mut self, key: InstanceKey, number: u64) {
-        let now = self.now;
-        let Some((at, operation)) = self.entity_mut(key).and_then(|entity| entity.take_due(number, now))
-        else {
-            return;
-        };
-        self.rely_on(at);
-        self.take_operation(key, Operation { at: 0, ..operation });
     }
 
     pub(super) fn create_entity(&mut self, id: &EntityId) -> InstanceKey {

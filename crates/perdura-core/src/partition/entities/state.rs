@@ -48,9 +48,7 @@ impl Entity {
     pub(in crate::partition) fn load(record: EntityRecord) -> Entity {
         // Whatever ran when it was stored runs no more.
         let mut entity = Entity { record: EntityRecord { running: 0, ..record }, ..Entity::default() };
-        entity.bytes = entity.weigh();
-        let later = entity.record.delayed.iter().filter_map(|delayed| delayed.operation.as_ref());
-        entity.bytes_later = later.map(operation_weight).sum();
+        (entity.bytes, entity.bytes_later) = entity.record.weigh();
         entity
     }
 
@@ -93,12 +91,18 @@ impl Entity {
 
     /// Whether its queue may take one operation more.
     pub(in crate::partition) fn has_room(&self, bytes_max: usize) -> bool {
-        self.bytes < bytes_max
+        self.room(bytes_max) > 0
+    }
+
+    /// What its queue may take: an empty one takes any operation.
+    pub(in crate::partition) fn room(&self, bytes_max: usize) -> usize {
+        let least = usize::from(self.record.queue.is_empty());
+        bytes_max.saturating_sub(self.bytes).max(least)
     }
 
     /// Whether it may take one signal more whose time has not come.
     pub(in crate::partition) fn has_room_later(&self, bytes_max: usize) -> bool {
-        self.bytes_later < bytes_max
+        self.bytes_later < bytes_max || self.record.delayed.is_empty()
     }
 
     /// Whether an operation comes from who holds the entity: it must not wait for those that wait for the holder.
@@ -157,16 +161,31 @@ impl Entity {
         number
     }
 
-    /// Takes a delayed signal whose time has come; gives when that was.
-    pub(super) fn take_due(&mut self, number: u64, now: Timestamp) -> Option<(Timestamp, Operation)> {
-        let due = |delayed: &DelayedSignal| {
-            let at = delayed.operation.as_ref().map_or(0, |operation| operation.at);
-            delayed.number == number && at <= now.0
+    /// Takes the delayed signals whose time has come, in the order of their times, as many as the queue has room for.
+    pub(in crate::partition) fn take_due(
+        &mut self,
+        now: Timestamp,
+        bytes_max: usize,
+        count_max: usize,
+    ) -> Vec<Operation> {
+        let at = |delayed: &DelayedSignal| delayed.operation.as_ref().map_or(0, |operation| operation.at);
+        let delayed = &mut self.record.delayed;
+        if !delayed.iter().any(|delayed| at(delayed) <= now.0) {
+            return Vec::new();
+        }
+        // Most are sorted already.
+        delayed.sort_by_key(|delayed| (at(delayed), delayed.number));
+        let (mut bytes, mut count) = (self.bytes, self.record.queue.len());
+        let fits = |delayed: &&DelayedSignal| {
+            let may_enter = count == 0 || bytes < bytes_max && count < count_max;
+            bytes += delayed.operation.as_ref().map_or(0, operation_weight);
+            count += 1;
+            at(delayed) <= now.0 && may_enter
         };
-        let at = self.record.delayed.iter().position(due)?;
-        let operation = self.record.delayed.remove(at).operation?;
-        self.bytes_later -= operation_weight(&operation);
-        Some((Timestamp(operation.at), operation))
+        let taken = delayed.iter().take_while(fits).count();
+        let due: Vec<Operation> = delayed.drain(..taken).filter_map(|delayed| delayed.operation).collect();
+        self.bytes_later -= due.iter().map(operation_weight).sum::<usize>();
+        due
     }
 
     /// Begins the batch `number` of the operations that can be handed out together. While the entity is held, only its
@@ -270,10 +289,12 @@ impl Entity {
         }
     }
 
-    /// Gives up the lock of a critical section; says whether it was held.
+    /// Gives up the lock of a critical section; says whether it was held. What its holder has called and not awaited comes
+    /// before everybody else's.
     pub(super) fn unlock(&mut self, holder: &ParentLink) -> bool {
         let held = self.record.lock.as_ref().and_then(|lock| lock.holder.as_ref()) == Some(holder);
         if held {
+            self.move_to_front(holder, usize::MAX);
             self.record.lock = None;
         }
         held
@@ -285,7 +306,7 @@ impl Entity {
             Some(Wanted::Lock(request)) => request.holder.as_ref() != Some(holder),
             _ => true,
         });
-        self.bytes = self.weigh();
+        self.bytes = self.record.weigh().0;
     }
 
     /// Whether it is held, and something of somebody else waits for that to end.
@@ -337,12 +358,16 @@ impl Entity {
                 _ => true,
             }
         });
-        self.bytes = self.weigh();
+        self.bytes = self.record.weigh().0;
         taken
     }
+}
 
-    fn weigh(&self) -> usize {
-        self.record.queue.iter().map(weight).sum()
+impl EntityRecord {
+    /// What its queue weighs, and its delayed signals, in bytes: by this they are limited.
+    pub(crate) fn weigh(&self) -> (usize, usize) {
+        let delayed = self.delayed.iter().filter_map(|delayed| delayed.operation.as_ref());
+        (self.queue.iter().map(weight).sum(), delayed.map(operation_weight).sum())
     }
 }
 
@@ -355,7 +380,8 @@ fn weight(queued: &Queued) -> usize {
     }
 }
 
-fn operation_weight(operation: &Operation) -> usize {
+/// The same of an operation.
+pub(in crate::partition) fn operation_weight(operation: &Operation) -> usize {
     let caller = operation.caller.as_ref().map_or(0, ParentLink::encoded_len);
     let input = operation.input.as_ref().map_or(0, bytes::Bytes::len);
     QUEUED_BYTES + operation.name.len() + input + operation.request.len() + caller

@@ -8,6 +8,7 @@ mod branches;
 mod children;
 mod entities;
 mod failures;
+mod kept;
 mod points;
 mod refusals;
 mod restart;
