@@ -193,6 +193,11 @@ impl Drawing<'_> {
             if work.ended.is_some_and(|(end, _)| end < self.cut.at) {
                 return Err(RewindError::ResultKept { event: *event });
             }
+            if self.record.knows_result_of(&self.timeline.event(work.scheduled).kind) {
+                return fixed(
+                    "a call under its idempotency key has ended well, and this would be another one",
+                );
+            }
             self.inputs.insert(work.scheduled, payload.clone());
         }
         Ok(())
