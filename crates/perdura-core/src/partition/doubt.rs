@@ -379,7 +379,7 @@ impl Partition {
             instance.status = if instance.has_begun() { Status::Running } else { Status::Pending };
             let reason =
                 if by.is_empty() { "the outcome is known".to_owned() } else { format!("settled by {by}") };
-            instance.inbox.push(Event::new(now, ExecutionResumed { reason }));
+            instance.note_pause(Event::new(now, ExecutionResumed { reason }), &self.config.limits);
             self.mark_dirty(key);
             self.hand_out_tasks(key);
             self.start_due_children(key);

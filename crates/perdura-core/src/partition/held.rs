@@ -10,7 +10,7 @@ use super::message::{Body, Message, RaiseRefused};
 use super::request::RequestError;
 use super::wakes::Wake;
 use crate::failure::{Failure, kind};
-use crate::history::{Event, EventRefused, ParentLink};
+use crate::history::{Event, EventKind, EventRefused, ParentLink};
 use crate::id::{InstanceId, InstanceKey};
 use crate::limits::Limits;
 use crate::time::Timestamp;
@@ -63,6 +63,19 @@ impl Instance {
             return Err(RequestError::HistoryFull { id, events, limit });
         }
         Ok(())
+    }
+
+    /// Puts a suspension or a resumption in the inbox. They are never refused, but when there is no room, those before that
+    /// no turn has taken are forgotten: the code sees none of them.
+    pub(super) fn note_pause(&mut self, event: Event, limits: &Limits) {
+        if self.inbox.len() >= limits.inbox_events_max || !self.has_room(limits.inbox_bytes_max) {
+            let mut events = self.inbox.take();
+            events.retain(|event| {
+                !matches!(event.kind, EventKind::ExecutionSuspended(_) | EventKind::ExecutionResumed(_))
+            });
+            self.inbox = events.into();
+        }
+        self.inbox.push(event);
     }
 
     /// Names a task of its present run to other instances.

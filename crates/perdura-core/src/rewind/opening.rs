@@ -195,6 +195,11 @@ impl Drawing<'_> {
             if work.ended.is_some_and(|(end, _)| end < self.cut.at) {
                 return Err(RewindError::ResultKept { event: *event });
             }
+            if self.record.knows_result_of(&self.timeline.event(work.scheduled).kind) {
+                return fixed(
+                    "a call under its idempotency key has ended well, and this would be another one",
+                );
+            }
             let is_given = self.inputs.insert(work.scheduled, payload.clone()).is_some();
             if is_given || self.results.contains_key(&work.scheduled) {
                 return Err(RewindError::GivenTwice { event: *event });
