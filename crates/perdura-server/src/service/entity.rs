@@ -122,6 +122,7 @@ pub(super) async fn clean(
 }
 
 pub(super) async fn complete(hub: &Hub, result: EntityBatchResult) -> Result<CompleteTaskResponse, Status> {
+    let _bringing = hub.board.bringing();
     let (id, work) = hub.board.find_batch(&result.completion_token).ok_or_else(stale)?;
     // An error of the worker's own, not of an operation; or nothing was run. Somebody else may do better.
     if result.failure_details.is_some() || result.requires_state || result.results.is_empty() {
