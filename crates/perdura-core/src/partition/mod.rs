@@ -103,6 +103,8 @@ pub struct Partition {
     /// The order in which instances are looked at when some must leave memory.
     hand: VecDeque<InstanceKey>,
     wakes: Wakes,
+    /// Instances that left memory while nobody knew what became of their activities: a late result may settle that.
+    left_in_doubt: BTreeSet<InstanceKey>,
     queue: VecDeque<InstanceKey>,
     next_turn_number: u64,
     trials: dead_letter::Trials,
@@ -179,7 +181,7 @@ enum Parked {
 #[derive(Debug)]
 enum ByKey {
     Wake(Wake),
-    /// Of an attempt in doubt: an instance with nothing else at hand leaves memory.
+    /// Of an attempt in doubt.
     Result(TaskRef, Result<Option<Bytes>, Failure>),
 }
 
@@ -211,6 +213,7 @@ impl Partition {
             ids: BTreeMap::new(),
             hand: VecDeque::new(),
             wakes: Wakes::default(),
+            left_in_doubt: BTreeSet::new(),
             queue: VecDeque::new(),
             next_turn_number: 1,
             trials: dead_letter::Trials::default(),

@@ -298,6 +298,7 @@ impl Partition {
     /// Puts an instance in memory.
     pub(super) fn admit(&mut self, instance: Instance) {
         self.overtake(instance.key, &instance.id);
+        self.left_in_doubt.remove(&instance.key);
         self.ids.insert(instance.id.clone(), instance.key);
         self.hand.push_back(instance.key);
         self.instances.insert(instance.key, Box::new(instance));
@@ -410,6 +411,9 @@ impl Partition {
             {
                 self.hand.push_back(key);
             } else {
+                if !instance.tasks.is_empty() {
+                    self.left_in_doubt.insert(key);
+                }
                 self.remove(key);
             }
         }

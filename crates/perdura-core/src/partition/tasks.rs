@@ -239,7 +239,7 @@ impl Partition {
         self.advance(now);
         if self.instances.contains_key(&task.key) {
             self.take_result(task, result);
-        } else {
+        } else if self.left_in_doubt.contains(&task.key) {
             self.look_up(task.key, ByKey::Result(task, result));
         }
         self.settle();

@@ -100,8 +100,10 @@ fn a_result_for_an_instance_that_is_gone_is_dropped() {
     let (mut bed, task) = in_doubt(nothing_resident());
     bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false }).unwrap();
     bed.call(purge("x")).unwrap();
-    let before = bed.batches.len();
-    bed.task_done(task, Ok("1"));
+    let (before, now) = (bed.batches.len(), bed.now());
+    bed.partition.task_done(task, Ok(None), now);
+    assert_eq!(bed.partition.needs(), []);
+    assert!(!bed.commit());
     assert_eq!((bed.partition.resident(), bed.batches.len()), (0, before));
 }
 
