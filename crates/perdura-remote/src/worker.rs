@@ -1,18 +1,20 @@
 //! A worker: it fetches work, runs it, and brings what came of it.
 
 use crate::attendance::Attendant;
-use crate::connection::Grpc;
+use crate::connection::{AttendanceGrpc, Grpc};
 use crate::turns::{self, Answer, Ask};
 use crate::{Connection, RemoteError, activities, entities};
 use perdura::Registry;
+use perdura_proto::attendance::Leaving;
 use perdura_proto::work_item::Request as Work;
 use perdura_proto::*;
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Code, Status};
+use tonic::{Code, Status, Streaming};
 
 /// Turns, and batches of operations, that the server may hand over at once.
 const TURNS_MAX: i32 = 1000;
@@ -56,11 +58,13 @@ impl WorkerBuilder {
             max_concurrent_entity_work_items: BATCHES_MAX,
             capabilities: vec![CAPABILITY_PERDURA_TURNS],
             work_item_filters: Some(filters(&self.registry)),
-            ..GetWorkItemsRequest::default()
+            worker_instance_id: format!("{}-{:016x}", std::process::id(), RandomState::new().hash_one(())),
         };
         let (stop, running) = (CancellationToken::new(), TaskTracker::new());
-        let attendant = Attendant::start(self.connection.attendance());
-        let desk = Desk { grpc, registry: self.registry, turns, attendant, running: running.clone() };
+        let attendance = self.connection.attendance();
+        let attendant = Attendant::start(attendance.clone());
+        let desk =
+            Desk { grpc, attendance, registry: self.registry, turns, attendant, running: running.clone() };
         let fetching = tokio::spawn(desk.fetch_until(request, stop.clone()));
         Ok(Worker { stop, running, fetching: Some(fetching) })
     }
@@ -75,7 +79,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Fetches no more work, and waits until what runs here has ended and was brought.
+    /// Fetches no more work, and waits until what runs here has ended and was brought. Until then the server counts on this
+    /// worker for it.
     pub async fn shutdown(mut self) {
         self.stop.cancel();
         if let Some(fetching) = self.fetching.take() {
@@ -116,9 +121,20 @@ fn filters(registry: &Registry) -> WorkItemFilters {
     }
 }
 
+/// The next item of a stream, or why there is none.
+async fn next(items: &mut Streaming<WorkItem>) -> Result<WorkItem, Status> {
+    match tokio::time::timeout(SILENCE_MAX, items.message()).await {
+        Ok(Ok(Some(item))) => Ok(item),
+        Ok(Ok(None)) => Err(Status::ok("the server closed it")),
+        Ok(Err(status)) => Err(status),
+        Err(_) => Err(Status::deadline_exceeded("nothing was heard of the server")),
+    }
+}
+
 #[derive(Clone)]
 struct Desk {
     grpc: Grpc,
+    attendance: AttendanceGrpc,
     registry: Registry,
     turns: mpsc::Sender<Ask>,
     attendant: Attendant,
@@ -129,11 +145,10 @@ impl Desk {
     async fn fetch_until(self, request: GetWorkItemsRequest, stop: CancellationToken) {
         let mut pause = RECONNECT.0;
         loop {
-            let fetched = tokio::select! {
-                () = stop.cancelled() => return,
-                fetched = self.fetch(&request) => fetched,
+            let (status, got_work) = match self.fetch(&request, &stop).await {
+                Ok(()) => return,
+                Err(lost) => lost,
             };
-            let Err((status, got_work)) = fetched;
             if got_work {
                 pause = RECONNECT.0;
             }
@@ -146,22 +161,50 @@ impl Desk {
         }
     }
 
-    /// Fetches work until the stream ends; also says whether anything came.
-    async fn fetch(&self, request: &GetWorkItemsRequest) -> Result<std::convert::Infallible, (Status, bool)> {
+    /// Fetches work until it is to stop, or the stream ends; then also says whether anything came.
+    async fn fetch(
+        &self,
+        request: &GetWorkItemsRequest,
+        stop: &CancellationToken,
+    ) -> Result<(), (Status, bool)> {
         let mut grpc = self.grpc.clone();
-        let items = grpc.get_work_items(request.clone()).await;
+        let items = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            items = grpc.get_work_items(request.clone()) => items,
+        };
         let mut items = items.map_err(|status| (status, false))?.into_inner();
         let mut got = false;
         loop {
-            let item = match tokio::time::timeout(SILENCE_MAX, items.message()).await {
-                Ok(Ok(Some(item))) => item,
-                Ok(Ok(None)) => return Err((Status::ok("the server closed it"), got)),
-                Ok(Err(status)) => return Err((status, got)),
-                Err(_) => return Err((Status::deadline_exceeded("nothing was heard of the server"), got)),
+            let item = tokio::select! {
+                () = stop.cancelled() => {
+                    self.leave(items, &request.worker_instance_id).await;
+                    return Ok(());
+                }
+                item = next(&mut items) => item.map_err(|status| (status, got))?,
             };
             got = true;
             self.take(item);
         }
+    }
+
+    /// Takes no more than what the server has handed over already, and keeps the stream until all that has ended: a server
+    /// takes a worker whose stream has ended for lost, and what it had goes to others.
+    async fn leave(&self, mut items: Streaming<WorkItem>, worker: &str) {
+        let leaving = Leaving { worker_instance_id: worker.to_owned() };
+        match self.attendance.clone().leave(leaving).await {
+            Ok(_) => {
+                while let Ok(item) = next(&mut items).await
+                    && item.completion_token != LEFT
+                {
+                    self.take(item);
+                }
+            }
+            Err(status) => {
+                tracing::debug!(code = ?status.code(), message = status.message(), "the server was not told of the end");
+            }
+        }
+        self.running.close();
+        self.running.wait().await;
     }
 
     fn take(&self, item: WorkItem) {

@@ -1,12 +1,12 @@
 //! Attempts of activities that workers of this project run: their heartbeats go to the engine, and the workers learn which
-//! of them nobody waits for any more.
+//! of them nobody waits for any more. They also say when they leave.
 
 use crate::hub::Hubs;
 use crate::service::hub_of;
 use crate::work_items::{Attempt, Board};
 use futures_util::{Stream, stream};
 use perdura_proto::attendance::attendance_server::{Attendance, AttendanceServer};
-use perdura_proto::attendance::{Attended, Unwanted};
+use perdura_proto::attendance::{Attended, Leaving, Left, Unwanted};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -46,6 +46,15 @@ impl Attendance for AttendanceService {
         tokio::spawn(attending.run(request.into_inner(), words));
         let heard = stream::unfold(heard, async |mut heard| heard.recv().await.map(|word| (word, heard)));
         Ok(Response::new(Box::pin(heard)))
+    }
+
+    async fn leave(&self, request: Request<Leaving>) -> Result<Response<Left>, Status> {
+        let board = hub_of(&self.hubs, request.metadata()).await?.board.clone();
+        let name = request.into_inner().worker_instance_id;
+        match board.leave(&name) {
+            true => Ok(Response::new(Left {})),
+            false => Err(Status::not_found(format!("no worker {name:?} is connected"))),
+        }
     }
 }
 

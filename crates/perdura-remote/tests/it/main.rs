@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
 mod attendance;
+mod leaving;
 
 use perdura::prelude::*;
 use perdura::{ActivityContext, ActivityName, EntityId, OrchestrationName, Registry, Retry, Status};

@@ -33,6 +33,8 @@ struct State {
     dispatcher: Dispatcher<Work>,
     /// What a worker's stream waits with.
     wakers: FxHashMap<WorkerId, Waker>,
+    /// Workers that say who they are.
+    names: FxHashMap<String, WorkerId>,
     /// Old SDKs answer without a token.
     turns: FxHashMap<InstanceId, ItemId>,
     tasks: FxHashMap<(InstanceId, u32), ItemId>,
@@ -87,6 +89,8 @@ impl Workers for Board {
 /// What a worker finds when it asks.
 pub(crate) enum Offer {
     Work(ItemId, Work),
+    /// Nothing, for it leaves.
+    Left,
     Closing,
 }
 
@@ -113,6 +117,7 @@ impl Board {
         let state = State {
             dispatcher: Dispatcher::new(),
             wakers: FxHashMap::default(),
+            names: FxHashMap::default(),
             turns: FxHashMap::default(),
             tasks: FxHashMap::default(),
             late: LateResults::default(),
@@ -150,7 +155,7 @@ impl Board {
         route.only = only;
         let instance = turn.turn.id.clone();
         let mut state = self.state();
-        if only.is_some_and(|only| !state.dispatcher.is_connected(only)) {
+        if only.is_some_and(|only| !state.dispatcher.is_there(only)) {
             return None;
         }
         let id = state.dispatcher.submit(route, Work::Orchestration(Arc::new(turn)));
@@ -254,8 +259,40 @@ impl Board {
         true
     }
 
-    pub(crate) fn connect(&self, filters: Filters, credits: Credits, profile: &Profile) -> WorkerId {
-        self.state().dispatcher.connect(filters, credits, profile.streams_history)
+    /// A worker that takes work from now on; its `name` is empty if it does not say who it is.
+    pub(crate) fn connect(
+        &self,
+        filters: Filters,
+        credits: Credits,
+        profile: &Profile,
+        name: String,
+    ) -> WorkerId {
+        let mut state = self.state();
+        let id = state.dispatcher.connect(filters, credits, profile.streams_history);
+        if !name.is_empty() {
+            state.names.insert(name, id);
+        }
+        id
+    }
+
+    /// The worker with this name gets no more work. It keeps what it was given, and is not lost. False if there is none.
+    pub(crate) fn leave(&self, name: &str) -> bool {
+        let mut state = self.state();
+        let Some(worker) = state.names.remove(name) else { return false };
+        state.dispatcher.leave(worker);
+        let not_given = state.dispatcher.not_given();
+        for id in state.dispatcher.only_for(worker) {
+            if not_given.contains(&id)
+                && let Some(Work::Orchestration(turn)) = state.remove(id)
+            {
+                turn.unrun();
+            }
+        }
+        if let Some(waker) = state.wakers.remove(&worker) {
+            waker.wake();
+        }
+        state.wake_called();
+        true
     }
 
     /// The next item for a worker.
@@ -275,7 +312,7 @@ impl Board {
             }
             None => {
                 state.wakers.insert(worker, waker.clone());
-                Poll::Pending
+                if state.dispatcher.has_left(worker) { Poll::Ready(Offer::Left) } else { Poll::Pending }
             }
         }
     }
@@ -285,6 +322,7 @@ impl Board {
     pub(crate) fn disconnect(&self, worker: WorkerId) {
         let mut state = self.state();
         state.wakers.remove(&worker);
+        state.names.retain(|_, id| *id != worker);
         let returned = state.dispatcher.disconnect(worker);
         if state.draining {
             return;

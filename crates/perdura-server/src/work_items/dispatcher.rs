@@ -52,6 +52,8 @@ struct Worker {
     streams_history: bool,
     held: [u32; 3],
     idle: bool,
+    /// It takes nothing more.
+    leaves: bool,
     /// Items that are its own but that it has not fetched yet.
     assigned: BTreeSet<ItemId>,
     /// Items that it was given.
@@ -60,7 +62,8 @@ struct Worker {
 
 impl Worker {
     fn takes(&self, route: &Route) -> bool {
-        (self.streams_history || !route.streamed)
+        !self.leaves
+            && (self.streams_history || !route.streamed)
             && route.only.is_none_or(|only| only == self.id)
             && self.filters.take(route)
     }
@@ -130,6 +133,7 @@ impl<T: Clone> Dispatcher<T> {
             streams_history,
             held: [0; 3],
             idle: false,
+            leaves: false,
             assigned: BTreeSet::new(),
             given: BTreeSet::new(),
         };
@@ -159,6 +163,28 @@ impl<T: Clone> Dispatcher<T> {
         for item in worker.assigned {
             self.place(item);
         }
+        self.offer_refused();
+        worker.given.into_iter().collect()
+    }
+
+    /// The worker takes nothing more. What it had not fetched goes to others; what it had been given stays with it.
+    pub(crate) fn leave(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        (worker.leaves, worker.idle) = (true, false);
+        for item in worker.assigned.clone() {
+            self.displace(item);
+            self.place(item);
+        }
+        self.offer_refused();
+    }
+
+    /// Whether this worker takes nothing more.
+    pub(crate) fn has_left(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.leaves)
+    }
+
+    /// A worker is gone.
+    fn offer_refused(&mut self) {
         // Those who have refused an item may be all that is left for it.
         let lines = self.waiting.values().flatten();
         let refused = lines.filter(|id| self.items.get(id).is_some_and(|item| !item.refused_by.is_empty()));
@@ -166,7 +192,6 @@ impl<T: Clone> Dispatcher<T> {
             self.displace(item);
             self.place(item);
         }
-        worker.given.into_iter().collect()
     }
 
     /// New work.
@@ -305,9 +330,9 @@ impl<T: Clone> Dispatcher<T> {
         self.workers.values().any(|worker| worker.takes(route))
     }
 
-    /// Whether this worker is connected.
-    pub(crate) fn is_connected(&self, worker: WorkerId) -> bool {
-        self.workers.contains_key(&worker)
+    /// Whether this worker is connected and takes work.
+    pub(crate) fn is_there(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| !worker.leaves)
     }
 
     /// Items that only this worker could do.

@@ -12,7 +12,7 @@ use perdura_core::history::ExecutionCompleted;
 use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult};
 use perdura_core::{Failure, Status as InstanceStatus, Timestamp};
 use perdura_engine::{ActivityEnd, BatchEnd};
-use perdura_proto::{CAPABILITY_PERDURA_TURNS, GetWorkItemsRequest, WorkItem, WorkerCapability};
+use perdura_proto::{CAPABILITY_PERDURA_TURNS, GetWorkItemsRequest, LEFT, WorkItem, WorkerCapability};
 use perdura_store::BoxFuture;
 use prost::Message;
 use std::pin::Pin;
@@ -65,6 +65,8 @@ pub(crate) struct WorkItemStream {
     now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     ping: Interval,
     closed: bool,
+    /// Once the worker leaves: whether it was told that nothing more comes.
+    left: Option<bool>,
     /// Who the worker is, as the record of its hand-overs names it.
     name: Arc<str>,
     /// Activities whose hand-over to this worker is being committed.
@@ -84,11 +86,12 @@ impl WorkItemStream {
             request.max_concurrent_activity_work_items,
             request.max_concurrent_entity_work_items,
         );
-        let worker = board.connect(Filters::from_wire(request.work_item_filters), credits, &profile);
+        let filters = Filters::from_wire(request.work_item_filters);
+        let worker = board.connect(filters, credits, &profile, request.worker_instance_id);
         let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let handing_over = FuturesUnordered::new();
-        WorkItemStream { board, worker, profile, now, ping, closed: false, name, handing_over }
+        WorkItemStream { board, worker, profile, now, ping, closed: false, left: None, name, handing_over }
     }
 
     /// What a worker may have at once; otherwise the commit of its hand-over is begun.
@@ -186,6 +189,10 @@ impl Stream for WorkItemStream {
         if self.closed {
             return Poll::Ready(None);
         }
+        // First: those that wait on the board may never end.
+        if let Some(message) = self.poll_handed_over(context) {
+            return Poll::Ready(Some(Ok(message)));
+        }
         loop {
             let token = match Token::random() {
                 Ok(token) => token,
@@ -202,6 +209,10 @@ impl Stream for WorkItemStream {
                         return Poll::Ready(Some(Ok(message)));
                     }
                 }
+                Poll::Ready(Offer::Left) => {
+                    self.left.get_or_insert(false);
+                    break;
+                }
                 Poll::Ready(Offer::Closing) => {
                     self.closed = true;
                     // With a clean end some SDKs come back at once, again and again.
@@ -213,6 +224,10 @@ impl Stream for WorkItemStream {
         }
         if let Some(message) = self.poll_handed_over(context) {
             return Poll::Ready(Some(Ok(message)));
+        }
+        if self.left == Some(false) && self.handing_over.is_empty() {
+            self.left = Some(true);
+            return Poll::Ready(Some(Ok(WorkItem { completion_token: LEFT.to_owned(), ..health_ping() })));
         }
         match self.ping.poll_tick(context) {
             Poll::Ready(_) => Poll::Ready(Some(Ok(health_ping()))),

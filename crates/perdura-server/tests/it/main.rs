@@ -4,6 +4,7 @@
 mod clients;
 mod garbage;
 mod late;
+mod leaving;
 mod once;
 mod operator;
 mod parts;

@@ -223,6 +223,34 @@ async fn many_are_handed_over_side_by_side() {
 }
 
 #[tokio::test]
+async fn what_is_handed_over_for_good_does_not_wait_for_the_end_of_other_work() {
+    const OTHERS: i32 = 100;
+    let world = world("fail").await;
+    let mut worker = world.worker().await;
+    world.start("a", "order").await;
+    let turn = worker.turn().await;
+    let large = |id| {
+        let task = ScheduleTaskAction {
+            name: "other".into(),
+            input: Some("x".repeat(20_000)),
+            ..Default::default()
+        };
+        action(id, OrchestratorActionType::ScheduleTask(task))
+    };
+    let actions = std::iter::once(schedule(0, "pay")).chain((1..=OTHERS).map(large));
+    worker.answer(&turn, actions.collect()).await.unwrap();
+    let mut client = world.client().await;
+    let mut others = 0;
+    while worker.activity().await.request.name != "pay" {
+        others += 1;
+        // Gives the hand-over time to be committed.
+        let request = GetInstanceRequest { instance_id: "a".into(), get_inputs_and_outputs: false };
+        client.get_instance(request).await.unwrap();
+    }
+    assert!(others < OTHERS, "it came last");
+}
+
+#[tokio::test]
 async fn no_two_workers_get_an_activity_under_one_count_also_if_one_gives_it_back() {
     let world = World::new().await;
     let mut worker = world.worker().await;
