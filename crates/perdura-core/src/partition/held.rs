@@ -145,6 +145,10 @@ impl HeldQueue {
         self.0.is_none()
     }
 
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |lines| lines.line.len() + lines.later.len())
+    }
+
     fn line(&self) -> impl Iterator<Item = &Held> {
         self.0.iter().flat_map(|lines| lines.line.iter())
     }
@@ -203,6 +207,12 @@ impl HeldQueue {
 }
 
 impl Partition {
+    /// How much waits for room at an instance or an entity, in memory: messages, and results of activities.
+    #[must_use]
+    pub fn held(&self, key: InstanceKey) -> usize {
+        self.instances.get(&key).map_or(0, |instance| instance.held.len())
+    }
+
     pub(super) fn must_wait_for_room(&self, key: InstanceKey, message: &Message) -> bool {
         let room = self.config.limits.inbox_bytes_max;
         let Some(instance) = self.instances.get(&key) else { return false };
