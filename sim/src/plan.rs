@@ -133,7 +133,7 @@ impl Plan {
     #[must_use]
     pub fn draw(random: &mut Random) -> Plan {
         let tiny = random.chance(500);
-        let limits = Limits {
+        let mut limits = Limits {
             turn_bytes_max: Limits::default().turn_bytes_max,
             payload_bytes_max: 64 * 1024,
             history_events_max: if random.chance(80) { random.between(12, 40) } else { 50_000 },
@@ -142,8 +142,13 @@ impl Plan {
             handler_ms_max: 600_000,
             inbox_events_max: if random.chance(100) { random.between(1, 4) as usize } else { 1000 },
             inbox_bytes_max: if random.chance(100) { random.between(500, 3000) as usize } else { 64 << 20 },
+            operations_bytes_max: usize::MAX,
             resident_instances_max: if tiny { random.below(3) as usize } else { 1000 },
         };
+        if limits.inbox_bytes_max < 64 << 20 {
+            // One or two operations at a time.
+            limits.operations_bytes_max = 2000;
+        }
         let entities = if random.chance(550) { random.between(1, 4) as u8 } else { 0 };
         let mut faults = Faults::draw(random);
         if entities > 0 && limits.lost_workers_max < 100 {

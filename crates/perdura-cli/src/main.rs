@@ -51,7 +51,7 @@ enum Command {
     /// Send an instance an external event.
     Raise(operate::control::RaiseOptions),
     /// Tell how to replay stored histories against new code before it is deployed.
-    CheckReplay,
+    CheckReplay(operate::replay::Options),
     /// Say what follows for an activity that runs at most once, when nobody knows whether it ran. The engine must be
     /// stopped; the instance goes on when it is started.
     Resolve(operate::resolve::Options),
@@ -83,7 +83,7 @@ async fn main() -> ExitCode {
         Command::Restart(options) => operate::control::restart(options).await,
         Command::Purge(options) => operate::control::purge(options).await,
         Command::Raise(options) => operate::control::raise(options).await,
-        Command::CheckReplay => Ok(operate::replay::run()),
+        Command::CheckReplay(options) => operate::replay::run(&options),
         Command::Resolve(options) => operate::resolve::run(options).await,
         Command::Serve(options) => serve::serve(options).await,
         Command::Dev(options) => serve::dev(options).await,

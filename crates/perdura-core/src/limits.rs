@@ -47,8 +47,11 @@ pub const CIRCLE_WAIT_MS_MAX: i64 = 60_000;
 pub const CIRCLE_WAITS_MAX: u32 = 1000;
 /// Request ids of signals remembered per entity, so that a signal that a client sends again is recognised.
 pub const SIGNAL_REQUESTS_REMEMBERED: usize = 128;
-/// Furthest that a timer or a scheduled start may lie ahead, in milliseconds (ten years).
+/// Furthest that a timer, a delayed signal or a scheduled start may lie ahead, in milliseconds (ten years).
 pub const DELAY_MS_MAX: i64 = 10 * 366 * 86_400_000;
+/// The end of the year 9999, in milliseconds since 1970: up to then a timer may lie that a turn elsewhere sets. Its code could
+/// not catch the error of a timer that lies too far ahead.
+pub const FIRE_AT_MAX: i64 = 253_402_300_800_000;
 
 /// Limits that an operator may change. [`Limits::default`] suits one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]

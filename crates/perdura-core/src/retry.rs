@@ -72,8 +72,10 @@ impl RetryPolicy {
             return None;
         }
         let bound = if self.backoff_ms_max == 0 { u64::MAX } else { self.backoff_ms_max } as f64;
-        let wait = self.backoff_ms as f64 * self.backoff_factor.max(1.0).powi(attempt as i32 - 1);
-        let wait = wait.min(bound);
+        let times = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+        // Kept a number, so that no wait stays none.
+        let factor = self.backoff_factor.max(1.0).powi(times).min(f64::MAX);
+        let wait = (self.backoff_ms as f64 * factor).min(bound);
         let wait = (wait + wait * self.jitter * dice).min(crate::limits::DELAY_MS_MAX as f64);
         let at = Timestamp(now.0.saturating_add(wait.ceil() as i64));
         (at < give_up_at).then_some(at)
@@ -104,6 +106,16 @@ mod tests {
     #[test]
     fn waits_grow_to_the_bound_and_end_with_the_attempts() {
         assert_eq!(waits(&policy(), 0.0), [Some(100), Some(200), Some(300), None]);
+    }
+
+    #[test]
+    fn without_a_backoff_there_is_no_wait_however_often_it_failed() {
+        let policy = RetryPolicy { attempts_max: u32::MAX, backoff_ms: 0, backoff_ms_max: 0, ..policy() };
+        for attempt in [1, 1024, 1025, 1026, u32::MAX - 1] {
+            let next =
+                policy.next_attempt(attempt, &Failure::new("E", "e"), Timestamp(7), Timestamp::MAX, 0.5);
+            assert_eq!(next, Some(Timestamp(7)), "{attempt}");
+        }
     }
 
     #[test]

@@ -30,6 +30,11 @@ pub trait Surroundings {
         None
     }
 
+    /// How much more was sent to it and waits until there is room for it.
+    fn held(&self) -> usize {
+        0
+    }
+
     /// Why that engine does not have the instance's partition at present.
     fn loss(&self) -> Option<&str> {
         None

@@ -503,7 +503,10 @@ impl Processor {
             }
             Input::Began(task) => life.partition.task_began(task, now),
             Input::Heartbeat(task, details) => life.partition.heartbeat(task, details, now),
-            Input::Look(key, asked) => drop(asked.send(self.known(key, None))),
+            Input::Look(key, asked) => {
+                let held = life.partition.held(key);
+                drop(asked.send(Known { held, ..self.known(key, None) }));
+            }
             Input::Shutdown(done) => {
                 self.shutdown.push(done);
                 self.drain();
@@ -513,7 +516,7 @@ impl Processor {
 
     fn known(&self, key: InstanceKey, loss: Option<&str>) -> Known {
         let (limits, lines) = (self.options.limits.clone(), self.activities.lines(key));
-        Known { loss: loss.map(str::to_owned), limits: Some(limits), lines }
+        Known { loss: loss.map(str::to_owned), limits: Some(limits), lines, held: 0 }
     }
 
     fn next_arrival(&mut self) -> u64 {

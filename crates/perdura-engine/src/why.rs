@@ -29,6 +29,8 @@ pub(crate) struct Known {
     pub(crate) limits: Option<Limits>,
     /// How its activities stand, by their numbers.
     pub(crate) lines: Vec<(u32, Line)>,
+    /// How much waits for room in its inbox or queue.
+    pub(crate) held: usize,
 }
 
 struct Around<'a> {
@@ -92,6 +94,10 @@ impl Surroundings for Around<'_> {
 
     fn limits(&self) -> Option<&Limits> {
         self.known.limits.as_ref()
+    }
+
+    fn held(&self) -> usize {
+        self.known.held
     }
 
     fn loss(&self) -> Option<&str> {

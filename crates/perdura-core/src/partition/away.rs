@@ -10,7 +10,7 @@ use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ExecutionCompleted};
 use crate::id::{InstanceId, InstanceKey, InvalidText, check_key, check_name, check_tags, check_text};
-use crate::limits::{DELAY_MS_MAX, LOCKS_MAX, Limits, TRACE_BYTES_MAX};
+use crate::limits::{DELAY_MS_MAX, FIRE_AT_MAX, LOCKS_MAX, Limits, TRACE_BYTES_MAX};
 use crate::orchestration::{Decision, Turn, TurnOutcome, TurnResult, TurnTicket};
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -161,12 +161,14 @@ enum Refusal {
     OwnChild,
     #[error("{what} lies more than ten years ahead")]
     TooFarAhead { what: String },
+    #[error("{what} lies after the year 9999")]
+    NoSuchTime { what: String },
 }
 
 impl Refusal {
     fn kind(&self) -> &'static str {
         match self {
-            Refusal::Limit { .. } | Refusal::TooFarAhead { .. } => kind::LIMIT,
+            Refusal::Limit { .. } | Refusal::TooFarAhead { .. } | Refusal::NoSuchTime { .. } => kind::LIMIT,
             Refusal::Twice { .. }
             | Refusal::Text { .. }
             | Refusal::LockedTwice { .. }
@@ -237,8 +239,8 @@ fn check(
                 (&child.input, &child.trace)
             }
             Decision::CreateTimer(timer) => {
-                if timer.fire_at.saturating_sub(now.0) > DELAY_MS_MAX {
-                    return Err(Refusal::TooFarAhead { what: what() });
+                if timer.fire_at > FIRE_AT_MAX {
+                    return Err(Refusal::NoSuchTime { what: what() });
                 }
                 if instance.timers.contains_key(&timer.id) || !numbers.insert(("timer", timer.id)) {
                     return Err(Refusal::Twice { what: what() });

@@ -3,7 +3,7 @@
 use super::batch::{Batch, Envelope, EnvelopeId};
 use super::effect::Effect;
 use super::request::{ReplyToken, RequestError, Response};
-use super::{Bug, Parked, Partition};
+use super::{Body, Bug, Parked, Partition};
 use crate::history::Damaged;
 use crate::id::{InstanceId, InstanceKey, PartitionId};
 use crate::partition::Message;
@@ -44,6 +44,7 @@ impl Partition {
         }
         self.hand_out_all_operations();
         self.store_parked_messages();
+        self.promised.clear();
         let mut open = std::mem::take(&mut self.open);
         // An attempt that was called off before its number was durable never begins.
         open.effects.retain(|effect| match effect {
@@ -169,7 +170,7 @@ impl Partition {
     }
 
     /// Sends a message to an instance, wherever it is.
-    pub(super) fn send(&mut self, to: &InstanceId, body: super::Body) {
+    pub(super) fn send(&mut self, to: &InstanceId, body: Body) {
         let message = Message::new(to, body);
         let partition = to.partition(self.config.partitions);
         if partition == self.config.id {
@@ -188,7 +189,11 @@ impl Partition {
     }
 
     /// A message to an instance that cannot be read stays in the store until somebody restores or purges the instance.
+    /// Questions that are asked again and again do not: nobody can tell what it waits for.
     pub(super) fn keep_for_damaged(&mut self, message: Message, envelope: Option<EnvelopeId>) {
+        if let Some(Body::FindCircle(_)) = &message.body {
+            return self.open.consumed.extend(envelope);
+        }
         let id = envelope.unwrap_or_else(|| self.put_in_envelope(self.config.id, &message));
         self.handling.insert(id);
         self.kept.entry(message.receiver()).or_default().push(id);

@@ -203,7 +203,7 @@ impl Partition {
         }
         instance.record.suspended = Some(reason.clone());
         instance.status = Status::Suspended;
-        instance.inbox.push(Event::new(now, ExecutionSuspended { reason }));
+        instance.note_pause(Event::new(now, ExecutionSuspended { reason }), &self.config.limits);
         // A turn that is away is run again when the instance goes on; what becomes of it until then is dropped.
         if self.call_back(key) {
             self.forgotten.push(key);
@@ -221,7 +221,7 @@ impl Partition {
         }
         if instance.is_active() && instance.record.suspended.take().is_some() {
             instance.status = if instance.has_begun() { Status::Running } else { Status::Pending };
-            instance.inbox.push(Event::new(now, ExecutionResumed { reason }));
+            instance.note_pause(Event::new(now, ExecutionResumed { reason }), &self.config.limits);
             instance.record.trial = None;
             self.mark_dirty(key);
             self.enqueue(key);

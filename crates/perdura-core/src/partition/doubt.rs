@@ -379,11 +379,30 @@ impl Partition {
             instance.status = if instance.has_begun() { Status::Running } else { Status::Pending };
             let reason =
                 if by.is_empty() { "the outcome is known".to_owned() } else { format!("settled by {by}") };
-            instance.inbox.push(Event::new(now, ExecutionResumed { reason }));
+            instance.note_pause(Event::new(now, ExecutionResumed { reason }), &self.config.limits);
             self.mark_dirty(key);
             self.hand_out_tasks(key);
             self.start_due_children(key);
         }
+    }
+
+    /// The present attempt has ended, and if nobody knew what became of it, that is known now.
+    pub(super) fn attempt_or_doubt_ended(
+        &mut self,
+        key: InstanceKey,
+        id: u32,
+        result: Result<Option<Bytes>, Failure>,
+    ) {
+        let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
+        let once = task.and_then(|task| task.record.once.as_ref());
+        if !once.is_some_and(|once| once.is_in_doubt()) {
+            return self.attempt_ended(key, id, result);
+        }
+        self.call_off_handler(key, id);
+        self.enter(key, id, Stage::Out);
+        self.attempt_ended(key, id, result);
+        self.resume_if_settled(key, "");
+        self.enqueue(key);
     }
 
     /// A result that is not that of what is handed out. That of the present delivery settles a doubt; one of an earlier
@@ -403,11 +422,11 @@ impl Partition {
         };
         let has_begun = once.attempt(task.delivery).is_some();
         if state.record.delivery == task.delivery && once.is_in_doubt() {
-            self.call_off_handler(task.key, task.task);
-            self.enter(task.key, task.task, Stage::Out);
-            self.attempt_ended(task.key, task.task, result);
-            self.resume_if_settled(task.key, "");
-            self.enqueue(task.key);
+            if state.scheduled.is_none() && result.is_err() {
+                // The history says whether another attempt follows.
+                return self.hold_result(task.key, task.task, result);
+            }
+            self.attempt_or_doubt_ended(task.key, task.task, result);
         } else if state.record.delivery > task.delivery && has_begun {
             let Some(attempt) = once.attempt(task.delivery).filter(|attempt| attempt.late.is_none()) else {
                 return;

@@ -10,7 +10,7 @@ use super::message::{Body, Message, RaiseRefused};
 use super::request::RequestError;
 use super::wakes::Wake;
 use crate::failure::{Failure, kind};
-use crate::history::{Event, EventRefused, ParentLink};
+use crate::history::{Event, EventKind, EventRefused, ParentLink};
 use crate::id::{InstanceId, InstanceKey};
 use crate::limits::Limits;
 use crate::time::Timestamp;
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// Something that waits for room in the inbox.
 #[derive(Debug)]
 pub(super) enum Held {
-    /// The result of an activity; the task has it. It is in memory only: after a crash the activity runs again.
+    /// The result of an activity; the task has it. It is in memory only: after a crash nobody knows of it.
     Result(u32),
     /// The answer of a child or of an entity, or an operation for an entity, with its envelope once it is in the store.
     Message(Box<Message>, Option<EnvelopeId>),
@@ -65,6 +65,19 @@ impl Instance {
         Ok(())
     }
 
+    /// Puts a suspension or a resumption in the inbox. They are never refused, but when there is no room, those before that
+    /// no turn has taken are forgotten: the code sees none of them.
+    pub(super) fn note_pause(&mut self, event: Event, limits: &Limits) {
+        if self.inbox.len() >= limits.inbox_events_max || !self.has_room(limits.inbox_bytes_max) {
+            let mut events = self.inbox.take();
+            events.retain(|event| {
+                !matches!(event.kind, EventKind::ExecutionSuspended(_) | EventKind::ExecutionResumed(_))
+            });
+            self.inbox = events.into();
+        }
+        self.inbox.push(event);
+    }
+
     /// Names a task of its present run to other instances.
     pub(super) fn link(&self, task: u32, attempt: u32) -> ParentLink {
         ParentLink {
@@ -84,12 +97,19 @@ impl Instance {
 impl Instance {
     /// The next of what waits for room, if there is room for it.
     fn next_held(&mut self, bytes_max: usize) -> Option<Held> {
-        if self.held.is_empty() {
+        if self.held.is_empty() || self.lacks_history_for_held() {
             return None;
         }
         let next = self.has_room(bytes_max).then(|| self.held.pop_front()).flatten();
         let has_room_later = || self.entity.as_deref().is_some_and(|entity| entity.has_room_later(bytes_max));
         next.or_else(|| has_room_later().then(|| self.held.pop_later()).flatten())
+    }
+
+    /// Whether the first that waits is a failure of which only the history says what follows.
+    fn lacks_history_for_held(&self) -> bool {
+        let Some(Held::Result(task)) = self.held.line().next() else { return false };
+        let task = self.tasks.get(task);
+        task.is_some_and(|task| task.scheduled.is_none() && matches!(task.ended, Some(Err(_))))
     }
 }
 
@@ -123,6 +143,10 @@ struct Lines {
 impl HeldQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |lines| lines.line.len() + lines.later.len())
     }
 
     fn line(&self) -> impl Iterator<Item = &Held> {
@@ -183,6 +207,12 @@ impl HeldQueue {
 }
 
 impl Partition {
+    /// How much waits for room at an instance or an entity, in memory: messages, and results of activities.
+    #[must_use]
+    pub fn held(&self, key: InstanceKey) -> usize {
+        self.instances.get(&key).map_or(0, |instance| instance.held.len())
+    }
+
     pub(super) fn must_wait_for_room(&self, key: InstanceKey, message: &Message) -> bool {
         let room = self.config.limits.inbox_bytes_max;
         let Some(instance) = self.instances.get(&key) else { return false };
@@ -229,7 +259,11 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if let Some(state) = instance.tasks.get_mut(&task).filter(|state| state.ended.is_none()) {
             state.ended = Some(result);
+            let lacks_history = state.scheduled.is_none();
             instance.held.push_back(Held::Result(task));
+            if lacks_history {
+                self.want_history(key);
+            }
         }
     }
 
@@ -242,7 +276,7 @@ impl Partition {
                 Some(Held::Result(task)) => {
                     let ended = instance.tasks.get_mut(&task).and_then(|state| state.ended.take());
                     if let Some(result) = ended {
-                        self.attempt_ended(key, task, result);
+                        self.attempt_or_doubt_ended(key, task, result);
                     }
                 }
                 Some(Held::Message(message, envelope)) => self.take_message(*message, envelope, Some(key)),

@@ -2,10 +2,10 @@
 //! that are under way together share one execution; events with an id that has come are not taken again.
 
 use super::instance::Instance;
-use super::record::{KeyRecord, KeyUse, Keys};
+use super::record::{InstanceRecord, KeyRecord, KeyUse, Keys};
 use super::{Bug, Partition};
 use crate::failure::{Failure, kind};
-use crate::history::{Event, TaskCompleted, TaskFailed, TaskScheduled};
+use crate::history::{Event, EventKind, TaskCompleted, TaskFailed, TaskScheduled};
 use crate::id::InstanceKey;
 use crate::limits::{EVENT_IDS_REMEMBERED, KEYS_BYTES_MAX, KEYS_REMEMBERED};
 use bytes::Bytes;
@@ -24,6 +24,14 @@ impl KeyUse {
 
     fn is_same_call(&self, name: &str, input: &Bytes) -> bool {
         (self.name.as_str(), &self.input) == (name, input)
+    }
+}
+
+impl InstanceRecord {
+    /// Whether this schedules a call under an idempotency key of which a result is recorded.
+    pub(crate) fn knows_result_of(&self, event: &EventKind) -> bool {
+        let EventKind::TaskScheduled(TaskScheduled { key: Some(key), .. }) = event else { return false };
+        self.keys.iter().flat_map(|keys| &keys.known).any(|known| known.key == *key)
     }
 }
 

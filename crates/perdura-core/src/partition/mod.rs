@@ -58,10 +58,12 @@ pub(crate) use events::weigh;
 
 use crate::delivery::Delivery;
 use crate::entity::EntityId;
+use crate::failure::Failure;
 use crate::history::Damaged;
 use crate::id::{InstanceId, InstanceKey, PartitionId};
 use crate::limits::Limits;
 use crate::time::Timestamp;
+use bytes::Bytes;
 use instance::Instance;
 use rustc_hash::FxHashMap;
 use set_aside::Unwritable;
@@ -101,6 +103,8 @@ pub struct Partition {
     /// The order in which instances are looked at when some must leave memory.
     hand: VecDeque<InstanceKey>,
     wakes: Wakes,
+    /// Instances that left memory while nobody knew what became of their activities: a late result may settle that.
+    left_in_doubt: BTreeSet<InstanceKey>,
     queue: VecDeque<InstanceKey>,
     next_turn_number: u64,
     trials: dead_letter::Trials,
@@ -108,7 +112,7 @@ pub struct Partition {
     history_wanted: Vec<InstanceKey>,
     /// What waits for a row, by id and by key.
     id_lookups: BTreeMap<InstanceId, Lookup<Parked>>,
-    key_lookups: BTreeMap<InstanceKey, Lookup<Wake>>,
+    key_lookups: BTreeMap<InstanceKey, Lookup<ByKey>>,
     needs: Vec<Need>,
     /// Messages between instances of this partition, not yet looked at.
     local: VecDeque<Message>,
@@ -132,6 +136,8 @@ pub struct Partition {
     /// Messages of the life before have not been delivered: until then nothing runs that could send more, which would
     /// overtake them.
     awaits_messages: bool,
+    /// Results that are to be recorded by the open batch, as was said.
+    promised: BTreeSet<(InstanceKey, u32)>,
     /// Entities that may have operations to hand out.
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
@@ -171,6 +177,14 @@ enum Parked {
     Message(Message, Option<EnvelopeId>),
 }
 
+/// Something that waits for the row of an instance of which only the key is known.
+#[derive(Debug)]
+enum ByKey {
+    Wake(Wake),
+    /// Of an attempt in doubt.
+    Result(TaskRef, Result<Option<Bytes>, Failure>),
+}
+
 /// A row that cannot be read.
 #[derive(Clone, Debug)]
 struct DamagedRow {
@@ -199,6 +213,7 @@ impl Partition {
             ids: BTreeMap::new(),
             hand: VecDeque::new(),
             wakes: Wakes::default(),
+            left_in_doubt: BTreeSet::new(),
             queue: VecDeque::new(),
             next_turn_number: 1,
             trials: dead_letter::Trials::default(),
@@ -217,6 +232,7 @@ impl Partition {
             unwritable: BTreeMap::new(),
             holding: BTreeSet::new(),
             awaits_messages: false,
+            promised: BTreeSet::new(),
             operable: Vec::new(),
             vanishing: Vec::new(),
             kept: BTreeMap::new(),
@@ -279,12 +295,8 @@ impl Partition {
             }
             if self.instances.contains_key(&key) {
                 self.wake(key, wake);
-            } else if !self.purged_keys.contains_key(&key) {
-                let waiting = &mut self.key_lookups.entry(key).or_default().waiting;
-                if waiting.is_empty() {
-                    self.needs.push(Need::FindKey(key));
-                }
-                waiting.push(wake);
+            } else {
+                self.look_up(key, ByKey::Wake(wake));
             }
         }
         self.settle();
@@ -380,7 +392,7 @@ impl Partition {
             (Some(Body::Operation(operation)), existing) => self.operation_message(&id, operation, existing),
             (Some(Body::Lock(request)), existing) => self.lock_message(&id, request, existing),
             (Some(Body::Unlock(unlock)), Some(key)) => self.unlock_message(key, unlock),
-            (Some(Body::FindCircle(find)), Some(key)) => self.find_circle(key, *find),
+            (Some(Body::FindCircle(find)), existing) => self.find_circle(existing, *find),
             (Some(Body::StartChild(start)), _) if EntityId::of_instance(&id).is_some() => {
                 self.refuse_child(start)
             }

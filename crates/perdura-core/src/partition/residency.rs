@@ -3,7 +3,7 @@
 use super::instance::{Instance, TurnState};
 use super::request::{ReplyToken, Request, RequestError, Response};
 use super::wakes::Wake;
-use super::{Bug, DamagedRow, InstanceRow, Need, Parked, Partition, Presence};
+use super::{Bug, ByKey, DamagedRow, InstanceRow, Need, Parked, Partition, Presence};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, EventKind};
 use crate::id::{InstanceId, InstanceKey};
@@ -81,9 +81,11 @@ impl Partition {
         if let Some(row) = row.filter(|_| !is_resident && !is_purged) {
             self.load(row);
         }
-        for wake in self.key_lookups.remove(&key).unwrap_or_default().waiting {
-            if self.instances.contains_key(&key) {
-                self.wake(key, wake);
+        for waiting in self.key_lookups.remove(&key).unwrap_or_default().waiting {
+            match waiting {
+                ByKey::Wake(wake) if self.instances.contains_key(&key) => self.wake(key, wake),
+                ByKey::Wake(_) => {}
+                ByKey::Result(task, result) => self.take_result(task, result),
             }
         }
         self.settle();
@@ -281,9 +283,22 @@ impl Partition {
         self.id_lookups.entry(id).or_default().waiting.push(parked);
     }
 
+    /// Something has come for an instance that is not in memory, if there is one.
+    pub(super) fn look_up(&mut self, key: InstanceKey, waits: ByKey) {
+        if self.purged_keys.contains_key(&key) {
+            return;
+        }
+        let waiting = &mut self.key_lookups.entry(key).or_default().waiting;
+        if waiting.is_empty() {
+            self.needs.push(Need::FindKey(key));
+        }
+        waiting.push(waits);
+    }
+
     /// Puts an instance in memory.
     pub(super) fn admit(&mut self, instance: Instance) {
         self.overtake(instance.key, &instance.id);
+        self.left_in_doubt.remove(&instance.key);
         self.ids.insert(instance.id.clone(), instance.key);
         self.hand.push_back(instance.key);
         self.instances.insert(instance.key, Box::new(instance));
@@ -396,6 +411,9 @@ impl Partition {
             {
                 self.hand.push_back(key);
             } else {
+                if !instance.tasks.is_empty() {
+                    self.left_in_doubt.insert(key);
+                }
                 self.remove(key);
             }
         }

@@ -331,6 +331,9 @@ impl Partition {
         self.drop_outstanding(key);
         self.forget_history(key);
         self.trial_over(key);
+        if let Some(instance) = self.instances.get_mut(&key) {
+            (instance.record.trial, instance.record.suspended_in_doubt) = (None, false);
+        }
     }
 
     /// The instance goes on, on a new branch.

@@ -4,11 +4,12 @@ use super::effect::{Effect, TaskRef, TaskStart};
 use super::instance::{Instance, Task};
 use super::record::{FailedTask, TaskRecord};
 use super::wakes::Wake;
-use super::{Bug, Partition};
+use super::{Bug, ByKey, Partition};
 use crate::delivery::{KEY_TAG, OnceRecord, Question, REMEMBERED_BYTES_MAX, Stage};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, TaskCompleted, TaskFailed, TaskScheduled, TimeLimits};
 use crate::id::InstanceKey;
+use crate::limits::Limits;
 use crate::retry::RetryPolicy;
 use crate::rewind::{Found, Sort};
 use crate::time::Timestamp;
@@ -81,7 +82,8 @@ impl Partition {
         if instance.is_suspended() {
             return;
         }
-        let Some(task) = instance.tasks.get(&id).filter(|task| !task.running) else { return };
+        let is_due = |task: &&Task| !task.running && task.ended.is_none();
+        let Some(task) = instance.tasks.get(&id).filter(is_due) else { return };
         let Some(scheduled) = &task.scheduled else { return self.want_history(key) };
         if scheduled.key.is_some() && !self.is_to_run(key, id) {
             return;
@@ -197,14 +199,22 @@ impl Partition {
         }
     }
 
-    /// Whether the result of this attempt, if it succeeds, would be recorded at once as that of its task: `None` if nobody
-    /// waits for it any more, false if there is no room for it yet.
+    /// Whether the result of this attempt, if it succeeds, will be recorded at once as that of its task: `None` if nobody
+    /// waits for it any more, false if there is no room for it yet. A yes keeps room for a result of any size, and holds
+    /// until the open batch is sealed, or the instance ends.
     #[must_use]
     pub fn takes_result(&mut self, task: TaskRef) -> Option<bool> {
-        let room = self.config.limits.inbox_bytes_max;
+        let Limits { inbox_bytes_max, payload_bytes_max, .. } = self.config.limits;
         self.handed_out(task)?;
         let instance = self.instances.get(&task.key)?;
-        Some(!task.asks && instance.has_room(room))
+        let of_instance = self.promised.range((task.key, 0)..=(task.key, u32::MAX));
+        let others = of_instance.filter(|(_, other)| *other != task.task).count();
+        let taken = others.saturating_mul(payload_bytes_max);
+        let is_taken = !task.asks && instance.has_room(inbox_bytes_max.saturating_sub(taken));
+        if is_taken {
+            self.promised.insert((task.key, task.task));
+        }
+        Some(is_taken)
     }
 
     /// Whether the result of this attempt would count, or be noted of a task that runs at most once.
@@ -227,10 +237,20 @@ impl Partition {
     /// task is open.
     pub fn task_done(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, now: Timestamp) {
         self.advance(now);
+        if self.instances.contains_key(&task.key) {
+            self.take_result(task, result);
+        } else if self.left_in_doubt.contains(&task.key) {
+            self.look_up(task.key, ByKey::Result(task, result));
+        }
+        self.settle();
+    }
+
+    pub(super) fn take_result(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>) {
         let room = self.config.limits.inbox_bytes_max;
         let late_accepted = self.planted(Bug::LateResultAccepted);
+        let is_promised = self.promised.remove(&(task.key, task.task));
         let Some(instance) = self.awaiting(task) else { return };
-        let has_room = instance.has_room(room);
+        let has_room = is_promised || instance.has_room(room);
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         // An attempt of an earlier life, not yet given up by this one, was at work all the time.
         state.running |= state.stage() == Some(Stage::Out) && state.record.delivery == task.delivery;
@@ -241,7 +261,6 @@ impl Partition {
         } else {
             self.hold_result(task.key, task.task, result);
         }
-        self.settle();
     }
 
     /// The present attempt has ended.

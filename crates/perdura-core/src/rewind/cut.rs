@@ -8,6 +8,7 @@ use super::told::{Told, told};
 use crate::failure::Failure;
 use crate::history::EventKind;
 use crate::status::Status;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Why the cut is where it is.
@@ -144,8 +145,21 @@ pub(super) fn out_of_entities(timeline: &Timeline<'_>, mut cut: Cut, rerun: &[St
 
 /// Whether a critical section is over before the cut.
 fn unlocks(timeline: &Timeline<'_>, lock: &Work, cut: usize) -> bool {
-    (lock.scheduled..cut).any(|at| match &timeline.event(at).kind {
-        EventKind::EntityUnlockSent(sent) => sent.entities.is_empty(),
+    let EventKind::EntityLockRequested(requested) = &timeline.event(lock.scheduled).kind else { return true };
+    let granted = match lock.ended {
+        Some((refused, false)) if refused < cut => return true,
+        ended => ended.map(|(at, _)| at),
+    };
+    let mut held: BTreeSet<&String> = requested.set.iter().collect();
+    (lock.scheduled + 1..cut).any(|at| match &timeline.event(at).kind {
+        // One entity after another, as the DurableTask SDKs do, or all. What was not granted is given up as a whole.
+        EventKind::EntityUnlockSent(sent) => {
+            let all = sent.entities.is_empty() || granted.is_none_or(|granted| granted > at);
+            held.retain(|entity| !all && !sent.entities.contains(entity));
+            held.is_empty()
+        }
+        // There are never two.
+        EventKind::EntityLockRequested(_) => true,
         _ => false,
     })
 }

@@ -79,6 +79,12 @@ pub enum RewindError {
         /// Asked for.
         event: u64,
     },
+    /// Two results, two inputs, or one of each for the same work.
+    #[error("the work of event {event} is given an input or a result twice; give it one of them once")]
+    GivenTwice {
+        /// The event of the second one.
+        event: u64,
+    },
     /// A new input of the instance makes sense only from the beginning.
     #[error("the instance's input can be replaced only in a rewind to the beginning")]
     NotFromBeginning,

@@ -177,7 +177,9 @@ impl Drawing<'_> {
             if work.ended.is_some_and(|(end, _)| end < self.cut.at) {
                 return Err(RewindError::ResultKept { event: *event });
             }
-            self.results.insert(work.scheduled, payload.clone());
+            if self.results.insert(work.scheduled, payload.clone()).is_some() {
+                return Err(RewindError::GivenTwice { event: *event });
+            }
         }
         for Replaced { event, payload } in &self.spec.inputs {
             let work = self.named(*event)?;
@@ -193,7 +195,15 @@ impl Drawing<'_> {
             if work.ended.is_some_and(|(end, _)| end < self.cut.at) {
                 return Err(RewindError::ResultKept { event: *event });
             }
-            self.inputs.insert(work.scheduled, payload.clone());
+            if self.record.knows_result_of(&self.timeline.event(work.scheduled).kind) {
+                return fixed(
+                    "a call under its idempotency key has ended well, and this would be another one",
+                );
+            }
+            let is_given = self.inputs.insert(work.scheduled, payload.clone()).is_some();
+            if is_given || self.results.contains_key(&work.scheduled) {
+                return Err(RewindError::GivenTwice { event: *event });
+            }
         }
         Ok(())
     }

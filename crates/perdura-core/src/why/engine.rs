@@ -48,7 +48,12 @@ pub(super) fn for_queue(entity: &EntityRecord, around: &dyn Surroundings) -> Vec
         what: format!("room in {place}: {full}"),
         since: None,
         who: who.into(),
-        missing: Some("until then signals of clients are refused, and what instances send waits".into()),
+        missing: Some(match around.held() {
+            0 => "until then signals of clients are refused, and what instances send waits".into(),
+            held => format!(
+                "until then signals of clients are refused, and what instances send waits: {held} more at present"
+            ),
+        }),
     };
     let (bytes, bytes_later) = entity.weigh();
     let queue = full("operations and lock requests", entity.queue.len(), bytes, limits);

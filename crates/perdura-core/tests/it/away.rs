@@ -250,13 +250,26 @@ fn a_decision_to_end_another_instance_leaves_no_event() {
 }
 
 #[test]
+fn a_timer_of_a_turn_elsewhere_may_lie_centuries_ahead_and_never_fires_early() {
+    let (mut bed, turn) = bed_with_turn_away();
+    let at = bed.now().0 + 300 * 366 * 86_400_000;
+    assert!(back(&mut bed, &turn, vec![timer(1, at)]));
+    assert_eq!((bed.status("x"), bed.record("x").timers[0].fire_at), (Status::Running, at));
+    bed.crash();
+    bed.pass(299 * 366 * 86_400_000);
+    assert!(bed.away.is_empty(), "early");
+    bed.pass(366 * 86_400_000);
+    assert_eq!(bed.away.len(), 1);
+}
+
+#[test]
 fn decisions_that_break_a_rule_fail_the_execution_and_say_which() {
     let long = Some(Bytes::from(vec![0; 5 << 20]));
     let big = Decision::ScheduleTask(TaskScheduled { name: "a".into(), input: long, ..Default::default() });
     let far = timer(1, i64::MAX);
     let bad: [(Vec<Decision>, &str, &str); 6] = [
         (vec![big], kind::LIMIT, "bytes of activity \"a\" (task 0): 5242880, limit 4194304"),
-        (vec![far], kind::LIMIT, "timer (task 1) lies more than ten years ahead"),
+        (vec![far], kind::LIMIT, "timer (task 1) lies after the year 9999"),
         (vec![task(1, "a"), task(1, "b")], kind::INVALID, "\"b\" (task 1) has the number of one that is not"),
         (vec![task(1, "")], kind::INVALID, "activity name must not be empty"),
         (vec![child(1, "x", "@no")], kind::INVALID, "the prefix \"@\" is reserved"),

@@ -301,3 +301,61 @@ fn whoever_tries_again_in_a_circle_does_not_wait_the_longer_for_how_long_the_loc
     assert_eq!((bed.status("kid"), bed.status("h")), (Status::Failed, Status::Failed));
     assert_eq!(bed.events("kid").iter().filter(|name| **name == "EntityOperationFailed").count(), 10);
 }
+
+/// `h` holds `@log@a` and `c` calls it; then a new process cannot read the row of `h`.
+fn damaged_holder(calls: bool) -> Bed {
+    let mut bed = bed();
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(1, &["@log@a"])],
+        [.., "EntityLockGranted"] => vec![call(2, "@log@a", "held")],
+        [.., "EntityOperationCompleted"] => vec![task(3, "t")],
+        _ => Vec::new(),
+    });
+    bed.script("Caller", asks(call(0, "@log@a", "two")));
+    bed.start("h", "Holder");
+    if calls {
+        bed.start("c", "Caller");
+    }
+    bed.forget_all();
+    let mut rows: Vec<_> = bed.rows.values().filter(|row| !row.status.is_terminal()).cloned().collect();
+    rows.iter_mut().filter(|row| row.id == id("h")).for_each(|row| row.damage = Some("rot".into()));
+    let now = bed.now();
+    bed.partition.recover(rows, now);
+    assert!(bed.partition.deliver(Vec::new(), now).is_empty());
+    bed.settle();
+    bed
+}
+
+#[test]
+fn questions_to_a_holder_that_cannot_be_read_are_not_kept() {
+    let mut bed = damaged_holder(true);
+    let before = bed.batches.len();
+    for _ in 0..60 {
+        bed.pass(CIRCLE_WAIT_MS_MAX);
+    }
+    let stored: usize = bed.batches[before..].iter().map(|batch| batch.outgoing.len()).sum();
+    assert_eq!((stored, bed.status("c")), (0, Status::Running));
+}
+
+#[test]
+fn an_entity_is_free_when_its_holder_that_could_not_be_read_is_purged() {
+    let mut bed = damaged_holder(true);
+    bed.call(purge("h")).unwrap();
+    bed.pass(2 * CIRCLE_WAIT_MS_MAX);
+    assert_eq!((bed.status("c"), state(&bed, "@log@a").as_str()), (Status::Completed, "held;two;"));
+    assert_eq!(holder(&bed, "@log@a"), None);
+}
+
+#[test]
+fn an_entity_whose_holder_is_gone_can_be_deleted_at_the_second_try() {
+    let delete = || Request::DeleteEntity { entity: entity("@log@a") };
+    let mut bed = damaged_holder(false);
+    assert!(matches!(bed.call(delete()), Err(RequestError::EntityLocked { .. })));
+    assert_eq!(holder(&bed, "@log@a"), Some("h".into()));
+    bed.call(purge("h")).unwrap();
+    // Another run of that id is not the holder.
+    bed.start("h", "Idle");
+    assert!(matches!(bed.call(delete()), Err(RequestError::EntityLocked { .. })));
+    bed.call(delete()).unwrap();
+    assert!(!exists(&bed, "@log@a"));
+}

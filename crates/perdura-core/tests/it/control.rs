@@ -1,8 +1,8 @@
 //! Suspend, resume, cancel, terminate, purge, and events.
 
 use crate::bed::*;
-use perdura_core::Status;
-use perdura_core::partition::{Request, RequestError};
+use perdura_core::partition::{Request, RequestError, StartRequest};
+use perdura_core::{Limits, Status, Timestamp};
 
 fn suspend(text: &str) -> Request {
     Request::Suspend { id: id(text), reason: "why".into() }
@@ -205,4 +205,29 @@ fn events_from_outside_leave_room_in_the_history_for_the_code_itself() {
     bed.start("x", "x");
     let refusal = (0..100).find_map(|_| bed.call(raise("x", "e")).err()).expect("a refusal");
     assert!(matches!(refusal, RequestError::HistoryFull { events: 90, limit: 100, .. }), "{refusal}");
+}
+
+#[test]
+fn pauses_of_an_instance_that_takes_no_turn_do_not_pile_up() {
+    let mut bed =
+        Bed::with_limits(Limits { inbox_events_max: 10, inbox_bytes_max: 1000, ..Limits::default() });
+    let later = StartRequest { start_at: Some(Timestamp(bed.now + 1000)), ..start("x", "o") };
+    bed.call(Request::Start(later)).unwrap();
+    bed.call(raise("x", "kept")).unwrap();
+    for reason in ["r".to_owned(), "r".repeat(1000)] {
+        for _ in 0..50 {
+            bed.call(Request::Suspend { id: id("x"), reason: reason.clone() }).unwrap();
+            bed.call(Request::Resume { id: id("x"), reason: reason.clone() }).unwrap();
+        }
+        let arrived = bed.record("x").inbox_events().unwrap();
+        let names: Vec<_> = arrived.iter().map(|event| event.kind.name()).collect();
+        assert!(names.len() <= 11, "{names:?}");
+        assert_eq!(
+            (names[..2].join(" "), names.last()),
+            ("ExecutionStarted EventRaised".into(), Some(&"ExecutionResumed"))
+        );
+    }
+    bed.script("o", |_| vec![complete()]);
+    bed.pass(1000);
+    assert_eq!(bed.status("x"), Status::Completed);
 }

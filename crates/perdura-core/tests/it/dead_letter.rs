@@ -240,3 +240,21 @@ fn a_history_that_cannot_be_read_is_no_loss_at_any_start() {
     settle_without_history_of(&mut bed, x);
     assert_eq!(bed.status("y"), Status::Completed);
 }
+
+#[test]
+fn a_dead_letter_that_is_rewound_begins_its_count_anew() {
+    let mut bed = Bed::new();
+    bed.elsewhere.insert("far".into());
+    bed.start("x", "far");
+    let lose = |bed: &mut Bed| {
+        let (turn, now) = (bed.away.last().unwrap().ticket(), bed.now());
+        bed.partition.turn_lost(turn, now)
+    };
+    while lose(&mut bed) {}
+    bed.settle();
+    assert!(bed.record("x").dead_letter().is_some());
+    let spec = RewindSpec { to: RewindTo::Beginning, force: true, ..RewindSpec::default() };
+    bed.call(Request::Rewind { id: id("x"), spec: Box::new(spec) }).unwrap();
+    assert_eq!((bed.status("x"), bed.record("x").trial), (Status::Pending, None));
+    assert!(lose(&mut bed), "it is tried again");
+}

@@ -6,6 +6,7 @@ use perdura_core::history::{EventKind, TaskScheduled};
 use perdura_core::limits::{KEYS_BYTES_MAX, KEYS_REMEMBERED};
 use perdura_core::orchestration::{Decision, Turn};
 use perdura_core::partition::{Request, RequestError};
+use perdura_core::rewind::{Replaced, RewindError, RewindOrder, RewindSpec, RewindTo};
 use perdura_core::{Failure, Status};
 
 fn keyed(id: u32, key: &str, input: &'static str) -> Decision {
@@ -170,4 +171,26 @@ fn an_event_whose_id_has_come_is_not_taken_again() {
     bed.call(raise("b")).unwrap();
     assert!(matches!(bed.call(raise("c")), Err(RequestError::Ended { .. })));
     assert!(matches!(bed.call(raise(&"a".repeat(513))), Err(RequestError::Invalid(_))));
+}
+
+#[test]
+fn the_input_of_a_call_whose_key_has_a_result_cannot_be_replaced_by_a_rewind() {
+    let mut bed = Bed::new();
+    bed.script("o", sequence(vec![vec![keyed(0, "k", "i")]]));
+    bed.start("x", "o");
+    let (task, scheduled) = (bed.last_started().task, 2);
+    bed.task_done(task, Ok("1"));
+    let input = Replaced { event: scheduled, payload: Some("other".into()) };
+    let order = RewindOrder { rerun: vec!["pay".into()], ..RewindOrder::default() };
+    let to = RewindTo::Event(scheduled + 2);
+    let spec = RewindSpec { order, to, inputs: vec![input], force: true, ..RewindSpec::default() };
+    let events = bed.events("x").len();
+    match bed.call(Request::Rewind { id: id("x"), spec: Box::new(spec) }) {
+        Err(RequestError::Rewind { error, .. }) => {
+            assert!(matches!(*error, RewindError::InputFixed { event, .. } if event == scheduled), "{error}");
+            assert!(error.to_string().contains("idempotency key"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((bed.events("x").len(), bed.record("x").branch), (events, 0));
 }

@@ -19,6 +19,7 @@ mod locks;
 mod purge;
 mod reminders;
 mod residency;
+mod results;
 mod rewind;
 mod rewound_branches;
 mod rewound_calls;

@@ -249,6 +249,59 @@ fn what_had_arrived_on_a_branch_is_there_again_when_one_comes_back_from_a_third(
     assert_eq!(to(RewindTo::Head, Some(1)), ["ExecutionStarted"]);
 }
 
+/// A section of two entities that gives them up by `unlocks`, then an activity that fails.
+fn section(granted: bool, unlocks: &[&[&str]]) -> Vec<Event> {
+    let set = vec!["@log@a".to_owned(), "@log@b".to_owned()];
+    let mut events = vec![
+        event(1, TurnStarted::default()),
+        event(1, ExecutionStarted::default()),
+        event(1, EntityLockRequested { id: 0, set, ..EntityLockRequested::default() }),
+        event(2, TurnStarted::default()),
+    ];
+    if granted {
+        events.push(event(2, EntityLockGranted { id: 0, ..EntityLockGranted::default() }));
+    }
+    for (id, entities) in (1..).zip(unlocks) {
+        let entities = entities.iter().map(ToString::to_string).collect();
+        events.push(event(2, EntityUnlockSent { id, entities, ..EntityUnlockSent::default() }));
+    }
+    events.extend([
+        event(2, scheduled(9, "t")),
+        event(3, TurnStarted::default()),
+        event(3, failed(9, "boom")),
+        event(3, ended("boom")),
+    ]);
+    events
+}
+
+#[test]
+fn a_rewind_goes_back_into_no_section_that_was_given_up_entity_by_entity() {
+    let cut = |events: &[Event]| planned(events, &RewindSpec::default(), 9).unwrap().cut;
+    for (granted, unlocks) in [
+        (true, vec![&[][..]]),
+        (true, vec![&["@log@a"][..], &["@log@b"]]),
+        (true, vec![&["@log@b", "@log@a"][..]]),
+        (false, vec![&["@log@a"][..]]),
+    ] {
+        let events = section(granted, &unlocks);
+        assert_eq!(cut(&events), events.len() as u64 - 3, "{unlocks:?}");
+    }
+    // It holds one of them still.
+    for unlocks in [vec![], vec![&["@log@b"][..]]] {
+        assert_eq!(cut(&section(true, &unlocks)), 0, "{unlocks:?}");
+    }
+}
+
+#[test]
+fn a_rewind_goes_back_before_no_lock_that_was_refused() {
+    let mut events = section(false, &[]);
+    let refused = Failure::new("E", "they would wait for ever");
+    events
+        .insert(4, event(2, EntityOperationFailed { id: 0, failure: Some(refused), request: String::new() }));
+    let cut = planned(&events, &RewindSpec::default(), 9).unwrap().cut;
+    assert_eq!(cut, events.len() as u64 - 3);
+}
+
 #[test]
 fn the_event_of_a_rewind_names_the_end_of_what_it_kept() {
     let events = [

@@ -17,6 +17,7 @@ use perdura_proto::operation_action::OperationActionType as Action;
 use perdura_proto::operation_result::ResultType;
 use perdura_proto::send_entity_message_action::EntityMessageType as Message;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 /// What an orchestration sends to an entity, as a decision.
 pub(super) fn decision_in(
@@ -136,16 +137,37 @@ fn operation_out(batch: &OperationBatch, operation: &EntityOperation, now: Times
     wire::HistoryEvent { event_id: -1, timestamp: Some(time_out(now)), event_type: Some(event) }
 }
 
-/// Some SDKs read a request id as a GUID and fail on anything else.
+/// Some SDKs read a request id as a GUID and fail on anything else: another id is given as a GUID that is made of it, the
+/// same each time.
 fn request_id(given: &str) -> String {
-    if given.is_empty() { guid(0) } else { super::legacy::plain(given).to_owned() }
+    let given = super::legacy::plain(given);
+    if given.is_empty() {
+        return guid(0);
+    }
+    if is_guid(given) {
+        return given.to_owned();
+    }
+    let hash = Sha256::digest(given);
+    guid_text(hash.iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte)), 8)
+}
+
+/// Whether this is the text of a GUID, with hyphens or without.
+fn is_guid(text: &str) -> bool {
+    let groups: Vec<usize> = text.split('-').map(str::len).collect();
+    let is_hex = text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+    is_hex && matches!(groups[..], [8, 4, 4, 4, 12] | [32])
 }
 
 /// The text of a GUID, random if the system has random numbers.
 pub(crate) fn guid(otherwise: u128) -> String {
     let mut bytes = otherwise.to_be_bytes();
     let _ = getrandom::fill(&mut bytes);
-    let bits = u128::from_be_bytes(bytes) & !(0xf << 76) & !(0b11 << 62) | 0x4 << 76 | 0b10 << 62;
+    guid_text(u128::from_be_bytes(bytes), 4)
+}
+
+/// The text of a GUID of this version, with these bits elsewhere.
+fn guid_text(bits: u128, version: u128) -> String {
+    let bits = bits & !(0xf << 76) & !(0b11 << 62) | version << 76 | 0b10 << 62;
     let hex = format!("{bits:032x}");
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
@@ -229,6 +251,20 @@ mod tests {
     use perdura_core::InstanceKey;
     use perdura_core::entity::BatchTicket;
     use perdura_core::history::ParentLink;
+
+    #[test]
+    fn a_request_id_reaches_a_worker_as_a_guid_the_same_each_time() {
+        let guid = "0a0b0c0d-0000-4000-8000-000000000001";
+        let plain = "0A0B0C0D000040008000000000000001";
+        assert_eq!((request_id(guid).as_str(), request_id(plain).as_str()), (guid, plain));
+        let made = request_id("not-a-guid");
+        assert!(is_guid(&made), "{made}");
+        assert_eq!(made, request_id("not-a-guid"));
+        assert_ne!(made, request_id("not-a-guie"));
+        for other in ["", "\u{e9}", "----", "0a0b0c0d-0000-4000-8000-00000000000g", &"0".repeat(33)] {
+            assert!(!is_guid(other) && is_guid(&request_id(other)), "{other:?}");
+        }
+    }
 
     fn batch() -> OperationBatch {
         let operation = |name: &str, caller| EntityOperation {

@@ -1,7 +1,7 @@
 //! Entities: what clients ask of them, and what workers bring back.
 
 use super::client::invalid;
-use super::listing::{PAGE_BYTES, page_size, refusal, time};
+use super::listing::{PAGE_BYTES, page_size, place_in, place_out, refusal, time};
 use super::worker::{stale, told};
 use crate::convert::entity::done_in;
 use crate::convert::payload_in;
@@ -87,7 +87,7 @@ pub(super) async fn query(hub: &Hub, request: QueryEntitiesRequest) -> Result<Qu
         id_prefix: query.instance_id_starts_with.filter(|prefix| !prefix.is_empty()),
         ..StoreQuery::default()
     };
-    let mut place = query.continuation_token.filter(|token| !token.is_empty());
+    let mut place = place_in(hub, query.continuation_token)?;
     let (mut entities, mut bytes, mut scanned) = (Vec::new(), 0, 0);
     loop {
         // States one by one, so that the page can end anywhere.
@@ -106,7 +106,8 @@ pub(super) async fn query(hub: &Hub, request: QueryEntitiesRequest) -> Result<Qu
         }
         place = page.next;
         if place.is_none() || entities.len() >= limit || bytes >= PAGE_BYTES || scanned >= SCANNED_MAX {
-            return Ok(QueryEntitiesResponse { entities, continuation_token: place });
+            let continuation_token = place_out(hub, place);
+            return Ok(QueryEntitiesResponse { entities, continuation_token });
         }
     }
 }
@@ -121,6 +122,7 @@ pub(super) async fn clean(
 }
 
 pub(super) async fn complete(hub: &Hub, result: EntityBatchResult) -> Result<CompleteTaskResponse, Status> {
+    let _bringing = hub.board.bringing();
     let (id, work) = hub.board.find_batch(&result.completion_token).ok_or_else(stale)?;
     // An error of the worker's own, not of an operation; or nothing was run. Somebody else may do better.
     if result.failure_details.is_some() || result.requires_state || result.results.is_empty() {

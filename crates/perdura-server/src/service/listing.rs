@@ -56,6 +56,23 @@ pub(crate) fn refusal(error: EngineError) -> Status {
     Status::refusal(&error)
 }
 
+/// The token for the next page, which is good for this hub only.
+pub(super) fn place_out(hub: &Hub, place: Option<String>) -> Option<String> {
+    place.map(|place| format!("{}/{place}", hub.name))
+}
+
+/// The place that a client's token stands for; an empty one is none.
+pub(super) fn place_in(hub: &Hub, token: Option<String>) -> Result<Option<String>, Status> {
+    let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
+    match token.rsplit_once('/') {
+        Some((name, place)) if name == hub.name.as_str() => Ok(Some(place.to_owned())),
+        _ => {
+            let page = token.chars().take(80).collect();
+            Err(refusal(EngineError::InvalidPage { page }))
+        }
+    }
+}
+
 pub(super) async fn query(
     hub: &Hub,
     request: QueryInstancesRequest,
@@ -72,7 +89,7 @@ pub(super) async fn query(
         created_before: time("createdTimeTo", query.created_time_to.as_ref())?,
         ..StoreQuery::default()
     };
-    let mut place = query.continuation_token.filter(|token| !token.is_empty());
+    let mut place = place_in(hub, query.continuation_token)?;
     let (mut states, mut bytes) = (Vec::new(), 0);
     // With payloads one by one, so that the page can end anywhere.
     let step = if query.fetch_inputs_and_outputs { 1 } else { limit };
@@ -90,7 +107,8 @@ pub(super) async fn query(
         }
         place = page.next;
         if place.is_none() || states.len() >= limit || (step == 1 && bytes >= PAGE_BYTES) {
-            return Ok(QueryInstancesResponse { orchestration_state: states, continuation_token: place });
+            let continuation_token = place_out(hub, place);
+            return Ok(QueryInstancesResponse { orchestration_state: states, continuation_token });
         }
     }
 }
@@ -191,10 +209,12 @@ async fn purge_matching(
 async fn purge_one(hub: &Hub, id: String, recursive: bool) -> Result<u64, Status> {
     if id.starts_with('@') {
         let entity = super::entity::entity_id(&id)?;
-        let purged = hub.client.delete_entity(entity).await;
-        return match purged.map(|()| 1) {
+        let record = hub.client.entity(&entity).await.map_err(refusal)?;
+        // One that has only work or a lock does not exist, as for those who ask for its state.
+        let exists = record.is_some_and(|record| record.entity.is_some_and(|entity| entity.state.is_some()));
+        return match hub.client.delete_entity(entity).await {
             Err(EngineError::Refused(RequestError::NotFound { .. })) => Ok(0),
-            purged => purged.map_err(refusal),
+            purged => purged.map(|()| u64::from(exists)).map_err(refusal),
         };
     }
     let id = instance_id(&id)?;

@@ -93,6 +93,7 @@ pub(super) async fn complete_activity(
     hub: &Hub,
     response: ActivityResponse,
 ) -> Result<CompleteTaskResponse, Status> {
+    let _bringing = hub.board.bringing();
     // Details mean a failure, even if there is nothing in them.
     let end = match response.failure_details {
         Some(details) => ActivityEnd::Failed(failure_in(details)),
@@ -115,6 +116,7 @@ pub(super) async fn complete_orchestration(
     hub: &Hub,
     response: OrchestratorResponse,
 ) -> Result<CompleteTaskResponse, Status> {
+    let _bringing = hub.board.bringing();
     let found = hub.board.find_turn(&response.completion_token, &response.instance_id);
     let (id, token, turn) = found.ok_or_else(stale)?;
     if response.instance_id != turn.turn.id.as_str() {

@@ -9,6 +9,7 @@ use perdura_core::entity::OperationBatch;
 use perdura_core::why::Line;
 use perdura_engine::{ActivityEnd, ActivityTask, BatchEnd, Workers};
 use rustc_hash::FxHashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -22,6 +23,8 @@ pub(crate) struct Board {
     due: Notify,
     /// Rings when an item was answered.
     answered: Notify,
+    /// Answers that are under way, from when they come until they are recorded.
+    brought: AtomicUsize,
     /// Nothing that was given out is waited for any more.
     over: CancellationToken,
 }
@@ -121,7 +124,8 @@ impl Board {
             draining: false,
         };
         let over = CancellationToken::new();
-        Arc::new(Board { state: Mutex::new(state), due: Notify::new(), answered: Notify::new(), over })
+        let (due, answered, brought) = (Notify::new(), Notify::new(), AtomicUsize::new(0));
+        Arc::new(Board { state: Mutex::new(state), due, answered, brought, over })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -525,15 +529,31 @@ impl Board {
         }
     }
 
-    /// Waits until everything that was given out has been answered.
+    /// A worker brings an answer, until this is dropped. To be called before its item leaves the board.
+    pub(crate) fn bringing(&self) -> Bringing<'_> {
+        self.brought.fetch_add(1, Ordering::AcqRel);
+        Bringing(self)
+    }
+
+    /// Waits until everything that was given out has been answered, and the answers are recorded.
     pub(crate) async fn all_answered(&self) {
         loop {
             let answered = self.answered.notified();
-            if self.state().dispatcher.given() == 0 {
+            if self.state().dispatcher.given() == 0 && self.brought.load(Ordering::Acquire) == 0 {
                 return;
             }
             answered.await;
         }
+    }
+}
+
+/// An answer of a worker that is under way.
+pub(crate) struct Bringing<'a>(&'a Board);
+
+impl Drop for Bringing<'_> {
+    fn drop(&mut self) {
+        self.0.brought.fetch_sub(1, Ordering::AcqRel);
+        self.0.answered.notify_waiters();
     }
 }
 
@@ -545,5 +565,21 @@ fn turn_of(work: &Work) -> Option<Arc<OrchestrationWork>> {
     match work {
         Work::Orchestration(turn) => Some(turn.clone()),
         Work::Activity(_) | Work::Entity(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[test]
+    fn a_shutdown_waits_for_answers_that_have_left_the_board_and_are_not_recorded() {
+        let board = Board::new();
+        let bringing = board.bringing();
+        let mut all_answered = Box::pin(board.all_answered());
+        assert_eq!((&mut all_answered).now_or_never(), None);
+        drop(bringing);
+        assert_eq!(all_answered.now_or_never(), Some(()));
     }
 }

@@ -32,6 +32,58 @@ async fn what_does_not_exist_is_said_as_the_sdks_expect_it() {
 }
 
 #[tokio::test]
+async fn the_purge_of_an_entity_counts_it_if_it_exists() {
+    let world = World::new().await;
+    let (mut client, mut worker) = (world.client().await, world.worker().await);
+    let signal =
+        SignalEntityRequest { instance_id: "@log@a".into(), name: "add".into(), ..Default::default() };
+    client.signal_entity(signal).await.unwrap();
+    let success = operation_result::ResultType::Success(OperationResultSuccess::default());
+    let done = EntityBatchResult {
+        results: vec![OperationResult { result_type: Some(success) }],
+        entity_state: Some("1".into()),
+        completion_token: worker.next().await.unwrap().completion_token,
+        ..Default::default()
+    };
+    worker.client.complete_entity_task(done).await.unwrap();
+    let one = purge_instances_request::Request::InstanceId("@never@seen".into());
+    let ids = vec!["@never@seen".into(), "@log@a".into(), "@log@b".into()];
+    let batch = purge_instances_request::Request::InstanceBatch(InstanceBatch { instance_ids: ids });
+    for (request, count) in [(one, 0), (batch.clone(), 1), (batch, 0)] {
+        let purge = PurgeInstancesRequest { request: Some(request), ..Default::default() };
+        let purged = client.purge_instances(purge).await.unwrap().into_inner();
+        assert_eq!(purged.deleted_instance_count, count);
+    }
+}
+
+#[tokio::test]
+async fn a_page_token_is_good_for_its_hub_only() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    world.start("a", "order").await;
+    world.start("b", "order").await;
+    let query = |token: Option<String>, hub: &'static str| {
+        let query = InstanceQuery { max_instance_count: 1, continuation_token: token, ..Default::default() };
+        let mut request = Request::new(QueryInstancesRequest { query: Some(query) });
+        request.metadata_mut().insert("taskhub", hub.parse().unwrap());
+        request
+    };
+    let page = client.query_instances(query(None, "default")).await.unwrap().into_inner();
+    let token = page.continuation_token.unwrap();
+    let elsewhere = client.query_instances(query(Some(token.clone()), "other")).await;
+    assert_eq!(code(elsewhere), Code::InvalidArgument);
+    let altered = client.query_instances(query(Some(format!("{token}x")), "default")).await;
+    assert_eq!(code(altered), Code::InvalidArgument);
+    let page = client.query_instances(query(Some(token.clone()), "default")).await.unwrap().into_inner();
+    assert_eq!(page.orchestration_state[0].instance_id, "b");
+
+    let query = EntityQuery { continuation_token: Some(token), ..Default::default() };
+    let mut request = Request::new(QueryEntitiesRequest { query: Some(query) });
+    request.metadata_mut().insert("taskhub", "other".parse().unwrap());
+    assert_eq!(code(client.query_entities(request).await), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn an_id_that_is_taken_is_refused_in_the_words_that_go_looks_for() {
     let world = World::new().await;
     world.start("a", "order").await;

@@ -105,7 +105,7 @@ impl Client {
         page: Option<&str>,
     ) -> Result<EntityPage, ClientError> {
         let query = InstanceQuery { kind: InstanceKind::Entity, ..query };
-        let page = self.access.open()?.page(query, &Tags::new(), limit, page).await?;
+        let page = self.access.open()?.page(query, &Tags::new(), limit.max(1), page).await?;
         let found = page.instances.into_iter();
         let entities = found.filter_map(|listed| EntityState::new(listed.record)).collect();
         Ok(EntityPage { entities, next: page.next })

@@ -117,7 +117,8 @@ impl Rewind {
         self
     }
 
-    /// An instance that has not ended is stopped where it is and rewound.
+    /// An instance that has not ended is stopped where it is and rewound; a child whose parent has gone on without it goes
+    /// on although nobody hears of its end.
     #[must_use]
     pub fn force(mut self) -> Rewind {
         self.spec.force = true;

@@ -136,6 +136,12 @@ async fn what_one_sender_asks_of_a_full_queue_comes_in_its_order() {
     let dir = tempfile::tempdir().unwrap();
     let engine = full_queue(&dir, false).await;
     engine.instance("w").terminate("not this time", true).await.unwrap();
+    let why = engine.entity::<Log>("q").why().await.unwrap().unwrap();
+    let why: Vec<String> = why.iter().map(ToString::to_string).collect();
+    assert!(
+        why.iter().any(|wait| wait.contains("room in its queue") && wait.contains("more at present")),
+        "{why:?}"
+    );
     engine.start(signals_locks_and_calls, ()).id("s").await.unwrap();
     says(&engine, "s", "has asked").await;
     engine.instance("h").raise("go", &()).await.unwrap();

@@ -27,6 +27,7 @@ async fn every_refusal_says_what_to_do_and_changes_nothing(place: Place) {
         (&["o1", "--set-input", "99=1"], "event 99 is outside"),
         (&["o1", "--set-input", "4=1"], "was delivered before the cut"),
         (&["o1", "--set-input", "5"], "expected EVENT=JSON"),
+        (&["o1", "--set-result", "5=1", "--set-result", "5=2"], "given an input or a result twice"),
         (&["--name", "order", "--set-input", "5=1"], "name it"),
         (&["o1", "--to-turn", "1", "--from-event", "1"], "cannot be used with"),
         (&["o1", "--canary", "3"], "canaries are for many"),
@@ -99,6 +100,10 @@ async fn a_hub_that_is_not_there_or_in_use_is_said() {
     assert!(canary.contains("no engine serves this hub; start it, or do without canaries"), "{canary}");
     let replay = run(perdura().arg("check-replay"));
     assert!(replay.code == 2 && replay.err.contains("engine.check_replay"), "{}", replay.err);
+    let json = run(perdura().args(["check-replay", "--json"]));
+    let said: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert!(said["why"].as_str().unwrap().contains("engine.check_replay"), "{said}");
+    assert_eq!((json.code, &said["what"], &json.err[..]), (2, &"refused".into(), ""));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

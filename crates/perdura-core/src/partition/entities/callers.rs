@@ -252,7 +252,7 @@ pub(super) fn is_of_present_run(instance: &Instance, link: &ParentLink) -> bool 
 }
 
 /// Whether a link names the run of an instance, on whatever branch.
-fn is_of_run(instance: &Instance, link: &ParentLink) -> bool {
+pub(super) fn is_of_run(instance: &Instance, link: &ParentLink) -> bool {
     let record = &instance.record;
     record.generation == link.generation && record.execution == link.execution
 }

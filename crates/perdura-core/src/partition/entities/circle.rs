@@ -7,7 +7,7 @@
 //! in the queue fail. Each wait is looked at where it ends, after it was looked at where it begins: one that is over
 //! by then is a thing that happens.
 
-use super::callers::{is_of_present_run, link};
+use super::callers::{is_of_present_run, is_of_run, link};
 use super::record::{Operation, TaskName, Wanted};
 use crate::failure::{Failure, kind};
 use crate::history::{EventKind, ParentLink};
@@ -91,7 +91,7 @@ impl Partition {
     pub(in crate::partition) fn look_for_circle(&mut self, key: InstanceKey) {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        let (id, is_blocked) = (instance.id.as_str().to_owned(), instance.record.block.is_some());
+        let is_blocked = instance.record.block.is_some();
         let Some(entity) = instance.entity.as_deref_mut() else { return };
         // An entry of the time before it left memory.
         if entity.circle_at.is_some_and(|at| at > now) {
@@ -101,21 +101,35 @@ impl Partition {
         if !entity.keeps_waiting() || is_blocked {
             return;
         }
-        if let Some(holder) = entity.record.lock.as_ref().and_then(|lock| lock.holder.clone()) {
-            let first = held_by(&holder, &id);
-            self.walk_on(FindCircle {
-                entity: id,
-                holder: Some(holder),
-                ahead: vec![first],
-                ..FindCircle::default()
-            });
-        }
+        self.look_at_holder(key);
         self.watch_for_circle(key);
     }
 
-    pub(in crate::partition) fn find_circle(&mut self, key: InstanceKey, mut find: FindCircle) {
-        let Some(step) = find.step.take() else { return self.circle_found(key, find) };
-        let (Some(link), Some(instance)) = (&step.link, self.instances.get(&key)) else { return };
+    /// Looks whether who holds an entity is still there, and what it waits for.
+    pub(super) fn look_at_holder(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get(&key) else { return };
+        let id = instance.id.as_str().to_owned();
+        let lock = instance.entity.as_deref().and_then(|entity| entity.record.lock.as_ref());
+        let Some(holder) = lock.and_then(|lock| lock.holder.clone()) else { return };
+        let ahead = vec![held_by(&holder, &id)];
+        self.walk_on(FindCircle { entity: id, holder: Some(holder), ahead, ..FindCircle::default() });
+    }
+
+    pub(in crate::partition) fn find_circle(&mut self, existing: Option<InstanceKey>, mut find: FindCircle) {
+        let Some(step) = find.step.take() else {
+            return existing.map_or((), |key| self.circle_found(key, find));
+        };
+        let Some(link) = &step.link else { return };
+        let there = existing.and_then(|key| self.instances.get(&key).map(|instance| (key, instance)));
+        let is_it = |instance: &Instance| step.of_entity.is_empty() || is_of_run(instance, link);
+        let Some((key, instance)) = there.filter(|(_, instance)| is_it(instance)) else {
+            // Who held it is gone. It has not said so if its row could not be read.
+            return self.send_unlocks(
+                link.clone(),
+                Vec::from_iter(Some(step.of_entity).filter(|id| !id.is_empty())),
+                true,
+            );
+        };
         let waits = if instance.entity.is_some() {
             instance.what_holds_up(link, &step, self.holds_back(key, link))
         } else if !instance.is_waited_for(link, &step.of_entity) {

@@ -307,6 +307,8 @@ impl Partition {
         let Some(entity) = instance.entity.as_deref_mut() else { return Ok(()) };
         if let Some(lock) = &entity.record.lock {
             let holder = lock.holder.as_ref().map(|holder| holder.instance.clone()).unwrap_or_default();
+            // It is free soon if that one is gone.
+            self.look_at_holder(key);
             return Err(RequestError::EntityLocked { id, holder });
         }
         // What a running batch brings back would bring the state back.

@@ -143,6 +143,11 @@ async fn orders_after_children(kind: Kind, name: &str) -> Bed {
             0 | 1 => bed.fails(wraps, number, &format!("p-{number}")).await,
             _ => bed.fails(order, number, &format!("order-{number}")).await,
         };
+        // The next one is younger.
+        let then = bed.store().now();
+        while bed.store().now() <= then {
+            tokio::task::yield_now().await;
+        }
     }
     bed
 }
@@ -160,6 +165,8 @@ async fn a_child_whose_parent_is_not_in_the_batch_is_refused(kind: Kind) {
     // Taken along, it is rewound; no child is then left to anybody.
     let along = because().with_parents().batch(all_orders()).unwrap();
     assert_eq!(run(&bed, &along).await.rewound(), 4);
+    // Its parent is told by a message.
+    bed.until("p-0", |state| state.status() == Status::Completed).await;
     assert_eq!(bed.output("p-0").await, "charge 0 done");
 }
 

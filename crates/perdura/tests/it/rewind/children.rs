@@ -19,6 +19,7 @@ on_every_store![
     going_back_to_a_termination_of_all_ends_the_children_again,
     a_purge_of_the_family_takes_the_children_of_branches_that_were_left,
     a_child_that_its_parent_went_on_without_is_rewound_only_by_force,
+    a_child_that_failed_turns_before_its_parent_looked_is_rewound,
 ];
 
 #[orchestration]
@@ -288,4 +289,26 @@ async fn a_child_that_its_parent_went_on_without_is_rewound_only_by_force(kind: 
         assert_eq!(bed.output(id).await, format!("{id} ends done"));
         assert!(bed.engine.instance(&parent).branches().await.unwrap().unwrap().is_empty());
     }
+}
+
+#[orchestration]
+async fn looks_late(ctx: Orchestration) -> Result<String> {
+    let kid = ctx.sub_orchestration(leaf, "late".into()).id("late").start();
+    ctx.wait_event::<()>("look").await?;
+    ctx.call(step, "looks".into()).await?;
+    kid.await
+}
+
+async fn a_child_that_failed_turns_before_its_parent_looked_is_rewound(kind: Kind) {
+    let bed = Bed::new(kind, "late", |r| r.register(leaf).register(looks_late)).await;
+    bed.workshop.breaks("late ends", 1);
+    bed.start(looks_late, (), "x").await;
+    while !bed.events("x", None).await.contains(&"SubOrchestrationFailed") {
+        tokio::task::yield_now().await;
+    }
+    bed.engine.instance("x").raise("look", &()).await.unwrap();
+    bed.failure("x").await;
+    bed.rewind("x").await;
+    assert_eq!(bed.output("x").await, "late ends done");
+    assert_eq!((bed.workshop.ran("late begins"), bed.workshop.ran("late ends")), ((1, 1), (2, 1)));
 }

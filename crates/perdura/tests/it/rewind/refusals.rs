@@ -21,6 +21,8 @@ async fn every_refusal_says_what_to_do_and_changes_nothing(kind: Kind) {
     let at = |name: &str| before.iter().position(|event| *event == name).unwrap() as u64;
     let timer = at("TimerCreated");
     let kept = at("TaskCompleted");
+    let failed = at("TaskFailed");
+    let called = before.iter().rposition(|event| *event == "TaskScheduled").unwrap() as u64;
     let cases: Vec<(Rewind, &str)> = vec![
         (because().to_event(999), "event 999 is outside its history"),
         (because().to_turn(0), "it has no turn 0; its turns are 1 to"),
@@ -34,6 +36,10 @@ async fn every_refusal_says_what_to_do_and_changes_nothing(kind: Kind) {
         (because().replace_input(kept, "x"), "was delivered before the cut"),
         (because().to_beginning().replace_input(kept, "x"), "the code gives it an input again"),
         (because().replace_result(999, "x"), "event 999 is outside"),
+        (because().replace_result(failed, "x").replace_result(failed, "y"), "twice; give it one"),
+        (because().replace_result(failed, "x").replace_result(called, "y"), "twice; give it one"),
+        (because().replace_input(failed, "x").replace_input(called, "y"), "twice; give it one"),
+        (because().replace_input(failed, "x").replace_result(failed, "y"), "twice; give it one"),
         (because().input("x"), "only in a rewind to the beginning"),
         (Rewind::by("ada\n", ""), "control"),
         (Rewind::by("ada", &"r".repeat(2000)), "reason: 2000 bytes, limit 1024"),
