@@ -404,6 +404,7 @@ impl Processor {
                 async move { store.commit(&grant, batch).await }.boxed()
             });
         }
+        life.receipts.tell();
         if self.dropped.is_cancelled() || self.is_drained(life) {
             return Ok(true);
         }
@@ -422,6 +423,7 @@ impl Processor {
                 after_commit(outcome)?;
                 let effects = life.committed();
                 self.perform(effects);
+                life.receipts.tell();
             }
             Some(read) = life.reads.next() => {
                 life.take_read(read, &*self.store).map_err(|why| life.lost(why))?;
