@@ -6,6 +6,7 @@ use perdura_core::delivery::{Delivery, OnUnknown};
 use perdura_core::{Status, check_name};
 use perdura_engine::Retention;
 use perdura_server::{Credentials, Server, ServerError, ServerOptions, Tls};
+use std::env::VarError;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -161,7 +162,15 @@ fn credentials(file: Option<&PathBuf>) -> anyhow::Result<Credentials> {
             bail!("{}: there is no token in it", path.display());
         }
     }
-    tokens.extend(std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()));
+    match std::env::var(TOKEN_VARIABLE) {
+        // A secret that did not arrive must not open the server to everybody.
+        Ok(token) if token.trim().is_empty() => {
+            bail!("{TOKEN_VARIABLE} is empty: give it a token, or unset it if none is needed")
+        }
+        Ok(token) => tokens.push(token),
+        Err(VarError::NotPresent) => {}
+        Err(error) => bail!("{TOKEN_VARIABLE}: {error}"),
+    }
     Credentials::tokens(tokens.iter().map(String::as_str)).context("--token-file or PERDURA_TOKEN")
 }
 

@@ -37,6 +37,8 @@ impl Engine {
         let partitions = store.partitions();
         let bells: Arc<[Notify]> = (0..partitions).map(|_| Notify::new()).collect();
         let dropped = CancellationToken::new();
+        // From here on: whoever gives up while they start must not leave them behind.
+        let alive = dropped.clone().drop_guard();
         let mut inputs = Vec::new();
         let mut threads = Vec::new();
         let mut all_ready = Vec::new();
@@ -64,7 +66,7 @@ impl Engine {
         let client = Client::new(store, inputs.into());
         let retention = (!options.retention.is_off())
             .then(|| AbortOnDrop(Some(runtime.spawn(retention::keep(client.clone(), options.retention)))));
-        Ok(Engine { client, threads, retention, _alive: dropped.drop_guard() })
+        Ok(Engine { client, threads, retention, _alive: alive })
     }
 
     /// A client of this engine. Cheap to clone.

@@ -3,9 +3,9 @@
 
 use crate::connection::AttendanceGrpc;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::stream;
 use perdura_proto::attendance::{Attended, Heartbeat};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -58,7 +58,13 @@ impl Attendant {
 struct Attending {
     grpc: AttendanceGrpc,
     said: mpsc::Receiver<Said>,
-    running: HashMap<String, CancellationToken>,
+    running: HashMap<String, Running>,
+}
+
+struct Running {
+    canceled: CancellationToken,
+    /// The last heartbeat, if there is no stream to say it on yet.
+    heartbeat: Option<Heartbeat>,
 }
 
 /// How a stream ended.
@@ -87,8 +93,28 @@ impl Attending {
                 return;
             }
             tracing::debug!(code = ?status.code(), message = status.message(), "the stream of heartbeats has ended");
-            tokio::time::sleep(pause).await;
+            if self.listen_while(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
             pause = (pause * 2).min(RECONNECT.1);
+        }
+    }
+
+    /// What is said meanwhile is kept: nobody who begins or ends an attempt waits for a stream. `None` if the worker has gone.
+    async fn listen_while<T>(&mut self, other: impl Future<Output = T>) -> Option<T> {
+        let mut other = std::pin::pin!(other);
+        loop {
+            tokio::select! {
+                done = &mut other => return Some(done),
+                said = self.said.recv() => {
+                    let Some(Attended { completion_token, heartbeat: Some(heartbeat), .. }) = self.note(said?) else {
+                        continue;
+                    };
+                    if let Some(running) = self.running.get_mut(&completion_token) {
+                        running.heartbeat = Some(heartbeat);
+                    }
+                }
+            }
         }
     }
 
@@ -97,7 +123,7 @@ impl Attending {
         let attended = |completion_token| Attended { completion_token, ..Attended::default() };
         match said {
             Said::Begun { token, canceled } => {
-                self.running.insert(token.clone(), canceled);
+                self.running.insert(token.clone(), Running { canceled, heartbeat: None });
                 Some(attended(token))
             }
             Said::Heartbeat { token, details } => self.running.contains_key(&token).then(|| {
@@ -114,37 +140,58 @@ impl Attending {
     /// One stream, from its beginning to its end.
     async fn attend(&mut self, pause: &mut Duration) -> End {
         let (words, heard) = mpsc::channel(WORDS_MAX);
-        let known: Vec<_> = self.running.keys().cloned().collect();
-        let known =
-            known.into_iter().map(|completion_token| Attended { completion_token, ..Attended::default() });
         let heard = stream::unfold(heard, async |mut heard| heard.recv().await.map(|word| (word, heard)));
         let mut grpc = self.grpc.clone();
-        let mut unwanted = match grpc.attend(stream::iter(known).chain(heard)).await {
-            Ok(unwanted) => unwanted.into_inner(),
-            Err(status) => return End::Lost(status),
+        let mut unwanted = match self.listen_while(grpc.attend(heard)).await {
+            Some(Ok(unwanted)) => unwanted.into_inner(),
+            Some(Err(status)) => return End::Lost(status),
+            None => return End::Over,
         };
         *pause = RECONNECT.0;
-        let mut next: Option<Attended> = None;
+        let known = self.running.iter_mut().map(|(token, running)| Attended {
+            completion_token: token.clone(),
+            heartbeat: running.heartbeat.take(),
+            ended: false,
+        });
+        let mut unsaid: VecDeque<Attended> = known.collect();
         loop {
             tokio::select! {
-                said = self.said.recv(), if next.is_none() => match said {
-                    Some(said) => next = self.note(said),
+                // Those it speaks of have begun or ended already: they do not wait until it is heard.
+                said = self.said.recv(), if unsaid.len() < WORDS_MAX => match said {
+                    Some(said) => unsaid.extend(self.note(said)),
                     None => return End::Over,
                 },
-                room = words.reserve(), if next.is_some() => match (room, next.take()) {
+                room = words.reserve(), if !unsaid.is_empty() => match (room, unsaid.pop_front()) {
                     (Ok(room), Some(word)) => room.send(word),
                     _ => return End::Lost(Status::unavailable("nobody listens")),
                 },
                 message = unwanted.message() => match message {
                     Ok(Some(unwanted)) => {
-                        if let Some(canceled) = self.running.get(&unwanted.completion_token) {
-                            canceled.cancel();
+                        if let Some(running) = self.running.get(&unwanted.completion_token) {
+                            running.canceled.cancel();
                         }
                     }
                     Ok(None) => return End::Lost(Status::unavailable("the server closed it")),
                     Err(status) => return End::Lost(status),
                 },
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_activity_waits_for_a_server_that_does_not_hear() {
+        let nobody = crate::Connection::new("http://127.0.0.1:1").expect("an address");
+        let attendant = Attendant::start(nobody.attendance());
+        for number in 0..2 * WORDS_MAX {
+            let token = number.to_string();
+            attendant.begun(&token, CancellationToken::new()).await;
+            attendant.heartbeat(&token)(None);
+            attendant.ended(token).await;
         }
     }
 }

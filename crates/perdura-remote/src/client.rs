@@ -6,6 +6,7 @@ use crate::{Instance, RemoteError};
 use bytes::Bytes;
 use perdura::{EntityId, FromPayload, OrchestrationRef, Result as UserResult, Tags, Timestamp, ToPayload};
 use perdura_proto::*;
+use std::error::Error;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -144,7 +145,8 @@ impl<O: 'static> IntoFuture for Start<O> {
     }
 }
 
-/// Whether a call may be made again: it waits and changes nothing.
-pub(crate) fn may_wait_again(status: &tonic::Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::Cancelled)
+/// Whether a call that does the same the second time may be made again: the server was away, or went away. What has a source
+/// does not come from a server: the connection broke.
+pub(crate) fn may_ask_again(status: &tonic::Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Cancelled) || status.source().is_some()
 }

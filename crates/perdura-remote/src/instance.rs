@@ -1,9 +1,10 @@
 //! A handle to one instance on a server.
 
 use crate::RemoteError;
-use crate::client::{as_text, may_wait_again};
+use crate::client::{as_text, may_ask_again};
 use crate::connection::Grpc;
 use crate::wire::{failure_in, payload};
+use perdura::failure::kind;
 use perdura::{Failure, FromPayload, Status, ToPayload};
 use perdura_proto::*;
 use std::marker::PhantomData;
@@ -43,11 +44,16 @@ impl<T> Instance<T> {
         Ok(found.orchestration_state.map(InstanceState))
     }
 
-    /// Sends an external event. It is durable when this returns, whether the instance waits for it yet or not.
+    /// Sends an external event. It is durable when this returns, whether the instance waits for it yet or not. To one that
+    /// has ended it is an [error](tonic::Code::FailedPrecondition).
     pub async fn raise(&self, name: &str, value: &(impl ToPayload + ?Sized)) -> Result<(), RemoteError> {
         let input = value.to_payload().map_err(|error| RemoteError::payload(&error))?;
-        let request =
-            RaiseEventRequest { instance_id: self.id.clone(), name: name.to_owned(), input: as_text(input)? };
+        let request = RaiseEventRequest {
+            instance_id: self.id.clone(),
+            name: name.to_owned(),
+            input: as_text(input)?,
+            perdura_unless_ended: true,
+        };
         self.grpc.clone().raise_event(request).await?;
         Ok(())
     }
@@ -99,9 +105,12 @@ impl<T> Instance<T> {
                     let not_found = || RemoteError::NotFound { id: self.id.clone() };
                     return state.map(InstanceState).ok_or_else(not_found);
                 }
-                Err(status) if may_wait_again(&status) && tries < AGAIN.1 => {
+                Err(status) if may_ask_again(&status) && tries < AGAIN.1 => {
                     tries += 1;
                     tokio::time::sleep(AGAIN.0).await;
+                    if self.grpc.clone().hello(()).await.is_ok() {
+                        tries = 0;
+                    }
                 }
                 Err(status) => return Err(status.into()),
             }
@@ -145,9 +154,10 @@ impl InstanceState {
         &self.0.name
     }
 
-    /// What it returned, or the reason of its termination.
+    /// What it returned. One that was terminated has returned nothing: the reason is its [failure](Self::failure).
     pub fn output<T: FromPayload>(&self) -> Result<T, RemoteError> {
-        T::from_payload(payload(self.0.output.clone())).map_err(|error| RemoteError::payload(&error))
+        let output = self.0.output.clone().filter(|_| self.status() != Status::Terminated);
+        T::from_payload(payload(output)).map_err(|error| RemoteError::payload(&error))
     }
 
     /// What it said last of itself.
@@ -155,9 +165,14 @@ impl InstanceState {
         T::from_payload(payload(self.0.custom_status.clone())).map_err(|error| RemoteError::payload(&error))
     }
 
-    /// Why it failed.
+    /// Why it failed, or was terminated.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
-        self.0.failure_details.clone().map(failure_in)
+        // On the wire the reason of a termination is the output.
+        let terminated = || {
+            let reason = self.0.output.clone().unwrap_or_default();
+            (self.status() == Status::Terminated).then(|| Failure::new(kind::TERMINATED, reason))
+        };
+        self.0.failure_details.clone().map(failure_in).or_else(terminated)
     }
 }

@@ -1,6 +1,7 @@
 //! A worker: it fetches work, runs it, and brings what came of it.
 
 use crate::attendance::Attendant;
+use crate::client::may_ask_again;
 use crate::connection::{AttendanceGrpc, Grpc};
 use crate::turns::{self, Answer, Ask};
 use crate::{Connection, RemoteError, activities, entities};
@@ -271,7 +272,7 @@ where
     let mut pause = RECONNECT.0;
     for _ in 1..DELIVERIES_MAX {
         match complete().await {
-            Err(status) if status.code() == Code::Unavailable => tokio::time::sleep(pause).await,
+            Err(status) if may_ask_again(&status) => tokio::time::sleep(pause).await,
             done => return done,
         }
         pause = (pause * 2).min(RECONNECT.1);

@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tonic::{Request, Response, Status, Streaming};
 
-/// Attempts that one stream may name at once.
-const ATTEMPTS_MAX: usize = 10_000;
+/// Attempts that one stream may name at once: as many as a worker can run.
+const ATTEMPTS_MAX: usize = u16::MAX as usize + 1;
 /// Words that may wait for a worker that reads slowly; the others wait here.
 const WORDS_MAX: usize = 16;
 

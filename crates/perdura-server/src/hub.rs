@@ -10,9 +10,9 @@ use perdura_sqlite::{SqliteOptions, SqliteStore};
 use perdura_store::{Store, StoreError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::RwLock;
 use tokio::task::AbortHandle;
 
 /// Why a hub cannot be used.
@@ -29,6 +29,12 @@ pub enum HubError {
     TooMany {
         /// The limit.
         limit: usize,
+    },
+    /// There is none with this name, and it is not to be made.
+    #[error("there is no task hub {name:?}")]
+    NotFound {
+        /// The name.
+        name: String,
     },
     /// The server is about to end.
     #[error("the server is shutting down; connect again later")]
@@ -108,16 +114,18 @@ pub(crate) struct HubOptions {
     pub(crate) deliveries: Arc<BTreeMap<String, Delivery>>,
 }
 
+/// Where a hub is. The lock is held while the hub is opened or deleted: nobody does it twice, and no other hub waits.
+type Slot = Arc<RwLock<Option<Arc<Hub>>>>;
+
 /// All hubs of a server.
 pub(crate) struct Hubs {
     options: HubOptions,
-    /// The lock is held while a hub is opened or deleted: nobody does it twice.
-    open: AsyncMutex<Open>,
+    open: Mutex<Open>,
 }
 
 #[derive(Default)]
 struct Open {
-    hubs: BTreeMap<HubName, Arc<Hub>>,
+    slots: BTreeMap<HubName, Slot>,
     /// The server is about to end: no hub is opened any more.
     closing: bool,
 }
@@ -142,23 +150,63 @@ impl Closed {
 
 impl Hubs {
     pub(crate) fn new(options: HubOptions) -> Hubs {
-        Hubs { options, open: AsyncMutex::default() }
+        Hubs { options, open: Mutex::default() }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The hub with this name, which is made if there is none.
-    pub(crate) async fn get(&self, name: &HubName) -> Result<Arc<Hub>, HubError> {
-        let mut open = self.open.lock().await;
-        if let Some(hub) = open.hubs.get(name) {
+    pub(crate) async fn get(self: &Arc<Hubs>, name: &HubName) -> Result<Arc<Hub>, HubError> {
+        let slot = self.slot(name, self.options.hubs_max)?;
+        if let Some(hub) = &*slot.read().await {
             return Ok(hub.clone());
+        }
+        let (hubs, name) = (self.clone(), name.clone());
+        to_its_end(async move { hubs.open_in(&slot, name).await }).await
+    }
+
+    /// The hub with this name, if there is one.
+    pub(crate) async fn find(self: &Arc<Hubs>, name: &HubName) -> Result<Arc<Hub>, HubError> {
+        let is_known = self.open().slots.get(name).is_some_and(is_used);
+        if !is_known && !self.path(name).exists() {
+            return Err(HubError::NotFound { name: name.to_string() });
+        }
+        self.get(name).await
+    }
+
+    /// Closes a hub and removes its file. Whoever works on it is told to connect again.
+    pub(crate) async fn delete(self: &Arc<Hubs>, name: &HubName) -> Result<(), HubError> {
+        let slot = self.slot(name, usize::MAX)?;
+        let (hubs, name) = (self.clone(), name.clone());
+        to_its_end(async move { hubs.delete_in(&slot, &name).await }).await
+    }
+
+    fn slot(&self, name: &HubName, limit: usize) -> Result<Slot, HubError> {
+        let mut open = self.open();
+        if let Some(slot) = open.slots.get(name) {
+            return Ok(slot.clone());
         }
         if open.closing {
             return Err(HubError::Closing);
         }
-        let limit = self.options.hubs_max;
-        if open.hubs.len() >= limit {
+        open.slots.retain(|_, slot| is_used(slot));
+        if open.slots.len() >= limit {
             return Err(HubError::TooMany { limit });
         }
-        let path = self.path(name);
+        Ok(open.slots.entry(name.clone()).or_default().clone())
+    }
+
+    async fn open_in(&self, slot: &Slot, name: HubName) -> Result<Arc<Hub>, HubError> {
+        let mut place = slot.write().await;
+        if let Some(hub) = &*place {
+            return Ok(hub.clone());
+        }
+        if self.open().closing {
+            return Err(HubError::Closing);
+        }
+        let path = self.path(&name);
         tracing::info!(hub = %name, file = %path.display(), "opening a task hub");
         let options = EngineOptions {
             // The board is the queue: it knows which workers have room.
@@ -169,18 +217,17 @@ impl Hubs {
             limits: self.options.limits.clone(),
             retention: self.options.retention.clone(),
         };
-        let hub = Arc::new(Hub::open(name.clone(), path, options).await?);
-        open.hubs.insert(name.clone(), hub.clone());
+        let hub = Arc::new(Hub::open(name, path, options).await?);
+        *place = Some(hub.clone());
         Ok(hub)
     }
 
-    /// Closes a hub and removes its file. Whoever works on it is told to connect again.
-    pub(crate) async fn delete(&self, name: &HubName) -> Result<(), HubError> {
-        let mut open = self.open.lock().await;
-        if open.closing {
+    async fn delete_in(&self, slot: &Slot, name: &HubName) -> Result<(), HubError> {
+        let mut place = slot.write().await;
+        if self.open().closing {
             return Err(HubError::Closing);
         }
-        if let Some(hub) = open.hubs.remove(name) {
+        if let Some(hub) = place.take() {
             hub.close(Duration::ZERO).await;
             let closed = Closed(Arc::downgrade(hub.client.store()));
             drop(hub);
@@ -206,18 +253,39 @@ impl Hubs {
     /// Closes all hubs: what workers run may finish within the drain time, and its results are taken. A file is free when
     /// the last connection has let go of its hub.
     pub(crate) async fn close(&self) -> Vec<Closed> {
-        let hubs: Vec<_> = {
-            let mut open = self.open.lock().await;
+        let slots: Vec<Slot> = {
+            let mut open = self.open();
             open.closing = true;
-            open.hubs.values().cloned().collect()
+            open.slots.values().cloned().collect()
         };
+        let mut hubs = Vec::new();
+        for slot in &slots {
+            hubs.extend(slot.read().await.clone());
+        }
         let patience = self.options.drain_time_max;
         futures_util::future::join_all(hubs.iter().map(|hub| hub.close(patience))).await;
-        self.open.lock().await.hubs.clear();
+        for slot in &slots {
+            slot.write().await.take();
+        }
         hubs.iter().map(|hub| Closed(Arc::downgrade(hub.client.store()))).collect()
     }
 
     fn path(&self, name: &HubName) -> PathBuf {
         self.options.directory.join(format!("{name}.db"))
     }
+}
+
+/// Whether a hub is open here, or somebody is about to change that.
+fn is_used(slot: &Slot) -> bool {
+    Arc::strong_count(slot) > 1 || slot.try_read().map_or(true, |hub| hub.is_some())
+}
+
+/// Does it to its end: a caller that goes away leaves no hub half open or half deleted.
+async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, HubError>> + Send + 'static,
+) -> Result<T, HubError> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|error| {
+        Err(HubError::System(format!("opening or deleting a task hub failed: {error}")))
+    })
 }

@@ -6,9 +6,14 @@ use std::process::{Command, Stdio};
 
 /// What it says when it does not start, and with which code it ends.
 fn refusal(arguments: &[&str]) -> (Option<i32>, String) {
+    refusal_with(arguments, |_| {})
+}
+
+fn refusal_with(arguments: &[&str], change: impl FnOnce(&mut Command)) -> (Option<i32>, String) {
     let directory = tempfile::tempdir().unwrap();
     let mut command = perdura();
     command.arg("serve").arg("--data").arg(directory.path().join("hubs")).args(arguments);
+    change(&mut command);
     let output = command.output().unwrap();
     assert!(!directory.path().join("hubs").exists(), "nothing is made by one that does not start");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
@@ -29,6 +34,15 @@ fn a_token_that_is_easy_to_guess_is_refused_and_not_repeated() {
     let (code, text) = refusal(&["--listen", "127.0.0.1:0", "--token-file", tokens.to_str().unwrap()]);
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("16") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_token_that_is_there_but_empty_does_not_open_the_server_to_everybody() {
+    let (code, text) = refusal_with(&["--listen", "127.0.0.1:0"], |command| {
+        command.env("PERDURA_TOKEN", "");
+    });
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("PERDURA_TOKEN is empty"), "{text}");
 }
 
 #[test]

@@ -6,7 +6,9 @@ use perdura_core::orchestration::Decision;
 use perdura_core::partition::{RequestError, StartOutcome, StartRequest};
 use perdura_core::{Status, Tags};
 use perdura_engine::{Act, Batch, BatchItem, Bulk, BulkDone, Client, EngineError, RestartUnder, Selection};
-use perdura_store::{EndedQuery, InstanceQuery};
+use perdura_store::sim::SimStore;
+use perdura_store::{EndedQuery, InstanceQuery, Store};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
@@ -222,4 +224,14 @@ async fn a_batch_ends_when_nobody_takes_its_items_any_more() {
     // And it can be repeated.
     client.batch(&suspend_all(), |_, _| ()).await.unwrap();
     assert_eq!(statuses(&client).await, [Status::Suspended; 3]);
+}
+
+#[tokio::test]
+async fn an_engine_whose_start_is_given_up_lets_go_of_the_store() {
+    let store: Arc<dyn Store> = Arc::new(SimStore::new(2));
+    let held = Arc::downgrade(&store);
+    Elsewhere::give_up(store).await;
+    while held.strong_count() > 0 {
+        tokio::task::yield_now().await;
+    }
 }

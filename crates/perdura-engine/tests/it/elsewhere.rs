@@ -7,6 +7,7 @@ use perdura_core::partition::StartRequest;
 use perdura_core::*;
 use perdura_engine::*;
 use perdura_store::BoxFuture;
+use perdura_store::Store;
 use perdura_store::sim::SimStore;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -100,6 +101,20 @@ impl Elsewhere {
         let engine = Engine::start(Arc::new(store.clone()), hosts, options).await.unwrap();
         let client = engine.client();
         Elsewhere { engine, client, store, turns, attempts, forgotten }
+    }
+
+    /// Begins to start an engine, and gives up.
+    pub async fn give_up(store: Arc<dyn Store>) {
+        let hosts = Hosts {
+            orchestrations: Arc::new(Orchestrations(mpsc::channel(1).0, mpsc::channel(1).0)),
+            activities: Arc::new(Activities(mpsc::channel(1).0)),
+            entities: Arc::new(NoEntities),
+        };
+        tokio::select! {
+            biased;
+            _ = Engine::start(store, hosts, EngineOptions::default()) => panic!("it has started at once"),
+            () = std::future::ready(()) => {}
+        }
     }
 
     pub async fn turn(&mut self) -> Away {

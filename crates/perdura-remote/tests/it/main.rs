@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
 mod attendance;
+mod broken;
 mod leaving;
 
 use perdura::prelude::*;
@@ -145,6 +146,11 @@ async fn everything_that_rust_code_does_works_over_the_network() {
     let ended = client.start(patient, ()).await.unwrap();
     ended.terminate("enough", false).await.unwrap();
     assert_eq!(ended.ended().await.unwrap().status(), Status::Terminated);
+    let why = ended.wait().await.unwrap_err();
+    let RemoteError::NotCompleted { failure, .. } = &why else { panic!("{why}") };
+    assert_eq!((failure.kind.as_str(), failure.message.as_str()), ("perdura.Terminated", "enough"));
+    let late = ended.raise("word", "too late").await.unwrap_err();
+    assert!(matches!(late, RemoteError::Server { code: Code::FailedPrecondition, .. }), "{late}");
 
     assert_eq!(client.start(counting, 5).await.unwrap().wait().await.unwrap(), 5);
     let entity = EntityId::new("Counter", "a").unwrap();

@@ -6,7 +6,7 @@ mod request;
 
 use crate::convert::time::time_out;
 use crate::hub::{Hub, Hubs};
-use crate::service::{hub_of, instance_id, refusal};
+use crate::service::{instance_id, known_hub_of, refusal};
 use futures_util::{Stream, StreamExt, stream};
 use perdura_core::history::Event;
 use perdura_core::partition::RequestError;
@@ -59,7 +59,7 @@ impl OperatorService {
         Ok(match &self.0 {
             Place::AtRest(client) => Desk { client: client.clone(), hub: None },
             Place::Hubs(hubs) => {
-                let hub = hub_of(hubs, metadata).await?;
+                let hub = known_hub_of(hubs, metadata).await?;
                 Desk { client: hub.client.clone(), hub: Some(hub) }
             }
         })

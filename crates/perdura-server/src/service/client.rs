@@ -158,8 +158,11 @@ pub(super) async fn raise(hub: &Hub, request: RaiseEventRequest) -> Result<Raise
         return resolve(hub, id, payload_in(request.input)).await;
     }
     let raised = hub.client.raise_event(id, request.name, payload_in(request.input)).await;
-    // Who has ended takes no more events, and nobody minds.
-    unless_ended(raised)?;
+    match request.perdura_unless_ended {
+        true => raised.map_err(|error| Status::refusal(&error))?,
+        // Who has ended takes no more events, and nobody minds.
+        false => unless_ended(raised)?,
+    }
     Ok(RaiseEventResponse {})
 }
 

@@ -52,14 +52,21 @@ impl Service {
 }
 
 /// The hub that a call names.
-pub(crate) async fn hub_of(hubs: &Hubs, metadata: &MetadataMap) -> Result<Arc<Hub>, Status> {
+pub(crate) async fn hub_of(hubs: &Arc<Hubs>, metadata: &MetadataMap) -> Result<Arc<Hub>, Status> {
     let name = hub_name(metadata)?;
     hubs.get(&name).await.map_err(|error| hub_refusal(&error))
+}
+
+/// The hub that a call names, which is not made if there is none.
+pub(crate) async fn known_hub_of(hubs: &Arc<Hubs>, metadata: &MetadataMap) -> Result<Arc<Hub>, Status> {
+    let name = hub_name(metadata)?;
+    hubs.find(&name).await.map_err(|error| hub_refusal(&error))
 }
 
 fn hub_refusal(error: &HubError) -> Status {
     match error {
         HubError::TooMany { .. } => Status::resource_exhausted(error.to_string()),
+        HubError::NotFound { .. } => Status::not_found(error.to_string()),
         HubError::Closing => Status::unavailable(error.to_string()),
         HubError::Engine(error) => Status::refusal(error),
         HubError::Store(_) | HubError::System(_) => {

@@ -55,7 +55,7 @@ pub(super) fn user_agent(metadata: &MetadataMap) -> &str {
 pub(super) fn bearable<T: Default>(user_agent: &str, answer: Result<T, Status>) -> Result<T, Status> {
     match answer {
         Err(status)
-            if user_agent.starts_with("grpc-java")
+            if user_agent.contains("grpc-java")
                 && matches!(status.code(), Code::NotFound | Code::InvalidArgument) =>
         {
             tracing::debug!(message = status.message(), "what a Java worker brought was not taken");

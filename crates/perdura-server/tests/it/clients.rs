@@ -14,7 +14,7 @@ async fn what_does_not_exist_is_said_as_the_sdks_expect_it() {
     assert!(!client.get_instance(get("x")).await.unwrap().into_inner().exists);
     assert!(!client.wait_for_instance_start(get("x")).await.unwrap().into_inner().exists);
     assert!(!client.wait_for_instance_completion(get("x")).await.unwrap().into_inner().exists);
-    let raise = RaiseEventRequest { instance_id: "x".into(), name: "Go".into(), input: None };
+    let raise = RaiseEventRequest { instance_id: "x".into(), name: "Go".into(), ..Default::default() };
     assert_eq!(code(client.raise_event(raise).await), Code::NotFound);
     let terminate = TerminateRequest { instance_id: "x".into(), ..Default::default() };
     client.terminate_instance(terminate).await.unwrap();

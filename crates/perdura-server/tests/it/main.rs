@@ -3,6 +3,7 @@
 
 mod clients;
 mod garbage;
+mod hubs;
 mod late;
 mod leaving;
 mod once;

@@ -38,6 +38,7 @@ async fn resolve(world: &World, json: &str) -> Result<(), tonic::Status> {
         instance_id: "a".into(),
         name: "perdura.resolve".into(),
         input: Some(json.into()),
+        ..Default::default()
     };
     world.client().await.raise_event(request).await.map(drop)
 }

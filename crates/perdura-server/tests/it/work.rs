@@ -220,23 +220,26 @@ async fn an_answer_that_makes_no_sense_harms_only_its_worker() {
 
 #[tokio::test]
 async fn a_java_worker_hears_of_no_refusal_since_it_would_leave_its_stream_for_it() {
-    let world = World::new().await;
-    let channel = world.endpoint().user_agent("grpc-java-netty/1.66.0").unwrap().connect().await.unwrap();
-    let mut client = Client::new(channel);
-    let items = client.get_work_items(GetWorkItemsRequest::default()).await.unwrap().into_inner();
-    let mut java = Worker { client, items };
-    world.start("a", "order").await;
-    let turn = java.turn().await;
-    java.answer(&turn, vec![OrchestratorAction::default()]).await.unwrap();
-    let again = java.turn().await;
-    java.answer(&again, vec![schedule(1, "pay")]).await.unwrap();
-    java.answer(&again, vec![complete("twice")]).await.unwrap();
-    let activity = java.activity().await;
-    java.finish(&activity, "2").await.unwrap();
-    java.finish(&activity, "3").await.unwrap();
-    let turn = java.turn().await;
-    java.answer(&turn, vec![complete("1")]).await.unwrap();
-    assert_eq!(world.end_of("a").await.output.as_deref(), Some("1"));
+    // Programs may put a name of their own in front.
+    for agent in ["grpc-java-netty/1.66.0", "orders/2.1 grpc-java-netty/1.66.0"] {
+        let world = World::new().await;
+        let channel = world.endpoint().user_agent(agent).unwrap().connect().await.unwrap();
+        let mut client = Client::new(channel);
+        let items = client.get_work_items(GetWorkItemsRequest::default()).await.unwrap().into_inner();
+        let mut java = Worker { client, items };
+        world.start("a", "order").await;
+        let turn = java.turn().await;
+        java.answer(&turn, vec![OrchestratorAction::default()]).await.unwrap();
+        let again = java.turn().await;
+        java.answer(&again, vec![schedule(1, "pay")]).await.unwrap();
+        java.answer(&again, vec![complete("twice")]).await.unwrap();
+        let activity = java.activity().await;
+        java.finish(&activity, "2").await.unwrap();
+        java.finish(&activity, "3").await.unwrap();
+        let turn = java.turn().await;
+        java.answer(&turn, vec![complete("1")]).await.unwrap();
+        assert_eq!(world.end_of("a").await.output.as_deref(), Some("1"));
+    }
 }
 
 #[tokio::test]
@@ -285,8 +288,12 @@ async fn a_failure_reaches_the_parent_with_everything_that_was_said_of_it() {
 async fn long_history(world: &World, worker: &mut Worker, bytes: usize) {
     let mut client = world.client().await;
     for _ in 0..3 {
-        let request =
-            RaiseEventRequest { instance_id: "a".into(), name: "Go".into(), input: Some("x".repeat(bytes)) };
+        let request = RaiseEventRequest {
+            instance_id: "a".into(),
+            name: "Go".into(),
+            input: Some("x".repeat(bytes)),
+            ..Default::default()
+        };
         client.raise_event(request).await.unwrap();
     }
     let mut raised = 0;
