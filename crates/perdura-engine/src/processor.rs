@@ -7,6 +7,7 @@
 use crate::activities::{Activities, panic_text};
 use crate::entities::Entities;
 use crate::error::EngineError;
+use crate::handler;
 use crate::life::Life;
 use crate::loss::{Loss, Refusals, Unanswered, after_commit};
 use crate::options::EngineOptions;
@@ -17,7 +18,6 @@ use crate::worker::{ActivityEnd, Hosts, OrchestrationHost};
 use crate::works::Works;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use perdura_core::delivery::Answer;
 use perdura_core::orchestration::{TurnOutcome, TurnTicket};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
@@ -55,8 +55,6 @@ pub(crate) enum Input {
     StopWaiting(ReplyToken, InstanceId),
     /// An attempt that some life started is over.
     TaskDone(u64, TaskRef, ActivityEnd),
-    /// The handler of an unknown outcome is over.
-    TaskAnswered(u64, TaskRef, Result<Answer, String>),
     /// An attempt that some life offered never began.
     TaskUnbegun(u64, TaskRef),
     /// A worker is about to begin with an attempt that some life offered. `taken` learns when that is durable; it is
@@ -259,9 +257,7 @@ impl Processor {
                 }
                 // Attempts of the lost life: they are handed out again.
                 Some(Input::TaskDone(life, task, end)) => self.activities.finished_between(life, task, end),
-                Some(Input::TaskAnswered(life, task, _) | Input::TaskUnbegun(life, task)) => {
-                    self.activities.finished(life, task);
-                }
+                Some(Input::TaskUnbegun(life, task)) => self.activities.finished(life, task),
                 Some(
                     Input::Began(..)
                     | Input::Heartbeat(..)
@@ -460,10 +456,6 @@ impl Processor {
                 };
                 tell_end(&mut life.partition, task, end, now);
             }
-            Input::TaskAnswered(of, task, answer) => {
-                self.activities.finished(of, task);
-                life.partition.task_answered(task, answer, now);
-            }
             Input::TaskUnbegun(of, task) => {
                 self.activities.finished(of, task);
                 // The same number may have been offered again since.
@@ -561,9 +553,15 @@ impl Processor {
     }
 }
 
-/// Tells a partition how an attempt ended.
+/// Tells a partition how an attempt ended, or what the handler of an unknown outcome says.
 pub(crate) fn tell_end(partition: &mut Partition, task: TaskRef, end: ActivityEnd, now: Timestamp) {
     match end {
+        ActivityEnd::Completed(output) if task.asks => {
+            partition.task_answered(task, handler::answer_of(output.as_ref()), now);
+        }
+        ActivityEnd::Failed(failure) if task.asks => {
+            partition.task_answered(task, Err(failure.to_string()), now);
+        }
         ActivityEnd::Completed(output) => partition.task_done(task, Ok(output), now),
         ActivityEnd::Failed(failure) => partition.task_done(task, Err(failure), now),
         ActivityEnd::Lost { reason } => partition.task_lost(task, &reason, now),

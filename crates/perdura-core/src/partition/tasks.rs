@@ -197,24 +197,38 @@ impl Partition {
         }
     }
 
-    /// Whether the result of this attempt, if it succeeds, would be recorded at once as that of its task: `None` if nobody
-    /// waits for it any more, false if there is no room for it yet.
+    /// How many bytes of results its instance has room for, if somebody waits for this attempt.
     #[must_use]
-    pub fn takes_result(&mut self, task: TaskRef) -> Option<bool> {
-        let room = self.config.limits.inbox_bytes_max;
+    pub fn room_for_result(&mut self, task: TaskRef) -> Option<usize> {
+        let most = self.config.limits.inbox_bytes_max;
         self.handed_out(task)?;
-        let instance = self.instances.get(&task.key)?;
-        Some(!task.asks && instance.has_room(room))
+        Some(self.instances.get(&task.key)?.room(most))
     }
 
     /// Takes the result of an attempt. One of anything but the present delivery does not count; it is noted while the
     /// task is open.
     pub fn task_done(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, now: Timestamp) {
-        self.advance(now);
         let room = self.config.limits.inbox_bytes_max;
+        let has_room = self.instances.get(&task.key).is_some_and(|instance| instance.has_room(room));
+        self.take_result(task, result, has_room, now);
+    }
+
+    /// Takes the result of an attempt that has written in the transaction of the batch to come. It is recorded in that
+    /// batch, whether there is room or not: it must not be lost when what was written is not.
+    pub fn work_done(&mut self, task: TaskRef, output: Option<Bytes>, now: Timestamp) {
+        self.take_result(task, Ok(output), true, now);
+    }
+
+    fn take_result(
+        &mut self,
+        task: TaskRef,
+        result: Result<Option<Bytes>, Failure>,
+        has_room: bool,
+        now: Timestamp,
+    ) {
+        self.advance(now);
         let late_accepted = self.planted(Bug::LateResultAccepted);
         let Some(instance) = self.awaiting(task) else { return };
-        let has_room = instance.has_room(room);
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         // An attempt of an earlier life, not yet given up by this one, was at work all the time.
         state.running |= state.stage() == Some(Stage::Out) && state.record.delivery == task.delivery;

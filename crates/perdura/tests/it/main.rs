@@ -23,6 +23,8 @@ mod retention;
 mod rewind;
 #[cfg(feature = "sqlite")]
 mod transactional;
+#[cfg(feature = "sqlite")]
+mod transactional_once;
 mod warm_and_cold;
 #[cfg(feature = "sqlite")]
 mod why;
