@@ -187,7 +187,10 @@ fn a_result_is_taken_only_of_the_present_delivery_and_as_long_as_somebody_waits(
     bed.partition.task_lost(first, "gone", bed.now());
     bed.settle();
     let second = bed.last_started().task;
-    assert_eq!((bed.partition.room_for_result(first), bed.partition.room_for_result(second)), (None, Some(room)));
+    assert_eq!(
+        (bed.partition.room_for_result(first), bed.partition.room_for_result(second)),
+        (None, Some(room))
+    );
     bed.ask(Request::Suspend { id: id("x"), reason: "wait".into() });
     assert!(bed.partition.room_for_result(second).is_some_and(|left| left > 0));
     bed.ask(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false });

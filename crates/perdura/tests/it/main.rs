@@ -15,6 +15,8 @@ mod entity_queues;
 mod events;
 #[cfg(feature = "http-handler")]
 mod http_handler;
+#[cfg(feature = "sqlite")]
+mod hub_keys;
 mod join_and_select;
 mod limits;
 mod names;
