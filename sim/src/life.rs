@@ -285,7 +285,9 @@ impl World {
             }
             (Input::Operations { life: number, ticket, done }, Some(life)) if life.number == number => {
                 match done {
-                    Some(done) => life.partition.operations_done(ticket, *done, now),
+                    Some(done) => {
+                        life.partition.operations_done(ticket, *done, now);
+                    }
                     None => life.partition.operations_lost(ticket, "it is gone", now),
                 }
             }

@@ -140,6 +140,7 @@ impl Plan {
             decisions_per_turn_max: if random.chance(30) { 2 } else { 1000 },
             lost_workers_max: if random.chance(100) { random.between(1, 3) as u32 } else { 100 },
             handler_ms_max: 600_000,
+            operations_bytes_max: Limits::default().operations_bytes_max,
             inbox_events_max: if random.chance(100) { random.between(1, 4) as usize } else { 1000 },
             inbox_bytes_max: if random.chance(100) { random.between(500, 3000) as usize } else { 64 << 20 },
             resident_instances_max: if tiny { random.below(3) as usize } else { 1000 },

@@ -4,6 +4,7 @@ mod demo;
 mod escape;
 mod inspect;
 mod operate;
+mod out;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -25,7 +26,7 @@ enum Command {
     Inspect(inspect::Options),
     /// Take instances back to an earlier point of their histories, and on from there.
     Rewind(Box<operate::rewind::Options>),
-    /// List instances by a filter: status, name, failure, tag, time.
+    /// List instances by a filter: status, name, failure, tag, time. The oldest 100, unless --limit says otherwise.
     List(operate::list::Options),
     /// List the branches of an instance's history: who rewound it, when, why and where to.
     Branches(operate::branches::Options),
@@ -89,6 +90,7 @@ async fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
+        Err(error) if error.is::<out::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("perdura: {error:#}");
             ExitCode::FAILURE

@@ -67,6 +67,9 @@ pub struct Limits {
     /// Most bytes that wait for an instance or an entity: they are written as one record. Events over it, and signals of
     /// clients, are refused; results of activities and children, and operations that instances send, wait until there is room.
     pub inbox_bytes_max: usize,
+    /// Most bytes of a state and of the operations on it that are handed out together, for those who run entities behind
+    /// messages of a limited size. One operation at least is handed out always.
+    pub operations_bytes_max: usize,
     /// Workers that may be lost one after another while they run one attempt of an activity; then the activity fails. So
     /// many, too, while they run operations of an entity; then the entity is blocked. So many, too, or processes of the engine,
     /// in one turn; then the instance is suspended, as a dead letter. So often, too, may a handler of unknown outcomes let an
@@ -88,6 +91,7 @@ impl Default for Limits {
             turn_bytes_max: 64 * 1024 * 1024,
             inbox_events_max: 10_000,
             inbox_bytes_max: 64 * 1024 * 1024,
+            operations_bytes_max: usize::MAX,
             lost_workers_max: 10,
             handler_ms_max: 600_000,
             resident_instances_max: 50_000,

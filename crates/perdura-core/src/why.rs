@@ -5,6 +5,7 @@ mod engine;
 mod entities;
 
 use crate::delivery::Stage;
+use crate::history::{Event, EventKind};
 use crate::limits::Limits;
 use crate::partition::{ChildRecord, InstanceRecord, TaskRecord};
 use crate::status::Status;
@@ -196,20 +197,36 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
                 .or_else(|| Some("if this lasts, no engine serves the hub, or it is busy".into())),
         });
     }
-    if waits.len() == usize::from(around.loss().is_some()) {
-        waits.push(Wait {
-            what: "an external event".into(),
-            since: Some(Timestamp(record.updated_at)),
-            who: "whoever raises it; its code knows the name".into(),
-            missing: Some("raise it".into()),
-        });
-    }
+    let knows_of_nothing = waits.len() == usize::from(around.loss().is_some());
+    waits.extend(for_event(record, knows_of_nothing));
     waits.extend(engine::for_room(record, around));
     waits
 }
 
 fn on_time(what: String, at: i64, missing: Option<String>) -> Wait {
     Wait { what: format!("{what} at {}", Timestamp(at)), since: None, who: "the clock".into(), missing }
+}
+
+/// The record knows that an event is awaited, not which one. Of code that does not say so, nobody knows more than that
+/// timers often stand beside one, as time limits.
+fn for_event(record: &InstanceRecord, knows_of_nothing: bool) -> Option<Wait> {
+    let wait = Wait {
+        what: "an external event".into(),
+        since: None,
+        who: "whoever raises it; its code knows the name".into(),
+        missing: Some("raise it".into()),
+    };
+    if knows_of_nothing {
+        return Some(Wait { since: Some(Timestamp(record.updated_at)), ..wait });
+    }
+    if record.awaits_untold {
+        let has_work = !record.tasks.is_empty() || !record.children.is_empty() || !record.calls.is_empty();
+        let what = "an external event, perhaps: its code does not say whether it waits for one".into();
+        return (!has_work && !record.timers.is_empty()).then_some(Wait { what, missing: None, ..wait });
+    }
+    let is_raised = |event: &Event| matches!(event.kind, EventKind::EventRaised(_));
+    let has_arrived = record.inbox_events().is_ok_and(|events| events.iter().any(is_raised));
+    (record.awaits_event && !has_arrived).then_some(wait)
 }
 
 fn for_task(task: &TaskRecord, now: Timestamp, around: &dyn Surroundings) -> Wait {
@@ -284,6 +301,7 @@ fn for_child(child: &ChildRecord, now: Timestamp, around: &dyn Surroundings) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::EventRaised;
     use crate::partition::{Block, TimerRecord};
 
     struct Around;
@@ -328,6 +346,33 @@ mod tests {
             "waits for child \"kid\"; instance \"kid\"; it is suspended: resume it",
         ];
         assert_eq!(said(&record), expected);
+    }
+
+    fn beside_a_timer(record: InstanceRecord) -> Vec<String> {
+        said(&InstanceRecord { timers: vec![TimerRecord { id: 5, fire_at: 2000 }], ..record })
+    }
+
+    #[test]
+    fn an_external_event_that_is_awaited_beside_a_timer_is_told() {
+        let record = InstanceRecord { awaits_event: true, ..InstanceRecord::default() };
+        let said = beside_a_timer(record.clone());
+        let event = "waits for an external event; whoever raises it; its code knows the name; raise it";
+        assert!(said.len() == 2 && said[0].contains("timer 5"), "{said:?}");
+        assert_eq!(said[1], event);
+        let mut raised = record;
+        let event = EventRaised { name: "go".into(), input: None };
+        raised.set_inbox_events(vec![Event::new(Timestamp(0), event)]);
+        assert!(!beside_a_timer(raised).concat().contains("external event"), "it has come");
+        assert_eq!(beside_a_timer(InstanceRecord::default()).len(), 1);
+    }
+
+    #[test]
+    fn of_code_that_does_not_say_what_it_waits_for_an_event_beside_a_timer_is_told_as_possible() {
+        let untold = InstanceRecord { awaits_untold: true, ..InstanceRecord::default() };
+        let possible = "waits for an external event, perhaps: its code does not say whether it waits for one";
+        assert!(beside_a_timer(untold.clone())[1].starts_with(possible));
+        let tasks = vec![TaskRecord { id: 3, ..TaskRecord::default() }];
+        assert_eq!(beside_a_timer(InstanceRecord { tasks, ..untold }).len(), 2, "an activity and the timer");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use crate::hand_over::HandOver;
 use crate::handler;
-use crate::processor::{Input, tell_end};
+use crate::life::tell_end;
+use crate::processor::Input;
+use crate::receipt::Receipts;
 use crate::worker::{ActivityEnd, ActivityHost, ActivityTask};
 use perdura_core::failure::kind;
 use perdura_core::partition::{Partition, TaskRef, TaskStart};
@@ -78,12 +80,18 @@ impl Activities {
 
     /// A life begins. Attempts of lives before it go on if their hand-over is committed and nothing else is decided about
     /// them; the others are told that nobody waits for them.
-    pub(crate) fn begin_life(&mut self, life: u64, epoch: u64, partition: &mut Partition, now: Timestamp) {
+    pub(crate) fn begin_life(
+        &mut self,
+        (life, epoch): (u64, u64),
+        partition: &mut Partition,
+        receipts: &mut Receipts,
+        now: Timestamp,
+    ) {
         (self.life, self.epoch) = (life, epoch);
         partition.set_worker(self.worker.clone());
         for (task, end) in std::mem::take(&mut self.ended) {
             if partition.task_still_runs(task, now) {
-                tell_end(partition, task, end, now);
+                tell_end(partition, receipts, task, end, now);
             }
         }
         let wanted = |(_, task): &(u64, TaskRef), stray: &mut Running| {

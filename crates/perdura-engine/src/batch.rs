@@ -3,16 +3,18 @@
 use crate::bulk::Bulk;
 use crate::client::Client;
 use crate::error::EngineError;
-use crate::rewind::Rewound;
+use crate::rewind::{Rewound, check_parents};
 use crate::selection::Selection;
 use futures_util::StreamExt;
 use futures_util::future::join;
 use futures_util::stream;
 use perdura_core::partition::RequestError;
 use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec};
-use perdura_core::{InstanceId, Status};
+use perdura_core::{InstanceId, Status, Timestamp};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Instances that are dealt with at once.
 const AT_ONCE: usize = 128;
@@ -27,9 +29,10 @@ pub struct Batch {
     pub act: Act,
     /// At most so many in a second; `None` for as fast as it goes.
     pub per_second: Option<u32>,
-    /// So many are rewound first; the rest follows only if all of these complete.
+    /// So many are rewound first; the rest follows only if all of these complete. One that could not be rewound, or goes with
+    /// its parent, is none: the next one takes its place.
     pub canaries: usize,
-    /// How long to wait for the canaries.
+    /// How long to wait for the canaries; [`Duration::MAX`] for as long as it takes.
     pub canaries_wait_max: Duration,
     /// Only say what would be done.
     pub dry_run: bool,
@@ -68,10 +71,10 @@ pub enum BatchItem {
     Rewound(Rewound),
     /// It would be.
     Planned(Box<RewindPlan>),
-    /// It goes with its parent, which failed with it.
+    /// It goes with this parent, which failed with it and is in the batch itself. A child whose parent is not is refused.
     WithParent(String),
-    /// It runs already.
-    Runs(Status),
+    /// It is in this status, in which there is nothing to do: it runs already, or has ended.
+    LeftAlone(Status),
     /// It was done; for a purge, to so many instances with the children.
     Done(u64),
     /// It would be done.
@@ -103,6 +106,14 @@ pub type BatchItems = mpsc::Sender<(InstanceId, BatchItem)>;
 /// Nobody takes the items any more.
 struct Abandoned;
 
+/// A batch that is under way.
+struct Run<'a> {
+    batch: &'a Batch,
+    /// All that it is for.
+    members: BTreeSet<&'a InstanceId>,
+    items: &'a BatchItems,
+}
+
 impl Client {
     /// Does it to every instance that matches. `progress` is told of each as it is done.
     pub async fn batch(
@@ -124,9 +135,33 @@ impl Client {
         Ok(report)
     }
 
-    /// The instances that a batch is for, as things stand.
+    /// The instances that a batch is for, as things stand. A child that cannot be rewound without its parent does not
+    /// count for the limit of a rewind: what is left alone would otherwise keep a repeated batch from going on.
     pub async fn batch_ids(&self, batch: &Batch) -> Result<Vec<InstanceId>, EngineError> {
-        self.select(&batch.select, &batch.statuses()).await
+        let Selection { limit, .. } = batch.select;
+        let spec = match &batch.act {
+            Act::Rewind(spec) if limit != usize::MAX => spec,
+            _ => return self.select(&batch.select, &batch.statuses()).await,
+        };
+        let (mut select, mut left, mut ids) = (batch.select.clone(), limit, Vec::new());
+        while left > 0 {
+            select.limit = left.min(AT_ONCE);
+            let found = self.select_listed(&select, &batch.statuses()).await?;
+            let Some(last) = found.last() else { break };
+            select.query.after = Some((Timestamp(last.record.created_at), last.key));
+            for listed in found {
+                let id = listed.record.instance_id();
+                match check_parents(&**self.store(), &id, &listed.record, spec).await {
+                    Err(EngineError::Refused(_)) => {}
+                    checked => {
+                        checked?;
+                        left -= 1;
+                    }
+                }
+                ids.push(id);
+            }
+        }
+        Ok(ids)
     }
 
     /// Does it to these instances. Each item goes to `items` as it is done, and the batch ends early when nobody takes
@@ -143,36 +178,46 @@ impl Client {
                 "canaries are waited for, and no engine serves this hub; start it, or do without canaries";
             return Err(EngineError::Unavailable { why: why.into() });
         }
-        let canaries = if is_tried_first { batch.canaries.min(ids.len()) } else { 0 };
-        let (canaries, rest) = ids.split_at(canaries);
-        let Ok(rewound) = self.each(batch, canaries, &items).await else { return Ok(None) };
+        let run = Run { batch, members: ids.iter().collect(), items: &items };
+        let wanted = if is_tried_first { batch.canaries } else { 0 };
+        let (mut canaries, mut rest, began) = (Vec::new(), ids, Instant::now());
+        while canaries.len() < wanted && !rest.is_empty() {
+            let (next, after) = rest.split_at(rest.len().min(wanted - canaries.len()));
+            let Ok(rewound) = self.each(&run, next, (began, ids.len() - rest.len())).await else {
+                return Ok(None);
+            };
+            canaries.extend(rewound);
+            rest = after;
+        }
         let failed = tokio::select! {
-            failed = self.failed_canary(batch, &rewound) => failed,
+            failed = self.failed_canary(batch, &canaries) => failed,
             () = items.closed() => return Ok(None),
         };
         if failed.is_some() {
             return Ok(failed);
         }
-        let _ = self.each(batch, rest, &items).await;
+        let _ = self.each(&run, rest, (Instant::now(), 0)).await;
         Ok(None)
     }
 
-    /// Gives those that were rewound.
+    /// Gives those that were rewound, as far as they may be canaries. `pace`: since when they are counted, and how many
+    /// were before them.
     async fn each(
         &self,
-        batch: &Batch,
+        run: &Run<'_>,
         ids: &[InstanceId],
-        items: &BatchItems,
+        pace: (Instant, usize),
     ) -> Result<Vec<InstanceId>, Abandoned> {
-        let began = tokio::time::Instant::now();
+        let Run { batch, items, .. } = run;
         let due = |index: usize| {
-            batch.per_second.map(|rate| began + Duration::from_secs(1) * index as u32 / rate.max(1))
+            let nth = (pace.1 + index) as u32;
+            batch.per_second.map(|rate| pace.0 + Duration::from_secs(1) * nth / rate.max(1))
         };
         let each = ids.iter().cloned().enumerate().map(|(index, id)| async move {
             if let Some(due) = due(index) {
                 tokio::time::sleep_until(due).await;
             }
-            let item = self.act(batch, &id).await;
+            let item = self.act(run, &id).await;
             (id, item)
         });
         let mut done = stream::iter(each).buffered(AT_ONCE);
@@ -190,7 +235,8 @@ impl Client {
         }
     }
 
-    async fn act(&self, batch: &Batch, id: &InstanceId) -> BatchItem {
+    async fn act(&self, run: &Run<'_>, id: &InstanceId) -> BatchItem {
+        let batch = run.batch;
         let done = match (&batch.act, batch.dry_run) {
             (Act::Rewind(spec), true) => {
                 self.plan_rewind(id, spec).await.map(|plan| BatchItem::Planned(Box::new(plan)))
@@ -198,24 +244,62 @@ impl Client {
             (Act::Rewind(spec), false) => {
                 self.rewind(id.clone(), (**spec).clone()).await.map(BatchItem::Rewound)
             }
-            (Act::Bulk(_), true) => Ok(BatchItem::Would),
+            (Act::Bulk(bulk), true) => self.check_control(id, bulk).await.map(|()| BatchItem::Would),
             (Act::Bulk(bulk), false) => self.control(id.clone(), bulk).await.map(BatchItem::Done),
         };
-        done.unwrap_or_else(|error| match &error {
-            EngineError::Refused(RequestError::Rewind { error: why, .. }) => match &**why {
-                RewindError::ParentEnded { parent, .. } => BatchItem::WithParent(parent.clone()),
-                RewindError::NotEnded { status } => BatchItem::Runs(*status),
-                _ => BatchItem::Refused(error),
+        let error = match done {
+            Ok(item) => return item,
+            Err(error) => error,
+        };
+        let why = match (&error, &batch.act) {
+            (EngineError::Refused(RequestError::Rewind { error: why, .. }), _) => why,
+            // Of many, some end before their turn comes: they are not what went wrong.
+            (EngineError::Refused(RequestError::Ended { status, .. }), Act::Bulk(bulk))
+                if bulk.ends_in_silence() =>
+            {
+                return BatchItem::LeftAlone(*status);
+            }
+            _ => return BatchItem::Refused(error),
+        };
+        match &**why {
+            RewindError::NotEnded { status } => BatchItem::LeftAlone(*status),
+            RewindError::ParentEnded { parent, .. } => match self.comes_too(run, parent).await {
+                Ok(true) => BatchItem::WithParent(parent.clone()),
+                Ok(false) => BatchItem::Refused(error),
+                Err(unknown) => BatchItem::Refused(unknown),
             },
             _ => BatchItem::Refused(error),
-        })
+        }
+    }
+
+    /// Whether a parent is in the batch, and not itself left to a parent that is not.
+    async fn comes_too(&self, run: &Run<'_>, parent: &str) -> Result<bool, EngineError> {
+        let Act::Rewind(spec) = &run.batch.act else { return Ok(false) };
+        let mut parent = parent.to_owned();
+        loop {
+            let Some(id) = InstanceId::new(&parent).ok().filter(|id| run.members.contains(id)) else {
+                return Ok(false);
+            };
+            let Some(record) = self.get(&id).await? else { return Ok(false) };
+            let above = match check_parents(&**self.store(), &id, &record, spec).await {
+                Err(EngineError::Refused(RequestError::Rewind { error, .. })) => *error,
+                checked => return checked.map(|()| true),
+            };
+            let RewindError::ParentEnded { parent: above, .. } = above else { return Ok(false) };
+            parent = above;
+        }
     }
 
     /// Waits for the canaries; says what is wrong with them.
     async fn failed_canary(&self, batch: &Batch, canaries: &[InstanceId]) -> Option<String> {
-        let until = tokio::time::Instant::now() + batch.canaries_wait_max;
+        let until = Instant::now().checked_add(batch.canaries_wait_max);
         for id in canaries {
-            match tokio::time::timeout_at(until, self.wait(id.clone(), None)).await {
+            let ended = self.wait(id.clone(), None);
+            let ended = match until {
+                Some(until) => tokio::time::timeout_at(until, ended).await,
+                None => Ok(ended.await),
+            };
+            match ended {
                 Err(_) => return Some(format!("canary {id:?} has not ended")),
                 Ok(Err(error)) => return Some(format!("canary {id:?}: {error}")),
                 Ok(Ok(record)) => {

@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::error::EngineError;
+use crate::lookups;
 use crate::restart::RestartUnder;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -115,8 +116,13 @@ impl Client {
         }
     }
 
-    /// Asks one instance. Gives how many did it: with [`Bulk::Purge`] children count too.
+    /// Asks one instance. Gives how many did it: with [`Bulk::Purge`] children count too. What has no effect, since the
+    /// instance has ended, is refused: [`RequestError::Ended`]. ([`Client::terminate`] and the like are success then, so
+    /// that they can be repeated.)
     pub async fn control(&self, id: InstanceId, bulk: &Bulk) -> Result<u64, EngineError> {
+        if bulk.ends_in_silence() {
+            self.check_control(&id, bulk).await?;
+        }
         match bulk {
             Bulk::Purge { recurse: true } => return self.purge_family(id).await,
             Bulk::Purge { recurse: false } => self.purge(id).await,
@@ -131,9 +137,21 @@ impl Client {
         Ok(1)
     }
 
+    /// Refuses what [`Client::control`] would refuse because of the status in which an instance is now.
+    pub async fn check_control(&self, id: &InstanceId, bulk: &Bulk) -> Result<(), EngineError> {
+        let record = self.get(id).await?.ok_or_else(|| RequestError::NotFound { id: id.clone() })?;
+        let status = record.status().map_err(|what| EngineError::Damaged { id: id.to_string(), what })?;
+        match (bulk.is_for_ended(), status.is_terminal()) {
+            (true, false) => Err(RequestError::NotEnded { id: id.clone(), status }.into()),
+            (false, true) => Err(RequestError::Ended { id: id.clone(), status }.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes an instance that has ended, with its histories, and before it all that it has started and that has ended:
-    /// its children and theirs, but no keys of the hub. Gives how many were removed. Only children of the present execution are known. If it is
-    /// broken off, what is left can be purged again.
+    /// its children and theirs, those of branches that rewinds have left too, but no keys of the hub. Gives how many were
+    /// removed. Only children of the present execution are known, and of its generations only those of the last. If it
+    /// is broken off, what is left can be purged again.
     pub async fn purge_family(&self, id: InstanceId) -> Result<u64, EngineError> {
         let record = self.get(&id).await?.ok_or_else(|| RequestError::NotFound { id: id.clone() })?;
         refuse_unfinished(&record)?;
@@ -162,10 +180,12 @@ impl Client {
         Ok(purged)
     }
 
-    /// The children that an instance's present execution has started, if they have ended and are still its own.
+    /// The children that an instance's present execution has started, on whatever branch, if they have ended and are still
+    /// its own.
     async fn ended_children(&self, parent: &InstanceId) -> Result<Vec<InstanceId>, EngineError> {
-        let Some(record) = self.get(parent).await? else { return Ok(Vec::new()) };
-        let events = self.history(parent).await?.unwrap_or_default();
+        let store = &**self.store();
+        let Some((row, record)) = lookups::row(store, parent).await? else { return Ok(Vec::new()) };
+        let events = lookups::events_of_all_branches(store, &row, &record).await?;
         let mut children = Vec::new();
         for event in events {
             let EventKind::SubOrchestrationScheduled(scheduled) = event.kind else { continue };
@@ -185,10 +205,21 @@ impl Client {
 }
 
 impl Bulk {
+    fn is_for_ended(&self) -> bool {
+        matches!(self, Bulk::Purge { .. } | Bulk::Restart)
+    }
+
+    /// Whether the instance itself takes it as success when it has ended.
+    pub(crate) fn ends_in_silence(&self) -> bool {
+        matches!(
+            self,
+            Bulk::Terminate { .. } | Bulk::Cancel { .. } | Bulk::Suspend { .. } | Bulk::Resume { .. }
+        )
+    }
+
     /// The states in which it can have an effect, of those that are asked for; all if none is.
     pub(crate) fn statuses(&self, wanted: &[Status]) -> Vec<Status> {
-        let of_ended = matches!(self, Bulk::Purge { .. } | Bulk::Restart);
-        let can = |status: &Status| status.is_terminal() == of_ended;
+        let can = |status: &Status| status.is_terminal() == self.is_for_ended();
         let asked = |status: &Status| wanted.is_empty() || wanted.contains(status);
         Status::ALL.into_iter().filter(|status| can(status) && asked(status)).collect()
     }

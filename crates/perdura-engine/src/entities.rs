@@ -1,11 +1,11 @@
 //! Batches of entity operations that run in this process, for one partition.
 
 use crate::activities::panic_text;
+use crate::life::Life;
 use crate::worker::{BatchEnd, EntityHost};
 use futures_util::FutureExt;
 use perdura_core::Timestamp;
 use perdura_core::entity::{BatchTicket, OperationBatch};
-use perdura_core::partition::Partition;
 use rustc_hash::FxHashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -58,18 +58,23 @@ impl Entities {
     }
 
     /// Tells the partition of the batches that have ended.
-    pub(crate) fn take_ended(&mut self, partition: &mut Partition, now: Timestamp) {
+    pub(crate) fn take_ended(&mut self, life: &mut Life, now: Timestamp) {
         for _ in 0..ENDED_MAX {
             let Ok(end) = self.ended.try_recv() else { break };
-            self.end(end, partition, now);
+            self.end(end, life, now);
         }
     }
 
     /// Tells the partition what became of a batch.
-    pub(crate) fn end(&mut self, (ticket, end): Ended, partition: &mut Partition, now: Timestamp) {
+    pub(crate) fn end(&mut self, (ticket, end): Ended, life: &mut Life, now: Timestamp) {
         self.running.remove(&ticket);
+        let partition = &mut life.partition;
         match end {
-            BatchEnd::Done(done) => partition.operations_done(ticket, done, now),
+            BatchEnd::Done(done) => drop(partition.operations_done(ticket, done, now)),
+            BatchEnd::Brought(done, receipt) => {
+                let wanted = partition.operations_done(ticket, done, now);
+                life.receipts.add(Some(receipt), wanted);
+            }
             // The next life hands it out; that this one ends is nobody's fault.
             BatchEnd::Lost { .. } if self.draining => {}
             BatchEnd::Lost { why } => {

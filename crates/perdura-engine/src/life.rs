@@ -1,11 +1,14 @@
 //! One life of a processor: its memory, and how turns and reads change it.
 
+use crate::handler;
 use crate::loss::Loss;
 use crate::reads::{Read, Reads};
+use crate::receipt::Receipts;
+use crate::worker::ActivityEnd;
 use futures_util::FutureExt;
 use perdura_core::Timestamp;
 use perdura_core::orchestration::{Run, Runner, Turn, TurnOutcome, TurnTicket};
-use perdura_core::partition::Partition;
+use perdura_core::partition::{Partition, TaskRef};
 use perdura_core::rewind::assemble;
 use perdura_store::{BoxFuture, CommitOutcome, Grant, Store, StoreError};
 use std::sync::Arc;
@@ -24,6 +27,8 @@ pub(crate) struct Life {
     pub(crate) disturbed: Arc<Notify>,
     pub(crate) grant: Grant,
     pub(crate) reads: Reads,
+    /// Who waits for what the next commits record.
+    pub(crate) receipts: Receipts,
     pub(crate) commit: Option<BoxFuture<'static, CommitOutcome>>,
 }
 
@@ -138,5 +143,33 @@ impl Life {
             }
         };
         self.finish_turn(turn, outcome);
+    }
+}
+
+/// Tells a partition how an attempt ended, or what the handler of an unknown outcome says.
+pub(crate) fn tell_end(
+    partition: &mut Partition,
+    receipts: &mut Receipts,
+    task: TaskRef,
+    end: ActivityEnd,
+    now: Timestamp,
+) {
+    match end {
+        ActivityEnd::Brought(end, receipt) => {
+            let wanted = partition.wants_result(task);
+            tell_end(partition, receipts, task, *end, now);
+            receipts.add_of_task(task, receipt, wanted, partition);
+        }
+        ActivityEnd::Completed(output) if task.asks => {
+            partition.task_answered(task, handler::answer_of(output.as_ref()), now);
+        }
+        ActivityEnd::Failed(failure) if task.asks => {
+            partition.task_answered(task, Err(failure.to_string()), now);
+        }
+        ActivityEnd::Completed(output) => partition.task_done(task, Ok(output), now),
+        ActivityEnd::Failed(failure) => partition.task_done(task, Err(failure), now),
+        ActivityEnd::Lost { reason } => partition.task_lost(task, &reason, now),
+        // A work whose life is over was never run.
+        ActivityEnd::NotStarted | ActivityEnd::Transaction(_) => partition.task_not_started(task, now),
     }
 }

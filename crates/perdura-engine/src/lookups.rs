@@ -28,6 +28,24 @@ pub(crate) async fn history(
     assemble(&rows).map(Some).map_err(|what| damaged(&row.id, what))
 }
 
+/// The events of all branches of an instance, each of them once.
+pub(crate) async fn events_of_all_branches(
+    store: &dyn Store,
+    row: &InstanceRow,
+    record: &InstanceRecord,
+) -> Result<Vec<Event>, EngineError> {
+    let branches = std::iter::once(0).chain(record.branches().iter().map(|opened| opened.branch));
+    let mut events = Vec::new();
+    for branch in branches {
+        // The last part is what the branch does not have from others; one that ended at its cut has nothing of its own.
+        let own = record.history_parts(branch).and_then(|mut parts| parts.pop());
+        let Some(own) = own.filter(|part| part.branch == branch) else { continue };
+        let rows = read_history(store, row.key, record.generation, &[own]).await?;
+        events.extend(assemble(&rows).map_err(|what| damaged(&row.id, what))?);
+    }
+    Ok(events)
+}
+
 pub(crate) fn open(row: &InstanceRow) -> Result<InstanceRecord, EngineError> {
     row.open().map_err(|what| damaged(&row.id, what))
 }

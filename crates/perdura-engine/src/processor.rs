@@ -7,11 +7,11 @@
 use crate::activities::{Activities, panic_text};
 use crate::entities::Entities;
 use crate::error::EngineError;
-use crate::handler;
-use crate::life::Life;
+use crate::life::{Life, tell_end};
 use crate::loss::{Loss, Refusals, Unanswered, after_commit};
 use crate::options::EngineOptions;
 use crate::reads::Reads;
+use crate::receipt::{Receipt, Receipts};
 use crate::turns::TurnReturns;
 use crate::why::Known;
 use crate::worker::{ActivityEnd, Hosts, OrchestrationHost};
@@ -22,7 +22,7 @@ use perdura_core::orchestration::{TurnOutcome, TurnTicket};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
 };
-use perdura_core::{InstanceId, InstanceKey, PartitionId, Timestamp};
+use perdura_core::{InstanceId, InstanceKey, PartitionId};
 use perdura_store::Store;
 use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
@@ -65,12 +65,12 @@ pub(crate) enum Input {
         worker: String,
         taken: oneshot::Sender<()>,
     },
-    /// The outcome of a turn that was sent away in some life. `taken` learns whether it was awaited; it is dropped if not.
+    /// The outcome of a turn that was sent away in some life.
     TurnDone {
         life: u64,
         ticket: TurnTicket,
         outcome: TurnOutcome,
-        taken: oneshot::Sender<()>,
+        receipt: Receipt,
     },
     TurnUnrun {
         life: u64,
@@ -343,14 +343,17 @@ impl Processor {
             partition.recover(rows, self.store.now());
         }
         self.lives += 1;
-        self.activities.begin_life(self.lives, grant.epoch, &mut partition, self.store.now());
+        let mut receipts = Receipts::default();
+        let life = (self.lives, grant.epoch);
+        self.activities.begin_life(life, &mut partition, &mut receipts, self.store.now());
         let (inputs, runtime) = self.returns.clone();
         let mut runner = self.orchestrations.runner(self.id, TurnReturns::new(self.lives, inputs, runtime));
         let disturbed = Arc::new(Notify::new());
         let bell = disturbed.clone();
         runner.ring_at(Arc::new(move || bell.notify_one()));
         let reads = Reads::new(self.store.clone());
-        let mut life = Life { number: self.lives, partition, runner, disturbed, grant, reads, commit: None };
+        let number = self.lives;
+        let mut life = Life { number, partition, runner, disturbed, grant, reads, receipts, commit: None };
         life.reads.messages(self.id);
         // The life before may have written messages without living to tell of them.
         for (partition, bell) in self.bells.iter().enumerate() {
@@ -365,7 +368,7 @@ impl Processor {
     async fn round(&mut self, life: &mut Life) -> Result<bool, Loss> {
         life.partition.set_room(self.activities.room());
         // Before what is new: a crowd of senders must not hold up what makes room in a queue.
-        self.entities.take_ended(&mut life.partition, self.store.now());
+        self.entities.take_ended(life, self.store.now());
         for _ in 0..INPUTS_PER_ROUND_MAX {
             match self.inputs.try_recv() {
                 Ok(input) => self.take(life, input),
@@ -384,7 +387,7 @@ impl Processor {
             return Ok(self.dropped.is_cancelled());
         }
         if life.commit.is_none() {
-            let (batch, effects) = life.partition.seal().map_err(|damage| life.lost(damage.to_string()))?;
+            let (batch, effects) = life.seal().map_err(|damage| life.lost(damage.to_string()))?;
             self.perform(effects);
             life.commit = batch.map(|batch| {
                 let (store, grant) = (self.store.clone(), life.grant.clone());
@@ -407,7 +410,7 @@ impl Processor {
             outcome = maybe(life.commit.as_mut()) => {
                 life.commit = None;
                 after_commit(outcome)?;
-                let effects = life.partition.committed();
+                let effects = life.committed();
                 self.perform(effects);
             }
             Some(read) = life.reads.next() => {
@@ -415,7 +418,7 @@ impl Processor {
             }
             () = self.dropped.cancelled() => {}
             () = life.disturbed.notified(), if self.drain_until.is_none() => life.fail_disturbed(self.store.now()),
-            Some(end) = self.entities.ended() => self.entities.end(end, &mut life.partition, self.store.now()),
+            Some(end) = self.entities.ended() => self.entities.end(end, life, self.store.now()),
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
                 None => self.drain(),
@@ -454,7 +457,7 @@ impl Processor {
                     },
                     end => end,
                 };
-                tell_end(&mut life.partition, task, end, now);
+                tell_end(&mut life.partition, &mut life.receipts, task, end, now);
             }
             Input::TaskUnbegun(of, task) => {
                 self.activities.finished(of, task);
@@ -469,11 +472,9 @@ impl Processor {
                     self.activities.taken(task, taken);
                 }
             }
-            Input::TurnDone { life: number, ticket, outcome, taken } => {
-                if number == life.number && life.turn_back(ticket, outcome, now) {
-                    // An error means that whoever ran the turn does not want to know.
-                    let _ = taken.send(());
-                }
+            Input::TurnDone { life: number, ticket, outcome, receipt } => {
+                let wanted = number == life.number && life.turn_back(ticket, outcome, now);
+                life.receipts.add(Some(receipt), wanted);
             }
             Input::TurnUnrun { life: number, ticket } => {
                 if number == life.number {
@@ -550,23 +551,6 @@ impl Processor {
             let working = self.activities.running() + self.entities.running() + self.works.len() > 0;
             quiet && (!working || tokio::time::Instant::now() >= until)
         })
-    }
-}
-
-/// Tells a partition how an attempt ended, or what the handler of an unknown outcome says.
-pub(crate) fn tell_end(partition: &mut Partition, task: TaskRef, end: ActivityEnd, now: Timestamp) {
-    match end {
-        ActivityEnd::Completed(output) if task.asks => {
-            partition.task_answered(task, handler::answer_of(output.as_ref()), now);
-        }
-        ActivityEnd::Failed(failure) if task.asks => {
-            partition.task_answered(task, Err(failure.to_string()), now);
-        }
-        ActivityEnd::Completed(output) => partition.task_done(task, Ok(output), now),
-        ActivityEnd::Failed(failure) => partition.task_done(task, Err(failure), now),
-        ActivityEnd::Lost { reason } => partition.task_lost(task, &reason, now),
-        // A work whose life is over was never run.
-        ActivityEnd::NotStarted | ActivityEnd::Transaction(_) => partition.task_not_started(task, now),
     }
 }
 

@@ -4,10 +4,11 @@ use crate::client::{Client, unexpected};
 use crate::error::EngineError;
 use crate::lookups;
 use crate::processor::random;
-use perdura_core::InstanceId;
+use futures_util::future::BoxFuture;
 use perdura_core::history::Event;
 use perdura_core::partition::{InstanceRecord, Request, RequestError, Response};
 use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec, RewindTo, Subject, plan};
+use perdura_core::{InstanceId, Status};
 use perdura_store::Store;
 
 /// What a rewind did.
@@ -25,6 +26,8 @@ impl Client {
         let store = &**self.store();
         let (row, record) = lookups::row(store, id).await?.ok_or_else(|| not_found(id))?;
         let refuse = |error| refused(id, error);
+        let limits = if spec.has_payloads() { self.known(id, row.key).await.limits } else { None };
+        spec.check(id, limits.unwrap_or_default().payload_bytes_max)?;
         let present = lookups::history(store, &row, &record, record.branch).await?.unwrap_or_default();
         let other = match spec.branch.filter(|branch| *branch != record.branch) {
             Some(branch) => lookups::history(store, &row, &record, branch).await?,
@@ -36,9 +39,44 @@ impl Client {
             None => (&present, &[]),
         };
         let subject = Subject { record: &record, history, pending: &pending, present };
-        let plan = plan(subject, spec, store.now()).map_err(refuse)?;
+        let mut plan = plan(subject, spec, store.now()).map_err(refuse)?;
         check_parents(store, id, &record, spec).await?;
+        plan.parents = self.parents_along(&record, spec).await?;
         Ok(plan)
+    }
+
+    /// The parents that a rewind takes along, the nearest first.
+    fn parents_along<'a>(
+        &'a self,
+        record: &'a InstanceRecord,
+        spec: &'a RewindSpec,
+    ) -> BoxFuture<'a, Result<Vec<String>, EngineError>> {
+        Box::pin(async move {
+            let mut along = Vec::new();
+            if !spec.order.with_parents || spec.to == RewindTo::Head {
+                return Ok(along);
+            }
+            for link in record.parents.iter().filter(|link| !link.attached) {
+                let Ok(id) = InstanceId::new(&link.instance) else { continue };
+                let Some(parent) = self.get(&id).await? else { continue };
+                let same_run = parent.generation == link.generation && parent.execution == link.execution;
+                if !same_run || parent.status().is_ok_and(|status| status == Status::Completed) {
+                    continue;
+                }
+                let (order, to) = (spec.order.clone(), RewindTo::Child(link.task));
+                let spec = RewindSpec { order, to, ..RewindSpec::default() };
+                match self.plan_rewind(&id, &spec).await {
+                    Ok(plan) => {
+                        along.push(link.instance.clone());
+                        along.extend(plan.parents);
+                    }
+                    // It runs, or has gone on without the child.
+                    Err(EngineError::Refused(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(along)
+        })
     }
 
     /// Takes an instance back to an earlier point of its history, on a new branch, and lets it go on from there. Durable
@@ -75,23 +113,31 @@ async fn check(store: &dyn Store, id: &InstanceId, spec: &RewindSpec) -> Result<
     if made_before(&record, spec) { Ok(()) } else { check_parents(store, id, &record, spec).await }
 }
 
-/// A child whose parent failed with it goes on for nobody: that is refused, unless the parent comes along.
-async fn check_parents(
+/// A child whose parent does not wait for it goes on for nobody: that is refused, unless a parent that failed with it comes
+/// along, or the operator insists.
+pub(crate) async fn check_parents(
     store: &dyn Store,
     id: &InstanceId,
     record: &InstanceRecord,
     spec: &RewindSpec,
 ) -> Result<(), EngineError> {
-    if spec.order.with_parents || spec.to == RewindTo::Head {
+    if spec.to == RewindTo::Head {
         return Ok(());
     }
     for link in record.parents.iter().filter(|link| !link.attached) {
         let Ok(parent) = InstanceId::new(&link.instance) else { continue };
         let Some((row, parent)) = lookups::row(store, &parent).await? else { continue };
-        let same_run = parent.generation == link.generation && parent.execution == link.execution;
-        if same_run && row.status.is_terminal() {
-            let (parent, status) = (link.instance.clone(), row.status);
-            return Err(refused(id, RewindError::ParentEnded { parent, status }));
+        if parent.generation != link.generation || parent.execution != link.execution {
+            continue;
+        }
+        let (name, status) = (link.instance.clone(), row.status);
+        let waits = parent.children.iter().any(|child| child.instance == id.as_str());
+        if status.is_terminal() && status != Status::Completed {
+            if !spec.order.with_parents {
+                return Err(refused(id, RewindError::ParentEnded { parent: name, status }));
+            }
+        } else if !waits && !spec.force {
+            return Err(refused(id, RewindError::ParentWentOn { parent: name, status }));
         }
     }
     Ok(())

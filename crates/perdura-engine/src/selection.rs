@@ -45,6 +45,13 @@ impl Selection {
             && (&self.failure, self.ended_before, self.dead_letter) == (&None, None, false)
     }
 
+    fn check(&self) -> Result<(), EngineError> {
+        match self.is_unconditional() && !self.all {
+            true => Err(EngineError::NoCondition),
+            false => Ok(()),
+        }
+    }
+
     fn has(&self, record: &InstanceRecord) -> bool {
         let tagged = self.tags.iter().all(|(key, value)| record.tags.get(key) == Some(value));
         let failed = |text: &String| {
@@ -65,12 +72,22 @@ impl Client {
         selection: &Selection,
         statuses: &[Status],
     ) -> Result<Vec<InstanceId>, EngineError> {
-        if selection.is_unconditional() && !selection.all {
-            return Err(EngineError::NoCondition);
-        }
+        selection.check()?;
         let mut ids = Vec::new();
         self.visit(selection, statuses, |listed| ids.push(listed.record.instance_id())).await?;
         Ok(ids)
+    }
+
+    /// The same, with their records.
+    pub(crate) async fn select_listed(
+        &self,
+        selection: &Selection,
+        statuses: &[Status],
+    ) -> Result<Vec<Listed>, EngineError> {
+        selection.check()?;
+        let mut found = Vec::new();
+        self.visit(selection, statuses, |listed| found.push(listed)).await?;
+        Ok(found)
     }
 
     /// The same, as they are; without a condition, and at most `limit` of the selection, the oldest of the hub.

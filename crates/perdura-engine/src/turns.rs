@@ -1,15 +1,10 @@
 //! The way back of turns that somebody else runs.
 
 use crate::processor::Input;
+use crate::receipt::{NotRecorded, Receipt};
 use perdura_core::orchestration::{TurnOutcome, TurnTicket};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
-
-/// Nobody waits for the outcome of this turn: it was given before, the instance has ended, begun anew or been suspended,
-/// or the partition was loaded again. Whatever the turn did is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("nobody waits for the outcome of this turn any more")]
-pub struct TurnNotAwaited;
+use tokio::sync::mpsc;
 
 /// Takes the outcomes of turns that were sent away during one life of a partition.
 #[derive(Clone)]
@@ -24,13 +19,16 @@ impl TurnReturns {
         TurnReturns { life, inputs, runtime }
     }
 
-    /// Gives the outcome of a turn. When this returns, the partition has taken it and will commit it; if the partition is
-    /// lost before it could, the turn is run again. An outcome that comes twice is refused the second time.
-    pub async fn done(&self, ticket: TurnTicket, outcome: TurnOutcome) -> Result<(), TurnNotAwaited> {
-        let (taken, is_taken) = oneshot::channel();
-        let input = Input::TurnDone { life: self.life, ticket, outcome, taken };
-        self.inputs.send(input).await.map_err(|_| TurnNotAwaited)?;
-        is_taken.await.map_err(|_| TurnNotAwaited)
+    /// Gives the outcome of a turn, and waits until that is durable. If the partition is lost before, the turn is run again,
+    /// unless it was recorded all the same. An outcome that comes twice is refused the second time.
+    ///
+    /// # Errors
+    /// The outcome is not recorded, or nobody knows whether it is.
+    pub async fn done(&self, ticket: TurnTicket, outcome: TurnOutcome) -> Result<(), NotRecorded> {
+        let (receipt, recorded) = Receipt::new();
+        let input = Input::TurnDone { life: self.life, ticket, outcome, receipt };
+        self.inputs.send(input).await.map_err(|_| NotRecorded::Lost)?;
+        recorded.wait().await
     }
 
     /// Gives a turn back that nobody has run: the instance takes a new one with the same events and whatever has come

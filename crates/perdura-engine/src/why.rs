@@ -157,7 +157,7 @@ impl Client {
         Ok(Some(why(&record, store.now(), &around)))
     }
 
-    async fn known(&self, id: &InstanceId, key: InstanceKey) -> Known {
+    pub(crate) async fn known(&self, id: &InstanceId, key: InstanceKey) -> Known {
         let inputs = self.inputs();
         let Some(input) = inputs.get(usize::from(id.partition(inputs.len().max(1) as u16).0)) else {
             // Whoever asks for something at rest is held to these limits.

@@ -1,6 +1,7 @@
 //! What the engine asks of those who run user code.
 
 use crate::hand_over::HandOver;
+use crate::receipt::Receipt;
 use crate::turns::TurnReturns;
 use bytes::Bytes;
 use perdura_core::entity::{OperationBatch, OperationsDone};
@@ -48,6 +49,8 @@ pub enum ActivityEnd {
     },
     /// No worker ever had it. It is handed out again after a second.
     NotStarted,
+    /// Somebody elsewhere has brought this end, and waits to be told that it is recorded.
+    Brought(Box<ActivityEnd>, Receipt),
 }
 
 impl From<Result<Option<Bytes>, Failure>> for ActivityEnd {
@@ -94,6 +97,8 @@ pub enum BatchEnd {
         /// What to do.
         why: String,
     },
+    /// Somebody elsewhere has brought this outcome, and waits to be told that it is recorded.
+    Brought(OperationsDone, Receipt),
 }
 
 /// One attempt to run an activity.

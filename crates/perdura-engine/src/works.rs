@@ -1,10 +1,9 @@
 //! Transactional activities: what they write is committed with their completion. Their work waits here until the batch
 //! before is written, runs in the transaction of the next one, and its end is part of what that one writes.
 
-use crate::life::Life;
+use crate::life::{Life, tell_end};
 use crate::loss::{Loss, after_commit};
 use crate::panic_text;
-use crate::processor::tell_end;
 use perdura_core::failure::kind;
 use perdura_core::partition::{Effect, Partition, TaskRef};
 use perdura_core::{ExecutionId, Failure, InstanceKey};
@@ -103,18 +102,19 @@ impl Works {
             has_run = true;
             let now = store.now();
             for (ready, end) in ready.iter().zip(ends) {
+                let Life { partition, receipts, .. } = &mut *life;
                 match end {
                     Err(_) if !ready.has_run.load(Ordering::Relaxed) => {
                         self.waiting.push_back((ready.task, ready.work.clone()));
                     }
-                    Ok(output) if !ready.task.asks => life.partition.work_done(ready.task, output, now),
-                    end => tell_end(&mut life.partition, ready.task, end.into(), now),
+                    Ok(output) if !ready.task.asks => partition.work_done(ready.task, output, now),
+                    end => tell_end(partition, receipts, ready.task, end.into(), now),
                 }
             }
             // The turns that follow are part of the same commit.
             let sealed = life
                 .settle(store, runs_turns)
-                .and_then(|()| life.partition.seal().map_err(|damage| damage.to_string()));
+                .and_then(|()| life.seal().map_err(|damage| damage.to_string()));
             match sealed {
                 Ok((batch, early)) => {
                     effects = early;
@@ -142,7 +142,7 @@ impl Works {
         // Works that all failed may leave nothing to write yet.
         if is_sealed || !has_run {
             after_commit(outcome)?;
-            effects.extend(life.partition.committed());
+            effects.extend(life.committed());
         }
         Ok(effects)
     }

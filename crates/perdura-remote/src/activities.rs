@@ -49,7 +49,9 @@ pub(crate) async fn run(
                 "a transactional activity runs in the process whose hub is the SQLite file, not in a worker";
             Err(Failure::new(kind::INVALID, text).non_retryable())
         }
-        ActivityEnd::NotStarted => Err(Failure::new(kind::WORKER_LOST, "it was not started")),
+        ActivityEnd::NotStarted | ActivityEnd::Brought(..) => {
+            Err(Failure::new(kind::WORKER_LOST, "it was not started"))
+        }
     };
     match result {
         Ok(output) => response.result = output,

@@ -26,7 +26,7 @@ pub(crate) async fn run(registry: Registry, token: String, request: EntityReques
     let ran = tokio::spawn(async move { EntityHost::run(&registry, batch).await });
 
     match ran.await {
-        Ok(BatchEnd::Done(done)) => match answer(done) {
+        Ok(BatchEnd::Done(done) | BatchEnd::Brought(done, _)) => match answer(done) {
             Ok(result) => EntityBatchResult { completion_token: token, ..result },
             Err(failure) => refused(failure),
         },

@@ -6,6 +6,7 @@ use crate::hub_name::HubName;
 use crate::operator::OperatorService;
 use crate::security::{Credentials, Gate};
 use crate::service::Service;
+use crate::work_items::operations_bytes_max;
 use perdura_core::Limits;
 use perdura_core::delivery::Delivery;
 use perdura_engine::Retention;
@@ -167,7 +168,10 @@ impl Server {
             hubs_max: options.hubs_max,
             drain_time_max: options.drain_time_max,
             operation_time_max: options.operation_time_max,
-            limits: options.limits.clone(),
+            limits: Limits {
+                operations_bytes_max: operations_bytes_max(options.worker_message_bytes_max),
+                ..options.limits.clone()
+            },
             retention: options.retention.clone(),
             deliveries: Arc::new(options.deliveries.clone()),
         }));

@@ -5,6 +5,7 @@ use super::pipeline::Summary;
 use super::progress::{Bar, Line};
 use super::{Options, Places, evidence, files};
 use crate::escape::escape;
+use crate::out;
 use anyhow::{Context, bail};
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -18,9 +19,9 @@ pub async fn run(options: &Options, places: &Places) -> anyhow::Result<ExitCode>
     let _lock = lock(places)?;
     clear(places)?;
     let (total, special) = count_files(places);
-    println!("archiving {total} files of {} to {}", shown(&places.dir), shown(&places.out));
+    out::say(format_args!("archiving {total} files of {} to {}", shown(&places.dir), shown(&places.out)));
     if special > 0 {
-        println!("left out: {special} links, devices, pipes or sockets");
+        out::say(format_args!("left out: {special} links, devices, pipes or sockets"));
     }
     let began = Instant::now();
     let mut bar = Bar::new(total);
@@ -30,7 +31,9 @@ pub async fn run(options: &Options, places: &Places) -> anyhow::Result<ExitCode>
         let (mut first, _leash) = spawn(options, Some(total / 2))?;
         match follow(&mut first, &mut bar, 0).await? {
             Told::Finished(summary) => {
-                println!("so few files could be read that half of them were never done: nothing was killed");
+                out::say(format_args!(
+                    "so few files could be read that half of them were never done: nothing was killed"
+                ));
                 return report(places, &summary, None, began);
             }
             Told::HalfWay => killed = Some(kill(first, places, total, &bar).await?),
@@ -68,10 +71,10 @@ async fn kill(
     process.kill().await?;
     bar.end();
     let recorded = evidence::recorded(places).await?;
-    println!(
+    out::say(format_args!(
         "killed process {number} with SIGKILL: {} of {total} files are recorded as done; starting again",
         recorded.len()
-    );
+    ));
     Ok(recorded)
 }
 
@@ -155,27 +158,27 @@ fn report(
 ) -> anyhow::Result<ExitCode> {
     let seconds = began.elapsed().as_secs_f64();
     let Summary { files, folders, bytes, stored_bytes, .. } = summary;
-    println!(
+    out::say(format_args!(
         "done in {seconds:.1} s: {files} files in {folders} folders, {bytes} bytes, {stored_bytes} stored"
-    );
+    ));
     let mut repeated = 0;
     if let Some((recorded, process)) = killed {
         let runs = evidence::runs(places)?;
         let after: Vec<_> = runs.get(&process).into_iter().flatten().collect();
         repeated = after.iter().filter(|file| recorded.contains(**file)).count();
         let (ran, before) = (after.len(), recorded.len());
-        println!(
+        out::say(format_args!(
             "after the kill {ran} files were run; of the {before} recorded before it, {repeated} ran again"
-        );
+        ));
     }
     for file in &summary.unreadable {
-        println!("not archived: {}", escape(file));
+        out::say(format_args!("not archived: {}", escape(file)));
     }
     let unnamed = summary.unreadable_count - summary.unreadable.len() as u64;
     if unnamed > 0 {
-        println!("… and {unnamed} more");
+        out::say(format_args!("… and {unnamed} more"));
     }
-    println!("check it: sha256sum --quiet -c {}", shown(&places.manifest()));
+    out::say(format_args!("check it: sha256sum --quiet -c {}", shown(&places.manifest())));
     let good = repeated == 0 && summary.unreadable_count == 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

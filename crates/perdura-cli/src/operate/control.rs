@@ -93,7 +93,7 @@ impl Common {
         let target = self.select.target(self.hub.instance()?)?;
         let request = ControlRequest { target: Some(target), dry_run: self.dry_run, act: Some(act) };
         let last = self.dry_run.then_some("nothing was changed");
-        ask(&self.hub, request, Printer { json: self.json, done, last }).await
+        ask(&self.hub, request, Printer { json: self.json, done, last, given: Vec::new() }).await
     }
 }
 
@@ -148,5 +148,10 @@ pub async fn raise(options: RaiseOptions) -> anyhow::Result<ExitCode> {
     let input = options.data.and_then(|data| *data);
     let act = Act::Raise(Raise { name: options.event, input });
     let request = ControlRequest { target: Some(target), dry_run: false, act: Some(act) };
-    ask(&options.hub, request, Printer { json: options.json, done: "has the event", last: None }).await
+    ask(
+        &options.hub,
+        request,
+        Printer { json: options.json, done: "has the event", last: None, given: Vec::new() },
+    )
+    .await
 }

@@ -2,6 +2,7 @@
 
 use super::history::{as_json, line};
 use super::hub::{Access, HubOptions, refused};
+use crate::out;
 use clap::Args;
 use perdura_proto::operator::DiffRequest;
 use perdura_proto::operator::diff_line::Line;
@@ -28,18 +29,15 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut lines = hub.calls().diff(hub.request(request)).await.map_err(refused)?.into_inner();
     while let Some(message) = lines.message().await.map_err(refused)? {
         let Some(text) = message.line else { continue };
-        println!(
-            "{}",
-            match (&text, options.json) {
-                (Line::Common(0), false) => "  the branches have nothing in common".to_owned(),
-                (Line::Common(common), false) => format!("  both begin with events 0 to {}", common - 1),
-                (Line::Left(event), false) => format!("- {}", line(event)),
-                (Line::Right(event), false) => format!("+ {}", line(event)),
-                (Line::Common(common), true) => json!({ "common": common }).to_string(),
-                (Line::Left(event), true) => json!({ "branch": left, "only": as_json(event) }).to_string(),
-                (Line::Right(event), true) => json!({ "branch": right, "only": as_json(event) }).to_string(),
-            }
-        );
+        out::line(match (&text, options.json) {
+            (Line::Common(0), false) => "  the branches have nothing in common".to_owned(),
+            (Line::Common(common), false) => format!("  both begin with events 0 to {}", common - 1),
+            (Line::Left(event), false) => format!("- {}", line(event)),
+            (Line::Right(event), false) => format!("+ {}", line(event)),
+            (Line::Common(common), true) => json!({ "common": common }).to_string(),
+            (Line::Left(event), true) => json!({ "branch": left, "only": as_json(event) }).to_string(),
+            (Line::Right(event), true) => json!({ "branch": right, "only": as_json(event) }).to_string(),
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use super::hub::{Access, HubOptions, refused};
 use super::time::shown;
 use crate::escape::escape;
+use crate::out;
 use clap::Args;
 use perdura_proto::operator::{HistoryEvent, HistoryRequest};
 use serde_json::{Value, json};
@@ -27,8 +28,8 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let mut events = hub.calls().history(hub.request(request)).await.map_err(refused)?.into_inner();
     while let Some(event) = events.message().await.map_err(refused)? {
         match options.json {
-            true => println!("{}", as_json(&event)),
-            false => println!("{}", line(&event)),
+            true => out::line(as_json(&event))?,
+            false => out::line(line(&event))?,
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -3,10 +3,11 @@
 use super::hub::refused;
 use super::time::shown;
 use crate::escape::escape;
+use crate::out;
 use perdura_proto::operator::report::What;
 use perdura_proto::operator::{Plan, Report, Timer, Work};
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tonic::Streaming;
@@ -21,6 +22,8 @@ pub struct Printer {
     pub done: &'static str,
     /// Said at the end of a success.
     pub last: Option<&'static str>,
+    /// Said with a plan, a line each: what the operator gave by hand.
+    pub given: Vec<String>,
 }
 
 #[derive(Default)]
@@ -28,6 +31,8 @@ struct Count {
     matched: Option<u64>,
     seen: u64,
     done: u64,
+    would: u64,
+    with_parent: u64,
     refused: u64,
     stopped: bool,
 }
@@ -37,7 +42,7 @@ impl Printer {
     pub async fn print(&self, mut reports: Streaming<Report>) -> anyhow::Result<ExitCode> {
         let (mut count, mut told) = (Count::default(), Instant::now());
         let shows_progress = std::io::stderr().is_terminal();
-        let mut out = std::io::stdout();
+        let mut is_read = true;
         while let Some(report) = reports.message().await.map_err(refused)? {
             let Some(what) = report.what else { continue };
             count.add(&what);
@@ -46,8 +51,12 @@ impl Printer {
                 true => as_json(&report.instance, &what).to_string(),
                 false => self.words(&report.instance, &what, is_batch),
             };
-            if !text.is_empty() {
-                writeln!(out, "{text}")?;
+            if is_read && !text.is_empty() {
+                is_read = is_written(&text)?;
+            }
+            // What is only planned is over when nobody reads it; what is done is done to the end.
+            if !is_read && count.would > 0 {
+                return Ok(ExitCode::SUCCESS);
             }
             if shows_progress && is_batch && told.elapsed() > PROGRESS_EVERY {
                 told = Instant::now();
@@ -56,26 +65,42 @@ impl Printer {
         }
         if let Some(matched) = count.matched
             && !self.json
+            && is_read
         {
-            let Count { done, refused, seen, .. } = count;
-            let rest = matched.saturating_sub(seen);
-            writeln!(out, "{matched} matched, {done} {}, {refused} refused, {rest} left alone", self.done)?;
+            is_read = is_written(&self.sum(matched, &count))?;
         }
         let is_well = count.refused == 0 && !count.stopped;
-        if let Some(last) = self.last.filter(|_| is_well && !self.json) {
-            writeln!(out, "{last}")?;
+        if let Some(last) = self.last.filter(|_| is_well && is_read && !self.json) {
+            is_written(last)?;
         }
         Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// What became of all that matched: the numbers add up to it.
+    fn sum(&self, matched: u64, count: &Count) -> String {
+        let Count { done, would, with_parent, refused, .. } = count;
+        let done = match would {
+            0 => format!("{done} {}", self.done),
+            would => format!("{would} would be {}", self.done),
+        };
+        let along = match with_parent {
+            0 => String::new(),
+            children => format!("{children} with a parent, "),
+        };
+        let rest = matched.saturating_sub(count.done + would + with_parent + refused);
+        format!("{matched} matched, {done}, {along}{refused} refused, {rest} left alone")
     }
 
     fn words(&self, instance: &str, what: &What, is_batch: bool) -> String {
         let id = escape(instance);
         match what {
             What::Planned(plan) if is_batch => {
-                let names: Vec<_> = plan.rerun.iter().map(name).collect();
-                format!("\"{id}\"  would run again: {}; {}", names.join(", "), plan.because)
+                format!("\"{id}\"  would {}", self::would(plan))
             }
-            What::Planned(plan) => in_words(&id, plan),
+            What::Planned(plan) => {
+                let given = self.given.iter().map(|line| format!("\n  {line}"));
+                in_words(&id, plan) + &given.collect::<String>()
+            }
             What::Rewound(_) if !is_batch => String::new(),
             What::Rewound(done) => {
                 format!("\"{id}\"  rewound: branch {}, {} events kept", done.branch, done.cut)
@@ -94,6 +119,14 @@ impl Printer {
     }
 }
 
+/// Prints a line; whether somebody reads it.
+fn is_written(text: &str) -> anyhow::Result<bool> {
+    match out::line(text) {
+        Err(error) if error.is::<out::Closed>() => Ok(false),
+        printed => printed.map(|()| true),
+    }
+}
+
 impl Count {
     fn add(&mut self, what: &What) {
         match what {
@@ -101,7 +134,9 @@ impl Count {
             What::Stopped(_) => return self.stopped = true,
             What::Refused(_) => self.refused += 1,
             What::Rewound(_) | What::Done(_) => self.done += 1,
-            _ => {}
+            What::Planned(_) | What::Would(_) => self.would += 1,
+            What::WithParent(_) => self.with_parent += 1,
+            What::Runs(_) => {}
         }
         self.seen += 1;
     }
@@ -109,6 +144,30 @@ impl Count {
 
 fn name(work: &Work) -> String {
     if work.name.is_empty() { work.kind.to_lowercase() } else { escape(&work.name) }
+}
+
+/// What a plan does, on one line.
+fn would(plan: &Plan) -> String {
+    let names = |work: &[Work]| work.iter().map(name).collect::<Vec<_>>().join(", ");
+    let quoted = |ids: &[String]| ids.iter().map(|id| format!("\"{}\"", escape(id))).collect::<Vec<_>>();
+    let mut parts = Vec::new();
+    match (plan.rerun.is_empty(), plan.reused.is_empty()) {
+        (true, true) => parts.push("go on with its code from the cut".to_owned()),
+        (false, true) => parts.push(format!("run again: {}", names(&plan.rerun))),
+        (true, false) => {
+            parts.push("run again what has no result".to_owned());
+            parts.push(format!("use results of: {}", names(&plan.reused)));
+        }
+        (false, false) => {
+            parts.push(format!("run again: {}", names(&plan.rerun)));
+            parts.push(format!("use results of: {}", names(&plan.reused)));
+        }
+    }
+    if !plan.parents.is_empty() {
+        parts.push(format!("take along: {}", quoted(&plan.parents).join(", ")));
+    }
+    parts.push(plan.because.clone());
+    parts.join("; ")
 }
 
 fn in_words(id: &str, plan: &Plan) -> String {
@@ -120,6 +179,7 @@ fn in_words(id: &str, plan: &Plan) -> String {
         ),
         format!("  the cut is {}", plan.because),
     ];
+    lines.extend(plan.parents.iter().map(|parent| format!("  parent \"{}\" comes along", escape(parent))));
     for (what, work) in [("runs again", &plan.rerun), ("has a result to be used again", &plan.reused)] {
         let each = work.iter();
         lines.extend(each.map(|w| format!("  {what}: {} (task {}, event {})", name(w), w.task, w.event)));
@@ -131,6 +191,11 @@ fn in_words(id: &str, plan: &Plan) -> String {
         lines.push(format!("  timer {} was due {was}, is due {due}", timer.timer));
     }
     lines.extend(plan.children.iter().map(|child| format!("  child \"{}\" comes along", escape(child))));
+    let asked_again = plan.children_asked_again.iter();
+    lines.extend(
+        asked_again
+            .map(|child| format!("  child \"{}\" comes along if the code asks for it again", escape(child))),
+    );
     if !plan.visible.is_empty() {
         lines.push(format!("  the world has seen of what is dropped: events {:?}", plan.visible));
     }
@@ -176,6 +241,7 @@ fn plan_as_json(instance: &str, plan: &Plan) -> Value {
         "cut": plan.cut,
         "because": plan.because,
         "turns_kept": plan.turns_kept,
+        "parents": plan.parents,
         "rerun": work(&plan.rerun),
         "reused": work(&plan.reused),
         "carried": plan.carried,
@@ -183,5 +249,6 @@ fn plan_as_json(instance: &str, plan: &Plan) -> Value {
         "visible": plan.visible,
         "timers": plan.timers.iter().map(timer).collect::<Vec<_>>(),
         "children": plan.children,
+        "children_asked_again": plan.children_asked_again,
     })
 }

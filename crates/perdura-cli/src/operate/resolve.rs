@@ -48,5 +48,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let request = ControlRequest { target, dry_run: false, act: Some(act) };
     let reports = hub.calls().control(hub.request(request)).await.map_err(refused)?;
     let last = if hub.is_at_rest { "it goes on when an engine is started" } else { "it goes on" };
-    Printer { json: options.json, done: "resolved", last: Some(last) }.print(reports.into_inner()).await
+    Printer { json: options.json, done: "resolved", last: Some(last), given: Vec::new() }
+        .print(reports.into_inner())
+        .await
 }

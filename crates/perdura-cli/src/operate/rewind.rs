@@ -4,6 +4,7 @@ use super::hub::{Access, HubOptions, refused};
 use super::report::Printer;
 use super::select::SelectOptions;
 use super::time::{span, time};
+use crate::escape::escape;
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use perdura_proto::operator::rewind_request::{Timers, To};
@@ -184,7 +185,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
 
 /// Asks for a rewind and prints what comes of it.
 pub async fn send(hub: &HubOptions, request: RewindRequest, json: bool) -> anyhow::Result<ExitCode> {
-    let dry_run = request.dry_run;
+    let (dry_run, given) = (request.dry_run, given(&request));
     let hub = hub.open(if dry_run { Access::Read } else { Access::Write }).await?;
     let reports = hub.calls().rewind(hub.request(request)).await.map_err(refused)?;
     let last = match (dry_run, hub.is_at_rest) {
@@ -192,5 +193,22 @@ pub async fn send(hub: &HubOptions, request: RewindRequest, json: bool) -> anyho
         (false, true) => "done; it goes on when an engine is started",
         (false, false) => "done; it goes on",
     };
-    Printer { json, done: "rewound", last: Some(last) }.print(reports.into_inner()).await
+    Printer { json, done: "rewound", last: Some(last), given }.print(reports.into_inner()).await
+}
+
+fn given(request: &RewindRequest) -> Vec<String> {
+    let text = |payload: &Option<Vec<u8>>| match payload {
+        Some(payload) => escape(&String::from_utf8_lossy(payload)).to_string(),
+        None => "null".to_owned(),
+    };
+    let line = |what: &str, one: &Replaced| {
+        format!("{what} of event {}, given by hand: {}", one.event, text(&one.payload))
+    };
+    let results = request.results.iter().map(|one| line("result", one));
+    let inputs = request.inputs.iter().map(|one| line("input", one));
+    let own = request
+        .input
+        .iter()
+        .map(|_| format!("input of the instance, given by hand: {}", text(&request.input)));
+    results.chain(inputs).chain(own).collect()
 }

@@ -3,6 +3,7 @@
 use super::hub::{Access, HubOptions, refused};
 use super::time::shown;
 use crate::escape::escape;
+use crate::out;
 use clap::Args;
 use perdura_proto::operator::InstanceRequest;
 use serde_json::json;
@@ -27,16 +28,16 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         let since = wait.since.as_ref().map(|at| shown(Some(at)));
         let missing = Some(&wait.missing).filter(|missing| !missing.is_empty());
         if options.json {
-            println!("{}", json!({ "what": wait.what, "since": since, "who": wait.who, "missing": missing }));
+            out::line(json!({ "what": wait.what, "since": since, "who": wait.who, "missing": missing }))?;
         } else {
             let since = since.map_or(String::new(), |since| format!(" since {since}"));
             let missing = missing.map_or(String::new(), |missing| format!("; {missing}"));
-            println!("{}", escape(&format!("waits for {}{since}; {}{missing}", wait.what, wait.who)));
+            out::line(escape(&format!("waits for {}{since}; {}{missing}", wait.what, wait.who)))?;
         }
     }
     if waits.is_empty() && !options.json {
         let done = if is_entity { "it has nothing to do" } else { "it has ended" };
-        println!("{done}, and waits for nothing");
+        out::line(format_args!("{done}, and waits for nothing"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -52,6 +52,17 @@ fn a_second_run_does_the_same_again() {
 }
 
 #[test]
+fn what_nobody_reads_is_archived_too() {
+    let (dir, out) = files(5);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = perdura();
+    command.args(["demo", "--dir"]).arg(dir.path()).arg("--out").arg(out.path()).stdout(writer);
+    assert!(command.status().unwrap().success());
+    assert_eq!(check_manifest(out.path()).len(), 5);
+}
+
+#[test]
 fn no_one_or_two_files_are_archived_too() {
     for count in 0..=2 {
         let (dir, out) = files(count);

@@ -68,8 +68,19 @@ impl Partition {
         }
         // It has not had this turn of its share: without a commit there is no other batch that would give it one.
         instance.turns_in_batch.1 = instance.turns_in_batch.1.saturating_sub(1);
-        instance.call_back();
+        self.call_back(ticket.key);
         self.enqueue(ticket.key);
+        true
+    }
+
+    /// Nobody waits any more for the turn that is away, or waits for the history: what it holds goes back to the front of
+    /// the inbox. Says whether there was one.
+    pub(super) fn call_back(&mut self, key: InstanceKey) -> bool {
+        let Some(instance) = self.instances.get_mut(&key) else { return false };
+        let Some(away) = instance.away.take() else { return false };
+        instance.turn = TurnState::Idle;
+        instance.put_back(away.turn);
+        self.trial_over(key);
         true
     }
 
@@ -87,14 +98,6 @@ impl Partition {
 }
 
 impl Instance {
-    /// Nobody waits any more for the turn that is away: what it holds goes back to the front of the inbox.
-    pub(super) fn call_back(&mut self) -> bool {
-        let Some(away) = self.away.take() else { return false };
-        self.turn = TurnState::Idle;
-        self.put_back(away.turn);
-        true
-    }
-
     /// The events of a turn that was not run go back to the front of the inbox.
     pub(super) fn put_back(&mut self, mut turn: Turn) {
         self.put_first(turn.events.split_off(1));

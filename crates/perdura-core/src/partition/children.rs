@@ -15,7 +15,7 @@ use crate::history::{
     SubOrchestrationScheduled,
 };
 use crate::id::{InstanceId, InstanceKey};
-use crate::rewind::{Found, Sort};
+use crate::rewind::{Found, RewindOrder, Sort};
 use crate::status::{OnExisting, ReusePolicy, Status};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -58,6 +58,7 @@ impl Partition {
             _ => {}
         }
         let link = (!scheduled.detached).then(|| instance.link(scheduled.id, 1));
+        let order = instance.record.rewinds.as_ref().and_then(|rewinds| rewinds.order.clone());
         if !scheduled.detached {
             let record = ChildRecord {
                 id: scheduled.id,
@@ -71,10 +72,15 @@ impl Partition {
             let kept = scheduled.retry.is_some().then(|| Arc::new(scheduled.clone()));
             instance.children.insert(scheduled.id, Child { record, scheduled: kept });
         }
-        self.send_start(&scheduled, link);
+        self.send_start(&scheduled, link, order);
     }
 
-    fn send_start(&mut self, scheduled: &SubOrchestrationScheduled, parent: Option<ParentLink>) {
+    fn send_start(
+        &mut self,
+        scheduled: &SubOrchestrationScheduled,
+        parent: Option<ParentLink>,
+        order: Option<RewindOrder>,
+    ) {
         let start = StartChild {
             name: scheduled.name.clone(),
             version: scheduled.version.clone(),
@@ -85,6 +91,7 @@ impl Partition {
             tags: scheduled.tags.clone(),
             trace: scheduled.trace.clone(),
             start_at: None,
+            order,
         };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::StartChild(start));
     }
@@ -306,7 +313,7 @@ impl Partition {
         let link = instance.link(id, attempt);
         self.rely_on(not_before);
         self.mark_dirty(key);
-        self.send_start(&scheduled, Some(link));
+        self.send_start(&scheduled, Some(link), None);
     }
 
     /// Starts again every child whose wait is over.

@@ -71,7 +71,7 @@ impl Partition {
             | Request::Cancel { reason, .. } => Ok(check_text("reason", reason)?),
             // On the wire it is the output that the instance ends with.
             Request::Terminate { id, reason, .. } => self.check_size(id, "reason", reason.len()),
-            Request::Rewind { id, spec } => self.check_rewind(id, spec),
+            Request::Rewind { id, spec } => spec.check(id, self.config.limits.payload_bytes_max),
             Request::Resolve { id, answer, by, .. } => {
                 check_text("who resolves", by)?;
                 match answer {
@@ -205,7 +205,7 @@ impl Partition {
         instance.status = Status::Suspended;
         instance.inbox.push(Event::new(now, ExecutionSuspended { reason }));
         // A turn that is away is run again when the instance goes on; what becomes of it until then is dropped.
-        if instance.call_back() {
+        if self.call_back(key) {
             self.forgotten.push(key);
         }
         self.mark_dirty(key);
@@ -297,8 +297,8 @@ impl Partition {
     /// What arrived and was never taken by a turn is recorded before an end by force: nothing that was acknowledged
     /// is lost to a later rewind. Gives how much it was.
     fn record_inbox(&mut self, key: InstanceKey) -> u32 {
+        self.call_back(key);
         let Some(instance) = self.instances.get_mut(&key) else { return 0 };
-        instance.call_back();
         let untaken = instance.inbox.take();
         let count = untaken.len() as u32;
         for event in untaken {
@@ -346,7 +346,6 @@ impl Partition {
 
     /// Nobody waits any more for what is outstanding. Running activities are told.
     pub(super) fn drop_outstanding(&mut self, key: InstanceKey) {
-        self.drop_held(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let tasks = std::mem::take(&mut instance.tasks);
         // What entities answer later is for a rewind.
@@ -377,6 +376,7 @@ impl Partition {
         for child in children.values().filter(|child| child.record.not_before != 0) {
             self.wakes.remove(Timestamp(child.record.not_before), key, Wake::ChildRetry(child.record.id));
         }
+        self.drop_held(key);
     }
 
     /// The execution is over.

@@ -168,7 +168,7 @@ impl HeldQueue {
         }
     }
 
-    fn take(&mut self) -> impl Iterator<Item = Held> {
+    fn take(&mut self) -> impl Iterator<Item = Held> + use<> {
         let lines = self.0.take().map_or_else(Lines::default, |lines| *lines);
         lines.line.into_iter().chain(lines.later.into_values())
     }
@@ -359,12 +359,15 @@ impl Partition {
         }
     }
 
-    /// Nobody waits any more for what is held.
+    /// Nobody waits any more for what is held; what entities have answered is for a rewind.
     pub(super) fn drop_held(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         for held in instance.held.take() {
-            if let Held::Message(_, Some(envelope)) = held {
-                self.open.consumed.push(envelope);
+            if let Held::Message(message, envelope) = held {
+                self.open.consumed.extend(envelope);
+                if let Some(Body::OperationEnded(ended)) = &message.body {
+                    instance.note_left_call(ended);
+                }
             }
         }
     }

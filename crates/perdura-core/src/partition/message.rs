@@ -99,6 +99,9 @@ pub struct StartChild {
     /// Not before, in ms since 1970.
     #[prost(int64, optional, tag = "30")]
     pub start_at: Option<i64>,
+    /// How its parent was rewound last: a child that it had on a branch which it has left begins anew by this.
+    #[prost(message, optional, tag = "31")]
+    pub order: Option<RewindOrder>,
 }
 
 /// See [`Body::ChildEnded`].

@@ -279,6 +279,9 @@ pub struct InstanceRecord {
     /// it is assumed while it is in a critical section.
     #[prost(bool, tag = "63")]
     pub awaits_event: bool,
+    /// Its code has not said since its last turn, or its last rewind, whether it waits for one.
+    #[prost(bool, tag = "64")]
+    pub awaits_untold: bool,
     /// Processes or workers that were lost in its present turn.
     #[prost(message, optional, boxed, tag = "70")]
     pub trial: Option<Box<Trial>>,

@@ -172,22 +172,25 @@ impl Partition {
     }
 
     /// The history of an instance cannot be read: it is left alone from here on. Nothing may be appended to what is
-    /// stored of it, since the store would refuse that, and with it the batch of everybody.
+    /// stored of it, since the store would refuse that, and with it the batch of everybody. One of a branch that only a
+    /// rewind asks for is no harm to the instance: the rewind is refused.
     pub fn history_damaged(&mut self, (key, generation, branch): HistoryName, what: &str, now: Timestamp) {
         self.advance(now);
         let of_results = self.waits_for_results((key, generation, branch));
-        if !of_results && !self.waits_for_history(key, generation, branch) {
-            return;
+        if of_results || self.waits_for_history(key, generation, branch) {
+            self.set_aside(key, what);
+        } else {
+            self.refuse_rewind_with_other((key, generation, branch), what);
         }
-        self.set_aside(key, what);
+        self.settle();
     }
 
     fn set_aside(&mut self, key: InstanceKey, what: &str) {
         self.refuse_rewinds(key, what);
+        self.call_back(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.reading = false;
         instance.reuse = None;
-        instance.call_back();
         let id = instance.id.clone();
         let waiters = std::mem::take(&mut instance.waiters);
         let what = format!("its history cannot be read ({what})");

@@ -2,18 +2,28 @@
 //! on, and looked at when its code asks for work.
 
 use super::effect::Need;
+use super::instance::Instance;
 use super::{Bug, HistoryName, Partition};
 use crate::history::Event;
 use crate::id::InstanceKey;
 use crate::rewind::{Found, ReuseTable, Sort};
+use std::collections::BTreeMap;
 
 /// The results of other branches in memory.
 #[derive(Debug)]
 pub(super) enum Reuse {
-    /// The histories of the sources, as far as they are read.
-    Reading(Vec<Option<Vec<Event>>>),
+    /// The histories of the branches that have them, as far as they are read.
+    Reading(BTreeMap<u32, Option<Vec<Event>>>),
     /// All there is.
     Ready(ReuseTable),
+}
+
+impl Instance {
+    /// Whether results of other branches come before its next turn.
+    pub(super) fn awaits_results(&self) -> bool {
+        let reuse = self.record.rewinds.as_ref().and_then(|rewinds| rewinds.reuse.as_ref());
+        reuse.is_some_and(|reuse| !reuse.due.is_empty())
+    }
 }
 
 impl Partition {
@@ -27,13 +37,13 @@ impl Partition {
             Some(Reuse::Reading(_)) => return true,
             None => {}
         }
-        let generation = instance.record.generation;
-        for source in &state.sources {
-            let (branch, parts) = (source.branch, instance.record.history_parts(source.branch));
-            let parts = parts.unwrap_or_default();
+        let (generation, branches) = (instance.record.generation, state.branches());
+        for branch in branches.iter().copied() {
+            let parts = instance.record.history_parts(branch).unwrap_or_default();
             self.needs.push(Need::History { key, generation, branch, parts });
         }
-        instance.reuse = Some(Box::new(Reuse::Reading(vec![None; state.sources.len()])));
+        let reading = branches.into_iter().map(|branch| (branch, None)).collect();
+        instance.reuse = Some(Box::new(Reuse::Reading(reading)));
         true
     }
 
@@ -41,8 +51,8 @@ impl Partition {
         let Some(instance) = self.instances.get(&key) else { return false };
         let state = instance.record.rewinds.as_ref().and_then(|rewinds| rewinds.reuse.as_ref());
         instance.record.generation == generation
-            && matches!(instance.reuse.as_deref(), Some(Reuse::Reading(_)))
-            && state.is_some_and(|state| state.sources.iter().any(|source| source.branch == branch))
+            && matches!(instance.reuse.as_deref(), Some(Reuse::Reading(reading)) if reading.contains_key(&branch))
+            && state.is_some()
     }
 
     /// Takes the history of a branch whose results an instance waits for.
@@ -50,22 +60,31 @@ impl Partition {
         if !self.waits_for_results(name) {
             return;
         }
-        let (key, _, branch) = name;
+        let ((key, _, branch), now) = (name, self.now);
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        let state = instance.record.rewinds.as_ref().and_then(|rewinds| rewinds.reuse.as_ref());
+        let state = instance.record.rewinds.as_mut().and_then(|rewinds| rewinds.reuse.as_mut());
         let (Some(state), Some(Reuse::Reading(read))) = (state, instance.reuse.as_deref_mut()) else {
             return;
         };
-        for (source, read) in state.sources.iter().zip(read.iter_mut()) {
-            if source.branch == branch {
-                *read = Some(history.to_vec());
+        read.insert(branch, Some(history.to_vec()));
+        if read.values().any(Option::is_none) {
+            return;
+        }
+        let histories = std::mem::take(read).into_iter();
+        let histories: BTreeMap<_, _> =
+            histories.filter_map(|(branch, read)| Some((branch, read?))).collect();
+        let due = std::mem::take(&mut state.due);
+        instance.reuse = Some(Box::new(Reuse::Ready(ReuseTable::new(state, &histories))));
+        let gets_results = !due.is_empty();
+        for result in due {
+            if let Some(end) = histories.get(&result.holder).and_then(|read| read.get(result.end as usize)) {
+                instance.inbox.push(result.event(now, end));
             }
         }
-        if read.iter().all(Option::is_some) {
-            let histories: Vec<_> = read.drain(..).flatten().collect();
-            instance.reuse = Some(Box::new(Reuse::Ready(ReuseTable::new(state, &histories))));
-            self.enqueue(key);
+        if gets_results {
+            self.mark_dirty(key);
         }
+        self.enqueue(key);
     }
 
     /// What another branch has of the work that the code asks for now. It is used by this.

@@ -4,7 +4,7 @@
 use super::control::Ended;
 use super::effect::Need;
 use super::events::Events;
-use super::instance::{Child, Task, TurnState};
+use super::instance::{Child, Instance, Task, TurnState};
 use super::message::{Body, Message, RewindChild, RewindParent, StartChild};
 use super::record::InstanceRecord;
 use super::request::{ReplyToken, RequestError, Response};
@@ -12,7 +12,7 @@ use super::wakes::Wake;
 use super::{Bug, EnvelopeId, HistoryName, Parked, Partition, Request};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ParentLink, SubOrchestrationScheduled, encode_events};
-use crate::id::{InstanceId, InstanceKey, check_text};
+use crate::id::{InstanceId, InstanceKey};
 use crate::rewind::{
     Because, Opening, ReturnRecord, RewindError, RewindOrder, RewindSpec, RewindTo, Subject, draw_up,
 };
@@ -37,17 +37,6 @@ impl Partition {
     /// Whether a rewind of this instance is under way: it takes no turn meanwhile.
     pub(super) fn is_held(&self, key: InstanceKey) -> bool {
         !self.rewinds.is_empty() && self.rewinds.contains_key(&key)
-    }
-
-    /// Everything that can be refused without looking at the instance.
-    pub(super) fn check_rewind(&self, id: &InstanceId, spec: &RewindSpec) -> Result<(), RequestError> {
-        check_text("who rewinds", &spec.order.by)?;
-        check_text("reason", &spec.order.reason)?;
-        check_text("request id", &spec.order.request_id)?;
-        for payload in spec.inputs.iter().chain(&spec.results) {
-            self.check_payload(id, "replaced payload", &payload.payload)?;
-        }
-        self.check_payload(id, "input", &spec.input)
     }
 
     /// A client asks for a rewind. What can be refused at once is.
@@ -124,23 +113,13 @@ impl Partition {
         if (&instance.record.name, &instance.record.version) != (&start.name, &start.version) {
             return true;
         }
-        let order = RewindOrder {
-            by: format!("parent {:?}", link.instance),
-            reason: "the parent was rewound, and asks for it again".into(),
-            ..RewindOrder::default()
-        };
+        let order = start.order.clone().unwrap_or_default();
         self.begin_anew(key, Parked::Message(message.clone(), envelope), start, &order);
         false
     }
 
     fn begin_anew(&mut self, key: InstanceKey, asked: Parked, start: &StartChild, order: &RewindOrder) {
-        let order = RewindOrder {
-            no_reuse: true,
-            rerun: Vec::new(),
-            with_parents: false,
-            request_id: String::new(),
-            ..order.clone()
-        };
+        let order = RewindOrder { no_reuse: true, rerun: Vec::new(), with_parents: false, ..order.clone() };
         let (to, input) = (RewindTo::Beginning, start.input.clone());
         let spec = RewindSpec { order, to, input, force: true, ..RewindSpec::default() };
         self.await_history(key, Awaited { asked, spec, anew: true, present: None });
@@ -203,30 +182,57 @@ impl Partition {
         self.apply_rewind(key, history, &[])
     }
 
-    /// Takes the history of a branch that is not the present one, if a rewind waits for it.
-    pub(super) fn rewind_with_other(&mut self, (key, generation, branch): HistoryName, history: &[Event]) {
-        let Some(record) = self.instances.get(&key).map(|instance| &instance.record) else { return };
-        let same = record.generation == generation;
+    /// The history of the present branch, if a rewind has that and waits for this one of another branch. It waits no more.
+    fn end_wait_for_other(&mut self, (key, generation, branch): HistoryName) -> Option<Vec<Event>> {
+        let same = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);
         let front = self.rewinds.get_mut(&key).and_then(|queue| queue.front_mut());
-        let Some(awaited) = front.filter(|awaited| same && awaited.spec.branch == Some(branch)) else {
-            return;
+        front.filter(|awaited| same && awaited.spec.branch == Some(branch))?.present.take()
+    }
+
+    /// Takes the history of a branch that is not the present one, if a rewind waits for it.
+    pub(super) fn rewind_with_other(&mut self, name: HistoryName, history: &[Event]) {
+        let (key, ..) = name;
+        let Some(present) = self.end_wait_for_other(name) else { return };
+        // A turn that was away may have come back meanwhile, or a client may have ended the instance: then the present
+        // history is read again.
+        let stays = |instance: &Instance| {
+            instance.unwritten.is_empty() && instance.record.tail == present.len() as u64
         };
-        if let Some(present) = awaited.present.take()
-            && !self.apply_rewind(key, history, &present)
-        {
+        let is_present = self.instances.get(&key).is_some_and(|instance| stays(instance));
+        if !is_present || !self.apply_rewind(key, history, &present) {
             // What else waited for the history of the present branch waits still.
             self.want_history(key);
         }
     }
 
-    /// Draws up the plan and applies it, or refuses. Says whether the instance was changed.
-    fn apply_rewind(&mut self, key: InstanceKey, history: &[Event], present: &[Event]) -> bool {
-        let Some(awaited) = self.rewinds.get_mut(&key).and_then(|queue| queue.pop_front()) else {
-            return false;
-        };
-        if self.rewinds.get(&key).is_some_and(|queue| queue.is_empty()) {
+    /// The history of a branch that is not the present one cannot be read: a rewind that waits for it is refused. The
+    /// instance needs it for nothing else.
+    pub(super) fn refuse_rewind_with_other(&mut self, name: HistoryName, what: &str) {
+        let (key, _, branch) = name;
+        if self.end_wait_for_other(name).is_none() {
+            return;
+        }
+        if let Some(awaited) = self.take_rewind(key) {
+            let error = RewindError::BranchDamaged { branch, what: what.to_owned() };
+            self.answer_rewind(key, awaited.asked, Err(error));
+            self.after_rewind(key);
+            self.want_history(key);
+        }
+    }
+
+    /// The rewind of an instance that is next.
+    fn take_rewind(&mut self, key: InstanceKey) -> Option<Awaited> {
+        let queue = self.rewinds.get_mut(&key)?;
+        let next = queue.pop_front();
+        if queue.is_empty() {
             self.rewinds.remove(&key);
         }
+        next
+    }
+
+    /// Draws up the plan and applies it, or refuses. Says whether the instance was changed.
+    fn apply_rewind(&mut self, key: InstanceKey, history: &[Event], present: &[Event]) -> bool {
+        let Some(awaited) = self.take_rewind(key) else { return false };
         let Some(instance) = self.instances.get(&key) else { return false };
         let awaited = match awaited {
             // It was rewound meanwhile, or has ended well.
@@ -314,14 +320,17 @@ impl Partition {
         }
     }
 
-    /// The branch that is left holds nothing any more.
-    fn leave_section(&mut self, key: InstanceKey) {
+    /// The branch that is left holds nothing any more, and nobody waits for what it has outstanding.
+    fn leave_branch(&mut self, key: InstanceKey) {
         if self.planted(Bug::RewindLeaksLock)
             && let Some(instance) = self.instances.get_mut(&key)
         {
             instance.record.section = None;
         }
         self.release_section(key);
+        self.drop_outstanding(key);
+        self.forget_history(key);
+        self.trial_over(key);
     }
 
     /// The instance goes on, on a new branch.
@@ -329,9 +338,7 @@ impl Partition {
         let (now, keeps_end) = (self.now, self.planted(Bug::RewindKeepsTheEnd));
         let stays_suspended = self.planted(Bug::RewindStaysSuspended);
         self.spoil(&mut opening);
-        self.leave_section(key);
-        self.drop_outstanding(key);
-        self.forget_history(key);
+        self.leave_branch(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let by_parent = match &awaited.asked {
             Parked::Message(Message { body: Some(Body::RewindChild(child)), .. }, _) => {
@@ -353,6 +360,7 @@ impl Partition {
         let rewinds = record.rewinds.get_or_insert_default();
         opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
+        rewinds.done = std::mem::take(&mut opening.done);
         record.branch = opening.branch.branch;
         rewinds.branches.push(opening.branch);
         rewinds.order = Some(awaited.spec.order.clone());
@@ -363,6 +371,7 @@ impl Partition {
         }
         record.suspended = record.suspended.take().filter(|_| stays_suspended);
         record.cancel_requested = opening.cancel_requested;
+        record.awaits_untold = true;
         record.failed.clear();
         let parents = record.parents.clone();
         instance.append(Event::new(now, opening.rewound));
@@ -421,6 +430,7 @@ impl Partition {
             tags: scheduled.tags.clone(),
             trace: scheduled.trace.clone(),
             start_at: None,
+            order: None,
         };
         let body = RewindChild { start: Some(start), order: Some(order), again };
         self.send(&InstanceId::recorded(&scheduled.instance), Body::RewindChild(Box::new(body)));
@@ -437,9 +447,7 @@ impl Partition {
     ) {
         let now = self.now;
         let children = self.children_of(key);
-        self.leave_section(key);
-        self.drop_outstanding(key);
-        self.forget_history(key);
+        self.leave_branch(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some((at, end)) = opening.ended else { return };
         let was_active = instance.is_active();
@@ -459,6 +467,7 @@ impl Partition {
         let rewinds = record.rewinds.get_or_insert_default();
         opening.left.drain(..).for_each(|task| rewinds.leave(task));
         rewinds.reuse = opening.reuse;
+        rewinds.done = std::mem::take(&mut opening.done);
         rewinds.returns.push(ReturnRecord {
             branch,
             at: now.0,

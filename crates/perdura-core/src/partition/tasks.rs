@@ -205,6 +205,22 @@ impl Partition {
         Some(self.instances.get(&task.key)?.room(most))
     }
 
+    /// Whether the result of this attempt would count, or be noted of a task that runs at most once.
+    #[must_use]
+    pub fn wants_result(&mut self, task: TaskRef) -> bool {
+        let state = self.awaiting(task).and_then(|instance| instance.tasks.get(&task.task));
+        state.is_some_and(|state| state.is_present(task) || (state.record.once.is_some() && !task.asks))
+    }
+
+    /// Whether the result of this attempt has come, and waits for room in the inbox of its instance. It is not recorded yet.
+    #[must_use]
+    pub fn holds_result(&self, task: TaskRef) -> bool {
+        let instance =
+            self.instances.get(&task.key).filter(|instance| instance.execution() == task.execution);
+        let state = instance.and_then(|instance| instance.tasks.get(&task.task));
+        state.is_some_and(|state| state.ended.is_some())
+    }
+
     /// Takes the result of an attempt. One of anything but the present delivery does not count; it is noted while the
     /// task is open.
     pub fn task_done(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, now: Timestamp) {

@@ -27,7 +27,8 @@ impl Partition {
         let runs_suspended = self.planted(Bug::SuspendedRuns);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let held = instance.is_suspended() && !runs_suspended;
-        if instance.turn != TurnState::Idle || !instance.is_active() || held || instance.inbox.is_empty() {
+        let has_work = !instance.inbox.is_empty() || instance.awaits_results();
+        if instance.turn != TurnState::Idle || !instance.is_active() || held || !has_work {
             return;
         }
         // A start that lies ahead; its wake is registered.
@@ -202,6 +203,7 @@ impl Partition {
         if let Some(instance) = self.instances.get_mut(&key) {
             let is_holder = instance.record.section.as_ref().is_some_and(|section| section.granted);
             instance.record.awaits_event = awaits_event.unwrap_or(is_holder);
+            instance.record.awaits_untold = awaits_event.is_none();
         }
         self.take_held(key);
         let goes_on = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);

@@ -61,6 +61,26 @@ pub struct LeftTask {
     pub in_doubt: bool,
 }
 
+/// Work that ended well on another branch: it is not done again if it is open on this one.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct DoneElsewhere {
+    /// The branch on which its scheduling event was recorded.
+    #[prost(uint32, tag = "1")]
+    pub branch: u32,
+    /// The number of that event.
+    #[prost(uint64, tag = "2")]
+    pub event: u64,
+    /// The branch that has its end.
+    #[prost(uint32, tag = "3")]
+    pub holder: u32,
+    /// The number of that event there.
+    #[prost(uint64, tag = "4")]
+    pub end: u64,
+    /// Its name.
+    #[prost(string, tag = "5")]
+    pub name: String,
+}
+
 /// A return to the end of an older branch that had ended: it opens no branch.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ReturnRecord {
@@ -108,6 +128,9 @@ pub struct Rewinds {
     /// Calls of entities that were under way when nobody waited for them any more: a branch had ended, or was left.
     #[prost(message, repeated, tag = "30")]
     pub calls: Vec<LeftCall>,
+    /// Work of older branches that others have done.
+    #[prost(message, repeated, tag = "31")]
+    pub done: Vec<DoneElsewhere>,
 }
 
 impl Rewinds {

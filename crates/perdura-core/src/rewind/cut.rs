@@ -4,6 +4,7 @@ use super::error::RewindError;
 use super::role::Role;
 use super::spec::RewindTo;
 use super::timeline::{Timeline, Work, WorkKind};
+use super::told::{Told, told};
 use crate::failure::Failure;
 use crate::history::EventKind;
 use crate::status::Status;
@@ -84,7 +85,7 @@ pub(super) fn find(
             let last = timeline.recorded.saturating_sub(1) as u64;
             let at = at.ok_or(RewindError::NoEvent { event: *event, last })?;
             let rerun = timeline.work_at(at).map(|work| work.scheduled);
-            Ok(Cut { rerun, ..Cut::new(timeline.turn_of(at), Because::Event(*event)) })
+            Ok(Cut { rerun, ..Cut::new(beginning_of(timeline, at), Because::Event(*event)) })
         }
         RewindTo::Turn(turn) => {
             let turns = timeline.turns();
@@ -99,7 +100,8 @@ pub(super) fn find(
             Ok(Cut::new(*at, Because::Time))
         }
         RewindTo::Call(name) => {
-            let call = timeline.work.iter().find(|work| timeline.name(work) == name);
+            // Timers and locks have no name.
+            let call = timeline.work.iter().find(|work| !name.is_empty() && timeline.name(work) == name);
             let call = call.ok_or_else(|| RewindError::NoCall { name: name.clone() })?;
             let because = Because::Call { event: call.scheduled as u64 };
             Ok(Cut::new(timeline.turn_of(call.scheduled), because))
@@ -164,6 +166,17 @@ fn by_status(timeline: &Timeline<'_>, status: Status, end: Option<&Failure>) -> 
     }
 }
 
+/// Where the turn of an event begins. A rewind and a termination record what they do outside of turns: at the end of what
+/// was before them.
+fn beginning_of(timeline: &Timeline<'_>, at: usize) -> usize {
+    let termination = before_termination(timeline);
+    match timeline.event(at).kind {
+        EventKind::ExecutionRewound(_) => at,
+        _ if at >= termination => termination,
+        _ => timeline.turn_of(at),
+    }
+}
+
 /// A termination records what no turn had taken before itself, and says how much that was.
 fn before_termination(timeline: &Timeline<'_>) -> usize {
     let terminated = (0..timeline.recorded).rev().find_map(|at| match &timeline.event(at).kind {
@@ -176,26 +189,17 @@ fn before_termination(timeline: &Timeline<'_>) -> usize {
 /// The failure that ended an instance: not one that the code had caught and moved on from. `None` if no task had it.
 fn unhandled(timeline: &Timeline<'_>, end: Option<&Failure>) -> Option<usize> {
     let last_turn = timeline.turns().last().copied().unwrap_or(0);
-    let is_end = |at: &usize| {
-        let failure = timeline.failure(*at);
-        failure.zip(end).is_some_and(|(failure, end)| speaks_of(end, failure))
+    let told = |at: usize| {
+        let failure = timeline.failure(at)?;
+        told(end?, failure, &timeline.said_by_child(at, failure))
     };
-    let in_last_turn = |at: &usize| *at >= last_turn;
-    let latest = |wanted: &dyn Fn(&usize) -> bool| timeline.failures().rev().find(wanted);
-    latest(&|at| in_last_turn(at) && is_end(at)).or_else(|| latest(&is_end)).or_else(|| latest(&in_last_turn))
-}
-
-/// Whether a failure is another one, or wraps it.
-fn speaks_of(end: &Failure, failure: &Failure) -> bool {
-    let mut at = Some(end);
-    while let Some(level) = at {
-        let same = (&level.kind, &level.message) == (&failure.kind, &failure.message);
-        if same || !failure.message.is_empty() && level.message.contains(&failure.message) {
-            return true;
-        }
-        at = level.cause.as_deref();
-    }
-    false
+    let in_last_turn = |at: usize| at >= last_turn;
+    let latest = |wanted: &dyn Fn(usize) -> bool| timeline.failures().rev().find(|at| wanted(*at));
+    latest(&|at| in_last_turn(at) && told(at).is_some())
+        .or_else(|| latest(&|at| told(at) == Some(Told::PassedOn)))
+        .or_else(|| latest(&|at| told(at).is_some() && !timeline.succeeds_after(at)))
+        .or_else(|| latest(&in_last_turn))
+        .or_else(|| latest(&|at| told(at).is_some()))
 }
 
 fn before_failure(timeline: &Timeline<'_>, failure: usize) -> Cut {

@@ -2,10 +2,11 @@
 
 use super::plan::Subject;
 use super::reuse::{self, Entry, ReuseSource, Sort};
-use super::timeline::{Timeline, Work};
+use super::timeline::{Timeline, Work, WorkKind};
 use crate::history::{Event, EventKind};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 
 /// The present branch, seen from another one.
 pub(super) struct Elsewhere<'a> {
@@ -32,6 +33,31 @@ impl<'a> Elsewhere<'a> {
         }
         let (end, well) = self.timeline.work_at(work.scheduled)?.ended?;
         well.then(|| reuse::output(self.timeline.event(end)))
+    }
+
+    /// Work of the other branch that has not ended well there, and that this one was asked for under another number and has
+    /// done: with where it ended here.
+    pub(super) fn results_for(&self, other: &Timeline<'_>) -> Vec<(Work, usize)> {
+        let source = ReuseSource { from: self.common as u64, ..ReuseSource::default() };
+        let mut here: FxHashMap<Sort, VecDeque<usize>> = FxHashMap::default();
+        for entry in reuse::entries(&self.timeline, &source) {
+            here.entry(entry.sort).or_default().push_back(entry.scheduled);
+        }
+        let mut results = Vec::new();
+        for entry in reuse::entries(other, &source) {
+            let same = here.get_mut(&entry.sort).and_then(VecDeque::pop_front);
+            let ended = same.and_then(|at| self.timeline.work_at(at)?.ended);
+            let work = other.work_at(entry.scheduled).filter(|work| {
+                matches!(work.kind, WorkKind::Activity | WorkKind::Child)
+                    && !work.ended.is_some_and(|(_, well)| well)
+            });
+            if let (Some(work), Some((end, true))) = (work, ended)
+                && end < self.timeline.recorded
+            {
+                results.push((*work, end));
+            }
+        }
+        results
     }
 
     /// The delivery that ended an activity here which both branches have scheduled; 0 if there is none.

@@ -112,6 +112,26 @@ pub enum RewindError {
         /// Its status.
         status: Status,
     },
+    /// The parent has taken its end, or does not ask for it any more, and has gone on from there.
+    #[error(
+        "its parent {parent:?} is {status} and has gone on without it, so that nobody would hear of its new end; rewind the parent to before it heard of the first one, or this one by force"
+    )]
+    ParentWentOn {
+        /// The parent's id.
+        parent: String,
+        /// Its status.
+        status: Status,
+    },
+    /// The branch that was asked for cannot be read.
+    #[error(
+        "its branch {branch} cannot be read ({what}); name another branch, or restore the hub from a backup"
+    )]
+    BranchDamaged {
+        /// The branch.
+        branch: u32,
+        /// What is wrong.
+        what: String,
+    },
     /// Its history cannot be read.
     #[error("its history cannot be read: {0}")]
     Damaged(#[from] Damaged),

@@ -9,6 +9,7 @@
 
 mod branches;
 mod cut;
+mod done;
 mod elsewhere;
 mod error;
 mod opening;
@@ -17,14 +18,16 @@ mod reuse;
 mod role;
 mod spec;
 mod timeline;
+mod told;
 
 pub use branches::{
-    BranchRecord, Difference, HistoryPart, LeftTask, ReturnRecord, Rewinds, assemble, difference,
+    BranchRecord, Difference, DoneElsewhere, HistoryPart, LeftTask, ReturnRecord, Rewinds, assemble,
+    difference,
 };
 pub use cut::Because;
 pub use error::RewindError;
 pub use plan::{ChildPlan, RewindPlan, Subject, TimerPlan, WorkRef, plan};
-pub use reuse::{ReuseSource, ReuseState};
+pub use reuse::{ResultDue, ReuseSource, ReuseState};
 pub use spec::{Head, Replaced, RewindOrder, RewindSpec, RewindTo, TimerDue, Timers};
 pub use timeline::WorkKind;
 

@@ -1,11 +1,11 @@
 //! What a rewind makes of an instance: the plan, and the state in which the new branch begins.
 
-use super::branches::{BranchRecord, LeftTask};
+use super::branches::{BranchRecord, DoneElsewhere, LeftTask};
 use super::cut::{self, Because, Cut};
 use super::elsewhere::Elsewhere;
 use super::error::RewindError;
 use super::plan::{ChildPlan, RewindPlan, Subject, TimerPlan, WorkRef};
-use super::reuse::{self, Found, ReuseSource, ReuseState};
+use super::reuse::{self, Found, ResultDue, ReuseSource, ReuseState};
 use super::role::Role;
 use super::spec::{Head, Replaced, RewindSpec, RewindTo, TimerDue, Timers};
 use super::timeline::{Timeline, Work, WorkKind};
@@ -31,6 +31,8 @@ pub(crate) struct Opening {
     pub(crate) inbox: Vec<Event>,
     /// Attempts that the new branch does not show.
     pub(crate) left: Vec<LeftTask>,
+    /// Work that other branches have done, as it is known from now on.
+    pub(crate) done: Vec<DoneElsewhere>,
     pub(crate) rewound: ExecutionRewound,
     pub(crate) branch: BranchRecord,
     pub(crate) reuse: Option<ReuseState>,
@@ -66,9 +68,6 @@ pub(crate) fn draw_up(
     if is_present && spec.to == RewindTo::Head {
         return Err(RewindError::AtHead { branch: from_branch });
     }
-    if record.branches().len() >= BRANCHES_MAX {
-        return Err(RewindError::TooManyBranches { limit: BRANCHES_MAX });
-    }
     let untaken = if is_present { Vec::new() } else { record.untaken(from_branch)? };
     let timeline = Timeline::of(subject.history, if is_present { subject.pending } else { &untaken });
     let end = timeline.last(Role::Ends).and_then(|at| match &timeline.event(at).kind {
@@ -79,6 +78,9 @@ pub(crate) fn draw_up(
     let failure = end.and_then(|(_, end)| end.failure.as_ref());
     let mut cut = cut::find(&timeline, &spec.to, then, failure)?;
     let has_ended = end.is_some() && cut.because == Because::Head;
+    if !has_ended && record.branches().len() >= BRANCHES_MAX {
+        return Err(RewindError::TooManyBranches { limit: BRANCHES_MAX });
+    }
     if !has_ended {
         cut = cut::out_of_entities(&timeline, cut, &spec.order.rerun);
     }
@@ -103,12 +105,14 @@ pub(crate) fn draw_up(
             cut: cut.at as u64,
             because: cut.because.clone(),
             turns_kept: timeline.turns().partition_point(|turn| *turn < cut.at) as u32,
+            parents: Vec::new(),
             carried: Vec::new(),
             rerun: Vec::new(),
             reused: Vec::new(),
             dropped: Vec::new(),
             timers: Vec::new(),
             children: Vec::new(),
+            children_asked_again: Vec::new(),
             visible: Vec::new(),
         },
         opening: Opening::default(),
@@ -116,6 +120,7 @@ pub(crate) fn draw_up(
     };
     drawing.resolve()?;
     drawing.remember_ended();
+    drawing.remember_done();
     if let Some((at, end)) = end.filter(|_| drawing.cut.because == Because::Head) {
         drawing.opening.ended = Some((at, end.clone()));
         drawing.opening.terminated_all = drawing.terminated_all();
@@ -124,7 +129,7 @@ pub(crate) fn draw_up(
         drawing.opening.cancel_requested = drawing.kept_cancel_reason();
         drawing.events_of_elsewhere();
         // What was done on the branch that is left is not to be done again, should this one be rewound later.
-        drawing.opening.reuse = drawing.reuse();
+        drawing.opening.reuse = drawing.reuse(Vec::new());
         return Ok((drawing.plan, drawing.opening));
     }
     drawing.fill(subject.pending);
@@ -142,24 +147,26 @@ enum Open {
     Given(Option<Bytes>),
     /// Its recorded result is delivered.
     Carried(usize),
+    /// Another branch has its result.
+    DoneBy { holder: u32, end: u64 },
     /// It runs, with another input perhaps.
     Runs(Option<Option<Bytes>>),
 }
 
-struct Drawing<'a> {
-    record: &'a InstanceRecord,
-    spec: &'a RewindSpec,
+pub(super) struct Drawing<'a> {
+    pub(super) record: &'a InstanceRecord,
+    pub(super) spec: &'a RewindSpec,
     now: Timestamp,
-    timeline: &'a Timeline<'a>,
+    pub(super) timeline: &'a Timeline<'a>,
     /// The present branch, if another one is rewound.
-    elsewhere: Option<Elsewhere<'a>>,
+    pub(super) elsewhere: Option<Elsewhere<'a>>,
     cut: Cut,
     cut_at: Timestamp,
     /// New inputs and results, by the event that scheduled the work.
     inputs: BTreeMap<usize, Option<Bytes>>,
     results: BTreeMap<usize, Option<Bytes>>,
-    plan: RewindPlan,
-    opening: Opening,
+    pub(super) plan: RewindPlan,
+    pub(super) opening: Opening,
 }
 
 impl Drawing<'_> {
@@ -201,10 +208,10 @@ impl Drawing<'_> {
     }
 
     fn fill(&mut self, pending: &[Event]) {
-        let given = self.open_work();
-        self.deliver(given);
+        let (carried, given, due) = self.open_work();
+        self.deliver((carried, given));
         self.events_of_elsewhere();
-        self.opening.reuse = self.reuse();
+        self.opening.reuse = self.reuse(due);
         let untaken = (!pending.is_empty()).then(|| encode_events(pending.to_vec()));
         let replaced = |map: &BTreeMap<usize, Option<Bytes>>| {
             let pairs = map.iter();
@@ -252,10 +259,11 @@ impl Drawing<'_> {
         (0..self.cut.at).rev().find(|at| self.timeline.role(*at) == Role::Cancels)
     }
 
-    /// Work that is open at the cut; gives the events of results that are delivered, new ones last.
-    fn open_work(&mut self) -> (BTreeSet<usize>, Vec<Event>) {
+    /// Work that is open at the cut; gives the events of results that are delivered, new results, and those of other
+    /// branches.
+    fn open_work(&mut self) -> (BTreeSet<usize>, Vec<Event>, Vec<ResultDue>) {
         let canceled = self.kept_cancel();
-        let (mut carried, mut given) = (BTreeSet::new(), Vec::new());
+        let (mut carried, mut given, mut due) = (BTreeSet::new(), Vec::new(), Vec::new());
         for work in &self.timeline.work {
             let is_over = work.ended.is_some_and(|(end, _)| end < self.cut.at);
             // A request to cancel ends whatever is waited for.
@@ -272,17 +280,22 @@ impl Drawing<'_> {
             match becomes {
                 Open::Given(payload) => given.push(completion(self.now, work, payload)),
                 Open::Carried(end) => drop(carried.insert(end)),
+                Open::DoneBy { holder, end } => {
+                    let is_child = work.kind == WorkKind::Child;
+                    due.push(ResultDue { task: work.id, is_child, holder, end });
+                    self.plan.reused.push(self.reference(work));
+                }
                 Open::Runs(input) => self.run(work, input),
             }
         }
-        (carried, given)
+        (carried, given, due)
     }
 
     /// The new branch does not show attempts of work that gets a result by hand, or that was tried more often elsewhere:
     /// should it run later, its numbers go on from theirs.
     fn remember_deliveries(&mut self, work: &Work, becomes: &Open) {
         let shown = match becomes {
-            Open::Given(_) => 0,
+            Open::Given(_) | Open::DoneBy { .. } => 0,
             Open::Carried(end) => self.timeline.delivery(*end),
             Open::Runs(_) => return,
         };
@@ -294,30 +307,8 @@ impl Drawing<'_> {
     }
 
     /// The branch that scheduled work of the branch that is rewound.
-    fn origin(&self, work: &Work) -> u32 {
+    pub(super) fn origin(&self, work: &Work) -> u32 {
         self.record.origin_on(self.plan.from_branch, work.scheduled as u64)
-    }
-
-    /// Activities that the branch which is left has in common with older ones, and ended itself: another rewind may go
-    /// on from one of those, and has neither history to look at.
-    fn remember_ended(&mut self) {
-        let record = self.record;
-        let Some(opened) = record.branches().iter().find(|opened| opened.branch == record.branch) else {
-            return;
-        };
-        let present = self.elsewhere.as_ref().map_or(self.timeline, |elsewhere| &elsewhere.timeline);
-        let known = record.rewinds.iter().flat_map(|rewinds| &rewinds.left);
-        for work in present.work.iter().filter(|work| work.kind == WorkKind::Activity) {
-            let event = work.scheduled as u64;
-            let end = work.ended.map(|(end, _)| end).filter(|end| *end as u64 >= opened.cut);
-            let delivery = end.map_or(0, |end| present.delivery(end));
-            if event < opened.cut && delivery > 0 {
-                let branch = record.origin(event);
-                let mut known = known.clone().filter(|left| (left.branch, left.event) == (branch, event));
-                let in_doubt = known.any(|left| left.in_doubt);
-                self.opening.left.push(LeftTask { id: work.id, delivery, event, branch, in_doubt });
-            }
-        }
     }
 
     fn what_becomes_of(&self, work: &Work) -> Open {
@@ -333,7 +324,9 @@ impl Drawing<'_> {
             _ if input.is_some() || named || self.cut.rerun == Some(work.scheduled) => Open::Runs(input),
             _ => match self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.result(work)) {
                 Some(output) => Open::Given(output),
-                None => Open::Runs(None),
+                None => self
+                    .done_by(work)
+                    .map_or(Open::Runs(None), |done| Open::DoneBy { holder: done.holder, end: done.end }),
             },
         }
     }
@@ -495,7 +488,7 @@ impl Drawing<'_> {
     }
 
     /// The results that the new branch may use, and where they are.
-    fn reuse(&mut self) -> Option<ReuseState> {
+    fn reuse(&mut self, due: Vec<ResultDue>) -> Option<ReuseState> {
         let order = &self.spec.order;
         let mut rerun = order.rerun.clone();
         if let RewindTo::Call(name) = &self.spec.to {
@@ -531,13 +524,19 @@ impl Drawing<'_> {
                 Some(Found::Call(name)) => self.record.has_call_under_way(name),
                 _ => false,
             };
+            if let Some((Found::Child(instance), work)) =
+                entry.found.as_ref().zip(self.timeline.work_at(entry.scheduled))
+            {
+                let (event, instance) = (entry.scheduled as u64, instance.clone());
+                self.plan.children_asked_again.push(ChildPlan { event, task: work.id, instance });
+            }
             if let Some(work) = self.timeline.work_at(entry.scheduled).filter(|_| has_result) {
                 let reference = self.reference(work);
                 self.plan.reused.push(reference);
             }
         }
         let template = ReuseSource { branch: self.record.branch, entries: 0, ..source.clone() };
-        let mut state = ReuseState { sources: vec![source], used: Vec::new() };
+        let mut state = ReuseState { sources: vec![source], due, ..ReuseState::default() };
         if let Some(elsewhere) = &self.elsewhere {
             let template = ReuseSource { rerun_events: Vec::new(), results: Vec::new(), ..template };
             let (source, both) = elsewhere.source(self.timeline, template);
@@ -566,7 +565,8 @@ impl Drawing<'_> {
             }
             first += source.entries as usize;
         }
-        (state.entries() > 0).then_some(state)
+        self.add_done(&mut state);
+        (state.entries() > 0 || !state.due.is_empty()).then_some(state)
     }
 
     fn reference(&self, work: &Work) -> WorkRef {

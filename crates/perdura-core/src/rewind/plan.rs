@@ -79,6 +79,8 @@ pub struct RewindPlan {
     pub because: Because,
     /// Turns that are kept.
     pub turns_kept: u32,
+    /// Parents that failed with it and come along, the nearest first; filled in by whoever can look at them.
+    pub parents: Vec<String>,
     /// Events after the cut that are delivered again.
     pub carried: Vec<u64>,
     /// Work scheduled before the cut that runs again.
@@ -92,6 +94,9 @@ pub struct RewindPlan {
     pub timers: Vec<TimerPlan>,
     /// Children.
     pub children: Vec<ChildPlan>,
+    /// Children of the dropped part that had not ended well. If the code asks for the same again, they are rewound or waited for
+    /// like those above; whether it does nobody knows before it runs.
+    pub children_asked_again: Vec<ChildPlan>,
     /// What of the dropped part the world has seen: activities that ran, children, events sent.
     pub visible: Vec<u64>,
 }

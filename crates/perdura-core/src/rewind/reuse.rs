@@ -4,18 +4,20 @@
 //! The results stay where they were recorded. An instance keeps where they are and which of them it has used; the table
 //! is made from the old branch, and made again when it is needed after a restart.
 
+use super::branches::DoneElsewhere;
 use super::role::Role;
 use super::spec::Replaced;
 use super::timeline::{Timeline, WorkKind};
 use crate::delivery::Delivery;
 use crate::history::{
-    EntityOperationCalled, EntityOperationSignaled, Event, EventKind, EventSent, SubOrchestrationScheduled,
-    TaskScheduled,
+    EntityOperationCalled, EntityOperationSignaled, Event, EventKind, EventSent, SubOrchestrationCompleted,
+    SubOrchestrationScheduled, TaskCompleted, TaskScheduled,
 };
 use crate::partition::TaskName;
+use crate::time::Timestamp;
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The tag of a call whose value stands for its input: calls of one name with the same value are the same call.
 const KEY_TAG: &str = "idempotency-key";
@@ -58,6 +60,40 @@ pub struct ReuseState {
     /// One bit for each entry of all sources, lowest first: it has been used.
     #[prost(bytes = "vec", tag = "2")]
     pub used: Vec<u8>,
+    /// Work of the sources that another branch has done; here `branch` is that of the source.
+    #[prost(message, repeated, tag = "3")]
+    pub done: Vec<DoneElsewhere>,
+    /// Results for work that is open at the cut, before the next turn.
+    #[prost(message, repeated, tag = "4")]
+    pub due: Vec<ResultDue>,
+}
+
+/// The result of another branch for work that is open.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ResultDue {
+    /// The number of the work.
+    #[prost(uint32, tag = "1")]
+    pub task: u32,
+    /// It is a child.
+    #[prost(bool, tag = "2")]
+    pub is_child: bool,
+    /// The branch that has the result.
+    #[prost(uint32, tag = "3")]
+    pub holder: u32,
+    /// The number of the event there.
+    #[prost(uint64, tag = "4")]
+    pub end: u64,
+}
+
+impl ResultDue {
+    /// The event that brings it; the number of no attempt of this branch is in it.
+    pub(crate) fn event(&self, at: Timestamp, end: &Event) -> Event {
+        let (id, output) = (self.task, output(end));
+        match self.is_child {
+            true => Event::new(at, SubOrchestrationCompleted { id, output }),
+            false => Event::new(at, TaskCompleted { id, output, ..TaskCompleted::default() }),
+        }
+    }
 }
 
 impl ReuseState {
@@ -65,6 +101,13 @@ impl ReuseState {
     #[must_use]
     pub fn entries(&self) -> usize {
         self.sources.iter().map(|source| source.entries as usize).sum()
+    }
+
+    /// The branches whose histories are needed.
+    pub(crate) fn branches(&self) -> BTreeSet<u32> {
+        let sources = self.sources.iter().map(|source| source.branch);
+        let done = self.done.iter().map(|done| done.holder);
+        sources.chain(done).chain(self.due.iter().map(|due| due.holder)).collect()
     }
 
     pub(super) fn is_used(&self, entry: usize) -> bool {
@@ -231,17 +274,35 @@ pub(crate) struct ReuseTable {
 
 impl ReuseTable {
     /// The table of what is left, from the histories of its sources in their order.
-    pub(crate) fn new(state: &ReuseState, histories: &[Vec<Event>]) -> ReuseTable {
-        let mut table = ReuseTable::default();
-        let mut first = 0;
-        for (source, history) in state.sources.iter().zip(histories) {
-            let timeline = Timeline::of(history, &[]);
+    pub(crate) fn new(state: &ReuseState, histories: &BTreeMap<u32, Vec<Event>>) -> ReuseTable {
+        let timeline = |branch| Timeline::of(histories.get(&branch).map_or(&[][..], Vec::as_slice), &[]);
+        let (mut all, mut ends, mut first) = (Vec::new(), BTreeSet::new(), 0);
+        for source in &state.sources {
+            let timeline = timeline(source.branch);
             for (index, entry) in entries(&timeline, source).into_iter().enumerate() {
-                if let Some(found) = entry.found.filter(|_| !state.is_used(first + index)) {
-                    table.by_sort.entry(entry.sort).or_default().push_back((first + index, found));
+                let number = first + index;
+                if !state.is_used(number) {
+                    let ended = timeline.work_at(entry.scheduled).and_then(|work| work.ended);
+                    if let (Some((end, true)), Some(Found::Result(_))) = (ended, &entry.found) {
+                        ends.insert((source.branch, end as u64));
+                    }
+                    all.push((number, source.branch, entry));
                 }
             }
             first += source.entries as usize;
+        }
+        let mut table = ReuseTable::default();
+        for (number, branch, entry) in all {
+            let has_own = matches!(entry.found, Some(Found::Result(_) | Found::Sent | Found::Rerun));
+            let name = (branch, entry.scheduled as u64);
+            let done = state.done.iter().find(|done| !has_own && (done.branch, done.event) == name);
+            // The branch that has done it may be a source itself.
+            let done = done.filter(|done| !ends.contains(&(done.holder, done.end)));
+            let done = done.and_then(|done| histories.get(&done.holder)?.get(done.end as usize));
+            let found = done.map(|end| Found::Result(output(end))).or(entry.found);
+            if let Some(found) = found {
+                table.by_sort.entry(entry.sort).or_default().push_back((number, found));
+            }
         }
         table
     }

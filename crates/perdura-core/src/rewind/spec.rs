@@ -1,6 +1,7 @@
 //! What an operator asks for.
 
-use crate::id::ExecutionId;
+use crate::id::{ExecutionId, InstanceId, check_name, check_text};
+use crate::partition::RequestError;
 use crate::time::Timestamp;
 use bytes::Bytes;
 
@@ -113,7 +114,7 @@ pub struct RewindSpec {
     pub to: RewindTo,
     /// On which branch; `None`: the present one.
     pub branch: Option<u32>,
-    /// An instance that has not ended is stopped and rewound.
+    /// An instance that has not ended is stopped and rewound; a child whose parent went on without it goes on for nobody.
     pub force: bool,
     /// New inputs of activities that run again, by an event of theirs.
     pub inputs: Vec<Replaced>,
@@ -123,4 +124,34 @@ pub struct RewindSpec {
     pub input: Option<Bytes>,
     /// The history must end here, or nothing is done.
     pub head: Option<Head>,
+}
+
+impl RewindSpec {
+    /// Everything that can be refused without looking at the instance.
+    ///
+    /// # Errors
+    ///
+    /// A text is too long or has control characters, a name is empty, or a payload has more than `payload_bytes_max` bytes.
+    pub fn check(&self, id: &InstanceId, payload_bytes_max: usize) -> Result<(), RequestError> {
+        check_text("who rewinds", &self.order.by)?;
+        check_text("reason", &self.order.reason)?;
+        check_text("request id", &self.order.request_id)?;
+        self.order.rerun.iter().try_for_each(|name| check_name("name of what runs again", name))?;
+        let replaced = self.inputs.iter().chain(&self.results).map(|replaced| &replaced.payload);
+        let replaced = replaced.map(|payload| ("replaced payload", payload));
+        for (field, payload) in replaced.chain([("input", &self.input)]) {
+            let bytes = payload.as_ref().map_or(0, Bytes::len);
+            if bytes > payload_bytes_max {
+                let limit = payload_bytes_max;
+                return Err(RequestError::TooLarge { id: id.clone(), field, bytes, limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it brings payloads.
+    #[must_use]
+    pub fn has_payloads(&self) -> bool {
+        !self.inputs.is_empty() || !self.results.is_empty() || self.input.is_some()
+    }
 }

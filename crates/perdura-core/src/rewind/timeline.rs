@@ -141,6 +141,23 @@ impl<'a> Timeline<'a> {
         }
     }
 
+    /// The message of a failure; if it is a child's, without the child's name, as some workers are told it.
+    pub(super) fn said_by_child(&self, at: usize, failure: &Failure) -> String {
+        match self.work_at(at).map(|work| &self.events[work.scheduled].kind) {
+            Some(EventKind::SubOrchestrationScheduled(child)) => {
+                failure.clone().as_child_said(&child.instance).message
+            }
+            _ => failure.message.clone(),
+        }
+    }
+
+    /// Whether work that the code asked for after an event has ended well, and the code has seen it.
+    pub(super) fn succeeds_after(&self, at: usize) -> bool {
+        let is_work = |work: &&Work| !matches!(work.kind, WorkKind::Timer | WorkKind::EntityLock);
+        let later = self.work.iter().filter(is_work).filter(|work| work.scheduled > at);
+        later.into_iter().any(|work| work.ended.is_some_and(|(end, well)| well && end < self.recorded))
+    }
+
     /// What was asked for: name and input. Timers have none.
     pub(super) fn call(&self, work: &Work) -> Option<(&'a str, Option<&'a Bytes>)> {
         match &self.events[work.scheduled].kind {

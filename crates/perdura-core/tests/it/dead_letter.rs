@@ -1,9 +1,10 @@
 //! Turns that end whoever runs them: counted, and set aside as dead letters, while the others go on.
 
 use crate::bed::*;
-use perdura_core::Status;
-use perdura_core::partition::{Request, RequestError, Response, StartRequest};
+use perdura_core::partition::{Need, Request, RequestError, Response, StartRequest};
+use perdura_core::rewind::{RewindSpec, RewindTo};
 use perdura_core::why::{Unknown, why};
+use perdura_core::{InstanceKey, Status};
 use std::collections::BTreeSet;
 
 const LIMIT: usize = 10;
@@ -137,4 +138,105 @@ fn a_turn_that_loses_ten_workers_elsewhere_is_a_dead_letter() {
     assert_eq!((bed.status("x"), bed.record("y").dead_letter()), (Status::Suspended, None));
     resume(&mut bed, "x").unwrap();
     assert_eq!(bed.away.len(), 3);
+}
+
+/// Instances that wait for an event.
+fn waiting(ids: &[&str]) -> Bed {
+    let mut bed = Bed::new();
+    bed.script("waits", |turn| if news(turn).contains(&"EventRaised") { vec![complete()] } else { vec![] });
+    for id in ids {
+        bed.start(id, "waits");
+    }
+    bed
+}
+
+/// Runs like the bed, but nobody has kept the code of an instance in memory, and the history of `x` cannot be read.
+fn settle_without_history_of(bed: &mut Bed, x: InstanceKey) {
+    loop {
+        let mut is_idle = true;
+        if let Some(turn) = bed.partition.next_turn() {
+            is_idle = false;
+            if turn.from > 0 { bed.partition.park_turn(turn) } else { bed.run_turn(turn) }
+        }
+        for need in bed.partition.needs() {
+            is_idle = false;
+            let (Need::History { key, generation, branch, .. }, now) = (need, bed.now()) else { panic!() };
+            let name = (key, generation, branch);
+            if key == x {
+                bed.partition.history_damaged(name, "rot", now);
+                continue;
+            }
+            let events = bed.history_of(&bed.rows[&key].clone());
+            if let Some(turn) = bed.partition.history_read(name, &events, now) {
+                bed.run_turn(turn);
+            }
+        }
+        if !bed.commit() && is_idle {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_turn_that_is_called_off_while_it_waits_for_its_history_holds_up_no_other() {
+    for how in ["damaged", "terminated", "suspended", "rewound"] {
+        let mut bed = waiting(&["x", "y"]);
+        bed.ask(raise("x", "e"));
+        bed.ask(raise("y", "e"));
+        bed.commit();
+        // From so many losses on its turn is announced alone.
+        for _ in 0..3 {
+            assert!(process(&mut bed, "x"));
+        }
+        bed.forget_all();
+        bed.partition.begins_process();
+        recover(&mut bed);
+        let turn = loop {
+            match bed.partition.next_turn() {
+                Some(turn) => break turn,
+                None => assert!(bed.commit()),
+            }
+        };
+        let (name, now) = ((turn.key, turn.generation, turn.branch), bed.now());
+        assert_eq!(turn.id, id("x"));
+        bed.partition.park_turn(turn);
+        match how {
+            "damaged" => {
+                bed.partition.needs();
+                bed.partition.history_damaged(name, "rot", now);
+            }
+            "terminated" => {
+                bed.ask(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false });
+            }
+            "rewound" => {
+                let spec = RewindSpec { to: RewindTo::Beginning, force: true, ..RewindSpec::default() };
+                bed.ask(Request::Rewind { id: id("x"), spec: Box::new(spec) });
+            }
+            _ => {
+                bed.ask(Request::Suspend { id: id("x"), reason: "r".into() });
+            }
+        }
+        bed.settle();
+        assert_eq!(bed.status("y"), Status::Completed, "{how}");
+        let is_announced = bed.record("x").trial.is_some_and(|trial| trial.announced);
+        assert!(!is_announced, "{how}");
+    }
+}
+
+#[test]
+fn a_history_that_cannot_be_read_is_no_loss_at_any_start() {
+    let mut bed = waiting(&["x", "y"]);
+    bed.ask(raise("x", "e"));
+    bed.commit();
+    let x = bed.rows.values().find(|row| row.id == id("x")).unwrap().key;
+    for restart in 0..LIMIT + 2 {
+        bed.forget_all();
+        bed.partition.begins_process();
+        recover(&mut bed);
+        settle_without_history_of(&mut bed, x);
+        assert_eq!((bed.record("x").dead_letter(), bed.record("x").trial), (None, None), "start {restart}");
+    }
+    bed.ask(raise("y", "e"));
+    settle_without_history_of(&mut bed, x);
+    assert_eq!(bed.status("y"), Status::Completed);
 }

@@ -108,6 +108,35 @@ fn operations_that_were_lost_together_are_handed_out_one_at_a_time() {
 }
 
 #[test]
+fn operations_are_handed_out_together_up_to_a_number_of_bytes_and_one_is_always() {
+    let mut bed = Bed::with_limits(Limits { operations_bytes_max: 25_000, ..Limits::default() });
+    let of_bytes = |bytes: usize| SignalRequest {
+        input: Some(Bytes::from(vec![b'1'; bytes])),
+        ..signal("@log@a", "take")
+    };
+    for bytes in [10_000, 10_000, 10_000, 30_000, 10, 10] {
+        bed.ask(Request::Signal(of_bytes(bytes)));
+    }
+    bed.settle();
+    let mut sizes = Vec::new();
+    let mut deliveries = Vec::new();
+    for state in [0, 20_000, 20_000, 20_000, 24_500, 24_500, 0] {
+        if bed.operations.is_empty() {
+            break;
+        }
+        let batch = bed.operations.remove(0);
+        sizes.push(batch.operations.len());
+        deliveries.extend(batch.operations.iter().map(|operation| operation.delivery));
+        let results = batch.operations.iter().map(|_| ended("")).collect();
+        let done = OperationsDone { results, state: Some(Bytes::from(vec![b's'; state])) };
+        bed.partition.operations_done(batch.ticket, done, bed.now());
+        bed.settle();
+    }
+    assert_eq!(sizes, [2, 1, 1, 2]);
+    assert_eq!(deliveries, [1; 6], "what was left for later was not handed out");
+}
+
+#[test]
 fn a_result_that_nobody_awaits_any_more_is_dropped() {
     let mut bed = Bed::new();
     bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();

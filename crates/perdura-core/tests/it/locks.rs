@@ -273,3 +273,26 @@ fn what_a_holder_has_called_and_not_awaited_runs_before_what_waited_for_the_lock
     bed.call(raise("h", "go")).unwrap();
     assert_eq!(state(&bed, "@log@a"), "mine;other;");
 }
+
+#[test]
+fn a_held_entity_with_a_call_of_its_holder_stays_in_memory_until_the_call_is_handed_out() {
+    let mut bed = Bed::with_limits(Limits { resident_instances_max: 0, ..Limits::default() });
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(1, &["@log@a"])],
+        [.., "EntityLockGranted"] => vec![call(2, "@log@a", "two")],
+        [.., "EntityOperationCompleted"] => vec![complete()],
+        _ => Vec::new(),
+    });
+    bed.start("h", "Holder");
+    assert_eq!(bed.operations.len(), 1);
+    bed.entity("log", log);
+    bed.forget_all();
+    let rows: Vec<_> = bed.rows.values().filter(|row| !row.status.is_terminal()).cloned().collect();
+    let now = bed.now();
+    bed.partition.recover(rows, now);
+    // What the recovery changes is committed before the messages are read.
+    bed.commit();
+    assert!(bed.partition.deliver(Vec::new(), now).is_empty());
+    bed.settle();
+    assert_eq!(bed.status("h"), Status::Completed);
+}

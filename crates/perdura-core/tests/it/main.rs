@@ -20,6 +20,7 @@ mod purge;
 mod reminders;
 mod residency;
 mod rewind;
+mod rewound_branches;
 mod rewound_calls;
 mod starts;
 mod tasks;

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use perdura_core::history::*;
 use perdura_core::partition::{InstanceRecord, Request, Response};
 use perdura_core::rewind::{
-    Because, RewindError, RewindOrder, RewindPlan, RewindSpec, RewindTo, Subject, TimerDue, Timers, plan,
+    Because, BranchRecord, RewindError, RewindOrder, RewindPlan, RewindSpec, RewindTo, Rewinds, Subject,
+    TimerDue, Timers, plan,
 };
 use perdura_core::{Failure, Status, Timestamp};
 
@@ -109,6 +110,34 @@ fn dotnet802_equal_failures_are_told_apart_by_what_the_code_did_between_them() {
     let plan = planned(&events, &RewindSpec::default(), 10).unwrap();
     assert_eq!((plan.cut, plan.because), (6, Because::Failure { event: 7 }));
     assert_eq!(plan.rerun.iter().map(|work| work.event).collect::<Vec<_>>(), [5]);
+}
+
+/// A call fails and is caught, two more succeed, and a fourth one does as `last` says before the code ends with `message`.
+fn cut_after_a_caught_failure(last: EventKind, message: &str) -> (u64, Because) {
+    let mut events = vec![event(1, TurnStarted::default()), event(1, ExecutionStarted::default())];
+    let results: [EventKind; 4] = [failed(0, "x is broken").into(), done(1).into(), done(2).into(), last];
+    for (id, result) in (0..).zip(results) {
+        events.extend([event(1, scheduled(id, "a")), event(2, TurnStarted::default()), event(2, result)]);
+    }
+    events.push(event(2, ended(message)));
+    let plan = planned(&events, &RewindSpec::default(), 10).unwrap();
+    (plan.cut, plan.because)
+}
+
+#[test]
+fn a_caught_failure_whose_text_is_a_part_of_what_the_code_says_at_its_end_is_not_what_ended_it() {
+    let cut = |message| cut_after_a_caught_failure(done(3).into(), message);
+    assert_eq!(cut("could not ship: x is broken down into parts"), (12, Because::LastTurn));
+    // What a context makes of an error that the code gives up for, after it has cleaned up.
+    assert_eq!(cut("could not ship: x is broken"), (3, Because::Failure { event: 4 }));
+    assert_eq!(cut("2 errors (x is broken) (y too)"), (3, Because::Failure { event: 4 }));
+}
+
+#[test]
+fn a_caught_failure_that_the_code_went_on_from_and_only_mentions_did_not_end_it_if_another_can_have() {
+    let cut = |message| cut_after_a_caught_failure(failed(3, "no money").into(), message);
+    assert_eq!(cut("gave up (x is broken) long ago"), (12, Because::Failure { event: 13 }));
+    assert_eq!(cut("could not ship: x is broken"), (3, Because::Failure { event: 4 }));
 }
 
 #[test]
@@ -218,4 +247,57 @@ fn what_had_arrived_on_a_branch_is_there_again_when_one_comes_back_from_a_third(
     assert_eq!(to(RewindTo::Beginning, None), ["ExecutionStarted"]);
     assert_eq!(to(RewindTo::Head, Some(0)), [""; 0]);
     assert_eq!(to(RewindTo::Head, Some(1)), ["ExecutionStarted"]);
+}
+
+#[test]
+fn the_event_of_a_rewind_names_the_end_of_what_it_kept() {
+    let events = [
+        event(1, TurnStarted::default()),
+        event(1, ExecutionStarted::default()),
+        event(1, scheduled(0, "a")),
+        event(5, ExecutionRewound::default()),
+        event(6, TurnStarted::default()),
+        event(6, failed(0, "boom")),
+        event(6, ended("boom")),
+    ];
+    let cut = |at| planned(&events, &RewindSpec { to: RewindTo::Event(at), ..RewindSpec::default() }, 10);
+    let cuts: Vec<_> = (0..7).map(|at| cut(at).unwrap().cut).collect();
+    assert_eq!(cuts, [0, 0, 0, 3, 4, 4, 4]);
+}
+
+#[test]
+fn the_event_of_a_termination_names_what_no_turn_had_taken_before_it_too() {
+    let events = [
+        event(1, TurnStarted::default()),
+        event(1, ExecutionStarted::default()),
+        event(1, scheduled(0, "a")),
+        event(5, EventRaised { name: "go".into(), input: None }),
+        event(5, ExecutionTerminated { reason: "r".into(), recurse: false, untaken: 1 }),
+        event(5, ExecutionCompleted::new(Status::Terminated, None, None)),
+    ];
+    let cut = |at| planned(&events, &RewindSpec { to: RewindTo::Event(at), ..RewindSpec::default() }, 10);
+    let cuts: Vec<_> = (0..6).map(|at| cut(at).unwrap().cut).collect();
+    assert_eq!(cuts, [0, 0, 0, 3, 3, 3]);
+}
+
+#[test]
+fn at_the_limit_of_branches_one_can_go_back_to_the_end_of_any_of_them() {
+    let events = [
+        event(1, TurnStarted::default()),
+        event(1, ExecutionStarted::default()),
+        event(1, scheduled(0, "a")),
+        event(2, TurnStarted::default()),
+        event(2, failed(0, "boom")),
+        event(2, ended("boom")),
+    ];
+    let opened = |branch| BranchRecord { branch, cut: 3, ..BranchRecord::default() };
+    let rewinds = Rewinds { branches: (1..=100).map(opened).collect(), ..Rewinds::default() };
+    let record =
+        InstanceRecord { branch: 100, rewinds: Some(Box::new(rewinds)), ..record(Status::Failed, &events) };
+    let subject = Subject { record: &record, history: &events, pending: &[], present: &events };
+    let to = |to| RewindSpec { branch: Some(0), to, ..RewindSpec::default() };
+    let back = plan(subject, &to(RewindTo::Head), Timestamp(10)).unwrap();
+    assert_eq!((back.branch, back.cut, back.because), (0, 6, Because::Head));
+    let refused = plan(subject, &to(RewindTo::Auto), Timestamp(10)).unwrap_err();
+    assert_eq!(refused, RewindError::TooManyBranches { limit: 100 });
 }

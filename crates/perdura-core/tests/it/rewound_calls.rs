@@ -12,6 +12,12 @@ use perdura_core::*;
 /// A bed on which operations wait until they are run by hand.
 fn slow_bed() -> Bed {
     let mut bed = Bed::new();
+    calls(&mut bed);
+    bed
+}
+
+/// `c` calls an entity and waits for the answer.
+fn calls(bed: &mut Bed) {
     bed.script("Caller", |turn: &Turn| {
         let ended = |event: &&history::Event| {
             matches!(event.kind, EventKind::EntityOperationCompleted(_) | EventKind::EntityOperationFailed(_))
@@ -23,7 +29,6 @@ fn slow_bed() -> Bed {
         }
     });
     bed.start("c", "Caller");
-    bed
 }
 
 /// Runs what waits.
@@ -214,5 +219,24 @@ fn the_answer_to_a_call_that_was_taken_over_has_the_name_of_the_new_call() {
             })
             .collect();
         assert_eq!(requests, ["second"], "ended before it was asked for again: {early}");
+    }
+}
+
+#[test]
+fn a_result_that_waits_for_room_when_its_caller_ends_is_used_when_that_is_rewound() {
+    for crash in [false, true] {
+        let mut bed = Bed::with_limits(Limits { inbox_bytes_max: 100, ..Limits::default() });
+        calls(&mut bed);
+        bed.call(Request::Suspend { id: id("c"), reason: "r".repeat(100) }).unwrap();
+        run_operations(&mut bed);
+        assert_eq!(state(&bed, "@log@a"), "add;");
+        let arrived = bed.record("c").inbox_events().unwrap();
+        assert!(arrived.iter().all(|event| !matches!(event.kind, EventKind::EntityOperationCompleted(_))));
+        terminate(&mut bed);
+        if crash {
+            bed.crash();
+        }
+        rewind(&mut bed, RewindTo::Beginning);
+        ran_once(&bed, if crash { "after a crash" } else { "" });
     }
 }

@@ -19,7 +19,7 @@ pub struct Away {
 }
 
 impl Away {
-    pub async fn done(&self, decisions: Vec<Decision>) -> Result<(), TurnNotAwaited> {
+    pub async fn done(&self, decisions: Vec<Decision>) -> Result<(), NotRecorded> {
         let result = TurnResult { decisions, ..TurnResult::default() };
         self.returns.done(self.turn.ticket(), TurnOutcome::Done(result)).await
     }

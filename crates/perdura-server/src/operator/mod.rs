@@ -110,8 +110,8 @@ impl Desk {
                     report(&BatchItem::Rewound(rewound));
                 }
             }
-            Act::Bulk(_) if dry_run => {
-                self.known(&id).await?;
+            Act::Bulk(bulk) if dry_run => {
+                self.client.check_control(&id, &bulk).await.map_err(refusal)?;
                 report(&BatchItem::Would);
             }
             Act::Bulk(bulk) => {

@@ -14,7 +14,7 @@ pub(super) fn item_out(id: &InstanceId, item: &BatchItem) -> v1::Report {
         BatchItem::Rewound(done) => What::Rewound(v1::Rewound { branch: done.branch, cut: done.cut }),
         BatchItem::Planned(plan) => What::Planned(plan_out(plan)),
         BatchItem::WithParent(parent) => What::WithParent(parent.clone()),
-        BatchItem::Runs(status) => What::Runs(status.name().to_owned()),
+        BatchItem::LeftAlone(status) => What::Runs(status.name().to_owned()),
         BatchItem::Done(done) => What::Done(*done),
         BatchItem::Would => What::Would(true),
         BatchItem::Refused(error) => What::Refused(error.to_string()),
@@ -52,6 +52,7 @@ fn plan_out(plan: &RewindPlan) -> v1::Plan {
         cut: plan.cut,
         because: plan.because.to_string(),
         turns_kept: plan.turns_kept,
+        parents: plan.parents.clone(),
         carried: plan.carried.clone(),
         rerun: work(&plan.rerun),
         reused: work(&plan.reused),
@@ -59,6 +60,7 @@ fn plan_out(plan: &RewindPlan) -> v1::Plan {
         timers: plan.timers.iter().map(timer).collect(),
         children: plan.children.iter().map(|child| child.instance.clone()).collect(),
         visible: plan.visible.clone(),
+        children_asked_again: plan.children_asked_again.iter().map(|child| child.instance.clone()).collect(),
     }
 }
 

@@ -22,6 +22,7 @@ impl ActivityHost for RemoteActivities {
             };
             let _pinned = Pinned { board, id };
             tokio::select! {
+                biased;
                 end = end => end.unwrap_or(ActivityEnd::NotStarted),
                 () = canceled.cancelled() => {
                     ActivityEnd::Lost { reason: "nobody waits for it any more".to_owned() }

@@ -28,6 +28,7 @@ impl EntityHost for RemoteEntities {
             };
             let _pinned = Pinned { board, id };
             tokio::select! {
+                biased;
                 end = end => {
                     end.unwrap_or_else(|_| BatchEnd::Lost { why: "the server is shutting down".to_owned() })
                 }

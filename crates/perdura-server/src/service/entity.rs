@@ -2,7 +2,7 @@
 
 use super::client::invalid;
 use super::listing::{PAGE_BYTES, page_size, refusal, time};
-use super::worker::stale;
+use super::worker::{stale, told};
 use crate::convert::entity::done_in;
 use crate::convert::payload_in;
 use crate::convert::time::{time_in, time_out};
@@ -10,7 +10,7 @@ use crate::hub::Hub;
 use crate::work_items::Kind;
 use perdura_core::partition::{EntityRecord, InstanceRecord, SignalRequest};
 use perdura_core::{EntityId, Tags, Timestamp};
-use perdura_engine::BatchEnd;
+use perdura_engine::{BatchEnd, Receipt};
 use perdura_proto::*;
 use perdura_store::{InstanceKind, InstanceQuery as StoreQuery};
 use prost::Message;
@@ -133,8 +133,9 @@ pub(super) async fn complete(hub: &Hub, result: EntityBatchResult) -> Result<Com
         Status::invalid_argument(format!("entity {:?}: {bad}", work.batch.id))
     })?;
     hub.board.remove(id).ok_or_else(stale)?;
-    work.finish(BatchEnd::Done(done));
-    Ok(CompleteTaskResponse {})
+    let (receipt, recorded) = Receipt::new();
+    work.finish(BatchEnd::Brought(done, receipt));
+    told(recorded.wait()).await
 }
 
 pub(super) async fn abandon(

@@ -8,14 +8,15 @@ use crate::convert::failure::failure_in;
 use crate::convert::history::{HistoryWriter, Reader};
 use crate::convert::payload_in;
 use crate::hub::Hub;
-use crate::work_items::{Kind, OrchestrationWork, Profile, WorkItemStream};
+use crate::work_items::{Kind, NotTaken, OrchestrationWork, Profile, WorkItemStream};
 use futures_util::stream;
 use perdura_core::orchestration::{TurnOutcome, TurnResult, decode_outcome};
-use perdura_engine::{ActivityEnd, EngineError};
+use perdura_engine::{ActivityEnd, EngineError, NotRecorded, Receipt};
 use perdura_proto::*;
 use prost::Message;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
 
@@ -23,6 +24,9 @@ pub(crate) type ItemStream = WorkItemStream;
 pub(crate) type HistoryStream =
     Pin<Box<dyn futures_util::Stream<Item = Result<HistoryChunk, Status>> + Send>>;
 
+/// Longest time that whoever brings a result waits for its commit. A worker that brings results in the loop that reads its
+/// stream could be the only one that makes room for them.
+const RECORD_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of history in one message, unless a single event is larger.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -68,6 +72,23 @@ pub(super) fn stale() -> Status {
     )
 }
 
+/// The answer to whoever brought a result: it comes when the commit is durable that records it.
+pub(super) async fn told(
+    recorded: impl Future<Output = Result<(), NotRecorded>>,
+) -> Result<CompleteTaskResponse, Status> {
+    match tokio::time::timeout(RECORD_PATIENCE, recorded).await {
+        Ok(Ok(())) => Ok(CompleteTaskResponse {}),
+        Ok(Err(NotRecorded::Unwanted)) => Err(stale()),
+        Ok(Err(lost @ NotRecorded::Lost)) => {
+            Err(Status::unavailable(format!("{lost}; if it was not, the work is handed out again")))
+        }
+        Err(_) => Err(Status::unavailable(format!(
+            "the result is not recorded after {} s; it still may be",
+            RECORD_PATIENCE.as_secs()
+        ))),
+    }
+}
+
 pub(super) async fn complete_activity(
     hub: &Hub,
     response: ActivityResponse,
@@ -77,10 +98,16 @@ pub(super) async fn complete_activity(
         Some(details) => ActivityEnd::Failed(failure_in(details)),
         None => ActivityEnd::Completed(payload_in(response.result)),
     };
+    let (receipt, recorded) = Receipt::new();
+    let end = ActivityEnd::Brought(Box::new(end), receipt);
     let token = &response.completion_token;
     match hub.board.finish_activity(token, &response.instance_id, response.task_id, end) {
-        true => Ok(CompleteTaskResponse {}),
-        false => Err(stale()),
+        Ok(()) => told(recorded.wait()).await,
+        Err(NotTaken::Unwanted) => Err(stale()),
+        Err(NotTaken::Misnamed { instance, task }) => Err(Status::invalid_argument(format!(
+            "the token is that of activity {task} of instance {instance:?}, not of {} of {:?}",
+            response.task_id, response.instance_id
+        ))),
     }
 }
 
@@ -137,8 +164,7 @@ pub(super) async fn complete_orchestration(
     if hub.board.remove(id).is_none() {
         return Err(stale());
     }
-    turn.done(TurnOutcome::Done(result)).await.map_err(|_| stale())?;
-    Ok(CompleteTaskResponse {})
+    told(turn.done(TurnOutcome::Done(result))).await
 }
 
 /// The answer of a worker that runs turns as the engine does.
@@ -157,8 +183,7 @@ async fn complete_turn(
     hub.board.remove(id).ok_or_else(stale)?;
     // Before the engine knows: the next turn may follow at once.
     turn.kept_by(token);
-    turn.done(outcome).await.map_err(|_| stale())?;
-    Ok(CompleteTaskResponse {})
+    told(turn.done(outcome)).await
 }
 
 /// An answer that cannot be taken harms its worker only: the item goes to somebody else.

@@ -87,6 +87,14 @@ pub(crate) enum Offer {
     Closing,
 }
 
+/// Why the end of an activity is not taken.
+pub(crate) enum NotTaken {
+    /// Nobody waits for it.
+    Unwanted,
+    /// The token is that of another activity: this one.
+    Misnamed { instance: InstanceId, task: u32 },
+}
+
 /// An attempt of an activity, for a worker that says it runs it.
 pub(crate) enum Attempt {
     /// Its end is waited for.
@@ -284,9 +292,8 @@ impl Board {
                 // The engine counts deliveries, so it hands the activity out again.
                 Work::Activity(activity) => {
                     let task = &activity.task;
-                    let name = || Lost::Task((task.instance.clone(), task.execution, task.task));
-                    let lost = task.hand_over.clone().map_or_else(name, Lost::HandedOver);
-                    state.late.lost(token, lost);
+                    let name = (task.instance.clone(), task.execution, task.task);
+                    state.late.lost(token, Lost { name, hand_over: task.hand_over.clone() });
                     state.remove(id);
                     let reason = "the stream of the worker that ran it has ended".to_owned();
                     activity.finish(ActivityEnd::Lost { reason });
@@ -314,31 +321,47 @@ impl Board {
         turn_of(work).map(|turn| (id, token, turn))
     }
 
-    /// Ends the activity that was handed over with this token, or without one by instance and task. False if nobody
-    /// waits for it.
-    pub(crate) fn finish_activity(&self, token: &str, instance: &str, task: i32, end: ActivityEnd) -> bool {
+    /// Ends the activity that was handed over with this token, or without one by instance and task. The end is recorded
+    /// later.
+    pub(crate) fn finish_activity(
+        &self,
+        token: &str,
+        instance: &str,
+        task: i32,
+        end: ActivityEnd,
+    ) -> Result<(), NotTaken> {
         let mut state = self.state();
+        let is_it = |of: &InstanceId, number: u32| {
+            let is_it = of.as_str() == instance && u32::try_from(task) == Ok(number);
+            is_it.then_some(()).ok_or_else(|| NotTaken::Misnamed { instance: of.clone(), task: number })
+        };
         let by_name = |state: &State, instance: &InstanceId, task: u32| {
             let id = *state.tasks.get(&(instance.clone(), task))?;
             state.dispatcher.handed_over(id).map(|_| id)
         };
         let id = if token.is_empty() {
             let (Ok(instance), Ok(task)) = (InstanceId::new(instance), u32::try_from(task)) else {
-                return false;
+                return Err(NotTaken::Unwanted);
             };
             by_name(&state, &instance, task)
         } else {
-            let Some(token) = Token::parse(token) else { return false };
+            let token = Token::parse(token).ok_or(NotTaken::Unwanted)?;
             match state.dispatcher.find(token) {
-                Some((id, Work::Activity(_))) => Some(id),
+                Some((id, Work::Activity(activity))) => {
+                    is_it(&activity.task.instance, activity.task.task)?;
+                    Some(id)
+                }
                 Some(_) => None,
                 None => {
                     // A worker that was taken for lost has finished after all.
-                    let name = match state.late.take_lost(token) {
-                        Some(Lost::Task(name)) => name,
-                        Some(Lost::HandedOver(hand_over)) => return hand_over.bring_late(end),
-                        None => return false,
+                    let lost = state.late.find_lost(token).ok_or(NotTaken::Unwanted)?;
+                    is_it(&lost.name.0, lost.name.2)?;
+                    let Some(Lost { name, hand_over }) = state.late.take_lost(token) else {
+                        return Err(NotTaken::Unwanted);
                     };
+                    if let Some(hand_over) = hand_over {
+                        return if hand_over.bring_late(end) { Ok(()) } else { Err(NotTaken::Unwanted) };
+                    }
                     let present = state.tasks.get(&(name.0.clone(), name.2)).copied();
                     let present = present.filter(|id| {
                         let is_same = |work: &Work| {
@@ -350,17 +373,19 @@ impl Board {
                     if present.is_none() {
                         // The engine is about to hand it out again.
                         state.late.keep_result(name, end);
-                        return true;
+                        return Ok(());
                     }
                     present
                 }
             }
         };
-        let Some(Work::Activity(activity)) = id.and_then(|id| state.remove(id)) else { return false };
+        let Some(Work::Activity(activity)) = id.and_then(|id| state.remove(id)) else {
+            return Err(NotTaken::Unwanted);
+        };
         drop(state);
         activity.finish(end);
         self.answered.notify_waiters();
-        true
+        Ok(())
     }
 
     /// How an attempt stands that a worker says it runs.

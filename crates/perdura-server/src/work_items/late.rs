@@ -10,12 +10,12 @@ use std::collections::VecDeque;
 /// Names a task of a run.
 pub(crate) type TaskName = (InstanceId, ExecutionId, u32);
 
-/// What a worker had that was taken for lost.
-pub(crate) enum Lost {
-    /// An activity that another may run now, and whose first result counts.
-    Task(TaskName),
-    /// One whose hand-overs are committed: the engine knows what a late result is good for.
-    HandedOver(HandOver),
+/// The activity that a worker had which was taken for lost.
+pub(crate) struct Lost {
+    pub(crate) name: TaskName,
+    /// With one the hand-overs are committed, and the engine knows what a late result is good for. Without, another worker may
+    /// run it now, and the first result counts.
+    pub(crate) hand_over: Option<HandOver>,
 }
 
 /// Lost hand-overs that are remembered.
@@ -46,7 +46,12 @@ impl LateResults {
         self.lost.contains_key(&token)
     }
 
-    /// What a worker that was taken for lost had.
+    /// What the worker with this token had, if it was taken for lost.
+    pub(crate) fn find_lost(&self, token: Token) -> Option<&Lost> {
+        self.lost.get(&token)
+    }
+
+    /// Takes what a worker had that was taken for lost.
     pub(crate) fn take_lost(&mut self, token: Token) -> Option<Lost> {
         self.lost.remove(&token)
     }

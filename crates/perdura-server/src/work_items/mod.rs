@@ -9,13 +9,13 @@ mod stream;
 mod token;
 mod work;
 
-pub(crate) use board::{Attempt, Board};
+pub(crate) use board::{Attempt, Board, NotTaken};
 pub(crate) use credit::Credits;
 pub(crate) use dispatcher::ItemId;
 pub(crate) use dispatcher::WorkerId;
 use dispatcher::{Dispatcher, Route};
 pub(crate) use filter::Filters;
-pub(crate) use stream::{Profile, WorkItemStream};
+pub(crate) use stream::{Profile, WorkItemStream, operations_bytes_max};
 pub(crate) use token::Token;
 pub(crate) use work::{EntityWork, OrchestrationWork, Warm};
 

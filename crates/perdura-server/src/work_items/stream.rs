@@ -6,6 +6,7 @@ use super::work::{Work, health_ping};
 use super::{Board, Credits, Filters, ItemId, Token, WorkerId};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
+use perdura_core::entity::{OperationBatch, OperationResult, OperationsDone};
 use perdura_core::failure::kind;
 use perdura_core::history::ExecutionCompleted;
 use perdura_core::orchestration::{Decision, TurnOutcome, TurnResult};
@@ -24,7 +25,7 @@ use tonic::Status;
 /// SDKs drop a connection that is silent for 60 or 120 seconds.
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// What the largest message may have around its work item.
-const SLACK_BYTES: usize = 1024;
+pub(super) const SLACK_BYTES: usize = 1024;
 
 /// What a worker can take.
 #[derive(Clone, Debug)]
@@ -49,6 +50,11 @@ impl Profile {
             message_bytes_max: (!unlimited).then_some(message_bytes_max),
         }
     }
+}
+
+/// Most bytes of operations that are handed out together to workers that receive messages of this size; 0 is without limit.
+pub(crate) fn operations_bytes_max(message_bytes_max: usize) -> usize {
+    if message_bytes_max == 0 { usize::MAX } else { message_bytes_max.saturating_sub(2 * SLACK_BYTES) }
 }
 
 /// See the module. The worker is connected as long as this lives.
@@ -121,9 +127,10 @@ impl WorkItemStream {
     }
 
     /// An item that no message can hold would end the stream, again and again. Somebody who fetches the history may
-    /// have it; if there is nobody, it fails.
+    /// have it; if there is nobody, or this worker does so already, it fails.
     fn too_large(&self, id: ItemId, work: &Work, bytes: usize, limit: usize) {
-        if matches!(work, Work::Orchestration(_)) && self.board.leave_to_streaming(id) {
+        let is_turn = matches!(work, Work::Orchestration(_));
+        if is_turn && !self.profile.streams_history && self.board.leave_to_streaming(id) {
             return;
         }
         let Some(work) = self.board.remove(id) else { return };
@@ -138,8 +145,7 @@ impl WorkItemStream {
         .non_retryable();
         match work {
             Work::Activity(activity) => activity.finish(ActivityEnd::Failed(failure)),
-            // Its operations wait: nothing of them is lost.
-            Work::Entity(entity) => entity.finish(BatchEnd::CannotRun { why: failure.message }),
+            Work::Entity(entity) => entity.finish(too_large_batch(&entity.batch, bytes, limit)),
             Work::Orchestration(turn) => {
                 let end = ExecutionCompleted::new(InstanceStatus::Failed, None, Some(failure));
                 let decisions = vec![Decision::Complete(end)];
@@ -149,6 +155,28 @@ impl WorkItemStream {
             }
         }
     }
+}
+
+/// What becomes of operations that no message can hold. The others of their entity go on.
+fn too_large_batch(batch: &OperationBatch, bytes: usize, limit: usize) -> BatchEnd {
+    let [operation] = &batch.operations[..] else {
+        // They come again one at a time.
+        let count = batch.operations.len();
+        let why = format!("{count} operations have {bytes} bytes, and the worker receives at most {limit}");
+        return BatchEnd::Lost { why };
+    };
+    let message = format!(
+        "operation {:?} of {}: with the state of {} bytes the work item has {bytes} bytes, and the worker receives at most \
+         {limit}; keep less in the state, pass references instead of large payloads, or raise the limit in the worker and by \
+         --worker-message-bytes-max",
+        operation.name,
+        batch.id,
+        batch.state.as_ref().map_or(0, |state| state.len())
+    );
+    tracing::warn!(entity = %batch.id, message, "an operation has failed");
+    let outcome = Err(Failure::new(kind::LIMIT, message).non_retryable());
+    let result = OperationResult { outcome, actions: Vec::new() };
+    BatchEnd::Done(OperationsDone { results: vec![result], state: batch.state.clone() })
 }
 
 impl Stream for WorkItemStream {

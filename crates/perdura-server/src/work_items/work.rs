@@ -1,6 +1,6 @@
 //! What an item is about, and the message that hands it over.
 
-use super::stream::Profile;
+use super::stream::{Profile, SLACK_BYTES};
 use super::{Kind, Token, WorkerId};
 use crate::convert::action::BadAnswer;
 use crate::convert::entity::batch_out;
@@ -25,6 +25,8 @@ use tokio::time::Instant;
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// A worker that can fetch its history gets it in the item up to this many bytes.
 const INLINE_HISTORY_BYTES_MAX: usize = 1 << 20;
+/// What a message has around an event, at most.
+const EVENT_FRAME_BYTES: usize = 8;
 /// Hand-overs of a turn that are remembered, as many as there are valid tokens.
 const HAND_OVERS_MAX: usize = 8;
 
@@ -108,9 +110,8 @@ impl OrchestrationWork {
         if let Some(first) = new_events.first_mut() {
             first.timestamp = Some(crate::convert::time::time_out(began));
         }
-        let bytes: usize =
-            if profile.streams_history { past_events.iter().map(Message::encoded_len).sum() } else { 0 };
-        let requires_history_streaming = bytes > INLINE_HISTORY_BYTES_MAX;
+        let requires_history_streaming =
+            profile.streams_history && is_long(&past_events, &new_events, profile.message_bytes_max);
         if requires_history_streaming {
             past_events = Vec::new();
         }
@@ -238,10 +239,24 @@ impl OrchestrationWork {
         Ok(seen.get(processed).map(|first_left| first_left.saturating_sub(1)))
     }
 
-    /// Gives the outcome to the engine; an error if nobody waits for it any more.
-    pub(crate) async fn done(&self, outcome: TurnOutcome) -> Result<(), perdura_engine::TurnNotAwaited> {
+    /// Gives the outcome to the engine, and waits until it is recorded.
+    pub(crate) async fn done(&self, outcome: TurnOutcome) -> Result<(), perdura_engine::NotRecorded> {
         self.returns.done(self.turn.ticket(), outcome).await
     }
+}
+
+/// Whether a history is better fetched than sent along, or has no room beside what is new.
+fn is_long(
+    past: &[wire::HistoryEvent],
+    new: &[wire::HistoryEvent],
+    message_bytes_max: Option<usize>,
+) -> bool {
+    let bytes = |events: &[wire::HistoryEvent]| -> usize {
+        events.iter().map(|event| event.encoded_len() + EVENT_FRAME_BYTES).sum()
+    };
+    let past = bytes(past);
+    let fits = |limit| past + bytes(new) + 2 * SLACK_BYTES <= limit;
+    past > INLINE_HISTORY_BYTES_MAX || (past > 0 && !message_bytes_max.is_none_or(fits))
 }
 
 /// The first part says what is said once; actions add up.

@@ -81,6 +81,20 @@ async fn what_no_worker_took_before_its_stream_ended_goes_to_the_next_one_as_the
     assert_ne!(activity.request.task_id, taken.request.task_id);
 }
 
+#[tokio::test]
+async fn a_result_that_names_another_activity_than_its_token_is_refused_and_harms_nobody() {
+    let world = World::new().await;
+    let (mut worker, activity) = paying(&world).await;
+    let mut elsewhere = result_of(&activity, "stolen");
+    elsewhere.instance_id = "b".into();
+    let mut another = result_of(&activity, "stolen");
+    another.task_id = 1;
+    for misnamed in [elsewhere, another] {
+        assert_eq!(code(worker.client.complete_activity_task(misnamed).await), Code::InvalidArgument);
+    }
+    worker.finish(&activity, "7").await.unwrap();
+}
+
 /// The next activity. Turns that come before it are answered with nothing.
 async fn activity_among_turns(worker: &mut Worker) -> Activity {
     loop {

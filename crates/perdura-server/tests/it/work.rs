@@ -349,6 +349,47 @@ async fn a_worker_that_fetches_histories_gets_a_long_one_in_chunks() {
     assert_eq!(world.end_of("a").await.output.as_deref(), Some("3"));
 }
 
+/// A worker that fetches histories, for a server that sends it at most 100,000 bytes.
+async fn fetching(world: &World) -> Worker {
+    let capabilities = vec![WorkerCapability::HistoryStreaming as i32];
+    world.worker_with(GetWorkItemsRequest { capabilities, ..Default::default() }).await
+}
+
+#[tokio::test]
+async fn new_events_too_large_for_a_message_fail_even_where_the_history_could_be_fetched() {
+    let world = World::with(|options| options.worker_message_bytes_max = 100_000).await;
+    let mut worker = fetching(&world).await;
+    let request = CreateInstanceRequest {
+        instance_id: "a".into(),
+        name: "order".into(),
+        input: Some("x".repeat(100_000)),
+        ..Default::default()
+    };
+    world.client().await.start_instance(request).await.unwrap();
+    let state = world.end_of("a").await;
+    assert_eq!(state.orchestration_status(), OrchestrationStatus::Failed);
+    let failure = state.failure_details.unwrap();
+    assert_eq!(failure.error_type, "perdura.Limit");
+    assert!(failure.error_message.contains("100000"), "{failure:?}");
+    // The worker lives.
+    world.start("b", "order").await;
+    assert_eq!(worker.turn().await.request.instance_id, "b");
+}
+
+#[tokio::test]
+async fn a_history_that_has_no_room_beside_what_is_new_is_fetched() {
+    let world = World::with(|options| options.worker_message_bytes_max = 100_000).await;
+    let mut worker = fetching(&world).await;
+    world.start("a", "order").await;
+    long_history(&world, &mut worker, 15_000).await;
+    let activity = worker.activity().await;
+    worker.finish(&activity, &"y".repeat(70_000)).await.unwrap();
+    let turn = worker.turn().await;
+    assert!(turn.request.requires_history_streaming && turn.request.past_events.is_empty());
+    worker.answer(&turn, vec![complete("3")]).await.unwrap();
+    assert_eq!(world.end_of("a").await.output.as_deref(), Some("3"));
+}
+
 #[tokio::test]
 async fn a_shutdown_ends_the_streams_and_takes_what_workers_bring() {
     let world = World::new().await;

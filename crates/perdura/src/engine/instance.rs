@@ -55,11 +55,12 @@ impl Instance {
     }
 
     /// Stops the instance until it is resumed; everything that arrives is kept.
+    /// One that has ended stays as it is, and that is success.
     pub async fn suspend(&self, reason: &str) -> Result<(), ClientError> {
         Ok(self.access.open()?.suspend(self.id()?, reason.to_owned()).await?)
     }
 
-    /// Lets a suspended instance go on.
+    /// Lets a suspended instance go on. One that has ended stays as it is, and that is success.
     pub async fn resume(&self, reason: &str) -> Result<(), ClientError> {
         Ok(self.access.open()?.resume(self.id()?, reason.to_owned()).await?)
     }
@@ -72,11 +73,13 @@ impl Instance {
     }
 
     /// Asks the instance to end by its own code: what it waits for fails, and it may clean up.
+    /// One that has ended stays as it is, and that is success.
     pub async fn cancel(&self, reason: &str) -> Result<(), ClientError> {
         Ok(self.access.open()?.cancel(self.id()?, reason.to_owned()).await?)
     }
 
     /// Ends the instance by force, its children too if `recurse`.
+    /// One that has ended stays as it is, and that is success.
     pub async fn terminate(&self, reason: &str, recurse: bool) -> Result<(), ClientError> {
         Ok(self.access.open()?.terminate(self.id()?, reason.to_owned(), recurse).await?)
     }

@@ -340,7 +340,7 @@ mod tests {
     async fn end(state: Option<&'static str>, operations: &[&str]) -> (Vec<String>, Option<Bytes>) {
         let batch = batch::<Fragile<true>>(state, operations);
         match run_batch::<Fragile<true>>(batch, bounds()).await {
-            BatchEnd::Done(done) => {
+            BatchEnd::Done(done) | BatchEnd::Brought(done, _) => {
                 let say = |result: OperationResult| match result.outcome {
                     Ok(_) => "well".to_owned(),
                     Err(failure) => format!("{}: {}", failure.kind, failure.message),

@@ -60,7 +60,7 @@ impl World {
             }],
         };
         let done = match self.registry.run(batch).await {
-            BatchEnd::Done(done) => done,
+            BatchEnd::Done(done) | BatchEnd::Brought(done, _) => done,
             BatchEnd::Lost { why } | BatchEnd::CannotRun { why } => panic!("{why}"),
         };
         match done.state {

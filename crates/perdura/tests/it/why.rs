@@ -3,6 +3,7 @@
 use perdura::prelude::*;
 use perdura::{EngineBuilder, Limits};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
@@ -28,13 +29,21 @@ async fn listens(ctx: Orchestration) -> Result<String> {
     ctx.wait_event("go").await
 }
 
+#[orchestration]
+async fn approval(ctx: Orchestration) -> Result<String> {
+    match select(ctx.wait_event("answer"), ctx.timer(Duration::from_secs(3600))).await {
+        Either::First(answer, _) => answer,
+        Either::Second(..) => Ok("too late".into()),
+    }
+}
+
 async fn engine(
     dir: &TempDir,
     passes: &Passes,
     change: impl FnOnce(EngineBuilder) -> EngineBuilder,
 ) -> Engine {
     let engine = Engine::sqlite(dir.path().join("hub.db")).data(passes.clone());
-    let engine = engine.register(slow).register(three).register(listens);
+    let engine = engine.register(slow).register(three).register(listens).register(approval);
     change(engine).start().await.unwrap()
 }
 
@@ -81,5 +90,26 @@ async fn an_instance_whose_inbox_is_full_says_so() {
     instance.resume("enough seen").await.unwrap();
     assert_eq!(started.wait().await.unwrap(), "on");
     assert!(said(&engine, "x").await.is_empty());
+    engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_is_awaited_with_a_time_limit_is_told_beside_the_timer() {
+    let (dir, passes) = (TempDir::new().unwrap(), Passes::new(Semaphore::new(0)));
+    let engine = engine(&dir, &passes, |engine| engine).await;
+    let started = engine.start(approval, ()).id("x").await.unwrap();
+    let said = loop {
+        let said = said(&engine, "x").await;
+        if said.iter().any(|wait| wait.starts_with("waits for timer")) {
+            break said;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(
+        said.iter().any(|wait| wait.starts_with("waits for an external event; whoever raises it")),
+        "{said:?}"
+    );
+    engine.instance("x").raise("answer", "yes").await.unwrap();
+    assert_eq!(started.wait().await.unwrap(), "yes");
     engine.shutdown().await;
 }

@@ -47,9 +47,15 @@ pub async fn parent(ctx: Orchestration) -> Result<String> {
     ctx.sub_orchestration(order, "a pen".into()).id("child").await
 }
 
+#[orchestration]
+pub async fn grandparent(ctx: Orchestration) -> Result<String> {
+    ctx.sub_orchestration(parent, ()).id("p").await
+}
+
 /// What runs, with the bank up or down.
 pub fn orders(is_up: bool) -> Registry {
     let registry = Registry::new().data(Bank(is_up)).register(order).register(waits).register(parent);
+    let registry = registry.register(grandparent);
     registry.register(reserve).register(charge).register(poisoned)
 }
 

@@ -10,7 +10,9 @@ in_every_place![
     a_filter_that_matches_everything_must_be_meant,
     many_are_purged_by_age_and_by_filter,
     a_list_shows_what_a_filter_matches,
+    a_list_says_how_many_it_does_not_show,
     a_list_shows_dead_letters_alone,
+    a_child_goes_with_its_parent_only_if_both_match,
 ];
 
 const WHY: [&str; 2] = ["--reason", "the bank is up"];
@@ -88,7 +90,8 @@ async fn a_dry_run_of_many_changes_nothing(place: Place) {
     assert!(shown.contains("\"o1\"  would run again: charge; before the failure that ended it"), "{shown}");
     assert!(shown.ends_with("nothing was changed\n"), "{shown}");
     let shown = bed.shown("purge", &["--name", "order", "--dry-run"]).await;
-    assert!(shown.contains("\"well\"  would be purged") && shown.contains("5 matched"), "{shown}");
+    assert!(shown.contains("\"well\"  would be purged"), "{shown}");
+    assert!(shown.contains("5 matched, 5 would be purged, 0 refused, 0 left alone"), "{shown}");
     assert_eq!(bed.statuses(&["o1", "well"]).await, ["Failed", "Completed"]);
 }
 
@@ -130,6 +133,22 @@ async fn a_list_shows_what_a_filter_matches(place: Place) {
     assert!(bed.refused("list", &["o1"]).await.contains("perdura history"));
 }
 
+async fn a_list_says_how_many_it_does_not_show(place: Place) {
+    let bed = Bed::after(async |engine| {
+        for number in 0..103 {
+            engine.start(waits, ()).id(format!("w{number}")).await.unwrap();
+        }
+    });
+    let bed = bed.await.at(place).await;
+    for json in [&[][..], &["--json"]] {
+        let said = bed.said("list", json).await;
+        assert_eq!((said.code, said.out.lines().count()), (0, 100), "{}", said.err);
+        assert_eq!(said.err, "perdura: 3 more are not shown; see --limit\n");
+        let asked = bed.said("list", &[&["--limit", "101"], json].concat()).await;
+        assert_eq!((asked.out.lines().count(), &asked.err[..]), (101, ""));
+    }
+}
+
 async fn a_list_shows_dead_letters_alone(place: Place) {
     let bed = Bed::failed_orders(&ORDERS).await;
     bed.with_engine(true, async |engine| {
@@ -140,4 +159,27 @@ async fn a_list_shows_dead_letters_alone(place: Place) {
     let dead = bed.json("list", &["--dead-letter"]).await;
     let ids: Vec<_> = dead.iter().map(|line| line["instance"].as_str().unwrap()).collect();
     assert_eq!(ids, ["poisoned"]);
+}
+
+async fn a_child_goes_with_its_parent_only_if_both_match(place: Place) {
+    let bed = Bed::after(async |engine| {
+        engine.start(parent, ()).id("p").await.unwrap().wait().await.unwrap_err();
+    });
+    let bed = bed.await.at(place).await;
+    for dry_run in [&["--dry-run"][..], &[]] {
+        let refusal = bed.refused("rewind", &[&["--name", "order"][..], &WHY, dry_run].concat()).await;
+        assert!(
+            refusal.contains("\"child\"  refused: ") && refusal.contains("rewind the parent"),
+            "{refusal}"
+        );
+        assert!(refusal.contains("1 matched, 0 rewound, 1 refused, 0 left alone"), "{refusal}");
+    }
+    let both = bed.shown("rewind", &[&["--all", "--dry-run"][..], &WHY].concat()).await;
+    assert!(both.contains("\"child\"  goes with its parent \"p\""), "{both}");
+    assert!(
+        both.contains("2 matched, 1 would be rewound, 1 with a parent, 0 refused, 0 left alone"),
+        "{both}"
+    );
+    bed.shown("rewind", &[&["--all"][..], &WHY].concat()).await;
+    assert_eq!(bed.statuses(&["p", "child"]).await, ["Running", "Running"]);
 }

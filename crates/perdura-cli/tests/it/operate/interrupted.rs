@@ -1,4 +1,4 @@
-//! A batch whose command is killed with kill -9 half-way, and repeated.
+//! Commands that do not come to their end: killed with kill -9 half-way and repeated, and without a reader.
 
 use super::bed::*;
 use crate::in_every_place;
@@ -9,6 +9,8 @@ use std::process::Stdio;
 in_every_place![
     a_batch_whose_command_is_killed_is_repeated_and_rewinds_nothing_twice,
     a_repeated_batch_knows_by_its_request_id_what_it_has_rewound_before_it_was_killed,
+    without_a_reader_every_verb_ends_in_silence,
+    a_batch_whose_output_nobody_reads_is_done_to_its_end,
 ];
 
 const ORDERS: usize = 60;
@@ -80,4 +82,57 @@ async fn a_repeated_batch_knows_by_its_request_id_what_it_has_rewound_before_it_
     assert_eq!(again.iter().filter(|line| line["what"] == "rewound").count(), ORDERS, "{again:?}");
     each_was_rewound_once(&bed, &ids).await;
     bed.stop_server().await;
+}
+
+/// Runs it with a closed pipe as its output.
+async fn without_a_reader(bed: &Bed, verb: &str, args: &[&str]) {
+    let mut command = bed.command(verb);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.args(args).stdout(writer).stderr(Stdio::piped());
+    let output = tokio::task::spawn_blocking(move || command.spawn().unwrap().wait_with_output().unwrap());
+    let output = output.await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), &said[..]), (Some(0), ""), "{verb} {args:?}");
+}
+
+async fn without_a_reader_every_verb_ends_in_silence(place: Place) {
+    let bed = Bed::failed_orders(&["o1", "o2"]).await;
+    bed.with_engine(false, async |engine| {
+        engine.start(waits, ()).id("w").await.unwrap();
+    })
+    .await;
+    let bed = bed.at(place).await;
+    bed.shown("rewind", &["o1", "--reason", "r"]).await;
+    bed.shown("rewind", &["o1", "--reason", "r", "--to-branch", "0", "--force"]).await;
+    for (verb, args) in [
+        ("list", &[][..]),
+        ("list", &["--json"]),
+        ("history", &["o1"]),
+        ("history", &["o1", "--json"]),
+        ("branches", &["o1"]),
+        ("branches", &["o1", "--json"]),
+        ("diff", &["o1", "--branches", "0", "1"]),
+        ("diff", &["o1", "--branches", "0", "1", "--json"]),
+        ("why", &["o1"]),
+        ("why", &["w", "--json"]),
+        ("rewind", &["o2", "--dry-run", "--reason", "r"]),
+        ("rewind", &["--name", "order", "--dry-run", "--reason", "r"]),
+        ("suspend", &["w"]),
+        ("resume", &["w", "--json"]),
+        ("raise", &["w", "--event", "other"]),
+        ("cancel", &["w"]),
+        ("terminate", &["w"]),
+        ("restart", &["w"]),
+        ("purge", &["--name", "order"]),
+    ] {
+        without_a_reader(&bed, verb, args).await;
+    }
+    assert_eq!(bed.statuses(&["o1", "o2"]).await, ["gone", "gone"]);
+}
+
+async fn a_batch_whose_output_nobody_reads_is_done_to_its_end(place: Place) {
+    let (bed, ids) = orders(place).await;
+    without_a_reader(&bed, "rewind", &WHY).await;
+    each_was_rewound_once(&bed, &ids).await;
 }

@@ -13,6 +13,9 @@ in_every_place![
     a_restart_with_results_runs_nothing_again_that_succeeded,
     a_child_is_refused_without_its_parent_and_takes_it_along,
     a_repeated_request_rewinds_once,
+    a_plan_names_the_parents_that_come_along,
+    a_plan_of_a_restart_with_results_says_that_the_rest_runs_again,
+    a_plan_names_what_was_given_by_hand,
 ];
 
 const BECAUSE: [&str; 4] = ["--reason", "the bank is up", "--by", "ada"];
@@ -184,4 +187,48 @@ async fn a_repeated_request_rewinds_once(place: Place) {
     bed.shown("rewind", &again).await;
     bed.shown("rewind", &again).await;
     assert_eq!(bed.json("branches", &["o1"]).await.len(), 2);
+}
+
+async fn a_plan_names_the_parents_that_come_along(place: Place) {
+    let bed = Bed::after(async |engine| {
+        engine.start(grandparent, ()).id("g").await.unwrap().wait().await.unwrap_err();
+    });
+    let bed = bed.await.at(place).await;
+    let along = with(&["child", "--with-parents", "--dry-run"]);
+    let plan = bed.shown("rewind", &along).await;
+    assert!(plan.contains("\n  parent \"p\" comes along\n  parent \"g\" comes along\n"), "{plan}");
+    assert_eq!(bed.json("rewind", &along).await[0]["parents"], serde_json::json!(["p", "g"]));
+    let many = bed.shown("rewind", &with(&["--name", "order", "--with-parents", "--dry-run"])).await;
+    assert!(many.contains("\"child\"  would run again: charge; take along: \"p\", \"g\"; before"), "{many}");
+    bed.shown("rewind", &with(&["child", "--with-parents"])).await;
+}
+
+async fn a_plan_of_a_restart_with_results_says_that_the_rest_runs_again(place: Place) {
+    let bed = Bed::failed_orders(&["o1", "o2"]).await.at(place).await;
+    let plan = bed.shown("restart", &["--name", "order", "--reuse-results", "--dry-run"]).await;
+    let would = "\"o1\"  would run again what has no result; use results of: reserve; at the beginning\n";
+    assert!(plan.contains(would), "{plan}");
+}
+
+async fn a_plan_names_what_was_given_by_hand(place: Place) {
+    let bed = Bed::failed_orders(&["o1"]).await.at(place).await;
+    let history = bed.json("history", &["o1"]).await;
+    let failed = history.iter().find(|event| event["kind"] == "TaskFailed").unwrap()["event"].to_string();
+    for (args, line) in [
+        (
+            &["--set-result", &format!("{failed}=\"paid\"")][..],
+            format!("result of event {failed}, given by hand: \"paid\""),
+        ),
+        (
+            &["--set-input", &format!("{failed}=\"a pen\"")],
+            format!("input of event {failed}, given by hand: \"a pen\""),
+        ),
+        (
+            &["--to-beginning", "--input", "\"a hat\""],
+            "input of the instance, given by hand: \"a hat\"".into(),
+        ),
+    ] {
+        let plan = bed.shown("rewind", &with(&[&["o1", "--dry-run"], args].concat())).await;
+        assert!(plan.contains(&format!("\n  {line}\n")), "{line:?} is not in {plan}");
+    }
 }

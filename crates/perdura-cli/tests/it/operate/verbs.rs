@@ -7,6 +7,8 @@ in_every_place![
     an_instance_is_suspended_says_why_it_waits_and_is_resumed,
     an_event_is_raised_and_a_cancel_arrives,
     an_instance_is_terminated_started_once_more_and_purged,
+    an_instance_that_has_ended_is_not_said_to_be_terminated_suspended_resumed_or_cancelled,
+    a_dry_run_refuses_what_the_status_forbids,
 ];
 
 async fn waiting(place: Place) -> Bed {
@@ -67,4 +69,43 @@ async fn an_instance_is_terminated_started_once_more_and_purged(place: Place) {
     bed.shown("terminate", &["w"]).await;
     assert_eq!(bed.shown("purge", &["w", "--recursive"]).await, "\"w\"  purged\n");
     assert_eq!(bed.statuses(&["w"]).await, ["gone"]);
+}
+
+const OF_UNFINISHED: [&str; 4] = ["terminate", "suspend", "resume", "cancel"];
+
+async fn an_instance_that_has_ended_is_not_said_to_be_terminated_suspended_resumed_or_cancelled(
+    place: Place,
+) {
+    let bed = Bed::failed_orders(&["o1", "o2"]).await.at(place).await;
+    let before = bed.shown("history", &["o1"]).await;
+    for verb in OF_UNFINISHED {
+        for json in [&[][..], &["--json"]] {
+            let refusal = bed.refused(verb, &[&["o1"], json].concat()).await;
+            assert!(refusal.contains("instance \"o1\" is Failed; it takes no more"), "{verb}: {refusal}");
+        }
+        // Of many, those that have ended are left alone: they are no failure of the verb.
+        let many = bed.shown(verb, &["--name", "order", "--status", "failed"]).await;
+        assert!(many.contains("\"o2\"  is Failed: left alone"), "{verb}: {many}");
+        assert!(many.contains("2 matched, 0 ") && many.contains("0 refused, 2 left alone"), "{verb}: {many}");
+    }
+    assert_eq!(bed.shown("history", &["o1"]).await, before);
+}
+
+async fn a_dry_run_refuses_what_the_status_forbids(place: Place) {
+    let bed = Bed::failed_orders(&["o1"]).await;
+    bed.with_engine(true, async |engine| {
+        engine.start(waits, ()).id("w").await.unwrap();
+    })
+    .await;
+    let bed = bed.at(place).await;
+    for verb in OF_UNFINISHED {
+        let refusal = bed.refused(verb, &["o1", "--dry-run"]).await;
+        assert!(refusal.contains("is Failed; it takes no more"), "{verb}: {refusal}");
+    }
+    for verb in ["purge", "restart"] {
+        let refusal = bed.refused(verb, &["w", "--dry-run"]).await;
+        assert!(refusal.contains("terminate it first"), "{verb}: {refusal}");
+    }
+    bed.shown("terminate", &["w", "--dry-run"]).await;
+    bed.shown("purge", &["o1", "--dry-run"]).await;
 }

@@ -179,8 +179,7 @@ impl Partition {
         if !is_of_run(instance, &caller) {
             return;
         }
-        let rewinds = instance.record.rewinds.as_mut();
-        let is_left = rewinds.is_some_and(|rewinds| rewinds.left_call_ended(sent, &ended));
+        let is_left = instance.note_left_call(&ended);
         let waiting = instance.calls.values().find(|call| call.sent_as(branch) == sent).map(|call| call.id);
         let Some(id) = waiting else {
             return match is_left {
@@ -259,6 +258,15 @@ fn is_of_run(instance: &Instance, link: &ParentLink) -> bool {
 }
 
 impl Instance {
+    /// Notes the answer to a call of a branch that was left; says whether it is one.
+    pub(in crate::partition) fn note_left_call(&mut self, ended: &OperationEnded) -> bool {
+        let Some(caller) = ended.caller.as_ref().filter(|caller| is_of_run(self, caller)) else {
+            return false;
+        };
+        let sent = TaskName { branch: caller.branch, task: caller.task };
+        self.record.rewinds.as_mut().is_some_and(|rewinds| rewinds.left_call_ended(sent, ended))
+    }
+
     /// A call that was under way when a branch was left.
     fn left_call(&self, name: TaskName) -> Option<&LeftCall> {
         let rewinds = self.record.rewinds.as_ref()?;

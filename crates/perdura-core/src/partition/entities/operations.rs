@@ -164,6 +164,7 @@ impl Partition {
 
     fn hand_out_operations(&mut self, key: InstanceKey) {
         let reuse = self.planted(Bug::DeliveryCountReused);
+        let bytes_max = self.config.limits.operations_bytes_max;
         // Drawn, not counted: what a batch of an earlier life brings back must fit no batch of this one.
         let (now, number) = (self.now, self.draw());
         let Some(instance) = self.instances.get_mut(&key) else { return };
@@ -172,7 +173,7 @@ impl Partition {
         if entity.running.is_some() || instance.record.block.is_some() || entity.held_until > now {
             return;
         }
-        let batch = entity.begin_batch(number, now);
+        let batch = entity.begin_batch(number, now, bytes_max);
         if batch.is_empty() {
             return;
         }
@@ -198,12 +199,12 @@ impl Partition {
         self.effect(Effect::RunOperations(OperationBatch { ticket, id, state, now, operations }));
     }
 
-    /// Takes what became of a batch of operations. One that is not awaited any more is dropped.
-    pub fn operations_done(&mut self, ticket: BatchTicket, done: OperationsDone, now: Timestamp) {
+    /// Takes what became of a batch of operations. Gives false, and drops it, if it is not awaited any more.
+    pub fn operations_done(&mut self, ticket: BatchTicket, done: OperationsDone, now: Timestamp) -> bool {
         self.advance(now);
         let (key, refusal) = (ticket.key, done.check(&self.config.limits, now).err());
         let sends = self.planted(Bug::FailedOperationSends);
-        let Some(entity) = self.running_batch(ticket) else { return };
+        let Some(entity) = self.running_batch(ticket) else { return false };
         let mut answers = Vec::new();
         let mut actions = Vec::new();
         for (queued, result) in entity.end_batch(done.results.len()).zip(done.results) {
@@ -226,6 +227,7 @@ impl Partition {
         }
         self.go_on(key);
         self.settle();
+        true
     }
 
     /// Whoever ran a batch is gone, and nobody knows what it did: it is handed out again, with the next delivery counts,

@@ -2,7 +2,7 @@
 
 use super::record::{DelayedSignal, EntityRecord, LockRequest, Operation, Queued, Stamp, Wanted};
 use crate::history::ParentLink;
-use crate::limits::{ENTITY_BATCH_MAX, SIGNAL_REQUESTS_REMEMBERED};
+use crate::limits::{ENTITY_BATCH_MAX, INSTANCE_ID_BYTES_MAX, SIGNAL_REQUESTS_REMEMBERED};
 use crate::time::Timestamp;
 use prost::Message;
 
@@ -10,6 +10,8 @@ use prost::Message;
 const DOORS_REMEMBERED: usize = 4;
 /// What something in a queue weighs besides its texts and payloads, at most.
 const QUEUED_BYTES: usize = 64;
+/// What an operation weighs besides in a message that hands it out, at most: the id of its entity, and numbers.
+const HANDED_OUT_BYTES: usize = INSTANCE_ID_BYTES_MAX + 192;
 /// Operations that were lost are handed out again at once; after another loss they wait, twice as long each time up to the
 /// maximum.
 const LOSS_WAIT_MS: u64 = 100;
@@ -71,10 +73,10 @@ impl Entity {
         self.record.state.is_none() && !self.is_busy()
     }
 
-    /// Whether it can leave memory: what waits in it waits for a message.
+    /// Whether it can leave memory: what waits in it waits for a message, and was looked at since it came.
     pub(in crate::partition) fn may_leave(&self) -> bool {
         let waits = !self.record.queue.is_empty() && self.record.lock.is_none();
-        self.running.is_none() && !self.vanishing && !waits
+        self.running.is_none() && !self.operable && !self.vanishing && !waits
     }
 
     /// How many operations wait or run, lock requests too, and what they weigh.
@@ -187,8 +189,9 @@ impl Entity {
     }
 
     /// Begins the batch `number` of the operations that can be handed out together. While the entity is held, only its
-    /// holder's; otherwise those before the next lock request. Gives them, with their delivery counts raised.
-    pub(super) fn begin_batch(&mut self, number: u64, now: Timestamp) -> &mut [Queued] {
+    /// holder's; otherwise those before the next lock request; and no more than `bytes_max` with its state, unless it is one.
+    /// Gives them, with their delivery counts raised.
+    pub(super) fn begin_batch(&mut self, number: u64, now: Timestamp, bytes_max: usize) -> &mut [Queued] {
         let most = if self.one_by_one > 0 { 1 } else { ENTITY_BATCH_MAX };
         let count = match &self.record.lock {
             None => {
@@ -200,9 +203,23 @@ impl Entity {
                 self.move_to_front(&holder, most)
             }
         };
+        let count = self.fitting(count, bytes_max);
         self.running = (count > 0).then_some((number, count));
         (self.record.running, self.record.running_since) = (count as u32, now.0);
         &mut self.record.queue[..count]
+    }
+
+    /// How many of the first `count` operations may be handed out together.
+    fn fitting(&self, count: usize, bytes_max: usize) -> usize {
+        if bytes_max == usize::MAX {
+            return count;
+        }
+        let mut bytes = self.record.state.as_ref().map_or(0, bytes::Bytes::len);
+        let fits = |queued: &&Queued| {
+            bytes += weight(queued) + HANDED_OUT_BYTES;
+            bytes <= bytes_max
+        };
+        self.record.queue[..count].iter().take_while(fits).count().max(count.min(1))
     }
 
     /// Moves the operations of a holder to the front of the queue, `most` at most; says how many.

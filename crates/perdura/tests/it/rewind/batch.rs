@@ -11,6 +11,10 @@ on_every_store![
     a_dry_run_changes_nothing,
     a_filter_that_matches_everything_must_be_meant,
     children_go_with_their_parents,
+    a_child_whose_parent_is_not_in_the_batch_is_refused,
+    a_limit_counts_what_can_be_rewound,
+    what_was_not_rewound_is_no_canary,
+    canaries_may_be_waited_for_without_end,
     check_replay_says_who_would_be_blocked_and_where,
     why_says_what_an_instance_waits_for,
     temporal3006_an_instance_is_paused_keeps_what_arrives_and_goes_on,
@@ -123,6 +127,65 @@ async fn children_go_with_their_parents(kind: Kind) {
     let report = run(&bed, &because().batch(everything()).unwrap()).await;
     assert_eq!(bed.output("p").await, "charge 9 done");
     assert_eq!((report.items.len(), bed.workshop.ran("charge 9")), (2, (2, 1)));
+}
+
+#[orchestration]
+async fn wraps(ctx: Orchestration, number: u32) -> Result<String> {
+    ctx.sub_orchestration(order, number).id(format!("order-{number}")).await
+}
+
+/// Two failed children of failed parents that are no orders, and older than three failed orders.
+async fn orders_after_children(kind: Kind, name: &str) -> Bed {
+    let bed = Bed::new(kind, name, |r| r.register(order).register(wraps)).await;
+    for number in 0..5 {
+        bed.workshop.breaks(&format!("charge {number}"), 1);
+        match number {
+            0 | 1 => bed.fails(wraps, number, &format!("p-{number}")).await,
+            _ => bed.fails(order, number, &format!("order-{number}")).await,
+        };
+    }
+    bed
+}
+
+async fn a_child_whose_parent_is_not_in_the_batch_is_refused(kind: Kind) {
+    let bed = orders_after_children(kind, "refused-child").await;
+    for dry_run in [true, false] {
+        let report = run(&bed, &Batch { dry_run, ..limited(1) }).await;
+        for (id, item) in &report.items[..2] {
+            let BatchItem::Refused(error) = item else { panic!("{id}: {item:?}") };
+            let text = error.to_string();
+            assert!(text.contains("\"p-") && text.contains("rewind the parent, or take it along"), "{text}");
+        }
+    }
+    // Taken along, it is rewound; no child is then left to anybody.
+    let along = because().with_parents().batch(all_orders()).unwrap();
+    assert_eq!(run(&bed, &along).await.rewound(), 4);
+    assert_eq!(bed.output("p-0").await, "charge 0 done");
+}
+
+async fn a_limit_counts_what_can_be_rewound(kind: Kind) {
+    let bed = orders_after_children(kind, "limit").await;
+    assert_eq!(run(&bed, &limited(2)).await.rewound(), 2);
+    assert_eq!(bed.output("order-3").await, "charge 3 done");
+    assert_eq!(run(&bed, &limited(2)).await.rewound(), 1);
+    assert_eq!(bed.output("order-4").await, "charge 4 done");
+}
+
+async fn what_was_not_rewound_is_no_canary(kind: Kind) {
+    let bed = orders_after_children(kind, "no-canary").await;
+    for number in 2..5 {
+        bed.workshop.breaks(&format!("charge {number}"), 1);
+    }
+    let report = run(&bed, &Batch { canaries: 2, ..orders() }).await;
+    assert_eq!(report.rewound(), 2, "{report:?}");
+    assert!(report.stopped.unwrap().contains("\"order-2\" is Failed again"));
+    assert_eq!(bed.workshop.ran("charge 4"), (1, 0));
+}
+
+async fn canaries_may_be_waited_for_without_end(kind: Kind) {
+    let bed = failed_orders(kind, "endless").await;
+    let batch = Batch { canaries: 1, canaries_wait_max: std::time::Duration::MAX, ..orders() };
+    assert_eq!(run(&bed, &batch).await.rewound(), 5);
 }
 
 #[orchestration]

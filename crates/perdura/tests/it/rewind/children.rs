@@ -17,6 +17,8 @@ on_every_store![
     a_failed_child_that_was_retried_is_rewound_not_started_anew,
     two_waits_for_one_child_that_was_purged_both_get_its_result,
     going_back_to_a_termination_of_all_ends_the_children_again,
+    a_purge_of_the_family_takes_the_children_of_branches_that_were_left,
+    a_child_that_its_parent_went_on_without_is_rewound_only_by_force,
 ];
 
 #[orchestration]
@@ -162,6 +164,9 @@ async fn waits_for_it(ctx: Orchestration) -> Result<String> {
 
 async fn a_child_of_the_part_that_was_dropped_is_rewound_when_it_is_asked_for_again(kind: Kind) {
     let bed = family(kind, "dropped-child").await;
+    let plan = bed.engine.instance("r").plan_rewind(&because().to_beginning()).await.unwrap();
+    let asked_again: Vec<_> = plan.children_asked_again.iter().map(|child| child.instance.as_str()).collect();
+    assert_eq!((plan.children.as_slice(), asked_again), (&[][..], vec!["b"]));
     bed.engine.instance("r").rewind(because().to_beginning()).await.unwrap();
     assert_eq!(bed.output("r").await, DONE);
     only_the_leaf_ran_again(&bed);
@@ -227,4 +232,60 @@ async fn going_back_to_a_termination_of_all_ends_the_children_again(kind: Kind) 
     bed.until("p", |state| state.status() == Status::Running).await;
     instance.rewind(because().to_branch(0).force()).await.unwrap();
     assert_eq!(bed.failure("p").await, "all of it");
+}
+
+#[orchestration]
+async fn asks_for_other_children(ctx: Orchestration) -> Result<String> {
+    if !is_mended(&ctx) {
+        ctx.sub_orchestration(leaf, "old".into()).id("old-kid").await?;
+    }
+    let done = ctx.sub_orchestration(leaf, "kept".into()).id("kept-kid").await?;
+    ctx.call(step, "after".into()).await?;
+    Ok(done)
+}
+
+async fn a_purge_of_the_family_takes_the_children_of_branches_that_were_left(kind: Kind) {
+    let bed = Bed::new(kind, "left-kid", |r| r.register(asks_for_other_children).register(leaf)).await;
+    bed.workshop.breaks("after", 2);
+    bed.fails(asks_for_other_children, (), "x").await;
+    bed.workshop.deploys();
+    bed.engine.instance("x").rewind(because().to_beginning()).await.unwrap();
+    bed.failure("x").await;
+    // A branch that begins with the second one.
+    bed.rewind("x").await;
+    bed.output("x").await;
+    assert_eq!(bed.engine.instance("x").purge_family().await.unwrap(), 3);
+    assert!(bed.engine.list(Default::default(), 10).await.unwrap().is_empty());
+}
+
+#[orchestration]
+async fn goes_on_without(ctx: Orchestration, waits: bool) -> Result<String> {
+    let id = if waits { "early" } else { "late" };
+    let child = ctx.sub_orchestration(leaf, id.into()).id(id).await;
+    ctx.set_status("caught")?;
+    if waits {
+        ctx.wait_event::<String>("go").await?;
+    }
+    Ok(child.unwrap_or_else(|_| "without".into()))
+}
+
+async fn a_child_that_its_parent_went_on_without_is_rewound_only_by_force(kind: Kind) {
+    let bed = Bed::new(kind, "went-on", |r| r.register(goes_on_without).register(leaf)).await;
+    for (id, waits, status) in [("early", true, "Running"), ("late", false, "Completed")] {
+        bed.workshop.breaks(&format!("{id} ends"), 1);
+        let parent = format!("parent of {id}");
+        bed.start(goes_on_without, waits, &parent).await;
+        bed.until(&parent, |state| state.custom_status::<Option<String>>().unwrap().is_some()).await;
+        let child = bed.engine.instance(id);
+        bed.until(&parent, |state| waits || state.status().is_terminal()).await;
+        for rewind in [because(), because().with_parents()] {
+            let refusal = child.rewind(rewind.clone()).await.unwrap_err().to_string();
+            let expected = format!("its parent \"{parent}\" is {status} and has gone on without it");
+            assert!(refusal.contains(&expected) && refusal.contains("by force"), "{refusal}");
+            assert_eq!(child.plan_rewind(&rewind).await.unwrap_err().to_string(), refusal);
+        }
+        child.rewind(because().force()).await.unwrap();
+        assert_eq!(bed.output(id).await, format!("{id} ends done"));
+        assert!(bed.engine.instance(&parent).branches().await.unwrap().unwrap().is_empty());
+    }
 }

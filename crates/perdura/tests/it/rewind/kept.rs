@@ -11,6 +11,8 @@ on_every_store![
     dt731_a_child_before_the_failed_one_does_not_take_its_place,
     temporal10639_children_that_run_again_keep_what_they_did_before,
     the_child_of_an_event_that_is_named_runs_again,
+    dt731_what_succeeded_on_any_branch_is_not_run_again_on_an_older_one,
+    dt731_what_succeeded_under_another_number_is_not_run_again_on_an_older_branch,
     ext1555_an_attempt_of_unknown_outcome_stays_in_doubt_when_it_is_asked_for_again,
 ];
 
@@ -86,6 +88,43 @@ async fn the_child_of_an_event_that_is_named_runs_again(kind: Kind) {
         );
         assert_eq!(bed.engine.instance("kid").branches().await.unwrap().unwrap().len(), 1);
     }
+}
+
+#[orchestration]
+async fn three(ctx: Orchestration) -> Result<String> {
+    let one = ctx.call(step, "one".into()).await?;
+    let two = ctx.call(pay, "two".into()).await?;
+    let three = ctx.call(step, "three".into()).await?;
+    Ok(format!("{one}, {two}, {three}"))
+}
+
+async fn back_to_the_failure(bed: &Bed, first: Rewind) {
+    bed.workshop.breaks("two", 1);
+    bed.fails(three, (), "x").await;
+    let instance = bed.engine.instance("x");
+    let steps = [first, because().to_beginning()];
+    for rewind in steps {
+        instance.rewind(rewind).await.unwrap();
+        assert_eq!(bed.output("x").await, "one done, two done, three done");
+    }
+    instance.rewind(because().to_branch(0)).await.unwrap();
+    assert_eq!(bed.failure("x").await, "two is broken");
+    let plan = instance.plan_rewind(&because()).await.unwrap();
+    assert!(plan.rerun.is_empty() && plan.reused.iter().any(|work| work.name == "pay"), "{plan:?}");
+    instance.rewind(because()).await.unwrap();
+    assert_eq!(bed.output("x").await, "one done, two done, three done");
+    let ran = ["one", "two", "three"].map(|name| bed.workshop.ran(name));
+    assert_eq!(ran, [(1, 1), (2, 1), (1, 1)]);
+}
+
+async fn dt731_what_succeeded_on_any_branch_is_not_run_again_on_an_older_one(kind: Kind) {
+    let bed = Bed::new(kind, "older", |r| r.register(three)).await;
+    back_to_the_failure(&bed, because()).await;
+}
+
+async fn dt731_what_succeeded_under_another_number_is_not_run_again_on_an_older_branch(kind: Kind) {
+    let bed = Bed::new(kind, "older-anew", |r| r.register(three)).await;
+    back_to_the_failure(&bed, because().to_beginning()).await;
 }
 
 #[derive(Clone)]

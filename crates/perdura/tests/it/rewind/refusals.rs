@@ -36,11 +36,18 @@ async fn every_refusal_says_what_to_do_and_changes_nothing(kind: Kind) {
         (because().replace_result(999, "x"), "event 999 is outside"),
         (because().input("x"), "only in a rewind to the beginning"),
         (Rewind::by("ada\n", ""), "control"),
+        (Rewind::by("ada", &"r".repeat(2000)), "reason: 2000 bytes, limit 1024"),
+        (because().replace_result(kept, &"r".repeat(5 << 20)), "replaced payload"),
+        (because().to_beginning().input(&"r".repeat(5 << 20)), "input"),
+        (because().before_call(""), "it never called \"\""),
+        (because().rerun(""), "name of what runs again"),
     ];
     let instance = bed.engine.instance("x");
     for (rewind, expected) in cases {
         let refusal = instance.rewind(rewind.clone()).await.unwrap_err().to_string();
         assert!(refusal.contains(expected), "{refusal:?} instead of {expected:?}");
+        let planned = instance.plan_rewind(&rewind).await.map(|plan| plan.because);
+        assert_eq!(planned.map_err(|error| error.to_string()), Err(refusal));
     }
     assert_eq!(bed.events("x", None).await, before);
     assert!(instance.branches().await.unwrap().unwrap().is_empty());
