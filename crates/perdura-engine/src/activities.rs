@@ -280,6 +280,13 @@ impl Activities {
     }
 }
 
+/// The processor is gone, and nobody waits for what still runs: it will run again.
+impl Drop for Activities {
+    fn drop(&mut self) {
+        self.running.values().chain(self.strays.values()).for_each(|running| running.canceled.cancel());
+    }
+}
+
 /// Runs user code; a panic is a failure like any other.
 async fn run_caught(attempt: impl Future<Output = ActivityEnd>) -> ActivityEnd {
     let mut attempt = pin!(attempt);

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 /// No operation runs longer: a limit that means "for ever" is a time that a clock can still add.
@@ -96,6 +97,14 @@ impl Progress {
     }
 }
 
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs a batch in a task of its own, since an operation may hold its thread, and gives up one that takes too long. What
 /// such an operation does later is dropped.
 pub(super) async fn run_within(
@@ -104,6 +113,8 @@ pub(super) async fn run_within(
     batch: impl Future<Output = BatchEnd> + Send + 'static,
 ) -> BatchEnd {
     let mut running = tokio::spawn(batch);
+    // Nobody waits for a batch whose engine is gone.
+    let _aborts = AbortOnDrop(running.abort_handle());
     loop {
         match timeout_at(progress.due(longest), &mut running).await {
             Ok(Ok(end)) => return end,
@@ -116,7 +127,6 @@ pub(super) async fn run_within(
             }
             Err(_) => {
                 if let Some(done) = progress.give_up(longest) {
-                    running.abort();
                     return BatchEnd::Done(done);
                 }
             }

@@ -24,6 +24,8 @@ mod not_durable;
 mod retention;
 mod rewind;
 #[cfg(feature = "sqlite")]
+mod shutdown;
+#[cfg(feature = "sqlite")]
 mod transactional;
 #[cfg(feature = "sqlite")]
 mod transactional_once;
