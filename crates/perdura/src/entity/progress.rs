@@ -62,9 +62,12 @@ impl Progress {
         !progress.is_over
     }
 
-    /// All that was done.
+    /// All that was done. The batch is over, also for what still runs: there is nothing left to give up.
     pub(super) fn take(&self) -> OperationsDone {
-        std::mem::take(&mut self.state().done)
+        let mut progress = self.state();
+        progress.is_over = true;
+        progress.runs.clear();
+        std::mem::take(&mut progress.done)
     }
 
     /// When the first operation that runs will have run for too long.
@@ -131,5 +134,24 @@ pub(super) async fn run_within(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use perdura_core::{EntityId, Timestamp};
+
+    #[test]
+    fn a_batch_that_was_given_back_is_not_given_up_afterwards() {
+        let progress = Progress::new(None);
+        let id = EntityId::parse("@Counter@a").unwrap();
+        for operation in ["delete", "look"] {
+            progress.begin(operation, EntityContext::new(id.clone(), Timestamp(0), None, 1));
+        }
+        let deleted = OperationResult { outcome: Ok(None), actions: Vec::new() };
+        assert!(progress.end(deleted, Some(None)));
+        assert_eq!(progress.take().results.len(), 1);
+        assert!(progress.give_up(Duration::ZERO).is_none(), "of the one that runs it would tell a time-out");
     }
 }
