@@ -233,7 +233,6 @@ impl Activities {
         }
         let heartbeats = self.inputs.clone();
         let hand_over = start.has_barrier.then(|| HandOver::new(self.inputs.clone(), life, reference));
-        let asks = start.question.is_some();
         let scheduled = &start.scheduled;
         let task = ActivityTask {
             instance: start.instance,
@@ -276,25 +275,17 @@ impl Activities {
         }
         self.runtime.spawn(async move {
             let end = run_caught(async move { host.run(task).await }).await;
-            let input = match asks {
-                true => answered(life, reference, end),
-                false => Input::TaskDone(life, reference, end),
-            };
             // An error means that the processor is gone for good: nobody is left to be told.
-            let _ = inputs.send(input).await;
+            let _ = inputs.send(Input::TaskDone(life, reference, end)).await;
         });
     }
 }
 
-/// What a handler of unknown outcomes says.
-fn answered(life: u64, task: TaskRef, end: ActivityEnd) -> Input {
-    let (end, receipt) = end.unpack();
-    let answer = match end {
-        ActivityEnd::Completed(output) => handler::answer_of(output.as_ref()),
-        ActivityEnd::Failed(failure) => Err(failure.to_string()),
-        end => return Input::TaskDone(life, task, end),
-    };
-    Input::TaskAnswered { life, task, answer, receipt }
+/// The processor is gone, and nobody waits for what still runs: it will run again.
+impl Drop for Activities {
+    fn drop(&mut self) {
+        self.running.values().chain(self.strays.values()).for_each(|running| running.canceled.cancel());
+    }
 }
 
 /// Runs user code; a panic is a failure like any other.

@@ -103,8 +103,22 @@ impl BatchReport {
 /// Whoever the items of a batch go to; the batch ends when nobody takes them any more.
 pub type BatchItems = mpsc::Sender<(InstanceId, BatchItem)>;
 
-/// Nobody takes the items any more.
-struct Abandoned;
+/// Why a batch ends before its time.
+enum Broken {
+    /// Nobody takes the items any more.
+    Abandoned,
+    /// The engine ends.
+    ShuttingDown,
+}
+
+impl Broken {
+    fn why(self) -> Option<String> {
+        match self {
+            Broken::Abandoned => None,
+            Broken::ShuttingDown => Some(EngineError::ShuttingDown.to_string()),
+        }
+    }
+}
 
 /// A batch that is under way.
 struct Run<'a> {
@@ -183,10 +197,10 @@ impl Client {
         let (mut canaries, mut rest, began) = (Vec::new(), ids, Instant::now());
         while canaries.len() < wanted && !rest.is_empty() {
             let (next, after) = rest.split_at(rest.len().min(wanted - canaries.len()));
-            let Ok(rewound) = self.each(&run, next, (began, ids.len() - rest.len())).await else {
-                return Ok(None);
-            };
-            canaries.extend(rewound);
+            match self.each(&run, next, (began, ids.len() - rest.len())).await {
+                Ok(rewound) => canaries.extend(rewound),
+                Err(broken) => return Ok(broken.why()),
+            }
             rest = after;
         }
         let failed = tokio::select! {
@@ -196,8 +210,7 @@ impl Client {
         if failed.is_some() {
             return Ok(failed);
         }
-        let _ = self.each(&run, rest, (Instant::now(), 0)).await;
-        Ok(None)
+        Ok(self.each(&run, rest, (Instant::now(), 0)).await.err().and_then(Broken::why))
     }
 
     /// Gives those that were rewound, as far as they may be canaries. `pace`: since when they are counted, and how many
@@ -207,7 +220,7 @@ impl Client {
         run: &Run<'_>,
         ids: &[InstanceId],
         pace: (Instant, usize),
-    ) -> Result<Vec<InstanceId>, Abandoned> {
+    ) -> Result<Vec<InstanceId>, Broken> {
         let Run { batch, items, .. } = run;
         let due = |index: usize| {
             let nth = (pace.1 + index) as u32;
@@ -225,13 +238,16 @@ impl Client {
         loop {
             let next = tokio::select! {
                 next = done.next() => next,
-                () = items.closed() => return Err(Abandoned),
+                () = items.closed() => return Err(Broken::Abandoned),
             };
             let Some((id, item)) = next else { return Ok(rewound) };
+            if item == BatchItem::Refused(EngineError::ShuttingDown) {
+                return Err(Broken::ShuttingDown);
+            }
             if matches!(item, BatchItem::Rewound(_)) && rewound.len() < batch.canaries {
                 rewound.push(id.clone());
             }
-            items.send((id, item)).await.map_err(|_| Abandoned)?;
+            items.send((id, item)).await.map_err(|_| Broken::Abandoned)?;
         }
     }
 

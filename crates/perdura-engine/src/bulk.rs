@@ -6,7 +6,7 @@ use crate::lookups;
 use crate::restart::RestartUnder;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use perdura_core::delivery::Answer;
+use perdura_core::delivery::{Answer, is_hub_key};
 use perdura_core::history::{EventKind, ParentLink};
 use perdura_core::partition::{InstanceRecord, RequestError};
 use perdura_core::{InstanceId, Status, Tags};
@@ -149,9 +149,9 @@ impl Client {
     }
 
     /// Removes an instance that has ended, with its histories, and before it all that it has started and that has ended:
-    /// its children and theirs, those of branches that rewinds have left too. Gives how many were removed. Only children of
-    /// the present execution are known, and of its generations only those of the last. If it is broken off, what is left
-    /// can be purged again.
+    /// its children and theirs, those of branches that rewinds have left too, but no keys of the hub. Gives how many were
+    /// removed. Only children of the present execution are known, and of its generations only those of the last. If it
+    /// is broken off, what is left can be purged again.
     pub async fn purge_family(&self, id: InstanceId) -> Result<u64, EngineError> {
         let record = self.get(&id).await?.ok_or_else(|| RequestError::NotFound { id: id.clone() })?;
         refuse_unfinished(&record)?;
@@ -189,6 +189,10 @@ impl Client {
         let mut children = Vec::new();
         for event in events {
             let EventKind::SubOrchestrationScheduled(scheduled) = event.kind else { continue };
+            // A key of the hub is there for others, too.
+            if is_hub_key(&scheduled.instance) {
+                continue;
+            }
             let Ok(id) = InstanceId::new(&scheduled.instance) else { continue };
             let Some(child) = self.get(&id).await? else { continue };
             let is_own = |link: &ParentLink| !link.attached && record.execution == link.execution;

@@ -6,11 +6,12 @@ use crate::worker::{BatchEnd, EntityHost};
 use futures_util::FutureExt;
 use perdura_core::Timestamp;
 use perdura_core::entity::{BatchTicket, OperationBatch};
-use rustc_hash::FxHashSet;
+use rustc_hash::FxHashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 /// Batches that have ended and may wait for the processor; others wait where they ran.
 const ENDED_MAX: usize = 1024;
@@ -24,14 +25,14 @@ pub(crate) struct Entities {
     runtime: Handle,
     sender: mpsc::Sender<Ended>,
     ended: mpsc::Receiver<Ended>,
-    running: FxHashSet<BatchTicket>,
+    running: FxHashMap<BatchTicket, AbortHandle>,
     draining: bool,
 }
 
 impl Entities {
     pub(crate) fn new(host: Arc<dyn EntityHost>, runtime: Handle) -> Entities {
         let (sender, ended) = mpsc::channel(ENDED_MAX);
-        Entities { host, runtime, sender, ended, running: FxHashSet::default(), draining: false }
+        Entities { host, runtime, sender, ended, running: FxHashMap::default(), draining: false }
     }
 
     /// Runs a batch. One entity has at most one at a time, so their number needs no limit of its own.
@@ -40,9 +41,8 @@ impl Entities {
             return;
         }
         let ticket = batch.ticket;
-        self.running.insert(ticket);
         let (host, sender) = (self.host.clone(), self.sender.clone());
-        self.runtime.spawn(async move {
+        let task = self.runtime.spawn(async move {
             let running = AssertUnwindSafe(async move { host.run(batch).await });
             let end = running.catch_unwind().await.unwrap_or_else(|panic| BatchEnd::Lost {
                 why: format!("the code that runs entities panicked: {}", panic_text(panic.as_ref())),
@@ -50,6 +50,7 @@ impl Entities {
             // An error means that the processor is gone for good: nobody is left to be told.
             let _ = sender.send((ticket, end)).await;
         });
+        self.running.insert(ticket, task.abort_handle());
     }
 
     /// Waits for the end of a batch.
@@ -100,5 +101,12 @@ impl Entities {
     /// The grant is lost: what runs will be handed out again.
     pub(crate) fn let_go(&mut self) {
         self.running.clear();
+    }
+}
+
+/// The processor is gone, and nobody waits for what still runs: it will run again.
+impl Drop for Entities {
+    fn drop(&mut self) {
+        self.running.values().for_each(AbortHandle::abort);
     }
 }

@@ -1,5 +1,6 @@
 //! One life of a processor: its memory, and how turns and reads change it.
 
+use crate::handler;
 use crate::loss::Loss;
 use crate::reads::{Read, Reads};
 use crate::receipt::Receipts;
@@ -145,7 +146,7 @@ impl Life {
     }
 }
 
-/// Tells a partition how an attempt ended.
+/// Tells a partition how an attempt ended, or what the handler of an unknown outcome says.
 pub(crate) fn tell_end(
     partition: &mut Partition,
     receipts: &mut Receipts,
@@ -158,6 +159,12 @@ pub(crate) fn tell_end(
             let wanted = partition.wants_result(task);
             tell_end(partition, receipts, task, *end, now);
             receipts.add_of_task(task, receipt, wanted, partition);
+        }
+        ActivityEnd::Completed(output) if task.asks => {
+            partition.task_answered(task, handler::answer_of(output.as_ref()), now);
+        }
+        ActivityEnd::Failed(failure) if task.asks => {
+            partition.task_answered(task, Err(failure.to_string()), now);
         }
         ActivityEnd::Completed(output) => partition.task_done(task, Ok(output), now),
         ActivityEnd::Failed(failure) => partition.task_done(task, Err(failure), now),

@@ -18,7 +18,6 @@ use crate::worker::{ActivityEnd, Hosts, OrchestrationHost};
 use crate::works::Works;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use perdura_core::delivery::Answer;
 use perdura_core::orchestration::{TurnOutcome, TurnTicket};
 use perdura_core::partition::{
     Effect, Partition, PartitionConfig, ReplyToken, Request, RequestError, Response, Stamp, TaskRef,
@@ -56,13 +55,6 @@ pub(crate) enum Input {
     StopWaiting(ReplyToken, InstanceId),
     /// An attempt that some life started is over.
     TaskDone(u64, TaskRef, ActivityEnd),
-    /// The handler of an unknown outcome is over.
-    TaskAnswered {
-        life: u64,
-        task: TaskRef,
-        answer: Result<Answer, String>,
-        receipt: Option<Receipt>,
-    },
     /// An attempt that some life offered never began.
     TaskUnbegun(u64, TaskRef),
     /// A worker is about to begin with an attempt that some life offered. `taken` learns when that is durable; it is
@@ -265,9 +257,7 @@ impl Processor {
                 }
                 // Attempts of the lost life: they are handed out again.
                 Some(Input::TaskDone(life, task, end)) => self.activities.finished_between(life, task, end),
-                Some(Input::TaskAnswered { life, task, .. } | Input::TaskUnbegun(life, task)) => {
-                    self.activities.finished(life, task);
-                }
+                Some(Input::TaskUnbegun(life, task)) => self.activities.finished(life, task),
                 Some(
                     Input::Began(..)
                     | Input::Heartbeat(..)
@@ -404,6 +394,7 @@ impl Processor {
                 async move { store.commit(&grant, batch).await }.boxed()
             });
         }
+        life.receipts.tell();
         if self.dropped.is_cancelled() || self.is_drained(life) {
             return Ok(true);
         }
@@ -422,6 +413,7 @@ impl Processor {
                 after_commit(outcome)?;
                 let effects = life.committed();
                 self.perform(effects);
+                life.receipts.tell();
             }
             Some(read) = life.reads.next() => {
                 life.take_read(read, &*self.store).map_err(|why| life.lost(why))?;
@@ -468,11 +460,6 @@ impl Processor {
                     end => end,
                 };
                 tell_end(&mut life.partition, &mut life.receipts, task, end, now);
-            }
-            Input::TaskAnswered { life: of, task, answer, receipt } => {
-                self.activities.finished(of, task);
-                life.partition.task_answered(task, answer, now);
-                life.receipts.add(receipt, true);
             }
             Input::TaskUnbegun(of, task) => {
                 self.activities.finished(of, task);

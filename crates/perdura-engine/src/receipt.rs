@@ -77,6 +77,8 @@ pub(crate) struct Receipts {
     open: Vec<Receipt>,
     /// For what the batch records that is being written.
     in_flight: Vec<Receipt>,
+    /// For what is recorded, and not told yet.
+    durable: Vec<Receipt>,
     /// For results that wait for room in the inbox of their instance, in memory only.
     held: Vec<(TaskRef, Receipt)>,
 }
@@ -106,6 +108,11 @@ impl Receipts {
         }
     }
 
+    /// Tells those whose results are durable.
+    pub(crate) fn tell(&mut self) {
+        self.durable.drain(..).for_each(|receipt| receipt.tell(Ok(())));
+    }
+
     fn release(&mut self, partition: &Partition) {
         let recorded = self.held.extract_if(.., |(task, _)| !partition.holds_result(*task));
         self.open.extend(recorded.map(|(_, receipt)| receipt));
@@ -121,19 +128,16 @@ impl Life {
         match &sealed.0 {
             Some(_) => self.receipts.in_flight.append(&mut self.receipts.open),
             // Nothing is to be written.
-            None if is_open => tell_recorded(&mut self.receipts.open),
+            None if is_open => self.receipts.durable.append(&mut self.receipts.open),
             None => {}
         }
         Ok(sealed)
     }
 
-    /// The batch that was sealed last is durable.
+    /// The batch that was sealed last is durable. Those who wait to hear that come after what others wait to begin with:
+    /// [`Receipts::tell`].
     pub(crate) fn committed(&mut self) -> Vec<Effect> {
-        tell_recorded(&mut self.receipts.in_flight);
+        self.receipts.durable.append(&mut self.receipts.in_flight);
         self.partition.committed()
     }
-}
-
-fn tell_recorded(receipts: &mut Vec<Receipt>) {
-    receipts.drain(..).for_each(|receipt| receipt.tell(Ok(())));
 }

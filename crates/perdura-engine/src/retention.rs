@@ -4,6 +4,7 @@ use crate::bulk::Bulk;
 use crate::client::Client;
 use crate::error::EngineError;
 use futures_util::future::join_all;
+use perdura_core::delivery::is_hub_key;
 use perdura_core::partition::InstanceRecord;
 use perdura_core::{InstanceId, Status, Timestamp};
 use perdura_store::InstanceQuery;
@@ -77,8 +78,14 @@ async fn sweep(client: &Client, status: Status, age: Duration) -> Result<u64, En
         let mut old = Vec::new();
         for listed in page.instances.iter().filter(|listed| listed.damage.is_none()) {
             let record = &listed.record;
-            if record.completed_at < before.0 && !has_parent(client, record).await? {
-                old.push(record.instance_id());
+            // Keys of the hub have an age of their own.
+            if record.completed_at >= before.0 || is_hub_key(&record.id) {
+                continue;
+            }
+            match has_parent(client, record).await {
+                Ok(false) => old.push(record.instance_id()),
+                Ok(true) => {}
+                Err(error) => skip(error)?,
             }
         }
         let purge = Bulk::Purge { recurse: true };
@@ -87,13 +94,24 @@ async fn sweep(client: &Client, status: Status, age: Duration) -> Result<u64, En
                 Ok(family) => removed += family,
                 // It has gone, or was rewound, since it was found.
                 Err(EngineError::Refused(_)) => {}
-                Err(error) => return Err(error),
+                Err(error) => skip(error)?,
             }
         }
         next = page.next;
         if next.is_none() {
             return Ok(removed);
         }
+    }
+}
+
+/// An instance that is damaged, or whose family is, stays, and keeps no other from being removed.
+fn skip(error: EngineError) -> Result<(), EngineError> {
+    match error {
+        EngineError::Damaged { .. } => {
+            tracing::warn!(%error, "an old instance is not removed; look at the one that is named, and purge it");
+            Ok(())
+        }
+        error => Err(error),
     }
 }
 

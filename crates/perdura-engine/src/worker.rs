@@ -53,16 +53,6 @@ pub enum ActivityEnd {
     Brought(Box<ActivityEnd>, Receipt),
 }
 
-impl ActivityEnd {
-    /// The end itself, and who waits for it to be recorded.
-    pub(crate) fn unpack(self) -> (ActivityEnd, Option<Receipt>) {
-        match self {
-            ActivityEnd::Brought(end, receipt) => (*end, Some(receipt)),
-            end => (end, None),
-        }
-    }
-}
-
 impl From<Result<Option<Bytes>, Failure>> for ActivityEnd {
     fn from(result: Result<Option<Bytes>, Failure>) -> Self {
         match result {

@@ -1,17 +1,17 @@
 //! Transactional activities: what they write is committed with their completion. Their work waits here until the batch
 //! before is written, runs in the transaction of the next one, and its end is part of what that one writes.
 
-use crate::life::Life;
-use crate::life::tell_end;
+use crate::life::{Life, tell_end};
 use crate::loss::{Loss, after_commit};
 use crate::panic_text;
-use crate::worker::ActivityEnd;
 use perdura_core::failure::kind;
 use perdura_core::partition::{Effect, Partition, TaskRef};
 use perdura_core::{ExecutionId, Failure, InstanceKey};
 use perdura_store::{CommitOutcome, Rejection, Store, Work, WorkEnd};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Works in one batch: other instances wait for all of them.
 const WORKS_PER_BATCH_MAX: usize = 128;
@@ -62,17 +62,22 @@ impl Works {
         self.refused.clear();
     }
 
-    /// Those whose ends would be recorded now. What nobody waits for any more is dropped, and never runs.
-    pub(crate) fn ready(&mut self, partition: &mut Partition) -> Vec<(TaskRef, Work)> {
+    /// Those that may run now: their instances have room for results. What nobody waits for any more is dropped, and
+    /// never runs.
+    pub(crate) fn ready(&mut self, partition: &mut Partition) -> Vec<Ready> {
         let most = if self.careful { 1 } else { WORKS_PER_BATCH_MAX };
         let mut ready = Vec::new();
         let mut without_room = VecDeque::new();
+        let mut rooms: BTreeMap<InstanceKey, Arc<AtomicUsize>> = BTreeMap::new();
         while ready.len() < most
             && let Some((task, work)) = self.waiting.pop_front()
         {
-            match partition.takes_result(task) {
-                Some(true) => ready.push((task, work)),
-                Some(false) => without_room.push_back((task, work)),
+            match partition.room_for_result(task) {
+                Some(0) => without_room.push_back((task, work)),
+                Some(left) => {
+                    let room = rooms.entry(task.key).or_insert_with(|| Arc::new(left.into())).clone();
+                    ready.push(Ready { task, work, room, has_run: Arc::default() });
+                }
                 None => {}
             }
         }
@@ -85,20 +90,26 @@ impl Works {
         &mut self,
         life: &mut Life,
         store: &dyn Store,
-        ready: Vec<(TaskRef, Work)>,
+        ready: Vec<Ready>,
         runs_turns: bool,
     ) -> Result<Vec<Effect>, Loss> {
         let Some(transactions) = store.transactions() else { return Ok(Vec::new()) };
-        let (tasks, works): (Vec<_>, Vec<_>) = ready.into_iter().unzip();
         let limit = life.partition.limits().payload_bytes_max;
-        let works: Vec<Work> = works.into_iter().map(|work| checked(work, limit)).collect();
+        let works: Vec<Work> = ready.iter().map(|ready| ready.checked(limit)).collect();
         let (mut effects, mut lost, mut has_run, mut is_sealed) = (Vec::new(), None, false, false);
         let grant = life.grant.clone();
         let outcome = transactions.commit_with(&grant, &works, &mut |ends| {
             has_run = true;
             let now = store.now();
-            for (task, end) in tasks.iter().zip(ends) {
-                tell_end(&mut life.partition, &mut life.receipts, *task, ActivityEnd::from(end), now);
+            for (ready, end) in ready.iter().zip(ends) {
+                let Life { partition, receipts, .. } = &mut *life;
+                match end {
+                    Err(_) if !ready.has_run.load(Ordering::Relaxed) => {
+                        self.waiting.push_back((ready.task, ready.work.clone()));
+                    }
+                    Ok(output) if !ready.task.asks => partition.work_done(ready.task, output, now),
+                    end => tell_end(partition, receipts, ready.task, end.into(), now),
+                }
             }
             // The turns that follow are part of the same commit.
             let sealed = life
@@ -120,10 +131,10 @@ impl Works {
             return Err(life.lost(why));
         }
         if let CommitOutcome::Rejected(Rejection::Works { what }) = &outcome {
-            match &tasks[..] {
-                [task] => {
+            match &ready[..] {
+                [ready] => {
                     self.careful = false;
-                    self.refused.insert(name(*task), what.clone());
+                    self.refused.insert(name(ready.task), what.clone());
                 }
                 _ => self.careful = true,
             }
@@ -141,19 +152,38 @@ fn name(task: TaskRef) -> Name {
     (task.key, task.execution, task.branch, task.task)
 }
 
-/// The same work; a panic, and a result that is too large, are failures like any other.
-fn checked(work: Work, limit: usize) -> Work {
-    Work::new(move |transaction| -> WorkEnd {
-        let output = match catch_unwind(AssertUnwindSafe(|| work.run(transaction))) {
-            Ok(end) => end?,
-            Err(panic) => return Err(Failure::new(kind::PANIC, panic_text(panic.as_ref()))),
-        };
-        match &output {
-            Some(bytes) if bytes.len() > limit => {
-                let message = format!("result of {} bytes, limit {limit}", bytes.len());
-                Err(Failure::new(kind::LIMIT, message).non_retryable())
+/// A work that may run.
+pub(crate) struct Ready {
+    task: TaskRef,
+    work: Work,
+    /// Bytes of results that its instance has room for, less those of the works of this batch that have run.
+    room: Arc<AtomicUsize>,
+    /// It found room, and its end is that of its code.
+    has_run: Arc<AtomicBool>,
+}
+
+impl Ready {
+    /// The same work; a panic, and a result that is too large, are failures like any other. It does not run when there is
+    /// no room left: what is in an inbox has a bound, and what is not in it would be lost in a crash.
+    fn checked(&self, limit: usize) -> Work {
+        let (work, room, has_run) = (self.work.clone(), self.room.clone(), self.has_run.clone());
+        Work::new(move |transaction| -> WorkEnd {
+            has_run.store(room.load(Ordering::Relaxed) > 0, Ordering::Relaxed);
+            if !has_run.load(Ordering::Relaxed) {
+                return Err(Failure::new(kind::LIMIT, "no room for its result"));
             }
-            _ => Ok(output),
-        }
-    })
+            let output = match catch_unwind(AssertUnwindSafe(|| work.run(transaction))) {
+                Ok(end) => end?,
+                Err(panic) => return Err(Failure::new(kind::PANIC, panic_text(panic.as_ref()))),
+            };
+            let bytes = output.as_ref().map_or(0, |output| output.len());
+            if bytes > limit {
+                let message = format!("result of {bytes} bytes, limit {limit}");
+                return Err(Failure::new(kind::LIMIT, message).non_retryable());
+            }
+            // Nothing else changes it meanwhile: works run one after another.
+            room.store(room.load(Ordering::Relaxed).saturating_sub(bytes), Ordering::Relaxed);
+            Ok(output)
+        })
+    }
 }

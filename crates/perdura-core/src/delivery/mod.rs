@@ -21,6 +21,19 @@ pub const PRECISE_TAG: &str = "perdura.precise";
 pub const KEY_TAG: &str = "perdura.key";
 /// What the ids of instances begin with that stand for an idempotency key of the hub. Clients cannot start such.
 pub const HUB_KEY_PREFIX: &str = "perdura.key/";
+/// Bytes that such an instance may keep beside the result of its activity, which may be as large as any payload.
+const HUB_KEY_FRAME: usize = 64;
+
+/// Whether an instance stands for an idempotency key of the hub. It belongs to none of those who called.
+#[must_use]
+pub fn is_hub_key(instance: &str) -> bool {
+    instance.starts_with(HUB_KEY_PREFIX)
+}
+
+/// Bytes that the output of this instance may have, where a payload may have `limit`.
+pub(crate) fn output_bytes_max(instance: &str, limit: usize) -> usize {
+    limit.saturating_add(if is_hub_key(instance) { HUB_KEY_FRAME } else { 0 })
+}
 
 /// What is done about an activity of which nobody knows whether it ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

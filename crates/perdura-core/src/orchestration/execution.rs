@@ -12,6 +12,7 @@ use super::mailbox::Mailboxes;
 use super::mismatch::Mismatch;
 use super::section::Section;
 use super::splitmix::splitmix;
+use crate::delivery::output_bytes_max;
 use crate::failure::{Failure, kind};
 use crate::history::{
     Event, EventKind, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled, TimerCreated,
@@ -490,7 +491,8 @@ impl Execution {
 
     /// Ends the execution.
     pub fn complete(&mut self, status: Status, output: Option<Bytes>, failure: Option<Failure>) {
-        let end = match self.check_payload("output", &output) {
+        let most = output_bytes_max(self.info.id.as_str(), self.payload_bytes_max());
+        let end = match self.check_size("output", &output, most) {
             Ok(()) => ExecutionCompleted::new(status, output, failure.map(Failure::within_limits)),
             Err(limit) => ExecutionCompleted::new(Status::Failed, None, Some(limit)),
         };
@@ -576,8 +578,16 @@ impl Execution {
     }
 
     pub(super) fn check_payload(&mut self, field: &str, payload: &Option<Bytes>) -> Result<(), Failure> {
-        let (bytes, limit) = (payload.as_ref().map_or(0, Bytes::len), self.limits.get().payload_bytes);
-        if bytes as u64 <= limit {
+        self.check_size(field, payload, self.payload_bytes_max())
+    }
+
+    fn payload_bytes_max(&self) -> usize {
+        usize::try_from(self.limits.get().payload_bytes).unwrap_or(usize::MAX)
+    }
+
+    fn check_size(&mut self, field: &str, payload: &Option<Bytes>, limit: usize) -> Result<(), Failure> {
+        let bytes = payload.as_ref().map_or(0, Bytes::len);
+        if bytes <= limit {
             return Ok(());
         }
         self.limit_met = true;

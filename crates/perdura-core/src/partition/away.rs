@@ -5,7 +5,7 @@
 use super::Partition;
 use super::events::{Events, weigh};
 use super::instance::{Instance, TurnState};
-use crate::delivery::{Delivery, InvalidDelivery, KEY_TAG};
+use crate::delivery::{Delivery, InvalidDelivery, KEY_TAG, output_bytes_max};
 use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ExecutionCompleted};
@@ -293,7 +293,11 @@ fn check(
             }
         };
         let size = payload.as_ref().map_or(0, Bytes::len);
-        within(&format!("bytes of {}", what()), size, limits.payload_bytes_max)?;
+        let most = match decision {
+            Decision::Complete(_) => output_bytes_max(instance.id.as_str(), limits.payload_bytes_max),
+            _ => limits.payload_bytes_max,
+        };
+        within(&format!("bytes of {}", what()), size, most)?;
         within("bytes of a trace context", trace.as_ref().map_or(0, Bytes::len), TRACE_BYTES_MAX)?;
         bytes += size;
     }

@@ -8,6 +8,7 @@ use super::request::StartOutcome;
 use super::start::Start;
 use super::wakes::Wake;
 use super::{Bug, Partition};
+use crate::delivery::is_hub_key;
 use crate::failure::{Failure, kind};
 use crate::history::{
     Event, EventRaised, ParentLink, SubOrchestrationCompleted, SubOrchestrationFailed,
@@ -99,6 +100,10 @@ impl Partition {
     pub(super) fn start_child(&mut self, id: &InstanceId, start: StartChild, existing: Option<InstanceKey>) {
         let parent = start.parent.clone();
         let mut reuse = ReusePolicy::from_bits(start.reuse);
+        // That nobody knows whether an activity ran which runs at most once is kept under its key.
+        if is_hub_key(id.as_str()) && existing.is_some_and(|key| self.ended_in_doubt(key)) {
+            reuse = reuse.when(Status::Failed, OnExisting::UseExisting);
+        }
         if let Some(parent) = &parent {
             if self.is_to_be_tried_again(existing, parent, reuse) {
                 reuse = reuse.when_terminal(OnExisting::Replace);
@@ -147,6 +152,11 @@ impl Partition {
         }
     }
 
+    fn ended_in_doubt(&self, key: InstanceKey) -> bool {
+        let failure = self.instances.get(&key).and_then(|instance| instance.record.failure.as_deref());
+        failure.is_some_and(|failure| failure.kind == kind::UNKNOWN_OUTCOME)
+    }
+
     /// Whether an instance is in the way of another attempt: an earlier attempt of the same task, whatever the policy
     /// says of others; or one that failed, which the policy would use, and which would only fail the attempt again.
     fn is_to_be_tried_again(
@@ -174,11 +184,12 @@ impl Partition {
         instance.record.parents.iter().any(same_task)
     }
 
-    /// Whether an instance was started by the same run of the same parent, on a branch that it has left.
+    /// Whether an instance was started by the same run of the same parent, on a branch that it has left. A key of the hub
+    /// belongs to nobody's branch.
     pub(super) fn is_of_left_branch(&self, existing: Option<InstanceKey>, parent: &ParentLink) -> bool {
         let Some(instance) = existing.and_then(|key| self.instances.get(&key)) else { return false };
         let left = |earlier: &ParentLink| earlier.is_same_run(parent) && earlier.branch != parent.branch;
-        instance.record.parents.first().is_some_and(left)
+        instance.record.parents.first().is_some_and(left) && !is_hub_key(instance.id.as_str())
     }
 
     /// One more parent waits for an instance that was there already.

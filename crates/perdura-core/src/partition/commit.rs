@@ -44,7 +44,6 @@ impl Partition {
         }
         self.hand_out_all_operations();
         self.store_parked_messages();
-        self.promised.clear();
         let mut open = std::mem::take(&mut self.open);
         // An attempt that was called off before its number was durable never begins.
         open.effects.retain(|effect| match effect {

@@ -6,7 +6,7 @@ use super::message::{Body, Cancel, Terminate};
 use super::request::{ReplyToken, Request, RequestError, Response, StartRequest};
 use super::wakes::Wake;
 use super::{Bug, Parked, Partition};
-use crate::delivery::{Answer, HUB_KEY_PREFIX, Stage};
+use crate::delivery::{Answer, HUB_KEY_PREFIX, Stage, is_hub_key};
 use crate::failure::{Failure, kind};
 use crate::history::{
     CancelRequested, Event, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionSuspended,
@@ -89,7 +89,7 @@ impl Partition {
 
     fn check_start(&self, start: &StartRequest) -> Result<(), RequestError> {
         check_name("orchestration name", &start.name)?;
-        if start.id.as_str().starts_with(HUB_KEY_PREFIX) {
+        if is_hub_key(start.id.as_str()) {
             return Err(InvalidText::Reserved { field: "instance id", prefix: HUB_KEY_PREFIX }.into());
         }
         check_text("version", &start.version)?;

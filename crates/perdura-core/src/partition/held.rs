@@ -40,6 +40,11 @@ impl Instance {
         }
     }
 
+    /// Bytes that its inbox may take.
+    pub(super) fn room(&self, bytes_max: usize) -> usize {
+        bytes_max.saturating_sub(self.waiting_bytes())
+    }
+
     /// Whether its inbox may take an external event.
     pub(super) fn check_room(
         &self,

@@ -136,8 +136,6 @@ pub struct Partition {
     /// Messages of the life before have not been delivered: until then nothing runs that could send more, which would
     /// overtake them.
     awaits_messages: bool,
-    /// Results that are to be recorded by the open batch, as was said.
-    promised: BTreeSet<(InstanceKey, u32)>,
     /// Entities that may have operations to hand out.
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
@@ -232,7 +230,6 @@ impl Partition {
             unwritable: BTreeMap::new(),
             holding: BTreeSet::new(),
             awaits_messages: false,
-            promised: BTreeSet::new(),
             operable: Vec::new(),
             vanishing: Vec::new(),
             kept: BTreeMap::new(),

@@ -9,7 +9,6 @@ use crate::delivery::{KEY_TAG, OnceRecord, Question, REMEMBERED_BYTES_MAX, Stage
 use crate::failure::{Failure, kind};
 use crate::history::{Event, TaskCompleted, TaskFailed, TaskScheduled, TimeLimits};
 use crate::id::InstanceKey;
-use crate::limits::Limits;
 use crate::retry::RetryPolicy;
 use crate::rewind::{Found, Sort};
 use crate::time::Timestamp;
@@ -199,22 +198,12 @@ impl Partition {
         }
     }
 
-    /// Whether the result of this attempt, if it succeeds, will be recorded at once as that of its task: `None` if nobody
-    /// waits for it any more, false if there is no room for it yet. A yes keeps room for a result of any size, and holds
-    /// until the open batch is sealed, or the instance ends.
+    /// How many bytes of results its instance has room for, if somebody waits for this attempt.
     #[must_use]
-    pub fn takes_result(&mut self, task: TaskRef) -> Option<bool> {
-        let Limits { inbox_bytes_max, payload_bytes_max, .. } = self.config.limits;
+    pub fn room_for_result(&mut self, task: TaskRef) -> Option<usize> {
+        let most = self.config.limits.inbox_bytes_max;
         self.handed_out(task)?;
-        let instance = self.instances.get(&task.key)?;
-        let of_instance = self.promised.range((task.key, 0)..=(task.key, u32::MAX));
-        let others = of_instance.filter(|(_, other)| *other != task.task).count();
-        let taken = others.saturating_mul(payload_bytes_max);
-        let is_taken = !task.asks && instance.has_room(inbox_bytes_max.saturating_sub(taken));
-        if is_taken {
-            self.promised.insert((task.key, task.task));
-        }
-        Some(is_taken)
+        Some(self.instances.get(&task.key)?.room(most))
     }
 
     /// Whether the result of this attempt would count, or be noted of a task that runs at most once.
@@ -247,10 +236,21 @@ impl Partition {
 
     pub(super) fn take_result(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>) {
         let room = self.config.limits.inbox_bytes_max;
+        let has_room = self.instances.get(&task.key).is_some_and(|instance| instance.has_room(room));
+        self.take_result_with(task, result, has_room);
+    }
+
+    /// Takes the result of an attempt that has written in the transaction of the batch to come. It is recorded in that
+    /// batch, whether there is room or not: it must not be lost when what was written is not.
+    pub fn work_done(&mut self, task: TaskRef, output: Option<Bytes>, now: Timestamp) {
+        self.advance(now);
+        self.take_result_with(task, Ok(output), true);
+        self.settle();
+    }
+
+    fn take_result_with(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, has_room: bool) {
         let late_accepted = self.planted(Bug::LateResultAccepted);
-        let is_promised = self.promised.remove(&(task.key, task.task));
         let Some(instance) = self.awaiting(task) else { return };
-        let has_room = is_promised || instance.has_room(room);
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         // An attempt of an earlier life, not yet given up by this one, was at work all the time.
         state.running |= state.stage() == Some(Stage::Out) && state.record.delivery == task.delivery;

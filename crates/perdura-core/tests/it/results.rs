@@ -130,7 +130,7 @@ fn a_failure_that_waits_for_the_history_keeps_its_retries_if_a_turn_comes_first(
 }
 
 #[test]
-fn results_that_are_taken_are_recorded_and_others_wait_until_there_is_room() {
+fn what_has_written_in_the_transaction_of_a_batch_is_recorded_with_it_also_without_room() {
     let limits = Limits { inbox_bytes_max: 4000, payload_bytes_max: 1000, ..Limits::default() };
     let mut bed = Bed::with_limits(limits);
     bed.script("o", |turn: &Turn| match news(turn)[..] {
@@ -140,19 +140,14 @@ fn results_that_are_taken_are_recorded_and_others_wait_until_there_is_room() {
     bed.start("x", "o");
     bed.call(Request::Suspend { id: id("x"), reason: "r".into() }).unwrap();
     let tasks: Vec<_> = bed.started.iter().map(|start| start.task).collect();
-    let (taken, others): (Vec<_>, Vec<_>) =
-        tasks.into_iter().partition(|task| bed.partition.takes_result(*task) == Some(true));
-    assert_eq!((taken.len(), others.len()), (4, 4));
-    // Asking again changes nothing.
-    assert_eq!(bed.partition.takes_result(taken[0]), Some(true));
     let now = bed.now();
-    for task in &taken {
-        bed.partition.task_done(*task, Ok(Some(Bytes::from(vec![7; 1000]))), now);
+    assert!(bed.partition.room_for_result(tasks[0]).is_some_and(|room| (3000..4000).contains(&room)));
+    for task in &tasks[..6] {
+        bed.partition.work_done(*task, Some(Bytes::from(vec![7; 1000])), now);
     }
+    bed.partition.task_done(tasks[6], Ok(Some(Bytes::from(vec![7; 1000]))), now);
     bed.settle();
-    assert_eq!(bed.record("x").tasks.len(), others.len());
-    // What the next batch takes is asked for anew.
-    assert_eq!(bed.partition.takes_result(others[0]), Some(false));
-    bed.call(Request::Resume { id: id("x"), reason: "r".into() }).unwrap();
-    assert_eq!(bed.partition.takes_result(others[0]), Some(true));
+    assert_eq!(bed.partition.room_for_result(tasks[7]), Some(0));
+    // That of a plain activity waits in memory: it would run again.
+    assert_eq!(bed.record("x").tasks.len(), 2);
 }

@@ -182,15 +182,19 @@ fn a_result_is_taken_only_of_the_present_delivery_and_as_long_as_somebody_waits(
     bed.script("seq", |_| vec![task(0, "a")]);
     bed.start("x", "seq");
     let first = bed.last_started().task;
-    assert_eq!(bed.partition.takes_result(first), Some(true));
+    let room = perdura_core::Limits::default().inbox_bytes_max;
+    assert_eq!(bed.partition.room_for_result(first), Some(room));
     bed.partition.task_lost(first, "gone", bed.now());
     bed.settle();
     let second = bed.last_started().task;
-    assert_eq!((bed.partition.takes_result(first), bed.partition.takes_result(second)), (None, Some(true)));
+    assert_eq!(
+        (bed.partition.room_for_result(first), bed.partition.room_for_result(second)),
+        (None, Some(room))
+    );
     bed.ask(Request::Suspend { id: id("x"), reason: "wait".into() });
-    assert_eq!(bed.partition.takes_result(second), Some(true));
+    assert!(bed.partition.room_for_result(second).is_some_and(|left| left > 0));
     bed.ask(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false });
-    assert_eq!(bed.partition.takes_result(second), None);
+    assert_eq!(bed.partition.room_for_result(second), None);
 }
 
 #[test]

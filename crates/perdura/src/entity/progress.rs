@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 /// No operation runs longer: a limit that means "for ever" is a time that a clock can still add.
@@ -61,9 +62,12 @@ impl Progress {
         !progress.is_over
     }
 
-    /// All that was done.
+    /// All that was done. The batch is over, also for what still runs: there is nothing left to give up.
     pub(super) fn take(&self) -> OperationsDone {
-        std::mem::take(&mut self.state().done)
+        let mut progress = self.state();
+        progress.is_over = true;
+        progress.runs.clear();
+        std::mem::take(&mut progress.done)
     }
 
     /// When the first operation that runs will have run for too long.
@@ -96,6 +100,14 @@ impl Progress {
     }
 }
 
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs a batch in a task of its own, since an operation may hold its thread, and gives up one that takes too long. What
 /// such an operation does later is dropped.
 pub(super) async fn run_within(
@@ -104,6 +116,8 @@ pub(super) async fn run_within(
     batch: impl Future<Output = BatchEnd> + Send + 'static,
 ) -> BatchEnd {
     let mut running = tokio::spawn(batch);
+    // Nobody waits for a batch whose engine is gone.
+    let _aborts = AbortOnDrop(running.abort_handle());
     loop {
         match timeout_at(progress.due(longest), &mut running).await {
             Ok(Ok(end)) => return end,
@@ -116,10 +130,28 @@ pub(super) async fn run_within(
             }
             Err(_) => {
                 if let Some(done) = progress.give_up(longest) {
-                    running.abort();
                     return BatchEnd::Done(done);
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use perdura_core::{EntityId, Timestamp};
+
+    #[test]
+    fn a_batch_that_was_given_back_is_not_given_up_afterwards() {
+        let progress = Progress::new(None);
+        let id = EntityId::parse("@Counter@a").unwrap();
+        for operation in ["delete", "look"] {
+            progress.begin(operation, EntityContext::new(id.clone(), Timestamp(0), None, 1));
+        }
+        let deleted = OperationResult { outcome: Ok(None), actions: Vec::new() };
+        assert!(progress.end(deleted, Some(None)));
+        assert_eq!(progress.take().results.len(), 1);
+        assert!(progress.give_up(Duration::ZERO).is_none(), "of the one that runs it would tell a time-out");
     }
 }

@@ -136,7 +136,9 @@ impl<O> Call<O> {
 
     /// Gives the call a key in the whole hub, of at most 512 bytes with the activity's name: whichever orchestration calls
     /// first runs it, others wait for it or get its result. The same key with another input fails with
-    /// [`KEY_REUSED`](crate::failure::kind::KEY_REUSED). A failure is not kept: the next call runs again.
+    /// [`KEY_REUSED`](crate::failure::kind::KEY_REUSED). A failure is not kept: the next call runs again,
+    /// unless nobody knows whether the activity ran and it runs at most once. Then all callers get this failure, until the
+    /// key's instance is rewound or purged.
     ///
     /// Each key is an instance of its own, `perdura.key/ACTIVITY/KEY`. It outlives the purge and the restart of those who
     /// called, and is removed [some time](crate::EngineBuilder::hub_keys_kept) after it was made, or by a purge. If whoever

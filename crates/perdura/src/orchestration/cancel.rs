@@ -1,6 +1,6 @@
 //! The wait for a request to cancel.
 
-use super::shared::Shared;
+use super::shared::{CancelWait, Shared};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,23 +9,23 @@ use std::task::{Context, Poll};
 /// Waits until the instance is asked to cancel, from [`ctx.canceled()`](crate::Orchestration::canceled).
 #[must_use = "a wait does nothing until it is awaited"]
 pub struct Canceled {
-    shared: Rc<Shared>,
+    wait: CancelWait,
 }
 
 impl Canceled {
     pub(crate) fn new(shared: &Rc<Shared>) -> Canceled {
-        Canceled { shared: shared.clone() }
+        Canceled { wait: CancelWait::new(shared) }
     }
 
     pub(super) fn arrival(&self) -> Option<u64> {
-        self.shared.with(|execution| execution.cancel_arrival())
+        self.wait.arrival()
     }
 }
 
 impl Future for Canceled {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared.poll_canceled(cx)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.wait.poll(cx)
     }
 }

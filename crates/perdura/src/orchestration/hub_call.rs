@@ -11,6 +11,7 @@ use perdura_core::delivery::HUB_KEY_PREFIX;
 use perdura_core::failure::kind;
 use perdura_core::history::{TaskScheduled, open_record, seal_record};
 use perdura_core::{Failure, OnExisting, ReusePolicy, Status, check_key};
+use sha2::{Digest, Sha256};
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -20,13 +21,19 @@ use std::task::{Context, Poll};
 /// The name of the built-in orchestration.
 pub(crate) const NAME: &str = "perdura.keyed";
 
-/// What a call under a key has returned, and for what.
+/// What a call under a key has returned, and for what. Beside the output it takes less than the room that the output of
+/// such an instance has more than a payload.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Kept {
-    #[prost(bytes = "bytes", optional, tag = "1")]
-    input: Option<Bytes>,
+    /// The SHA-256 of the input.
+    #[prost(bytes = "bytes", tag = "3")]
+    input: Bytes,
     #[prost(bytes = "bytes", optional, tag = "2")]
     output: Option<Bytes>,
+}
+
+fn digest(input: &Option<Bytes>) -> Bytes {
+    Bytes::copy_from_slice(&Sha256::digest(input.as_deref().unwrap_or_default()))
 }
 
 /// A payload as it is.
@@ -47,7 +54,7 @@ impl FromPayload for Whatever {
 /// The built-in orchestration: makes the call.
 pub(crate) async fn run(ctx: Orchestration, wanted: Raw) -> Result<Raw> {
     let task: TaskScheduled = open_record("call", wanted.0).map_err(Error::invalid)?;
-    let input = task.input.clone();
+    let input = digest(&task.input);
     let Whatever(output) = Call::of(ctx.shared(), task).await?;
     Ok(Raw(seal_record(&Kept { input, output })))
 }
@@ -55,7 +62,7 @@ pub(crate) async fn run(ctx: Orchestration, wanted: Raw) -> Result<Raw> {
 /// A call under a key of the hub, from [`Call::idempotency_key_in_hub`]. Await it for the result.
 #[must_use = "a call does nothing until it is awaited"]
 pub struct HubCall<O> {
-    state: Result<(SubOrchestration<Raw>, Option<Bytes>), Option<Error>>,
+    state: Result<(SubOrchestration<Raw>, Bytes), Option<Error>>,
     key: String,
     output: PhantomData<fn() -> O>,
 }
@@ -64,7 +71,7 @@ impl<O> HubCall<O> {
     pub(super) fn new(shared: &Rc<Shared>, task: Result<TaskScheduled>, key: String) -> HubCall<O> {
         let begin = |task: TaskScheduled| {
             check_key("idempotency key", &key).map_err(Error::invalid)?;
-            let input = task.input.clone();
+            let input = digest(&task.input);
             let policy = ReusePolicy::USE_EXISTING
                 .when_terminal(OnExisting::Replace)
                 .when(Status::Completed, OnExisting::UseExisting);

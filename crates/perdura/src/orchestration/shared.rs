@@ -17,8 +17,12 @@ pub(crate) struct Shared {
     root: Waker,
     /// Waits that a combinator polls under a waker of its own.
     wakers: RefCell<BTreeMap<Ticket, Waker>>,
-    cancel_wakers: RefCell<Vec<Waker>>,
-    /// Durable waits that were found pending in the present poll.
+    /// The same of waits for a request to cancel, each with its number.
+    cancel_wakers: RefCell<BTreeMap<u64, Waker>>,
+    cancel_waits: Cell<u64>,
+    /// Polls of the code so far.
+    polls: Cell<u64>,
+    /// Durable waits that were found pending in the present poll, and are still there.
     pending: Cell<usize>,
 }
 
@@ -29,6 +33,8 @@ impl Shared {
             root,
             wakers: RefCell::default(),
             cancel_wakers: RefCell::default(),
+            cancel_waits: Cell::new(0),
+            polls: Cell::new(0),
             pending: Cell::new(0),
         })
     }
@@ -43,6 +49,7 @@ impl Shared {
 
     /// Prepares a poll of the code: marks the news as seen, and wakes who waits for them, in order of arrival.
     pub(crate) fn begin_poll(&self) {
+        self.polls.set(self.polls.get() + 1);
         self.pending.set(0);
         let mut woken = Vec::new();
         {
@@ -52,7 +59,7 @@ impl Shared {
                 woken.extend(execution.arrived().iter().filter_map(|ticket| wakers.remove(ticket)));
             }
             if execution.cancel_reason().is_some() {
-                woken.append(&mut self.cancel_wakers.borrow_mut());
+                woken.extend(std::mem::take(&mut *self.cancel_wakers.borrow_mut()).into_values());
             }
             execution.running();
         }
@@ -68,7 +75,6 @@ impl Shared {
         if let Some(outcome) = self.with(|execution| execution.take(ticket)) {
             return Poll::Ready(outcome);
         }
-        self.pending.set(self.pending.get() + 1);
         if !cx.waker().will_wake(&self.root) {
             let waker = cx.waker().clone();
             let _dropped_after_the_borrow = self.wakers.borrow_mut().insert(ticket, waker);
@@ -76,17 +82,13 @@ impl Shared {
         Poll::Pending
     }
 
-    pub(crate) fn poll_canceled(&self, cx: &Context<'_>) -> Poll<()> {
+    fn poll_canceled(&self, number: u64, cx: &Context<'_>) -> Poll<()> {
         if self.with(|execution| execution.hear_cancel()) {
             return Poll::Ready(());
         }
-        self.pending.set(self.pending.get() + 1);
         if !cx.waker().will_wake(&self.root) {
             let waker = cx.waker().clone();
-            let mut wakers = self.cancel_wakers.borrow_mut();
-            if !wakers.iter().any(|other| other.will_wake(&waker)) {
-                wakers.push(waker);
-            }
+            let _dropped_after_the_borrow = self.cancel_wakers.borrow_mut().insert(number, waker);
         }
         Poll::Pending
     }
@@ -96,21 +98,75 @@ impl Shared {
     }
 }
 
+/// Counts a wait once among those that are pending in the present poll, as long as it is there.
+#[derive(Default)]
+struct Counted {
+    /// The poll in which it was found pending last.
+    poll: u64,
+}
+
+impl Counted {
+    fn count(&mut self, shared: &Shared, is_pending: bool) {
+        let is_counted = self.poll == shared.polls.get() && self.poll > 0;
+        match (is_pending, is_counted) {
+            (true, false) => shared.pending.set(shared.pending.get() + 1),
+            (false, true) => shared.pending.set(shared.pending.get() - 1),
+            _ => {}
+        }
+        self.poll = if is_pending { shared.polls.get() } else { 0 };
+    }
+}
+
+/// The wait for a request to cancel.
+pub(crate) struct CancelWait {
+    shared: Rc<Shared>,
+    number: u64,
+    counted: Counted,
+}
+
+impl CancelWait {
+    pub(crate) fn new(shared: &Rc<Shared>) -> CancelWait {
+        shared.cancel_waits.set(shared.cancel_waits.get() + 1);
+        CancelWait { shared: shared.clone(), number: shared.cancel_waits.get(), counted: Counted::default() }
+    }
+
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let asked = self.shared.poll_canceled(self.number, cx);
+        self.counted.count(&self.shared, asked.is_pending());
+        asked
+    }
+
+    pub(crate) fn arrival(&self) -> Option<u64> {
+        self.shared.with(|execution| execution.cancel_arrival())
+    }
+}
+
+impl Drop for CancelWait {
+    fn drop(&mut self) {
+        self.counted.count(&self.shared, false);
+        let _dropped_after_the_borrow = self.shared.cancel_wakers.borrow_mut().remove(&self.number);
+    }
+}
+
 /// The wait for a task, a timer or a child.
 pub(crate) struct Wait {
     shared: Rc<Shared>,
     ticket: Ticket,
     over: bool,
+    counted: Counted,
 }
 
 impl Wait {
     pub(crate) fn new(shared: &Rc<Shared>, begin: impl FnOnce(&mut Execution) -> Ticket) -> Wait {
-        Wait { shared: shared.clone(), ticket: shared.with(begin), over: false }
+        Wait { shared: shared.clone(), ticket: shared.with(begin), over: false, counted: Counted::default() }
     }
 
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Outcome> {
+        // It would wait for ever.
+        assert!(!self.over, "a wait was polled after it had given its result");
         let outcome = self.shared.poll_ticket(self.ticket, cx);
-        self.over |= outcome.is_ready();
+        self.over = outcome.is_ready();
+        self.counted.count(&self.shared, outcome.is_pending());
         outcome
     }
 
@@ -125,6 +181,7 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
+        self.counted.count(&self.shared, false);
         if !self.over {
             self.shared.with(|execution| execution.abandon(self.ticket));
             self.shared.forget_waker(self.ticket);
@@ -138,17 +195,21 @@ pub(crate) struct EventWait {
     name: String,
     ticket: Ticket,
     over: bool,
+    counted: Counted,
 }
 
 impl EventWait {
     pub(crate) fn new(shared: &Rc<Shared>, name: String) -> EventWait {
         let ticket = shared.with(|execution| execution.wait_event(&name));
-        EventWait { shared: shared.clone(), name, ticket, over: false }
+        EventWait { shared: shared.clone(), name, ticket, over: false, counted: Counted::default() }
     }
 
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Outcome> {
+        // It would wait for ever.
+        assert!(!self.over, "a wait was polled after it had given its result");
         let outcome = self.shared.poll_ticket(self.ticket, cx);
-        self.over |= outcome.is_ready();
+        self.over = outcome.is_ready();
+        self.counted.count(&self.shared, outcome.is_pending());
         outcome
     }
 
@@ -159,6 +220,7 @@ impl EventWait {
 
 impl Drop for EventWait {
     fn drop(&mut self) {
+        self.counted.count(&self.shared, false);
         if !self.over {
             self.shared.with(|execution| execution.stop_waiting(&self.name, self.ticket));
             self.shared.forget_waker(self.ticket);

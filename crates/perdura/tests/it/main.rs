@@ -15,6 +15,8 @@ mod entity_queues;
 mod events;
 #[cfg(feature = "http-handler")]
 mod http_handler;
+#[cfg(feature = "sqlite")]
+mod hub_keys;
 mod join_and_select;
 mod limits;
 mod names;
@@ -22,7 +24,11 @@ mod not_durable;
 mod retention;
 mod rewind;
 #[cfg(feature = "sqlite")]
+mod shutdown;
+#[cfg(feature = "sqlite")]
 mod transactional;
+#[cfg(feature = "sqlite")]
+mod transactional_once;
 mod warm_and_cold;
 #[cfg(feature = "sqlite")]
 mod why;

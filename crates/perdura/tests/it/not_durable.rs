@@ -1,4 +1,6 @@
 use crate::desk::{Desk, completed, end};
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use perdura::prelude::*;
 use perdura::testing::TestRun;
 use perdura::{Status, failure::kind};
@@ -36,6 +38,55 @@ fn a_tokio_timer_outside_of_tokio_is_not_durable_either() {
     let (status, text) = end(&desk.start(None));
     assert_eq!(status, Status::Failed);
     assert!(text.unwrap_err().starts_with(kind::NOT_DURABLE));
+}
+
+#[orchestration]
+async fn lets_go_and_awaits_nothing(ctx: Orchestration, what: String) -> Result<()> {
+    match what.as_str() {
+        "child" => ctx.sub_orchestration(awaits_nothing, ()).id("child").detached().await?,
+        "timer" => _ = ctx.timer(Duration::from_secs(1)).now_or_never(),
+        "event" => _ = ctx.wait_event::<()>("go").now_or_never(),
+        "cancel" => _ = ctx.canceled().now_or_never(),
+        _ => {
+            let canceled = FuturesUnordered::from_iter([ctx.canceled()]).into_future().now_or_never();
+            assert!(canceled.is_none());
+        }
+    }
+    std::future::pending().await
+}
+
+#[tokio::test]
+async fn a_wait_that_was_let_go_is_no_durable_wait() {
+    for what in ["child", "timer", "event", "cancel", "combined"] {
+        let end = TestRun::new(lets_go_and_awaits_nothing, what.into()).run().await.output();
+        assert_eq!(end.unwrap_err().kind(), kind::NOT_DURABLE, "{what}");
+    }
+}
+
+const SHORT: Duration = Duration::from_millis(1);
+
+#[orchestration]
+async fn awaits_twice(ctx: Orchestration, what: String) -> Result<()> {
+    if what == "timer" {
+        let mut timer = ctx.timer(Duration::from_secs(1));
+        (&mut timer).await?;
+        timer.await
+    } else {
+        let mut go = ctx.wait_event::<()>("go");
+        (&mut go).await?;
+        go.await
+    }
+}
+
+#[tokio::test]
+async fn a_wait_that_has_given_its_result_fails_instead_of_waiting_for_ever() {
+    for what in ["timer", "event"] {
+        let run =
+            TestRun::new(awaits_twice, what.into()).raise_at(SHORT, "go", &()).raise_at(SHORT, "go", &());
+        let error = run.run().await.output().unwrap_err();
+        assert_eq!(error.kind(), kind::PANIC, "{what}");
+        assert!(error.to_string().contains("polled after it had given its result"), "{error}");
+    }
 }
 
 #[orchestration]

@@ -85,6 +85,28 @@ async fn a_child_stays_as_long_as_its_parent_and_goes_with_it() {
     engine.shutdown().await;
 }
 
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn an_instance_that_is_damaged_keeps_no_other_from_being_removed() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let path = dir.path().join("hub.db");
+    let open = || Engine::sqlite(&path).register(family).register(fine);
+    let engine = open().start().await.unwrap();
+    let parent = engine.start(family, ()).id("p").await.unwrap();
+    engine.instance("p").raise("go", &()).await.unwrap();
+    parent.wait().await.unwrap();
+    engine.start(fine, ()).id("z").await.unwrap().wait().await.unwrap();
+    engine.shutdown().await;
+    let file = perdura::sqlite::Connection::open(&path).unwrap();
+    file.execute("UPDATE instance SET record = x'00' WHERE id = 'p'", ()).unwrap();
+    let engine = open().retention(Retention::of_all(Duration::from_millis(1))).start().await.unwrap();
+    while engine.instance("z").get().await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(engine.instance("child").get().await.unwrap().is_some(), "its parent may still want it");
+    engine.shutdown().await;
+}
+
 #[tokio::test]
 async fn without_a_setting_nothing_goes() {
     let store = Arc::new(SimStore::new(1));
