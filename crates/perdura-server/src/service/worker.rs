@@ -126,7 +126,7 @@ pub(super) async fn complete_orchestration(
         )));
     }
     if !response.perdura_outcome.is_empty() {
-        return complete_turn(hub, (id, token), &turn, response).await;
+        return complete_turn(hub, (id, token), turn, response).await;
     }
     if response.is_partial {
         return match turn.add_part(token, response) {
@@ -168,26 +168,33 @@ pub(super) async fn complete_orchestration(
     if hub.board.remove(id).is_none() {
         return Err(stale());
     }
-    told(turn.done(TurnOutcome::Done(result))).await
+    finish(turn, TurnOutcome::Done(result)).await
 }
 
 /// The answer of a worker that runs turns as the engine does.
 async fn complete_turn(
     hub: &Hub,
     (id, token): (ItemId, Token),
-    turn: &OrchestrationWork,
+    turn: Arc<OrchestrationWork>,
     response: OrchestratorResponse,
 ) -> Result<CompleteTaskResponse, Status> {
     let began = turn.began(token);
     let outcome = match decode_outcome(response.perdura_outcome.into()) {
         Ok(TurnOutcome::Done(result)) => TurnOutcome::Done(TurnResult { began, ..result }),
         Ok(outcome) => outcome,
-        Err(damaged) => return Err(refused(hub, token, turn, &BadAnswer::Undecodable(damaged.to_string()))),
+        Err(damaged) => return Err(refused(hub, token, &turn, &BadAnswer::Undecodable(damaged.to_string()))),
     };
     hub.board.remove(id).ok_or_else(stale)?;
     // Before the engine knows: the next turn may follow at once.
     turn.kept_by(token);
-    told(turn.done(outcome)).await
+    finish(turn, outcome).await
+}
+
+/// Gives the outcome of a turn that is off the board to the engine. A task of its own does: nobody else has it any more if the
+/// call is cancelled.
+async fn finish(turn: Arc<OrchestrationWork>, outcome: TurnOutcome) -> Result<CompleteTaskResponse, Status> {
+    let done = tokio::spawn(async move { turn.done(outcome).await });
+    told(async { done.await.unwrap_or(Err(NotRecorded::Lost)) }).await
 }
 
 /// An answer that cannot be taken harms its worker only: the item goes to somebody else.
@@ -265,7 +272,13 @@ fn chunks(events: Vec<HistoryEvent>) -> Vec<HistoryChunk> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::{HubOptions, Hubs};
+    use crate::hub_name::HubName;
+    use futures_util::StreamExt;
     use history_event::EventType;
+    use perdura_core::{InstanceId, Limits, Status as InstanceStatus};
+    use perdura_engine::Retention;
+    use std::task::{Context, Waker};
 
     #[test]
     fn a_long_history_is_cut_into_messages_that_every_client_receives() {
@@ -281,5 +294,54 @@ mod tests {
         let sizes: Vec<_> = chunks.iter().map(|chunk| chunk.events.len()).collect();
         assert_eq!(sizes, [1, 1, 2, 1]);
         assert_eq!(chunks.into_iter().flat_map(|chunk| chunk.events).collect::<Vec<_>>(), events);
+    }
+
+    fn hubs(directory: &std::path::Path) -> Arc<Hubs> {
+        Arc::new(Hubs::new(HubOptions {
+            directory: directory.to_owned(),
+            hubs_max: 1,
+            drain_time_max: Duration::ZERO,
+            operation_time_max: None,
+            limits: Limits::default(),
+            retention: Retention::default(),
+            deliveries: Arc::default(),
+        }))
+    }
+
+    #[tokio::test]
+    async fn an_answer_whose_call_is_cancelled_while_the_engine_is_busy_still_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let hub = hubs(directory.path()).get(&HubName::default()).await.unwrap();
+        let id = InstanceId::new("a").unwrap();
+        let start = CreateInstanceRequest {
+            instance_id: id.to_string(),
+            name: "order".into(),
+            ..CreateInstanceRequest::default()
+        };
+        super::super::client::start(&hub, start).await.unwrap();
+        let mut items = items(&hub, Request::new(GetWorkItemsRequest::default()), 0);
+        let item = items.next().await.unwrap().unwrap();
+        let end = CompleteOrchestrationAction {
+            orchestration_status: OrchestrationStatus::Completed as i32,
+            ..Default::default()
+        };
+        let kind = orchestrator_action::OrchestratorActionType::CompleteOrchestration(end);
+        let answer = OrchestratorResponse {
+            instance_id: id.to_string(),
+            completion_token: item.completion_token,
+            actions: vec![OrchestratorAction { id: 0, orchestrator_action_type: Some(kind) }],
+            ..Default::default()
+        };
+        {
+            let mut call = std::pin::pin!(complete_orchestration(&hub, answer));
+            // Whoever has used up its time waits for everything, as for a full queue.
+            while tokio::task::coop::has_budget_remaining() {
+                tokio::task::coop::consume_budget().await;
+            }
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(call.as_mut().poll(&mut context).is_pending());
+        }
+        let ended = tokio::time::timeout(Duration::from_secs(20), hub.client.wait(id, None)).await;
+        assert_eq!(ended.expect("an end").unwrap().status(), Ok(InstanceStatus::Completed));
     }
 }

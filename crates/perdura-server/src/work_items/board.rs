@@ -8,7 +8,7 @@ use perdura_core::InstanceId;
 use perdura_core::entity::OperationBatch;
 use perdura_core::why::Line;
 use perdura_engine::{ActivityEnd, ActivityTask, BatchEnd, Workers};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -236,6 +236,7 @@ impl Board {
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();
         self.due.notify_one();
+        self.answered.notify_waiters();
     }
 
     /// As [`refuse`](Self::refuse), if the worker with this token has the item now: what another one has meanwhile stays there.
@@ -318,13 +319,20 @@ impl Board {
     }
 
     /// The stream of a worker has ended. What it had goes to others, unless the whole server is about to end: then its
-    /// results are waited for.
-    pub(crate) fn disconnect(&self, worker: WorkerId) {
+    /// results are waited for, but for what the worker cannot have begun.
+    pub(crate) fn disconnect(&self, worker: WorkerId, unbegun: &FxHashSet<ItemId>) {
         let mut state = self.state();
         state.wakers.remove(&worker);
         state.names.retain(|_, id| *id != worker);
         let returned = state.dispatcher.disconnect(worker);
         if state.draining {
+            for id in returned.into_iter().filter(|id| unbegun.contains(id)) {
+                if let Some(Work::Activity(activity)) = state.remove(id) {
+                    activity.finish(ActivityEnd::NotStarted);
+                }
+            }
+            drop(state);
+            self.answered.notify_waiters();
             return;
         }
         for id in state.dispatcher.only_for(worker) {
@@ -483,6 +491,7 @@ impl Board {
                 } else {
                     ActivityEnd::NotStarted
                 });
+                self.answered.notify_waiters();
                 return true;
             }
             Work::Entity(entity) => entity.is_given(false),
@@ -490,6 +499,7 @@ impl Board {
         state.dispatcher.put_back(id, Instant::now(), false);
         state.wake_called();
         self.due.notify_one();
+        self.answered.notify_waiters();
         true
     }
 

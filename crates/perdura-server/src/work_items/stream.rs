@@ -15,6 +15,7 @@ use perdura_engine::{ActivityEnd, BatchEnd};
 use perdura_proto::{CAPABILITY_PERDURA_TURNS, GetWorkItemsRequest, LEFT, WorkItem, WorkerCapability};
 use perdura_store::BoxFuture;
 use prost::Message;
+use rustc_hash::FxHashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -71,6 +72,8 @@ pub(crate) struct WorkItemStream {
     name: Arc<str>,
     /// Activities whose hand-over to this worker is being committed.
     handing_over: FuturesUnordered<BoxFuture<'static, (bool, ItemId, Work, Token)>>,
+    /// Which these are: the worker has not begun with them.
+    unbegun: FxHashSet<ItemId>,
 }
 
 impl WorkItemStream {
@@ -91,14 +94,26 @@ impl WorkItemStream {
         let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let handing_over = FuturesUnordered::new();
-        WorkItemStream { board, worker, profile, now, ping, closed: false, left: None, name, handing_over }
+        WorkItemStream {
+            board,
+            worker,
+            profile,
+            now,
+            ping,
+            closed: false,
+            left: None,
+            name,
+            handing_over,
+            unbegun: FxHashSet::default(),
+        }
     }
 
     /// What a worker may have at once; otherwise the commit of its hand-over is begun.
-    fn begin_hand_over(&self, id: ItemId, work: Work, token: Token) -> Option<(ItemId, Work)> {
+    fn begin_hand_over(&mut self, id: ItemId, work: Work, token: Token) -> Option<(ItemId, Work)> {
         let Work::Activity(activity) = &work else { return Some((id, work)) };
         let Some(hand_over) = activity.task.hand_over.clone() else { return Some((id, work)) };
         let name = self.name.clone();
+        self.unbegun.insert(id);
         self.handing_over.push(Box::pin(async move { (hand_over.commit(&name).await, id, work, token) }));
         None
     }
@@ -106,6 +121,7 @@ impl WorkItemStream {
     /// An activity whose hand-over is durable. One that nobody waits for any more leaves the board.
     fn poll_handed_over(&mut self, context: &mut Context<'_>) -> Option<WorkItem> {
         while let Poll::Ready(Some((done, id, work, token))) = self.handing_over.poll_next_unpin(context) {
+            self.unbegun.remove(&id);
             if !done {
                 self.board.remove(id);
             } else if let Some(message) = self.message(id, &work, token) {
@@ -238,6 +254,6 @@ impl Stream for WorkItemStream {
 
 impl Drop for WorkItemStream {
     fn drop(&mut self) {
-        self.board.disconnect(self.worker);
+        self.board.disconnect(self.worker, &self.unbegun);
     }
 }

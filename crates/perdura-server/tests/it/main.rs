@@ -12,6 +12,7 @@ mod parts;
 mod recorded;
 mod rewound;
 mod security;
+mod shutdown;
 mod sizes;
 mod wire_bytes;
 mod work;

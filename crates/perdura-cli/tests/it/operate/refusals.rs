@@ -131,6 +131,6 @@ async fn a_server_gets_the_token_that_it_wants_and_finds_the_hub_that_is_meant()
         assert_eq!((said.code, &said.out[..]), (0, "it has ended, and waits for nothing\n"), "{}", said.err);
     }
     let other = why(&["--hub", "other", "--token-file", file], None);
-    assert!(other.code != 0 && other.err.contains("there is no instance \"o1\""), "{}", other.err);
+    assert!(other.code != 0 && other.err.contains("there is no task hub \"other\""), "{}", other.err);
     server.shutdown().await;
 }
