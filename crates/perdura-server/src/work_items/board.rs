@@ -1,5 +1,7 @@
 //! The board of a hub: work is pinned to it, workers take it off and bring back what came of it.
 
+mod drain;
+
 use super::late::{LateResults, Lost, TaskName};
 use super::stream::Profile;
 use super::work::{ActivityWork, EntityWork, OrchestrationWork, Work};
@@ -9,7 +11,7 @@ use perdura_core::entity::OperationBatch;
 use perdura_core::why::Line;
 use perdura_engine::{ActivityEnd, ActivityTask, BatchEnd, Workers};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -195,7 +197,7 @@ impl Board {
     ) -> Result<(ItemId, Arc<EntityWork>, oneshot::Receiver<BatchEnd>), BatchEnd> {
         let mut state = self.state();
         if state.draining {
-            return Err(closing());
+            return Err(drain::closing());
         }
         // Filters are in lower case: the SDKs write all names of entities so, and a Rust program as its code does.
         let route = Route::new(Kind::Entity, &batch.id.name().to_lowercase(), "");
@@ -507,68 +509,6 @@ impl Board {
     pub(crate) fn held_turn(&self, instance: &str) -> Option<Arc<OrchestrationWork>> {
         self.find_turn("", instance).map(|(_, _, turn)| turn)
     }
-
-    /// No work is given out any more, and all streams end.
-    pub(crate) fn drain(&self) {
-        let mut state = self.state();
-        state.draining = true;
-        state.wakers.drain().for_each(|(_, waker)| waker.wake());
-        let waiting: Vec<ItemId> = state.dispatcher.not_given();
-        for id in waiting {
-            match state.remove(id) {
-                Some(Work::Activity(activity)) => activity.finish(ActivityEnd::NotStarted),
-                Some(Work::Entity(entity)) => entity.finish(closing()),
-                Some(Work::Orchestration(_)) | None => {}
-            }
-        }
-    }
-
-    /// Nobody waits for what was given out any more.
-    pub(crate) fn let_go(&self) {
-        self.over.cancel();
-        let mut state = self.state();
-        let given: Vec<ItemId> = state.dispatcher.all();
-        for id in given {
-            match state.remove(id) {
-                Some(Work::Activity(activity)) => {
-                    activity.finish(ActivityEnd::Lost { reason: "the server was shut down".to_owned() });
-                }
-                Some(Work::Entity(entity)) => entity.finish(closing()),
-                Some(Work::Orchestration(_)) | None => {}
-            }
-        }
-    }
-
-    /// A worker brings an answer, until this is dropped. To be called before its item leaves the board.
-    pub(crate) fn bringing(&self) -> Bringing<'_> {
-        self.brought.fetch_add(1, Ordering::AcqRel);
-        Bringing(self)
-    }
-
-    /// Waits until everything that was given out has been answered, and the answers are recorded.
-    pub(crate) async fn all_answered(&self) {
-        loop {
-            let answered = self.answered.notified();
-            if self.state().dispatcher.given() == 0 && self.brought.load(Ordering::Acquire) == 0 {
-                return;
-            }
-            answered.await;
-        }
-    }
-}
-
-/// An answer of a worker that is under way.
-pub(crate) struct Bringing<'a>(&'a Board);
-
-impl Drop for Bringing<'_> {
-    fn drop(&mut self) {
-        self.0.brought.fetch_sub(1, Ordering::AcqRel);
-        self.0.answered.notify_waiters();
-    }
-}
-
-fn closing() -> BatchEnd {
-    BatchEnd::Lost { why: "the server is shutting down".to_owned() }
 }
 
 fn turn_of(work: &Work) -> Option<Arc<OrchestrationWork>> {
