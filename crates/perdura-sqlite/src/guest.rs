@@ -2,7 +2,7 @@
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::FromSql;
-use rusqlite::{Connection, Params, Result, Row, ffi};
+use rusqlite::{Connection, ErrorCode, Params, Result, Row, ffi};
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -116,6 +116,8 @@ struct State {
     overdue: AtomicBool,
     /// A table was made or changed.
     makes_tables: AtomicBool,
+    /// The next commit is one that shall not happen.
+    tries: AtomicBool,
 }
 
 impl Guest {
@@ -132,6 +134,8 @@ impl Guest {
             // Many short statements take long, too.
             if may(&asked) && !state.is_overdue() { Authorization::Allow } else { Authorization::Deny }
         }))?;
+        let state = self.0.clone();
+        connection.commit_hook(Some(move || state.tries.load(Ordering::Acquire)))?;
         let state = self.0.clone();
         connection.progress_handler(STEPS_PER_LOOK, Some(move || state.is_overdue()))
     }
@@ -156,6 +160,24 @@ impl Guest {
         let is_overdue = self.0.is_overdue() || self.0.overdue.load(Ordering::Acquire);
         drop(leaves);
         (done, is_overdue)
+    }
+
+    /// Looks whether a constraint that SQLite checks at the commit stands against it, and gives what it says. The
+    /// transaction is rolled back in any case.
+    pub(crate) fn try_commit(&self, connection: &Connection) -> Result<Option<String>> {
+        self.0.tries.store(true, Ordering::Release);
+        let tried = connection.execute_batch("COMMIT");
+        self.0.tries.store(false, Ordering::Release);
+        // A constraint leaves the transaction open; the hook has ended it.
+        let is_refused = !connection.is_autocommit();
+        if is_refused {
+            connection.execute_batch("ROLLBACK")?;
+        }
+        match tried {
+            Err(error) if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) => Err(error),
+            Err(error) if is_refused => Ok(Some(error.to_string())),
+            _ => Ok(None),
+        }
     }
 
     /// Whether the statements have made a table with a foreign key to one of the hub's, which would have a say in what the

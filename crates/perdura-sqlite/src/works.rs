@@ -19,13 +19,64 @@ pub(crate) fn begin_with(
     works: &[Work],
 ) -> Result<Vec<WorkEnd>, Stop> {
     let mut spoilers: Vec<Option<Failure>> = vec![None; works.len()];
+    let mut is_tried = false;
+    loop {
+        let ends = begin_and_run(connection, guest, grant, works, &mut spoilers)?;
+        if is_tried || ends.iter().all(Result::is_err) || !has_deferred(connection)? {
+            return Ok(ends);
+        }
+        refuse_deferred(connection, guest, grant, works, &mut spoilers)?;
+        is_tried = true;
+    }
+}
+
+fn begin_and_run(
+    connection: &Connection,
+    guest: &Guest,
+    grant: &Grant,
+    works: &[Work],
+    spoilers: &mut [Option<Failure>],
+) -> Result<Vec<WorkEnd>, Stop> {
     loop {
         run(connection, "BEGIN IMMEDIATE")?;
         check_guard(connection, grant)?;
-        if let Some(ends) = run_all(connection, guest, works, &mut spoilers)? {
+        if let Some(ends) = run_all(connection, guest, works, spoilers)? {
             return Ok(ends);
         }
     }
+}
+
+/// Whether a table has a constraint that is looked at when all is committed.
+fn has_deferred(connection: &Connection) -> rusqlite::Result<bool> {
+    let deferred =
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%DEFERRED%')";
+    connection.prepare_cached(deferred)?.query_row((), |row| row.get(0))
+}
+
+/// A work that leaves behind what such a constraint forbids has failed, and only that one: the commit of the whole would be
+/// refused when nobody can tell any more whose fault it is. All works have run; their transaction is ended, and they are
+/// to run again.
+fn refuse_deferred(
+    connection: &Connection,
+    guest: &Guest,
+    grant: &Grant,
+    works: &[Work],
+    spoilers: &mut [Option<Failure>],
+) -> Result<(), Stop> {
+    if guest.try_commit(connection)?.is_none() {
+        return Ok(());
+    }
+    for last in 0..works.len() {
+        if spoilers[last].is_some() {
+            continue;
+        }
+        begin_and_run(connection, guest, grant, &works[..=last], &mut spoilers[..=last])?;
+        if let Some(what) = guest.try_commit(connection)? {
+            let text = format!("what the activity wrote could not be committed: {what}");
+            spoilers[last] = Some(Failure::new(kind::INVALID, text).non_retryable());
+        }
+    }
+    Ok(())
 }
 
 /// `None` if one more spoiler has shown itself.

@@ -141,11 +141,17 @@ fn a_work_that_ends_the_transaction_takes_no_other_with_it() {
 }
 
 #[test]
-fn what_a_deferred_constraint_refuses_is_refused_as_the_works_own() {
+fn what_a_deferred_constraint_refuses_fails_the_work_that_wrote_it_and_no_other() {
     let bed = bed();
-    let (outcome, _) = bed.commit(1, &[work("INSERT INTO owner VALUES ('nobody')")]);
-    assert!(matches!(outcome, CommitOutcome::Rejected(Rejection::Works { .. })), "{outcome:?}");
-    assert_eq!(bed.commit(1, &[work(ADA)]).0, CommitOutcome::Committed);
+    let (orphan, owns) = ("INSERT INTO owner VALUES ('nobody')", "INSERT INTO owner VALUES ('ada')");
+    let (outcome, ends) = bed.commit(1, &[work(ADA), work(orphan), work(owns), work(BOB), work(orphan)]);
+    assert_eq!(outcome, CommitOutcome::Committed);
+    let went_well: Vec<bool> = ends.iter().map(Result::is_ok).collect();
+    assert_eq!(went_well, [true, false, true, true, false]);
+    let failure = ends[1].as_ref().unwrap_err();
+    assert_eq!((failure.kind.as_str(), failure.non_retryable), (kind::INVALID, true));
+    assert!(failure.message.contains("could not be committed: FOREIGN KEY"), "{failure}");
+    assert_eq!(bed.accounts(), ["ada", "bob"]);
 }
 
 #[test]

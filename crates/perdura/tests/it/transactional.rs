@@ -1,9 +1,10 @@
 //! Activities whose writes are committed together with their completion.
 
+use perdura::delivery::OnUnknown;
 use perdura::failure::kind;
 use perdura::prelude::*;
 use perdura::sqlite::{Connection, Transaction};
-use perdura::{ClientError, Limits};
+use perdura::{ActivityName, ClientError, Limits};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -157,6 +158,43 @@ async fn what_cannot_be_committed_fails_the_activity_and_no_other() {
     assert_eq!(bed.engine.run(pay, 5).await.unwrap(), 5);
     assert_eq!(bed.cents(), 5);
     bed.engine.shutdown().await;
+}
+
+static LONG: ActivityName<(), ()> = ActivityName::new("long");
+
+#[orchestration]
+async fn waits_long(ctx: Orchestration) -> Result<()> {
+    ctx.call(&LONG, ()).await
+}
+
+#[orchestration]
+async fn once_each(ctx: Orchestration) -> Result<Vec<String>> {
+    let orphan = async { ctx.call(orphan, ()).at_most_once(OnUnknown::Fail).await };
+    let deposit = async { ctx.call(deposit, 1).at_most_once(OnUnknown::Fail).await.map(drop) };
+    let (orphan, deposit) = futures_util::future::join(orphan, deposit).await;
+    let kind = |end: Result<()>| end.map_or_else(|error| error.kind().to_owned(), |()| "well".to_owned());
+    Ok(vec![kind(orphan), kind(deposit)])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_committed_disturbs_no_attempt_of_others() {
+    let dir = TempDir::new().unwrap();
+    let begun = Arc::new(tokio::sync::Semaphore::new(0));
+    let bell = begun.clone();
+    let registry = Registry::new().register_activity(&LONG, move |_, ()| {
+        bell.add_permits(1);
+        std::future::pending()
+    });
+    let registry = registry.register(waits_long).register(once_each).register(wrong);
+    let registry = registry.register(orphan).register(deposit).register(large).register(meddle);
+    let engine = Engine::sqlite(dir.path().join("shop.db")).tables(TABLES).registry(registry);
+    let engine = engine.drain_time_max(std::time::Duration::from_millis(1)).start().await.unwrap();
+    engine.start(waits_long, ()).await.unwrap();
+    begun.acquire().await.unwrap().forget();
+    engine.run(wrong, "orphans".into()).await.unwrap_err();
+    assert_eq!(engine.run(once_each, ()).await.unwrap(), [kind::INVALID, "well"]);
+    assert_eq!(begun.available_permits(), 0, "it runs once");
+    engine.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
