@@ -491,7 +491,7 @@ impl Execution {
 
     /// Ends the execution.
     pub fn complete(&mut self, status: Status, output: Option<Bytes>, failure: Option<Failure>) {
-        let most = output_bytes_max(self.info.id.as_str(), self.payload_bytes_max());
+        let most = output_bytes_max(self.info.id.as_str(), self.limits.payload_bytes_max());
         let end = match self.check_size("output", &output, most) {
             Ok(()) => ExecutionCompleted::new(status, output, failure.map(Failure::within_limits)),
             Err(limit) => ExecutionCompleted::new(Status::Failed, None, Some(limit)),
@@ -578,11 +578,7 @@ impl Execution {
     }
 
     pub(super) fn check_payload(&mut self, field: &str, payload: &Option<Bytes>) -> Result<(), Failure> {
-        self.check_size(field, payload, self.payload_bytes_max())
-    }
-
-    fn payload_bytes_max(&self) -> usize {
-        usize::try_from(self.limits.get().payload_bytes).unwrap_or(usize::MAX)
+        self.check_size(field, payload, self.limits.payload_bytes_max())
     }
 
     fn check_size(&mut self, field: &str, payload: &Option<Bytes>, limit: usize) -> Result<(), Failure> {

@@ -26,6 +26,11 @@ impl LimitsInForce {
         LimitsInForce { now, turn: Limited::Now }
     }
 
+    /// Largest payload, in bytes.
+    pub(super) fn payload_bytes_max(&self) -> usize {
+        usize::try_from(self.get().payload_bytes).unwrap_or(usize::MAX)
+    }
+
     /// A turn begins. If it is replayed, `recorded` are the limits of which it met one.
     pub(super) fn begin_turn(&mut self, recorded: Option<TurnLimits>, replayed: bool) {
         self.turn = match recorded {
