@@ -532,3 +532,23 @@ fn a_batch_that_breaks_a_limit_is_refused_as_a_whole() {
         assert!(!exists(&bed, "@log@a") && !exists(&bed, "@log@b"), "{expected}");
     }
 }
+
+#[test]
+fn entities_that_sleep_leave_memory() {
+    let mut bed = Bed::with_limits(Limits { resident_instances_max: 0, ..Limits::default() });
+    bed.entity("log", log);
+    let at = Some(Timestamp(bed.now + 1000));
+    for n in 0..100 {
+        let id = format!("@log@{n}");
+        bed.call(Request::Signal(signal(&id, "one"))).unwrap();
+        bed.call(Request::Signal(SignalRequest { at, ..signal(&id, "later") })).unwrap();
+    }
+    assert!(bed.partition.resident() <= 1, "the last one may still be there");
+    bed.pass(1000);
+    for n in 0..100 {
+        assert_eq!(state(&bed, &format!("@log@{n}")), "one;later;");
+    }
+    // They leave with the next batch.
+    bed.call(Request::Signal(signal("@log@0", "last"))).unwrap();
+    assert!(bed.partition.resident() <= 1, "the last one may still be there");
+}
