@@ -376,9 +376,9 @@ impl Partition {
     }
 
     /// A lock request that waits for room is not wanted any more.
-    pub(super) fn drop_held_lock(&mut self, key: InstanceKey, holder: &ParentLink) {
+    pub(super) fn drop_held_lock(&mut self, key: InstanceKey, holder: &ParentLink) -> bool {
         let Some(instance) = self.instances.get_mut(&key).filter(|instance| !instance.held.is_empty()) else {
-            return;
+            return false;
         };
         let is_it = |held: &Held| {
             held.asker() == Some(holder)
@@ -386,11 +386,13 @@ impl Partition {
         };
         let (gone, kept): (VecDeque<_>, _) = instance.held.take_line().into_iter().partition(is_it);
         instance.held.put_back(kept);
+        let any = !gone.is_empty();
         for held in gone {
             if let Held::Message(_, envelope) = held {
                 self.open.consumed.extend(envelope);
             }
         }
+        any
     }
 
     /// Nobody waits any more for what is held; what entities have answered is for a rewind.

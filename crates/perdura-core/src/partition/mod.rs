@@ -388,7 +388,7 @@ impl Partition {
         match (message.body, receiver) {
             (Some(Body::Operation(operation)), existing) => self.operation_message(&id, operation, existing),
             (Some(Body::Lock(request)), existing) => self.lock_message(&id, request, existing),
-            (Some(Body::Unlock(unlock)), Some(key)) => self.unlock_message(key, unlock),
+            (Some(Body::Unlock(unlock)), existing) => self.unlock_message(existing, unlock),
             (Some(Body::FindCircle(find)), existing) => self.find_circle(existing, *find),
             (Some(Body::StartChild(start)), _) if EntityId::of_instance(&id).is_some() => {
                 self.refuse_child(start)

@@ -296,3 +296,35 @@ fn a_held_entity_with_a_call_of_its_holder_stays_in_memory_until_the_call_is_han
     bed.settle();
     assert_eq!(bed.status("h"), Status::Completed);
 }
+
+/// Whoever finds that a holder is gone releases one entity; the release that the holder has sent goes the whole way.
+#[test]
+fn a_release_goes_on_behind_its_request_where_it_finds_nothing_to_release() {
+    for has_state in [false, true] {
+        let mut bed = bed();
+        bed.script("Holder", steps(vec![vec![lock(0, &["@log@a", "@log@b", "@log@c"])]]));
+        bed.script("Other", steps(vec![vec![lock(0, &["@log@c"])], vec![]]));
+        if has_state {
+            bed.call(Request::Signal(signal("@log@b", "before"))).unwrap();
+        }
+        bed.start("other", "Other");
+        bed.start("h", "Holder");
+        let gone = record(&bed, "@log@b").lock.and_then(|lock| lock.holder);
+        assert_eq!(gone.as_ref().map(|holder| holder.instance.as_str()), Some("h"));
+        let unlock = Message::new(
+            entity("@log@b").instance(),
+            Body::Unlock(Unlock { holder: gone, then: Vec::new() }),
+        );
+        let envelope =
+            Envelope { from: PartitionId(1), to: PartitionId(0), number: 7, message: unlock.seal() };
+        let now = bed.now();
+        assert!(bed.partition.deliver(vec![envelope], now).is_empty());
+        bed.settle();
+        for holder in ["h", "other"] {
+            let end = Request::Terminate { id: id(holder), reason: String::new(), recurse: false };
+            bed.call(end).unwrap();
+        }
+        assert!(["@log@a", "@log@c"].iter().all(|entity| !exists(&bed, entity)));
+        assert_eq!(exists(&bed, "@log@b"), has_state);
+    }
+}

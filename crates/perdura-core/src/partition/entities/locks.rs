@@ -62,20 +62,24 @@ impl Partition {
         self.take_held_of_holder(key);
     }
 
-    pub(in crate::partition) fn unlock_message(&mut self, key: InstanceKey, unlock: Unlock) {
+    pub(in crate::partition) fn unlock_message(&mut self, existing: Option<InstanceKey>, unlock: Unlock) {
         if self.planted(Bug::LockLeaks) && self.draw().is_multiple_of(8) {
             return;
         }
         let Some(holder) = unlock.holder else { return };
-        let Some(entity) = self.entity_mut(key) else { return };
-        if entity.unlock(&holder) {
-            // The request went on from here; the release follows it.
+        if !existing.is_some_and(|key| self.withdraw_request(key, &holder)) {
+            // The request went on from here, also if somebody has released this entity before; the release follows it.
             self.send_unlock(holder, unlock.then);
-        } else {
-            entity.withdraw(&holder);
-            self.drop_held_lock(key, &holder);
         }
-        self.go_on(key);
+        if let Some(key) = existing {
+            self.go_on(key);
+        }
+    }
+
+    /// Gives up what a critical section has or wants of an entity; says whether its request waited here.
+    fn withdraw_request(&mut self, key: InstanceKey, holder: &ParentLink) -> bool {
+        let Some(entity) = self.entity_mut(key) else { return false };
+        !entity.unlock(holder) && (entity.withdraw(holder) || self.drop_held_lock(key, holder))
     }
 
     /// Tells some entities that a section is over: those that are held at once, otherwise one after another.

@@ -300,13 +300,15 @@ impl Entity {
         held
     }
 
-    /// Takes a lock request that waits out of the queue.
-    pub(super) fn withdraw(&mut self, holder: &ParentLink) {
+    /// Takes a lock request that waits out of the queue; says whether there was one.
+    pub(super) fn withdraw(&mut self, holder: &ParentLink) -> bool {
+        let before = self.record.queue.len();
         self.record.queue.retain(|queued| match &queued.wanted {
             Some(Wanted::Lock(request)) => request.holder.as_ref() != Some(holder),
             _ => true,
         });
         self.bytes = self.record.weigh().0;
+        self.record.queue.len() < before
     }
 
     /// Whether it is held, and something of somebody else waits for that to end.
