@@ -210,7 +210,7 @@ impl World {
         let may_change = spec.to == RewindTo::Beginning && self.plan.entities == 0;
         if may_change && random.chance(400) {
             let program = random.below(programs) as u16;
-            spec.input = seen.input.as_ref().map(|input| another(input, program));
+            spec.input = seen.input.as_ref().map(|input| Some(another(input, program)));
         }
         let numbered = (0..).zip(&seen.history);
         let scheduled: Vec<_> = numbered

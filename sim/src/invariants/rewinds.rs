@@ -182,7 +182,7 @@ impl Opened<'_> {
         }
         if let Some(input) = &spec.input {
             let begins = here().any(|event| match &event.kind {
-                EventKind::ExecutionStarted(started) => started.input.as_ref() == Some(input),
+                EventKind::ExecutionStarted(started) => started.input == *input,
                 _ => false,
             });
             if cut != 0 || !begins {

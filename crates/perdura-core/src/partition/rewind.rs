@@ -120,7 +120,7 @@ impl Partition {
 
     fn begin_anew(&mut self, key: InstanceKey, asked: Parked, start: &StartChild, order: &RewindOrder) {
         let order = RewindOrder { no_reuse: true, rerun: Vec::new(), with_parents: false, ..order.clone() };
-        let (to, input) = (RewindTo::Beginning, start.input.clone());
+        let (to, input) = (RewindTo::Beginning, Some(start.input.clone()));
         let spec = RewindSpec { order, to, input, force: true, ..RewindSpec::default() };
         self.await_history(key, Awaited { asked, spec, anew: true, present: None });
     }

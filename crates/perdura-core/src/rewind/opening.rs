@@ -476,7 +476,7 @@ impl Drawing<'_> {
                 if let (EventKind::ExecutionStarted(started), Some(input)) =
                     (&mut event.kind, &self.spec.input)
                 {
-                    started.input = Some(input.clone());
+                    started.input.clone_from(input);
                 }
                 self.opening.inbox.push(event);
             } else if !matches!(role, Role::Turn | Role::Notes | Role::Ends) {

@@ -120,8 +120,8 @@ pub struct RewindSpec {
     pub inputs: Vec<Replaced>,
     /// Results in the place of those that activities and children had, or would have, by an event of theirs.
     pub results: Vec<Replaced>,
-    /// A new input of the instance; only to the beginning.
-    pub input: Option<Bytes>,
+    /// A new input of the instance; `Some(None)`: it has none. Only to the beginning.
+    pub input: Option<Option<Bytes>>,
     /// The history must end here, or nothing is done.
     pub head: Option<Head>,
 }
@@ -139,7 +139,8 @@ impl RewindSpec {
         self.order.rerun.iter().try_for_each(|name| check_name("name of what runs again", name))?;
         let replaced = self.inputs.iter().chain(&self.results).map(|replaced| &replaced.payload);
         let replaced = replaced.map(|payload| ("replaced payload", payload));
-        for (field, payload) in replaced.chain([("input", &self.input)]) {
+        let input = self.input.iter().map(|input| ("input", input));
+        for (field, payload) in replaced.chain(input) {
             let bytes = payload.as_ref().map_or(0, Bytes::len);
             if bytes > payload_bytes_max {
                 let limit = payload_bytes_max;

@@ -3,6 +3,7 @@
 use crate::bed::*;
 use bytes::Bytes;
 use perdura_core::history::*;
+use perdura_core::orchestration::Decision;
 use perdura_core::partition::{InstanceRecord, Request, Response};
 use perdura_core::rewind::{
     Because, BranchRecord, RewindError, RewindOrder, RewindPlan, RewindSpec, RewindTo, Rewinds, Subject,
@@ -353,4 +354,32 @@ fn at_the_limit_of_branches_one_can_go_back_to_the_end_of_any_of_them() {
     assert_eq!((back.branch, back.cut, back.because), (0, 6, Because::Head));
     let refused = plan(subject, &to(RewindTo::Auto), Timestamp(10)).unwrap_err();
     assert_eq!(refused, RewindError::TooManyBranches { limit: 100 });
+}
+
+#[test]
+fn a_child_that_runs_again_has_the_input_that_it_is_given_now_also_if_that_is_none() {
+    let mut bed = Bed::new();
+    bed.script("Kid", |_| vec![complete()]);
+    for (round, input) in [Some("a"), None, Some("b")].into_iter().enumerate() {
+        let input = input.map(Bytes::from);
+        let mut kid = child(0, "Kid", "kid");
+        if let Decision::ScheduleSubOrchestration(scheduled) = &mut kid {
+            scheduled.input.clone_from(&input);
+        }
+        bed.script("Parent", steps(vec![vec![kid], vec![complete()]]));
+        if round == 0 {
+            bed.start("x", "Parent");
+        } else {
+            let order = RewindOrder { no_reuse: true, ..RewindOrder::default() };
+            let spec = RewindSpec { order, to: RewindTo::Beginning, ..RewindSpec::default() };
+            bed.call(Request::Rewind { id: id("x"), spec: Box::new(spec) }).unwrap();
+        }
+        assert_eq!((bed.status("x"), bed.record("kid").branch), (Status::Completed, round as u32));
+        let row = &bed.rows.values().find(|row| row.id == id("kid")).unwrap();
+        let started = bed.history_of(row).into_iter().find_map(|event| match event.kind {
+            EventKind::ExecutionStarted(started) => Some(started.input),
+            _ => None,
+        });
+        assert_eq!(started, Some(input));
+    }
 }

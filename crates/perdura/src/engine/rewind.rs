@@ -2,7 +2,6 @@
 
 use super::ClientError;
 use crate::payload::ToPayload;
-use bytes::Bytes;
 use perdura_core::Timestamp;
 use perdura_core::rewind::{Head, Replaced, RewindOrder, RewindSpec, RewindTo, Timers};
 use perdura_engine::{Act, Batch, Selection};
@@ -129,8 +128,7 @@ impl Rewind {
     #[must_use]
     pub fn input(mut self, value: &(impl ToPayload + ?Sized)) -> Rewind {
         match value.to_payload() {
-            // Absent would mean that the old one stays.
-            Ok(input) => self.spec.input = Some(input.unwrap_or_else(|| Bytes::from_static(b"null"))),
+            Ok(input) => self.spec.input = Some(input),
             Err(error) => self.error = Some(ClientError::payload(&error)),
         }
         self
