@@ -290,8 +290,9 @@ impl Partition {
         }
     }
 
-    /// Signals whose time has come enter the queue, as far as it has room, in the order of their times.
-    fn take_due_signals(&mut self, key: InstanceKey) {
+    /// Signals whose time has come enter the queue, as far as it has room, in the order of their times: when there may be
+    /// room, and before anything that was sent after them.
+    pub(super) fn take_due_signals(&mut self, key: InstanceKey) {
         let (now, limits) = (self.now, &self.config.limits);
         let (bytes_max, count_max) = (limits.inbox_bytes_max, limits.inbox_events_max);
         let Some(entity) = self.instances.get(&key).and_then(|instance| instance.entity.as_deref()) else {

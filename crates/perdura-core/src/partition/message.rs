@@ -248,4 +248,12 @@ impl Message {
     pub fn receiver(&self) -> InstanceId {
         InstanceId::recorded(&self.to)
     }
+
+    /// Whether it enters the queue of an entity at once.
+    pub(super) fn is_for_the_queue(&self) -> bool {
+        match &self.body {
+            Some(Body::Operation(operation)) => operation.at == 0,
+            body => matches!(body, Some(Body::Lock(_))),
+        }
+    }
 }

@@ -369,6 +369,9 @@ impl Partition {
         if !is_done {
             return;
         }
+        if let Some(key) = receiver.filter(|_| message.is_for_the_queue()) {
+            self.take_due_signals(key);
+        }
         if let Some(key) = receiver.filter(|key| self.must_wait_for_room(*key, &message)) {
             return self.hold_message(key, message, envelope);
         }

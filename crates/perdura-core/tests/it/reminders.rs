@@ -144,3 +144,34 @@ fn a_limit_of_no_bytes_lets_one_operation_in_at_a_time() {
     let expected: String = (0..20).rev().map(|n| format!("r{n};")).collect();
     assert_eq!(state(&bed, "@log@a"), expected);
 }
+
+#[test]
+fn a_signal_for_a_time_that_is_here_comes_before_what_its_sender_sends_after_it() {
+    for full in [false, true] {
+        let mut bed = if full { small() } else { bed() };
+        let now = bed.now;
+        bed.script("Sends", move |turn| match news(turn)[..] {
+            ["ExecutionStarted"] => vec![
+                remind(1, now - 5),
+                remind(2, 0),
+                remind(3, now),
+                remind(4, 0),
+                call(5, "@log@a", "called"),
+                remind(6, now + 1),
+                lock(7, &["@log@a"]),
+            ],
+            [.., "EntityLockGranted"] => vec![complete()],
+            _ => Vec::new(),
+        });
+        bed.start("s", "Sends");
+        assert_eq!(
+            (bed.status("s"), state(&bed, "@log@a").as_str()),
+            (Status::Completed, "r1;r2;r3;r4;called;")
+        );
+        bed.pass(1);
+        let at = Some(Timestamp(bed.now));
+        bed.call(Request::Signal(SignalRequest { at, ..signal("@log@a", "due") })).unwrap();
+        bed.call(Request::Signal(signal("@log@a", "after"))).unwrap();
+        assert_eq!(state(&bed, "@log@a"), "r1;r2;r3;r4;called;r6;due;after;");
+    }
+}

@@ -1,7 +1,7 @@
 //! Operations: into the queue, out to whoever runs them, and what becomes of them.
 
-use super::record::{DelayedSignal, Operation, Stamp, Wanted};
-use super::state::Entity;
+use super::record::{Operation, Stamp, Wanted};
+use super::state::{Entity, due};
 use crate::entity::{BatchTicket, EntityAction, EntityId, EntityOperation, OperationBatch, OperationsDone};
 use crate::failure::Failure;
 use crate::id::{InstanceId, InstanceKey};
@@ -27,6 +27,9 @@ impl Partition {
         let (limit, bytes_max) = (self.config.limits.inbox_events_max, self.config.limits.inbox_bytes_max);
         let (id, now) = (signal.to.instance().clone(), self.now);
         let (content, forgets) = (checksum(&signal), self.planted(Bug::SignalTwice));
+        if let Some(key) = existing.filter(|_| signal.at.is_none()) {
+            self.take_due_signals(key);
+        }
         if let Some(entity) = existing.and_then(|key| self.entity_mut(key)) {
             // Whether there was room was decided when it was taken.
             match entity.has_taken(signal.stamp, &signal.request_id, content) {
@@ -289,8 +292,7 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.record.block = None;
         let Some(entity) = instance.entity.as_deref() else { return };
-        let at = |delayed: &DelayedSignal| delayed.operation.as_ref().map_or(0, |operation| operation.at);
-        let delayed: Vec<_> = entity.record.delayed.iter().map(|d| (at(d), d.number)).collect();
+        let delayed: Vec<_> = entity.record.delayed.iter().map(|d| (due(d), d.number)).collect();
         for (at, number) in delayed {
             self.wakes.add(Timestamp(at), key, Wake::Signal(number));
         }

@@ -30,6 +30,8 @@ pub(in crate::partition) struct Entity {
     bytes: usize,
     /// What its signals weigh whose time has not come.
     bytes_later: usize,
+    /// When the first of these is due.
+    first_due: Option<i64>,
     /// Batches that were lost one after another.
     lost: u32,
     /// So many operations at the head of the queue are handed out one at a time: they were lost together.
@@ -49,6 +51,7 @@ impl Entity {
         // Whatever ran when it was stored runs no more.
         let mut entity = Entity { record: EntityRecord { running: 0, ..record }, ..Entity::default() };
         (entity.bytes, entity.bytes_later) = entity.record.weigh();
+        entity.first_due = entity.record.delayed.iter().map(due).min();
         entity
     }
 
@@ -157,8 +160,16 @@ impl Entity {
         let number = self.record.next_delayed;
         self.record.next_delayed += 1;
         self.bytes_later += operation_weight(&operation);
-        self.record.delayed.push(DelayedSignal { number, operation: Some(operation) });
+        let delayed = DelayedSignal { number, operation: Some(operation) };
+        let at = due(&delayed);
+        self.first_due = Some(self.first_due.map_or(at, |first| first.min(at)));
+        self.record.delayed.push(delayed);
         number
+    }
+
+    /// Whether the time of a delayed signal has come.
+    pub(in crate::partition) fn has_due(&self, now: Timestamp) -> bool {
+        self.first_due.is_some_and(|at| at <= now.0)
     }
 
     /// Takes the delayed signals whose time has come, in the order of their times, as many as the queue has room for.
@@ -168,24 +179,24 @@ impl Entity {
         bytes_max: usize,
         count_max: usize,
     ) -> Vec<Operation> {
-        let at = |delayed: &DelayedSignal| delayed.operation.as_ref().map_or(0, |operation| operation.at);
-        let delayed = &mut self.record.delayed;
-        if !delayed.iter().any(|delayed| at(delayed) <= now.0) {
+        if !self.has_due(now) {
             return Vec::new();
         }
+        let delayed = &mut self.record.delayed;
         // Most are sorted already.
-        delayed.sort_by_key(|delayed| (at(delayed), delayed.number));
+        delayed.sort_by_key(|delayed| (due(delayed), delayed.number));
         let (mut bytes, mut count) = (self.bytes, self.record.queue.len());
         let fits = |delayed: &&DelayedSignal| {
             let may_enter = count == 0 || bytes < bytes_max && count < count_max;
             bytes += delayed.operation.as_ref().map_or(0, operation_weight);
             count += 1;
-            at(delayed) <= now.0 && may_enter
+            due(delayed) <= now.0 && may_enter
         };
         let taken = delayed.iter().take_while(fits).count();
-        let due: Vec<Operation> = delayed.drain(..taken).filter_map(|delayed| delayed.operation).collect();
-        self.bytes_later -= due.iter().map(operation_weight).sum::<usize>();
-        due
+        let taken: Vec<Operation> = delayed.drain(..taken).filter_map(|delayed| delayed.operation).collect();
+        self.bytes_later -= taken.iter().map(operation_weight).sum::<usize>();
+        self.first_due = delayed.first().map(due);
+        taken
     }
 
     /// Begins the batch `number` of the operations that can be handed out together. While the entity is held, only its
@@ -371,6 +382,11 @@ impl EntityRecord {
         let delayed = self.delayed.iter().filter_map(|delayed| delayed.operation.as_ref());
         (self.queue.iter().map(weight).sum(), delayed.map(operation_weight).sum())
     }
+}
+
+/// When a delayed signal is due.
+pub(super) fn due(delayed: &DelayedSignal) -> i64 {
+    delayed.operation.as_ref().map_or(0, |operation| operation.at)
 }
 
 /// What something in a queue weighs, at least as much as its stored form.
