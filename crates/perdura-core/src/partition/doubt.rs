@@ -352,11 +352,14 @@ impl Partition {
             Answer::RunOnceMore => {
                 let task = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id));
                 let Some(task) = task else { return };
+                let has_waited = task.stage() == Some(Stage::Suspended);
                 if let Some(once) = &mut task.record.once {
                     once.enter(Stage::Queued);
                 }
-                // Its time as a whole begins again: it was not the activity that used it up.
-                task.record.scheduled_at = now.0;
+                // Its time as a whole begins again: it was somebody outside who used it up.
+                if has_waited {
+                    task.record.scheduled_at = now.0;
+                }
                 self.watch_limits(key, id);
                 self.mark_dirty(key);
             }

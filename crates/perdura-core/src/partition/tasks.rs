@@ -474,23 +474,23 @@ impl Partition {
         self.handler_late(key, id);
         let now = self.now;
         let Some(instance) = self.instances.get(&key) else { return };
-        // One that has ended in time cannot be late; and one in doubt waits for whoever can tell.
-        let in_doubt = |task: &Task| task.record.once.as_ref().is_some_and(|once| once.is_in_doubt());
-        let awaited = |task: &&Task| task.ended.is_none() && !in_doubt(task);
+        // One that has ended in time cannot be late; and one that suspends its instance waits for whoever can tell.
+        let awaited = |task: &&Task| task.ended.is_none() && task.stage() != Some(Stage::Suspended);
         let Some(task) = instance.tasks.get(&id).filter(awaited) else { return };
         let Some(limits) = task.limits() else { return };
         let passed = |from: Timestamp, ms: u64| ms > 0 && plus(from, ms) <= now;
         let timeout = |what: &str, ms: u64| Failure::new(kind::TIMEOUT, format!("{what}: limit {ms} ms"));
         let running = task.running.then(|| Self::task_ref(instance, task));
+        let attempt = running.filter(|running| !running.asks);
         if passed(Timestamp(task.record.scheduled_at), limits.total_ms) {
             self.cancel_attempt(running);
             self.task_failed(key, id, timeout("all attempts took too long", limits.total_ms));
-        } else if running.is_some() && task.began.is_some_and(|(began, _)| passed(began, limits.attempt_ms)) {
-            self.cancel_attempt(running);
+        } else if attempt.is_some() && task.began.is_some_and(|(began, _)| passed(began, limits.attempt_ms)) {
+            self.cancel_attempt(attempt);
             self.attempt_timed_out(key, id, timeout("the attempt took too long", limits.attempt_ms));
-        } else if running.is_some() && task.began.is_some_and(|(_, heard)| passed(heard, limits.heartbeat_ms))
+        } else if attempt.is_some() && task.began.is_some_and(|(_, heard)| passed(heard, limits.heartbeat_ms))
         {
-            self.cancel_attempt(running);
+            self.cancel_attempt(attempt);
             self.attempt_timed_out(key, id, timeout("no heartbeat", limits.heartbeat_ms));
         } else {
             self.watch_limits(key, id);

@@ -562,3 +562,37 @@ fn where_it_begins_at_once_the_hand_over_needs_no_commit_of_its_own() {
     assert_eq!(bed.started.iter().filter(|start| start.is_taken).count(), 2);
     assert_eq!(bed.started.iter().filter(|start| start.has_barrier).count(), 1);
 }
+
+#[test]
+fn a_time_limit_for_all_attempts_holds_while_a_handler_is_asked_but_not_while_somebody_has_to_look() {
+    let limits = TimeLimits { total_ms: 1000, attempt_ms: 200, ..TimeLimits::default() };
+    for (policy, ends_as) in [("handler:check", Status::Failed), ("suspend", Status::Suspended)] {
+        for crash in [false, true] {
+            let mut bed = Bed::new();
+            let delivery = at_most_once(policy).recorded();
+            let task =
+                TaskScheduled { name: "pay".into(), delivery, limits: Some(limits), ..Default::default() };
+            bed.script("o", calls_task(task));
+            bed.start("x", "o");
+            let task = take(&mut bed);
+            bed.pass(400);
+            lose(&mut bed, task);
+            if crash {
+                bed.crash();
+            }
+            bed.pass(599);
+            assert!(!bed.status("x").is_terminal());
+            bed.pass(1);
+            assert_eq!(bed.status("x"), ends_as, "{policy}, crash: {crash}");
+            if ends_as == Status::Suspended {
+                resolve(&mut bed, Answer::RunOnceMore).unwrap();
+                take(&mut bed);
+                bed.pass(150);
+                assert_eq!(bed.status("x"), Status::Running);
+            } else {
+                assert_eq!(bed.record("x").failure.unwrap().message, kind::TIMEOUT);
+                assert_eq!(bed.partition.next_deadline(), None);
+            }
+        }
+    }
+}
