@@ -215,6 +215,10 @@ impl Partition {
     fn resume(&mut self, key: InstanceKey, reason: String) -> Result<(), RequestError> {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
+        if instance.entity.is_some() {
+            self.resume_entity(key);
+            return Ok(());
+        }
         let tasks = instance.suspended_tasks();
         if !tasks.is_empty() {
             return Err(RequestError::InDoubt { id: instance.id.clone(), tasks });
