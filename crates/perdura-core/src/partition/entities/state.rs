@@ -38,8 +38,8 @@ pub(in crate::partition) struct Entity {
     pub(super) vanishing: bool,
     /// When it is looked whether those that wait here and who holds it wait for each other.
     pub(super) circle_at: Option<Timestamp>,
-    /// When they did last, since it came into memory.
-    pub(super) circle_found_at: Timestamp,
+    /// How long is waited until then, in ms. It begins anew with whoever comes to wait.
+    pub(super) circle_wait: i64,
 }
 
 impl Entity {
@@ -113,6 +113,9 @@ impl Entity {
 
     /// Puts something at the end of the queue.
     pub(super) fn push(&mut self, wanted: Wanted) {
+        if self.may_close_circle(&wanted) {
+            self.comes_to_wait();
+        }
         let queued = Queued { wanted: Some(wanted), delivery: 0 };
         self.bytes += weight(&queued);
         self.record.queue.push(queued);
@@ -295,6 +298,19 @@ impl Entity {
         });
         self.bytes = self.record.weigh().0;
         self.record.queue.len() < before
+    }
+
+    /// Somebody comes to wait for it: soon it is looked whether that closes a circle.
+    pub(in crate::partition) fn comes_to_wait(&mut self) {
+        self.circle_wait = 0;
+    }
+
+    /// Whether who asks for this waits for it, and may be waited for by who holds the entity.
+    fn may_close_circle(&self, wanted: &Wanted) -> bool {
+        match wanted {
+            Wanted::Operation(operation) => operation.caller.is_some() && !self.is_of_holder(operation),
+            Wanted::Lock(_) => true,
+        }
     }
 
     /// Whether it is held, and something of somebody else waits for that to end.
