@@ -6,15 +6,13 @@ use super::message::{Body, Cancel, Terminate};
 use super::request::{ReplyToken, Request, RequestError, Response, StartRequest};
 use super::wakes::Wake;
 use super::{Bug, Parked, Partition};
-use crate::delivery::{Answer, HUB_KEY_PREFIX, Stage, is_hub_key};
+use crate::delivery::{Answer, Stage, check_no_hub_key};
 use crate::failure::{Failure, kind};
 use crate::history::{
     CancelRequested, Event, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionSuspended,
     ExecutionTerminated, ParentLink,
 };
-use crate::id::{
-    ExecutionId, InstanceId, InstanceKey, InvalidText, check_key, check_name, check_tags, check_text,
-};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, check_key, check_name, check_tags, check_text};
 use crate::limits::{DELAY_MS_MAX, FAILURE_TEXT_BYTES_MAX, TRACE_BYTES_MAX};
 use crate::rewind::LeftTask;
 use crate::status::Status;
@@ -89,9 +87,7 @@ impl Partition {
 
     fn check_start(&self, start: &StartRequest) -> Result<(), RequestError> {
         check_name("orchestration name", &start.name)?;
-        if is_hub_key(start.id.as_str()) {
-            return Err(InvalidText::Reserved { field: "instance id", prefix: HUB_KEY_PREFIX }.into());
-        }
+        check_no_hub_key(start.id.as_str())?;
         check_text("version", &start.version)?;
         check_text("request id", &start.request_id)?;
         check_tags(&start.tags)?;
