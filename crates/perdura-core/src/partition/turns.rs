@@ -205,7 +205,7 @@ impl Partition {
             let is_holder = instance.record.section.as_ref().is_some_and(|section| section.granted);
             instance.record.awaits_event = awaits_event.unwrap_or(is_holder);
             instance.record.awaits_untold = awaits_event.is_none();
-            instance.note_given_up(if instance.record.generation == generation { gave_up } else { Vec::new() });
+            instance.note_given_up(gave_up);
         }
         self.take_held(key);
         let goes_on = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);
