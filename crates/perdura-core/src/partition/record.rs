@@ -338,6 +338,9 @@ pub struct Keys {
     /// Ids of external events that have come, oldest first.
     #[prost(string, repeated, tag = "2")]
     pub events: Vec<String>,
+    /// CRC-32 of what each of these was; 0 if it is not known.
+    #[prost(uint32, repeated, tag = "3")]
+    pub event_contents: Vec<u32>,
 }
 
 /// The result of a call under an idempotency key.
