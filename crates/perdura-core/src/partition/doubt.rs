@@ -45,6 +45,11 @@ impl Partition {
         if !state.offered || !state.is_present(task) {
             return false;
         }
+        if !self.may_begin(task.key, task.task) {
+            self.take_offer_back(task);
+            return false;
+        }
+        let Some(state) = self.handed_out(task) else { return false };
         let Some(once) = &mut state.record.once else { return false };
         state.offered = false;
         state.began = Some((now, now));
@@ -54,6 +59,7 @@ impl Partition {
         if not_before != 0 && !self.planted(Bug::RetryAtOnce) {
             self.rely_on(Timestamp(not_before));
         }
+        self.begin_trial(task.key, task.task);
         self.watch_limits(task.key, task.task);
         self.mark_dirty(task.key);
         match self.in_flight.as_mut().filter(|_| early) {
@@ -79,6 +85,7 @@ impl Partition {
             self.rely_on(Timestamp(not_before));
         }
         self.open.taken += 1;
+        self.begin_trial(key, id);
         self.mark_dirty(key);
         self.start_task(key, id, None);
     }
@@ -109,7 +116,11 @@ impl Partition {
             Some(Stage::Out) if reruns || !task.is_at_most_once() => {
                 // Its process has ended with it.
                 let delivery = task.record.delivery;
-                self.attempt_lost(key, id, delivery, LOST);
+                if self.is_acquitted(key, id) {
+                    self.run_again(key, id, LOST);
+                } else {
+                    self.attempt_lost(key, id, delivery, LOST);
+                }
             }
             Some(Stage::Out) => self.in_doubt(key, id, LOST),
             Some(Stage::Asked) => self.ask_handler(key, id),

@@ -100,6 +100,9 @@ pub struct TaskRecord {
     /// Workers that were lost while they ran the present attempt.
     #[prost(uint32, tag = "9")]
     pub lost: u32,
+    /// The last hand-over of which it is known how it ended. It is not written for each that ends.
+    #[prost(uint32, tag = "10")]
+    pub accounted: u32,
     /// Its hand-overs, if each is committed before its attempt begins.
     #[prost(message, optional, boxed, tag = "60")]
     pub once: Option<Box<OnceRecord>>,

@@ -506,7 +506,7 @@ fn a_retry_under_the_number_of_the_first_try_counts_on_and_does_not_run_what_is_
 
 #[test]
 fn an_activity_that_ends_its_process_each_time_fails_and_one_that_only_waits_does_not() {
-    let limits = perdura_core::Limits { lost_workers_max: 3, ..Default::default() };
+    let limits = perdura_core::Limits { lost_workers_max: 6, ..Default::default() };
     let mut bed = Bed::with_limits(limits);
     let both = || vec![task(0, "poison"), task(1, "waits")];
     bed.script("o", move |turn| match turn.from {
@@ -526,7 +526,7 @@ fn an_activity_that_ends_its_process_each_time_fails_and_one_that_only_waits_doe
             deaths += 1;
         }
     }
-    assert_eq!(deaths, 3);
+    assert_eq!(deaths, 2, "the four before were not known when they began");
     let failed = bed.record("x").failed;
     assert_eq!((failed.len(), failed[0].id), (1, 0));
     let waits = bed.started.iter().find(|start| start.task.task == 1).cloned().unwrap();

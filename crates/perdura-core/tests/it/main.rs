@@ -24,5 +24,6 @@ mod rewind;
 mod rewound_branches;
 mod rewound_calls;
 mod starts;
+mod suspects;
 mod tasks;
 mod turns;
