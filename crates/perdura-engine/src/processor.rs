@@ -369,6 +369,9 @@ impl Processor {
         life.partition.set_room(self.activities.room());
         // Before what is new: a crowd of senders must not hold up what makes room in a queue.
         self.entities.take_ended(life, self.store.now());
+        if let Some(until) = self.drain_until {
+            self.entities.give_back(life, tokio::time::Instant::now() >= until);
+        }
         for _ in 0..INPUTS_PER_ROUND_MAX {
             match self.inputs.try_recv() {
                 Ok(input) => self.take(life, input),
@@ -428,7 +431,7 @@ impl Processor {
             Some(end) = self.entities.ended() => self.entities.end(end, life, self.store.now()),
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
-                None => self.drain(),
+                None => self.drain(life),
             },
             () = self.bells[usize::from(self.id.0)].notified() => life.reads.messages(self.id),
             () = maybe(timer.as_mut()) => {}
@@ -501,7 +504,7 @@ impl Processor {
             }
             Input::Shutdown(done) => {
                 self.shutdown.push(done);
-                self.drain();
+                self.drain(life);
             }
         }
     }
@@ -547,9 +550,10 @@ impl Processor {
     }
 
     /// Begins to end: no new activity, no new request; what runs may finish.
-    fn drain(&mut self) {
+    fn drain(&mut self, life: &mut Life) {
         if self.drain_until.is_none() {
             self.drain_until = Some(tokio::time::Instant::now() + self.options.drain_time_max);
+            life.partition.hand_out_no_operations();
             self.activities.drain();
             self.entities.drain();
         }

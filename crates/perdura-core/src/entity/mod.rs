@@ -5,6 +5,7 @@ mod id;
 
 pub use id::EntityId;
 
+use crate::delivery::check_no_hub_key;
 use crate::failure::{Failure, kind};
 use crate::history::ParentLink;
 use crate::id::{InstanceId, InstanceKey};
@@ -121,6 +122,10 @@ impl EntityAction {
             EntityAction::Signal { to, input, at, .. } => (format!("signal to {:?}", to.as_str()), input, at),
             EntityAction::Start { id, input, at, .. } => (format!("start of {:?}", id.as_str()), input, at),
         };
+        if let EntityAction::Start { id, .. } = self {
+            check_no_hub_key(id.as_str())
+                .map_err(|error| Failure::new(kind::INVALID, error.to_string()).non_retryable())?;
+        }
         if at.is_some_and(|at| at.0.saturating_sub(now.0) > DELAY_MS_MAX) {
             return Err(over_limit(format!("{what}: more than ten years ahead")));
         }

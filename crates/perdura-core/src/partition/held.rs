@@ -251,7 +251,14 @@ impl Partition {
                 instance.held.push_later(at, held);
                 self.wakes.add(at, key, Wake::Operations);
             }
-            None => instance.held.push_back(held),
+            None => {
+                let waits = held.asker().is_some();
+                instance.held.push_back(held);
+                if let Some(entity) = instance.entity.as_deref_mut().filter(|_| waits) {
+                    entity.comes_to_wait();
+                    self.watch_for_circle(key);
+                }
+            }
         }
     }
 

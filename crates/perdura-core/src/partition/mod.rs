@@ -142,6 +142,8 @@ pub struct Partition {
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
     vanishing: Vec<InstanceKey>,
+    suspects: entities::Suspects,
+    runs_no_operations: bool,
     /// Messages in the store for instances that cannot be read.
     kept: BTreeMap<InstanceId, Vec<EnvelopeId>>,
     /// Executions that the runner may drop.
@@ -235,6 +237,8 @@ impl Partition {
             awaits_messages: false,
             operable: Vec::new(),
             vanishing: Vec::new(),
+            suspects: entities::Suspects::default(),
+            runs_no_operations: false,
             kept: BTreeMap::new(),
             forgotten: Vec::new(),
             open: commit::Open::default(),

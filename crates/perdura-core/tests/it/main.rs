@@ -16,6 +16,7 @@ mod entities;
 mod entity_bed;
 mod keys;
 mod locks;
+mod losses;
 mod purge;
 mod reminders;
 mod residency;

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::orchestration::OrchestrationRef;
 use crate::payload::ToPayload;
 
+use perdura_core::delivery::check_no_hub_key;
 use perdura_core::entity::EntityAction;
 use perdura_core::failure::kind;
 use perdura_core::{EntityId, Failure, InstanceId, Timestamp};
@@ -97,6 +98,7 @@ impl EntityContext {
 
     /// Starts an orchestration that nobody waits for. If its id is taken, nothing is started.
     pub fn start<O: OrchestrationRef>(&self, orchestration: O, id: &str, input: O::Input) -> Result<()> {
+        check_no_hub_key(id).map_err(Error::invalid)?;
         self.act(EntityAction::Start {
             id: InstanceId::new(id).map_err(Error::invalid)?,
             name: orchestration.name().to_owned(),

@@ -10,6 +10,7 @@
 mod callers;
 mod circle;
 mod locks;
+mod losses;
 mod operations;
 mod record;
 mod state;
@@ -21,4 +22,5 @@ pub use record::{
     CallRecord, DelayedSignal, EntityRecord, LeftCall, LockRecord, LockRequest, Operation, Queued,
     SectionRecord, Stamp, TaskName, Wanted,
 };
+pub(super) use losses::Suspects;
 pub(super) use state::{Entity, operation_weight};
