@@ -149,6 +149,11 @@ pub(super) async fn complete_orchestration(
         Ok((result, taken)) => TurnResult { taken, began, ..result },
         Err(bad) => return Err(refused(hub, token, &turn, &bad)),
     };
+    if result.taken == Some(0) && result.decisions.is_empty() {
+        // Nothing was done, as with an item that is given back: at once it would come again for ever.
+        hub.board.refuse_of(token);
+        return Ok(CompleteTaskResponse {});
+    }
     // From here on the token is void: a second answer finds nothing.
     if hub.board.remove(id).is_none() {
         return Err(stale());
