@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::Status;
 
-/// SDKs drop a connection that is silent for 60 or 120 seconds.
-const PING_EVERY: Duration = Duration::from_secs(20);
+/// SDKs drop a connection that is silent for 60 or 120 seconds, or for 15 where that one for Go is told so.
+const PING_EVERY: Duration = Duration::from_secs(10);
 /// What the largest message may have around its work item.
 pub(super) const SLACK_BYTES: usize = 1024;
 
