@@ -8,6 +8,7 @@ mod late;
 mod leaving;
 mod once;
 mod operator;
+mod partial;
 mod parts;
 mod recorded;
 mod rewound;
