@@ -10,7 +10,7 @@ use super::role::Role;
 use super::spare::Spare;
 use super::spec::{Head, Replaced, RewindSpec, RewindTo, TimerDue, Timers};
 use super::timeline::{Timeline, Work, WorkKind};
-use crate::delivery::{Delivery, OnceRecord, Stage};
+use crate::delivery::{Delivery, OnceRecord, Stage, is_hub_key};
 use crate::history::{
     Event, EventKind, ExecutionCompleted, ExecutionRewound, SubOrchestrationCompleted,
     SubOrchestrationScheduled, TaskCompleted, TaskScheduled, encode_events,
@@ -216,8 +216,13 @@ impl Drawing<'_> {
         let at = usize::try_from(event).ok().filter(|at| *at < self.timeline.len());
         let at = at.ok_or(RewindError::NoEvent { event, last })?;
         let takes = |work: &&Work| matches!(work.kind, WorkKind::Activity | WorkKind::Child);
-        let work = self.timeline.work_at(at).filter(takes);
-        work.copied().ok_or(RewindError::NotWork { event })
+        let work = self.timeline.work_at(at).filter(takes).ok_or(RewindError::NotWork { event })?;
+        match &self.timeline.event(work.scheduled).kind {
+            EventKind::SubOrchestrationScheduled(child) if is_hub_key(&child.instance) => {
+                Err(RewindError::KeyOfHub { event, instance: child.instance.clone() })
+            }
+            _ => Ok(*work),
+        }
     }
 
     fn fill(&mut self, pending: &[Event]) {
