@@ -103,7 +103,7 @@ impl Task {
                 attempt.end = end.chars().take(256).collect();
             }
             once.enter(Stage::Queued);
-            once.once_more = 0;
+            (once.once_more, once.since) = (0, 0);
         }
     }
 
