@@ -142,7 +142,7 @@ pub struct Partition {
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
     vanishing: Vec<InstanceKey>,
-    suspects: entities::Suspects,
+    suspect_entities: entities::Suspects,
     runs_no_operations: bool,
     /// Messages in the store for instances that cannot be read.
     kept: BTreeMap<InstanceId, Vec<EnvelopeId>>,
@@ -237,7 +237,7 @@ impl Partition {
             awaits_messages: false,
             operable: Vec::new(),
             vanishing: Vec::new(),
-            suspects: entities::Suspects::default(),
+            suspect_entities: entities::Suspects::default(),
             runs_no_operations: false,
             kept: BTreeMap::new(),
             forgotten: Vec::new(),

@@ -18,9 +18,9 @@ mod state;
 pub use callers::{LockGranted, OperationEnded};
 pub use circle::{CircleStep, FindCircle};
 pub use locks::Unlock;
+pub(super) use losses::Suspects;
 pub use record::{
     CallRecord, DelayedSignal, EntityRecord, LeftCall, LockRecord, LockRequest, Operation, Queued,
     SectionRecord, Stamp, TaskName, Wanted,
 };
-pub(super) use losses::Suspects;
 pub(super) use state::{Entity, operation_weight};

@@ -181,7 +181,7 @@ impl Partition {
         }
         let is_suspect = entity.is_suspect();
         if is_suspect && others {
-            self.suspects.waiting.insert(key);
+            self.suspect_entities.waiting.insert(key);
             return;
         }
         let batch = entity.begin_batch(number, now, bytes_max);
@@ -189,7 +189,7 @@ impl Partition {
             return;
         }
         if is_suspect {
-            self.suspects.at_work = Some(key);
+            self.suspect_entities.at_work = Some(key);
         }
         let mut operations = Vec::with_capacity(batch.len());
         for queued in batch {
