@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
 mod clients;
+mod entity_starts;
 mod garbage;
 mod hubs;
 mod late;

@@ -269,10 +269,12 @@ impl Partition {
                 let operation = Operation { name: operation, input, caller: None, at, request };
                 self.send(to.instance(), Body::Operation(operation));
             }
-            EntityAction::Start { id, name, version, input, at } => {
+            EntityAction::Start { id, name, version, input, at, reuse } => {
                 let start_at = at.map(|at| at.0);
+                let reuse = reuse.to_bits();
+                let detached = true;
                 let start =
-                    StartChild { name, version, input, detached: true, start_at, ..StartChild::default() };
+                    StartChild { name, version, input, detached, start_at, reuse, ..StartChild::default() };
                 self.send(&id, Body::StartChild(start));
             }
         }
