@@ -398,8 +398,13 @@ impl Processor {
             });
         }
         life.receipts.tell();
-        if self.dropped.is_cancelled() || self.is_drained(life) {
+        if self.dropped.is_cancelled() {
             return Ok(true);
+        }
+        if self.is_drained(life) {
+            life.partition.ends_in_order(self.store.now());
+            // If it has nothing to write, that was all.
+            return Ok(!life.partition.has_something_to_seal());
         }
         self.wait(life).await.map(|()| false)
     }

@@ -39,7 +39,7 @@ pub struct OnceRecord {
     /// Workers that were lost one after another while they ran the handler.
     #[prost(uint32, tag = "5")]
     pub handlers_lost: u32,
-    /// Since when nobody knows, in ms since 1970.
+    /// Since when nobody knows, in ms since 1970; 0 if the end of the present attempt is known, or it has none yet.
     #[prost(int64, tag = "6")]
     pub since: i64,
     /// How often in a row a handler let it run once more.
@@ -93,6 +93,11 @@ impl OnceRecord {
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         matches!(self.stage(), Stage::Asked | Stage::Suspended)
+    }
+
+    /// Whether somebody lets it run once more although nobody knows how the present attempt ended.
+    pub(crate) fn runs_once_more(&self) -> bool {
+        self.stage() == Stage::Queued && self.since != 0
     }
 
     /// An attempt is handed over.

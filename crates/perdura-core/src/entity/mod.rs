@@ -10,6 +10,7 @@ use crate::failure::{Failure, kind};
 use crate::history::ParentLink;
 use crate::id::{InstanceId, InstanceKey};
 use crate::limits::{DELAY_MS_MAX, Limits};
+use crate::status::ReusePolicy;
 use crate::time::Timestamp;
 use bytes::Bytes;
 
@@ -173,7 +174,7 @@ pub enum EntityAction {
         /// A name for it; may be empty.
         request: String,
     },
-    /// A new orchestration, for which nobody waits. One whose id is taken is not started.
+    /// A new orchestration, for which nobody waits.
     Start {
         /// Its id.
         id: InstanceId,
@@ -185,5 +186,7 @@ pub enum EntityAction {
         input: Option<Bytes>,
         /// Not before.
         at: Option<Timestamp>,
+        /// What to do when the id is taken. Nobody learns of a refusal.
+        reuse: ReusePolicy,
     },
 }

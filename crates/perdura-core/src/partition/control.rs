@@ -2,6 +2,7 @@
 
 use super::effect::Effect;
 use super::instance::{TurnState, Waiter};
+use super::keys::content_of;
 use super::message::{Body, Cancel, Terminate};
 use super::request::{ReplyToken, Request, RequestError, Response, StartRequest};
 use super::wakes::Wake;
@@ -163,15 +164,18 @@ impl Partition {
         let drops = self.planted(Bug::SuspendedDropsEvents);
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         let (id, status) = (instance.id.clone(), instance.status);
+        let content = content_of(&name, input.as_ref());
         // Perhaps it has ended because of it.
-        if instance.knows_event(event_id) {
-            return Ok(());
+        match instance.knows_event(event_id, content) {
+            Some(true) => return Ok(()),
+            Some(false) => return Err(RequestError::EventIdReused { id, event_id: event_id.to_owned() }),
+            None => {}
         }
         if status.is_terminal() {
             return Err(RequestError::Ended { id, status });
         }
         instance.check_room(&name, &input, &limits)?;
-        instance.note_event(event_id);
+        instance.note_event(event_id, content);
         if !(drops && instance.is_suspended()) {
             instance.inbox.push(Event::new(now, EventRaised { name, input }));
         }

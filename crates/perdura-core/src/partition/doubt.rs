@@ -45,6 +45,11 @@ impl Partition {
         if !state.offered || !state.is_present(task) {
             return false;
         }
+        if !self.may_begin(task.key, task.task) {
+            self.take_offer_back(task);
+            return false;
+        }
+        let Some(state) = self.handed_out(task) else { return false };
         let Some(once) = &mut state.record.once else { return false };
         state.offered = false;
         state.began = Some((now, now));
@@ -54,6 +59,7 @@ impl Partition {
         if not_before != 0 && !self.planted(Bug::RetryAtOnce) {
             self.rely_on(Timestamp(not_before));
         }
+        self.begin_trial(task.key, task.task);
         self.watch_limits(task.key, task.task);
         self.mark_dirty(task.key);
         match self.in_flight.as_mut().filter(|_| early) {
@@ -79,6 +85,7 @@ impl Partition {
             self.rely_on(Timestamp(not_before));
         }
         self.open.taken += 1;
+        self.begin_trial(key, id);
         self.mark_dirty(key);
         self.start_task(key, id, None);
     }
@@ -109,7 +116,11 @@ impl Partition {
             Some(Stage::Out) if reruns || !task.is_at_most_once() => {
                 // Its process has ended with it.
                 let delivery = task.record.delivery;
-                self.attempt_lost(key, id, delivery, LOST);
+                if self.is_acquitted(key, id) {
+                    self.run_again(key, id, LOST);
+                } else {
+                    self.attempt_lost(key, id, delivery, LOST);
+                }
             }
             Some(Stage::Out) => self.in_doubt(key, id, LOST),
             Some(Stage::Asked) => self.ask_handler(key, id),
@@ -242,7 +253,7 @@ impl Partition {
         let (now, limit) = (self.now, self.config.limits.handler_ms_max);
         let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
         if task.and_then(|task| task.limit_of_handler(limit)).is_some_and(|at| at <= now) {
-            self.call_off_handler(key, id);
+            self.call_off(key, id);
             self.suspend_in_doubt(key, id, &format!("its handler took more than {limit} ms"));
         }
     }
@@ -305,7 +316,7 @@ impl Partition {
         };
         let Some(task) = found else { return Err(RequestError::NotInDoubt { id, task }) };
         if let Answer::Suspend(why) = answer {
-            self.call_off_handler(key, task);
+            self.call_off(key, task);
             self.suspend_in_doubt(key, task, &why);
         } else {
             let state = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&task));
@@ -317,21 +328,22 @@ impl Partition {
         Ok(())
     }
 
-    fn call_off_handler(&mut self, key: InstanceKey, id: u32) {
+    /// Neither the handler, nor the next attempt while it waits for a worker, is wanted any more.
+    fn call_off(&mut self, key: InstanceKey, id: u32) {
         let Some(instance) = self.instances.get(&key) else { return };
         let Some(task) = instance.tasks.get(&id) else { return };
-        let asked =
-            (task.running && task.stage() == Some(Stage::Asked)).then(|| Self::task_ref(instance, task));
-        self.cancel_attempt(asked);
+        let is_out = task.running && (task.offered || task.stage() == Some(Stage::Asked));
+        let unwanted = is_out.then(|| Self::task_ref(instance, task));
+        self.cancel_attempt(unwanted);
         if let Some(task) = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id)) {
-            task.running = false;
+            (task.running, task.offered) = (false, false);
         }
     }
 
     /// What follows is known.
     fn settle_doubt(&mut self, key: InstanceKey, id: u32, answer: Answer, by: &str) {
         let now = self.now;
-        self.call_off_handler(key, id);
+        self.call_off(key, id);
         match answer {
             Answer::Complete(output) => {
                 let Some(instance) = self.instances.get_mut(&key) else { return };
@@ -398,18 +410,19 @@ impl Partition {
     ) {
         let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
         let once = task.and_then(|task| task.record.once.as_ref());
-        if !once.is_some_and(|once| once.is_in_doubt()) {
+        if !once.is_some_and(|once| once.is_in_doubt() || once.runs_once_more()) {
             return self.attempt_ended(key, id, result);
         }
-        self.call_off_handler(key, id);
+        self.call_off(key, id);
         self.enter(key, id, Stage::Out);
         self.attempt_ended(key, id, result);
         self.resume_if_settled(key, "");
         self.enqueue(key);
     }
 
-    /// A result that is not that of what is handed out. That of the present delivery settles a doubt; one of an earlier
-    /// delivery is noted, in the history and for the handler, and never counts.
+    /// A result that is not that of what is handed out. That of the attempt in doubt settles the doubt; a good one does so
+    /// even after somebody has let the activity run once more, until that is handed over. Any other is noted, in the history
+    /// and for the handler, and never counts.
     pub(super) fn result_late(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>) {
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
@@ -424,13 +437,14 @@ impl Partition {
             return;
         };
         let has_begun = once.attempt(task.delivery).is_some();
-        if state.record.delivery == task.delivery && once.is_in_doubt() {
+        let settles = once.is_in_doubt() || (once.runs_once_more() && result.is_ok());
+        if state.record.delivery == task.delivery && settles {
             if state.scheduled.is_none() && result.is_err() {
                 // The history says whether another attempt follows.
                 return self.hold_result(task.key, task.task, result);
             }
             self.attempt_or_doubt_ended(task.key, task.task, result);
-        } else if state.record.delivery > task.delivery && has_begun {
+        } else if state.record.delivery >= task.delivery && has_begun {
             let Some(attempt) = once.attempt(task.delivery).filter(|attempt| attempt.late.is_none()) else {
                 return;
             };

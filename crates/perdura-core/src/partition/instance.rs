@@ -25,9 +25,6 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Deliveries that no failure and no lost worker explains, after which an activity is counted precisely.
-const SUSPECT_AFTER: u32 = 3;
-
 /// Where the instance is with its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TurnState {
@@ -91,21 +88,22 @@ impl Task {
         self.record.once.is_some() && !matches!(delivery, Some(Ok(Delivery::AtLeastOnce | Delivery::Precise)))
     }
 
-    /// Whether processes have ended again and again while it was handed out.
-    pub(super) fn is_suspect(&self) -> bool {
-        let TaskRecord { attempt, delivery, lost, .. } = self.record;
-        delivery >= attempt.saturating_add(lost).saturating_add(SUSPECT_AFTER)
+    /// How many of its hand-overs ended without a word.
+    pub(super) fn unexplained(&self) -> u32 {
+        let TaskRecord { attempt, delivery, lost, accounted, .. } = self.record;
+        delivery.saturating_sub(accounted.max(attempt.saturating_sub(1).saturating_add(lost)))
     }
 
     /// It is known how the present attempt ended: another may follow.
     pub(super) fn note_end(&mut self, end: &str) {
         let delivery = self.record.delivery;
+        self.record.accounted = delivery;
         if let Some(once) = &mut self.record.once {
             if let Some(attempt) = once.attempt(delivery).filter(|attempt| attempt.end.is_empty()) {
                 attempt.end = end.chars().take(256).collect();
             }
             once.enter(Stage::Queued);
-            once.once_more = 0;
+            (once.once_more, once.since) = (0, 0);
         }
     }
 

@@ -164,20 +164,37 @@ impl Keys {
 }
 
 impl Instance {
-    /// Whether an event with this id has come before.
-    pub(super) fn knows_event(&self, id: &str) -> bool {
-        !id.is_empty() && self.record.keys.iter().flat_map(|keys| &keys.events).any(|known| known == id)
+    /// Whether an event with this id has come before; `Some(false)`: another one.
+    pub(super) fn knows_event(&self, id: &str, content: u32) -> Option<bool> {
+        let keys = self.record.keys.as_deref()?;
+        let at = keys.events.iter().position(|known| !id.is_empty() && known == id)?;
+        // Rows of older versions say nothing of it.
+        Some(keys.event_contents.get(at).is_none_or(|known| *known == 0 || *known == content))
     }
 
     /// An event with this id has come.
-    pub(super) fn note_event(&mut self, id: &str) {
+    pub(super) fn note_event(&mut self, id: &str, content: u32) {
         if id.is_empty() {
             return;
         }
-        let events = &mut self.record.keys.get_or_insert_default().events;
+        let keys = self.record.keys.get_or_insert_default();
+        let (events, contents) = (&mut keys.events, &mut keys.event_contents);
+        contents.resize(events.len(), 0);
         if events.len() == EVENT_IDS_REMEMBERED {
             events.remove(0);
+            contents.remove(0);
         }
         events.push(id.to_owned());
+        contents.push(content);
     }
+}
+
+/// CRC-32 of what is sent under an id of its own, to tell it from something else under the same id.
+pub(super) fn content_of(name: &str, input: Option<&Bytes>) -> u32 {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&(name.len() as u64).to_le_bytes());
+    crc.update(name.as_bytes());
+    crc.update(&[u8::from(input.is_some())]);
+    crc.update(input.map_or(&[], |input| input));
+    crc.finalize()
 }

@@ -30,6 +30,7 @@ mod rewind;
 mod set_aside;
 mod spoilt;
 mod start;
+mod suspects;
 mod tasks;
 mod turns;
 mod wakes;
@@ -108,6 +109,7 @@ pub struct Partition {
     queue: VecDeque<InstanceKey>,
     next_turn_number: u64,
     trials: dead_letter::Trials,
+    suspects: suspects::Suspects,
     /// Instances that need their history as soon as everything of it is committed.
     history_wanted: Vec<InstanceKey>,
     /// What waits for a row, by id and by key.
@@ -140,7 +142,7 @@ pub struct Partition {
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
     vanishing: Vec<InstanceKey>,
-    suspects: entities::Suspects,
+    suspect_entities: entities::Suspects,
     runs_no_operations: bool,
     /// Messages in the store for instances that cannot be read.
     kept: BTreeMap<InstanceId, Vec<EnvelopeId>>,
@@ -217,6 +219,7 @@ impl Partition {
             queue: VecDeque::new(),
             next_turn_number: 1,
             trials: dead_letter::Trials::default(),
+            suspects: suspects::Suspects::default(),
             history_wanted: Vec::new(),
             id_lookups: BTreeMap::new(),
             key_lookups: BTreeMap::new(),
@@ -234,7 +237,7 @@ impl Partition {
             awaits_messages: false,
             operable: Vec::new(),
             vanishing: Vec::new(),
-            suspects: entities::Suspects::default(),
+            suspect_entities: entities::Suspects::default(),
             runs_no_operations: false,
             kept: BTreeMap::new(),
             forgotten: Vec::new(),

@@ -100,6 +100,9 @@ pub struct TaskRecord {
     /// Workers that were lost while they ran the present attempt.
     #[prost(uint32, tag = "9")]
     pub lost: u32,
+    /// The last hand-over of which it is known how it ended. It is not written for each that ends.
+    #[prost(uint32, tag = "10")]
+    pub accounted: u32,
     /// Its hand-overs, if each is committed before its attempt begins.
     #[prost(message, optional, boxed, tag = "60")]
     pub once: Option<Box<OnceRecord>>,
@@ -341,6 +344,9 @@ pub struct Keys {
     /// Ids of external events that have come, oldest first.
     #[prost(string, repeated, tag = "2")]
     pub events: Vec<String>,
+    /// CRC-32 of what each of these was; 0 if it is not known.
+    #[prost(uint32, repeated, tag = "3")]
+    pub event_contents: Vec<u32>,
 }
 
 /// The result of a call under an idempotency key.

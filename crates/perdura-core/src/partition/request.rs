@@ -27,7 +27,7 @@ pub enum Request {
         name: String,
         /// What it carries.
         input: Option<Bytes>,
-        /// An event with the same text here has come already, if one of the last 128 had it. Empty: none.
+        /// The same event has come already, if one of the last 128 had the same text here. Empty: none.
         event_id: String,
     },
     /// Stop it until further notice; everything that arrives is kept.
@@ -304,6 +304,14 @@ pub enum RequestError {
         id: InstanceId,
         /// The request id.
         request_id: String,
+    },
+    /// An event id came again with something else.
+    #[error("instance {id:?}: event id {event_id:?} was used for a different event; use a new event id")]
+    EventIdReused {
+        /// Which instance.
+        id: InstanceId,
+        /// The event id.
+        event_id: String,
     },
     /// It has ended and takes nothing any more.
     #[error("instance {id:?} is {status}; it takes no more events or requests")]

@@ -90,6 +90,7 @@ impl Partition {
             return self.make_turn(key);
         }
         self.announce_turns();
+        self.release_suspects();
         None
     }
 

@@ -2,7 +2,7 @@
 
 use super::branches::{DoneElsewhere, LeftTask};
 use super::opening::Drawing;
-use super::reuse::ReuseState;
+use super::reuse::{ReuseSource, ReuseState};
 use super::timeline::{Work, WorkKind};
 
 impl Drawing<'_> {
@@ -70,14 +70,20 @@ impl Drawing<'_> {
 
     /// Names the results that other branches have of work of the sources.
     pub(super) fn add_done(&self, state: &mut ReuseState) {
-        for source in state.sources.iter().filter(|source| !source.no_results) {
-            for done in &self.opening.done {
-                let is_of = self.record.origin_on(source.branch, done.event) == done.branch;
-                let again = source.rerun.contains(&done.name) || source.rerun_events.contains(&done.event);
-                if is_of && done.event >= source.from && done.holder != source.branch && !again {
-                    state.done.push(DoneElsewhere { branch: source.branch, ..done.clone() });
-                }
-            }
+        for source in &state.sources {
+            let done = self.done_of(source);
+            state.done.extend(done.map(|done| DoneElsewhere { branch: source.branch, ..done.clone() }));
         }
+    }
+
+    /// What other branches have done of the work of a source, and no call that is open at the cut gets.
+    pub(super) fn done_of(&self, source: &ReuseSource) -> impl Iterator<Item = &DoneElsewhere> {
+        let of_source = move |done: &&DoneElsewhere| {
+            let is_of = self.record.origin_on(source.branch, done.event) == done.branch;
+            let again = source.rerun.contains(&done.name) || source.rerun_events.contains(&done.event);
+            let is_served = self.spare.served.contains(&(done.holder, done.end));
+            is_of && done.event >= source.from && done.holder != source.branch && !again && !is_served
+        };
+        self.opening.done.iter().filter(|_| !source.no_results).filter(of_source)
     }
 }

@@ -6,7 +6,7 @@ use super::timeline::{Timeline, Work, WorkKind};
 use crate::history::{Event, EventKind};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The present branch, seen from another one.
 pub(super) struct Elsewhere<'a> {
@@ -58,6 +58,21 @@ impl<'a> Elsewhere<'a> {
             }
         }
         results
+    }
+
+    /// Work that only this branch was asked for, and has done, with where it ended.
+    pub(super) fn only_here(&self, other: &Timeline<'_>) -> Vec<(Work, usize)> {
+        let (source, both) = self.source(other, ReuseSource::default());
+        let both: BTreeSet<usize> = both.into_iter().collect();
+        let entries = reuse::entries(&self.timeline, &source).into_iter().enumerate();
+        let only = entries.filter(|(index, _)| !both.contains(index));
+        let done = only.filter_map(|(_, entry)| {
+            let work = self.timeline.work_at(entry.scheduled)?;
+            let (end, well) = work.ended?;
+            let is_call = matches!(work.kind, WorkKind::Activity | WorkKind::Child);
+            (well && is_call && end < self.timeline.recorded).then_some((*work, end))
+        });
+        done.collect()
     }
 
     /// The delivery that ended an activity here which both branches have scheduled; 0 if there is none.

@@ -86,7 +86,7 @@ pub struct RewindPlan {
     /// Work scheduled before the cut that runs again.
     pub rerun: Vec<WorkRef>,
     /// Work after the cut whose results are used again if the code asks for the same; of calls of entities that are under
-    /// way, when they come.
+    /// way, when they come. Also work of before the cut that is open or had failed, and that another call or branch has done.
     pub reused: Vec<WorkRef>,
     /// Events after the cut that are not delivered again.
     pub dropped: Vec<u64>,

@@ -166,6 +166,14 @@ fn an_event_whose_id_has_come_is_not_taken_again() {
         bed.crash();
     }
     bed.call(raise("a")).unwrap();
+    for (name, input) in [("f", None), ("e", Some("1".into()))] {
+        let other = Request::Raise { id: id("x"), name: name.into(), input, event_id: "a".into() };
+        let refused = bed.call(other).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "instance \"x\": event id \"a\" was used for a different event; use a new event id"
+        );
+    }
     assert_eq!(bed.events("x").iter().filter(|name| **name == "EventRaised").count(), 4);
     bed.call(Request::Terminate { id: id("x"), reason: String::new(), recurse: false }).unwrap();
     bed.call(raise("b")).unwrap();

@@ -25,5 +25,6 @@ mod rewind;
 mod rewound_branches;
 mod rewound_calls;
 mod starts;
+mod suspects;
 mod tasks;
 mod turns;

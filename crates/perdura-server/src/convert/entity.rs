@@ -10,7 +10,7 @@ use perdura_core::history::{
     EntityLockRequested, EntityOperationCalled, EntityOperationSignaled, EntityUnlockSent,
 };
 use perdura_core::orchestration::Decision;
-use perdura_core::{EntityId, InstanceId, InvalidText, Timestamp};
+use perdura_core::{EntityId, InstanceId, InvalidText, OnExisting, ReusePolicy, Timestamp};
 use perdura_proto as wire;
 use perdura_proto::history_event::EventType;
 use perdura_proto::operation_action::OperationActionType as Action;
@@ -241,6 +241,11 @@ fn action_in(index: usize, action: wire::OperationAction) -> Result<EntityAction
             version: start.version.unwrap_or_default(),
             input: payload_in(start.input),
             at: time(start.scheduled_time)?,
+            reuse: match start.perdura_unless_taken {
+                true => ReusePolicy::FAIL,
+                // As what a client starts without a policy.
+                false => ReusePolicy::FAIL.when_terminal(OnExisting::Replace),
+            },
         },
     })
 }

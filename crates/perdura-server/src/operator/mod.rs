@@ -12,7 +12,7 @@ use perdura_core::history::Event;
 use perdura_core::partition::RequestError;
 use perdura_core::rewind::difference;
 use perdura_core::{EntityId, InstanceId};
-use perdura_engine::{Act, Batch, BatchItem, Client, Workers};
+use perdura_engine::{Act, Batch, BatchItem, Bulk, Client, Workers};
 use perdura_proto::operator::operator_server::{Operator, OperatorServer};
 use perdura_proto::operator::*;
 use report::{What, branch_out, event_out, instance_out, item_out, return_out};

@@ -253,22 +253,17 @@ impl OrchestrationWork {
         hand_overs.iter_mut().filter(|of| of.token == token).for_each(|of| of.parts = None);
     }
 
-    /// How many of the turn's events after its beginning a worker took, of which it says that they were `processed`.
+    /// How many of the turn's events after its beginning a worker took, of which it says that they were `processed`. The beginning
+    /// itself does not count: it is not an event that anybody waited for (durabletask-go, `MaxEventsPerTurn`).
     pub(crate) fn taken(&self, processed: Option<i32>) -> Result<Option<usize>, BadAnswer> {
         let Some(count) = processed else { return Ok(None) };
         let mut writer = HistoryWriter::new(self.turn.id.as_str(), Reader::Worker);
         let mut is_seen = |event: &Event| writer.write(event).is_some();
-        let seen: Vec<usize> = self
-            .turn
-            .events
-            .iter()
-            .enumerate()
-            .filter(|(_, event)| is_seen(event))
-            .map(|(index, _)| index)
-            .collect();
+        let events = self.turn.events.iter().enumerate();
+        let seen: Vec<usize> = events.filter(|(_, event)| is_seen(event)).map(|(index, _)| index).collect();
         let processed = usize::try_from(count).ok().filter(|processed| *processed <= seen.len());
         let processed = processed.ok_or(BadAnswer::Processed { count, sent: seen.len() })?;
-        Ok(seen.get(processed).map(|first_left| first_left.saturating_sub(1)))
+        Ok(seen.get(processed + 1).map(|first_left| first_left.saturating_sub(1)))
     }
 
     /// Gives the outcome to the engine, and waits until it is recorded.

@@ -9,7 +9,7 @@ use crate::payload::ToPayload;
 use perdura_core::delivery::check_no_hub_key;
 use perdura_core::entity::EntityAction;
 use perdura_core::failure::kind;
-use perdura_core::{EntityId, Failure, InstanceId, Timestamp};
+use perdura_core::{EntityId, Failure, InstanceId, ReusePolicy, Timestamp};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The parameter of an operation that wants to know about its entity or its attempt, or to send something. Cheap to
@@ -105,6 +105,7 @@ impl EntityContext {
             version: orchestration.version().to_owned(),
             input: input.to_payload()?,
             at: None,
+            reuse: ReusePolicy::FAIL,
         })
     }
 

@@ -112,16 +112,16 @@ impl Partition {
 
     /// Whether operations run that were lost often.
     pub(super) fn suspect_at_work(&mut self) -> bool {
-        let at_work = self.suspects.at_work.and_then(|key| self.entity_mut(key));
+        let at_work = self.suspect_entities.at_work.and_then(|key| self.entity_mut(key));
         at_work.is_some_and(|entity| entity.running.is_some())
     }
 
     /// Looks at the next entity that waits for its turn without the others.
     pub(super) fn next_suspect(&mut self) {
-        if self.suspects.waiting.is_empty() || self.suspect_at_work() {
+        if self.suspect_entities.waiting.is_empty() || self.suspect_at_work() {
             return;
         }
-        let Some(key) = self.suspects.waiting.pop_first() else { return };
+        let Some(key) = self.suspect_entities.waiting.pop_first() else { return };
         let Some(entity) = self.entity_mut(key) else {
             return self.look_up(key, ByKey::Wake(Wake::Operations));
         };

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::id::{InstanceId, InstanceKey};
 use crate::partition::effect::Effect;
 use crate::partition::instance::{Instance, TurnState};
+use crate::partition::keys::content_of;
 use crate::partition::message::{Body, StartChild};
 use crate::partition::record::InstanceRecord;
 use crate::partition::request::{RequestError, SignalRequest};
@@ -25,7 +26,8 @@ impl Partition {
     ) -> Result<(), RequestError> {
         let (limit, bytes_max) = (self.config.limits.inbox_events_max, self.config.limits.inbox_bytes_max);
         let (id, now) = (signal.to.instance().clone(), self.now);
-        let (content, forgets) = (checksum(&signal), self.planted(Bug::SignalTwice));
+        let (content, forgets) =
+            (content_of(&signal.operation, signal.input.as_ref()), self.planted(Bug::SignalTwice));
         if let Some(key) = existing.filter(|_| signal.at.is_none()) {
             self.take_due_signals(key);
         }
@@ -179,7 +181,7 @@ impl Partition {
         }
         let is_suspect = entity.is_suspect();
         if is_suspect && others {
-            self.suspects.waiting.insert(key);
+            self.suspect_entities.waiting.insert(key);
             return;
         }
         let batch = entity.begin_batch(number, now, bytes_max);
@@ -187,7 +189,7 @@ impl Partition {
             return;
         }
         if is_suspect {
-            self.suspects.at_work = Some(key);
+            self.suspect_entities.at_work = Some(key);
         }
         let mut operations = Vec::with_capacity(batch.len());
         for queued in batch {
@@ -267,10 +269,12 @@ impl Partition {
                 let operation = Operation { name: operation, input, caller: None, at, request };
                 self.send(to.instance(), Body::Operation(operation));
             }
-            EntityAction::Start { id, name, version, input, at } => {
+            EntityAction::Start { id, name, version, input, at, reuse } => {
                 let start_at = at.map(|at| at.0);
+                let reuse = reuse.to_bits();
+                let detached = true;
                 let start =
-                    StartChild { name, version, input, detached: true, start_at, ..StartChild::default() };
+                    StartChild { name, version, input, detached, start_at, reuse, ..StartChild::default() };
                 self.send(&id, Body::StartChild(start));
             }
         }
@@ -335,17 +339,6 @@ impl Partition {
             self.remove(key);
         }
     }
-}
-
-/// CRC-32 of what a signal asks for, to tell a retry from another signal under the same request id. When it shall run is no
-/// part of it: whoever says «in an hour» says another time in a retry.
-fn checksum(signal: &SignalRequest) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&(signal.operation.len() as u64).to_le_bytes());
-    crc.update(signal.operation.as_bytes());
-    crc.update(&[u8::from(signal.input.is_some())]);
-    crc.update(signal.input.as_deref().unwrap_or_default());
-    crc.finalize()
 }
 
 /// A stamp for tests and drivers.
