@@ -79,7 +79,8 @@ impl Partition {
             if instance.turns_in_batch.0 != batch {
                 instance.turns_in_batch = (batch, 0);
             }
-            let much = instance.unwritten.bytes() >= self.config.limits.turn_bytes_max;
+            let unwritten = instance.unwritten.bytes();
+            let much = unwritten > 0 && unwritten >= self.config.limits.turn_bytes_max;
             if instance.turns_in_batch.1 >= TURNS_PER_BATCH_MAX || much {
                 self.queue.push_back(key);
                 continue;
