@@ -277,6 +277,29 @@ impl Instance {
         self.has_begun() || self.record.generation > self.record.start_generation
     }
 
+    /// The code does not wait any more for some of what it has begun, if that is still under way.
+    pub(super) fn note_given_up(&mut self, more: Vec<u32>) {
+        if more.is_empty() && self.record.given_up.is_empty() {
+            return;
+        }
+        let mut given_up = std::mem::take(&mut self.record.given_up);
+        given_up.extend(more);
+        given_up.sort_unstable();
+        given_up.dedup();
+        given_up.retain(|id| {
+            self.tasks.contains_key(id)
+                || self.timers.contains_key(id)
+                || self.children.contains_key(id)
+                || self.calls.contains_key(id)
+        });
+        self.record.given_up = given_up;
+    }
+
+    /// Whether the code waits for what it has begun under this number.
+    pub(super) fn waits_for(&self, id: u32) -> bool {
+        !self.record.given_up.contains(&id)
+    }
+
     /// Events of the turn that is away.
     pub(super) fn away_events(&self) -> &[Event] {
         self.away.as_ref().map_or(&[], |away| &away.turn.events[1..])

@@ -321,6 +321,7 @@ fn an_operation_that_starts_something_under_a_key_of_the_hub_fails() {
         version: String::new(),
         input: None,
         at: None,
+        reuse: ReusePolicy::FAIL,
     };
     let result = OperationResult { outcome: Ok(None), actions: vec![start] };
     let failure = result.check(&Limits::default(), Timestamp(0)).unwrap_err();

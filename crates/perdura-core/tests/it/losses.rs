@@ -197,3 +197,23 @@ fn an_operation_that_ends_well_begins_the_count_anew() {
     assert!(!process(&mut bed, "", &[]));
     assert_eq!((state(&bed, "@x@a").as_str(), record(&bed, "@x@a").lost), ("one;", 0));
 }
+
+#[test]
+fn a_command_on_a_hub_at_rest_hands_no_operation_out() {
+    let mut bed = Bed::new();
+    bed.script("Holder", steps(vec![vec![lock(0, &["@x@a"])]]));
+    bed.start("h", "Holder");
+    bed.call(Request::Signal(signal("@x@a", "one"))).unwrap();
+    bed.forget_all();
+    bed.partition.hand_out_no_operations();
+    let terminate = Request::Terminate { id: id("h"), reason: String::new(), recurse: false };
+    bed.call(terminate).unwrap();
+    assert!(holder_of(&bed, "@x@a").is_none() && bed.operations.is_empty());
+    assert_eq!((record(&bed, "@x@a").running, record(&bed, "@x@a").queue[0].delivery), (0, 0));
+    bed.crash();
+    assert_eq!(bed.operations[0].operations[0].delivery, 1);
+}
+
+fn holder_of(bed: &Bed, id: &str) -> Option<LockRecord> {
+    record(bed, id).lock
+}

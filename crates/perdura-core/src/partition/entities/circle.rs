@@ -252,12 +252,15 @@ impl Instance {
             && self.held.is_empty()
             && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
             && !self.set_aside;
-        let has_other = !self.tasks.is_empty() || !self.timers.is_empty() || record.awaits_event;
+        let has_other = self.tasks.keys().any(|id| self.waits_for(*id))
+            || self.timers.keys().any(|id| self.waits_for(*id))
+            || record.awaits_event;
         if !rests || has_other || self.is_suspended() || record.block.is_some() || !self.has_begun() {
             return None;
         }
         let mut waits = Vec::new();
-        for child in self.children.values().map(|child| &child.record).filter(|child| !child.canceled) {
+        let children = self.children.values().map(|child| &child.record);
+        for child in children.filter(|child| !child.canceled && self.waits_for(child.id)) {
             if child.not_before != 0 {
                 return None;
             }
@@ -267,7 +270,7 @@ impl Instance {
                 ..CircleStep::default()
             });
         }
-        for call in self.calls.values() {
+        for call in self.calls.values().filter(|call| self.waits_for(call.id)) {
             let TaskName { branch, task } = call.sent_as(record.branch);
             let link = Some(ParentLink { branch, ..link(self, task) });
             waits.push(CircleStep { to: call.entity.clone(), link, ..CircleStep::default() });
