@@ -223,7 +223,7 @@ pub(super) async fn history(
     let events = if request.for_work_item_processing {
         let turn = hub.board.held_turn(id.as_str());
         let execution = request.execution_id.filter(|execution| !execution.is_empty());
-        let turn = turn.filter(|turn| execution.is_none_or(|asked| asked == turn.turn.execution.to_string()));
+        let turn = turn.filter(|turn| execution.is_none_or(|asked| asked == turn.run()));
         turn.ok_or_else(stale)?.past_events()
     } else {
         let events = hub.client.history(&id).await.map_err(|error| Status::refusal(&error))?;
@@ -232,8 +232,9 @@ pub(super) async fn history(
                 id: id.clone(),
             }))
         };
-        let events = events.ok_or_else(not_found)?;
-        let mut writer = HistoryWriter::new(id.as_str(), Reader::Operator);
+        let record = hub.client.get(&id).await.map_err(|error| Status::refusal(&error))?;
+        let (record, events) = record.zip(events).ok_or_else(not_found)?;
+        let mut writer = HistoryWriter::of(&record, Reader::Operator);
         events.iter().filter_map(|event| writer.write(event)).collect()
     };
     Ok(Box::pin(stream::iter(chunks(events).into_iter().map(Ok))))
