@@ -41,11 +41,12 @@ impl Drawing<'_> {
         let present = self.elsewhere.as_ref().map_or(self.timeline, |elsewhere| &elsewhere.timeline);
         let mut done: Vec<DoneElsewhere> =
             record.rewinds.iter().flat_map(|rewinds| &rewinds.done).cloned().collect();
-        let mut know = |branch, event, end, name: &str| {
-            done.retain(|known| (known.branch, known.event) != (branch, event));
-            done.push(DoneElsewhere { branch, event, holder: record.branch, end, name: name.to_owned() });
+        let know = |done: &mut Vec<DoneElsewhere>, new: DoneElsewhere| {
+            done.retain(|known| (known.branch, known.event) != (new.branch, new.event));
+            done.push(new);
         };
-        let cut = record.branches().iter().find(|opened| opened.branch == record.branch);
+        let holder = record.branch;
+        let cut = record.branches().iter().find(|opened| opened.branch == holder);
         for work in present.work.iter().filter(|_| cut.is_some()) {
             let (event, cut) = (work.scheduled as u64, cut.map_or(0, |opened| opened.cut));
             let is_work = matches!(work.kind, WorkKind::Activity | WorkKind::Child);
@@ -53,14 +54,24 @@ impl Drawing<'_> {
                 && event < cut
                 && end as u64 >= cut
             {
-                know(record.origin(event), event, end as u64, present.name(work));
+                let (branch, name) = (record.origin(event), present.name(work).to_owned());
+                know(&mut done, DoneElsewhere { branch, event, holder, end: end as u64, name });
             }
         }
-        if let Some(elsewhere) = &self.elsewhere {
-            for (work, end) in elsewhere.results_for(self.timeline) {
-                let event = work.scheduled as u64;
-                let branch = record.origin_on(self.plan.from_branch, event);
-                know(branch, event, end as u64, self.timeline.name(&work));
+        for (there, here) in self.elsewhere.iter().flat_map(|elsewhere| elsewhere.same_work(self.timeline)) {
+            let (branch, event) = (self.origin(&there), there.scheduled as u64);
+            let name = self.timeline.name(&there).to_owned();
+            let place = match here.ended {
+                Some((end, true)) if end < present.recorded => Some((holder, end as u64)),
+                // A third one may have done it.
+                _ => {
+                    let here = (record.origin(here.scheduled as u64), here.scheduled as u64);
+                    let known = done.iter().find(|known| (known.branch, known.event) == here);
+                    known.map(|known| (known.holder, known.end))
+                }
+            };
+            if let Some((holder, end)) = place.filter(|(holder, _)| *holder != self.plan.from_branch) {
+                know(&mut done, DoneElsewhere { branch, event, holder, end, name });
             }
         }
         let again = |done: &DoneElsewhere| order.no_reuse || order.rerun.contains(&done.name);
