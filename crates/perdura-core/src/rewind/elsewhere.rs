@@ -26,13 +26,13 @@ impl<'a> Elsewhere<'a> {
         }
     }
 
-    /// The result that work which both branches have scheduled has had here.
-    pub(super) fn result(&self, work: &Work) -> Option<Option<Bytes>> {
+    /// The result that work which both branches have scheduled has had here, and where it ended.
+    pub(super) fn result(&self, work: &Work) -> Option<(usize, Option<Bytes>)> {
         if work.scheduled >= self.common {
             return None;
         }
         let (end, well) = self.timeline.work_at(work.scheduled)?.ended?;
-        well.then(|| reuse::output(self.timeline.event(end)))
+        well.then(|| (end, reuse::output(self.timeline.event(end))))
     }
 
     /// Work of the other branch that has not ended well there, and that this one was asked for under another number: both.

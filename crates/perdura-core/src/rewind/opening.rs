@@ -347,8 +347,8 @@ impl Drawing<'_> {
             }
             _ if input.is_some() || named || self.cut.rerun == Some(work.scheduled) => Open::Runs(input),
             _ => match self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.result(work)) {
-                Some(output) => Open::Given(output),
-                None => {
+                Some((end, output)) if self.given(work) == self.given_here(work, end) => Open::Given(output),
+                _ => {
                     let done = self.done_by(work).map(|done| (done.holder, done.end));
                     let done = done.or_else(|| self.spare_for(work));
                     done.map_or(Open::Runs(None), |(holder, end)| Open::DoneBy { holder, end })
@@ -401,10 +401,7 @@ impl Drawing<'_> {
 
     /// The input that an earlier rewind, which is kept, has given the work.
     fn input_given_before(&self, work: &Work) -> Option<Option<Bytes>> {
-        self.rewinds_kept_since(work)
-            .flat_map(|rewound| &rewound.inputs)
-            .find(|replaced| replaced.event == work.scheduled as u64)
-            .map(|replaced| replaced.payload.clone())
+        self.timeline.given_input(work, self.cut.at).map(|(_, input)| input.clone())
     }
 
     /// Earlier rewinds, which are kept, with this work open at their cuts; the latest first.
@@ -488,11 +485,11 @@ impl Drawing<'_> {
         }
         let stopped = self.timeline.recorded.checked_sub(1).map_or(self.now, |at| self.timeline.event(at).at);
         let begins = (self.cut.at..self.timeline.len()).map(|at| self.timeline.event(at));
-        let start = begins.filter_map(|event| match &event.kind {
+        let mut start = begins.filter_map(|event| match &event.kind {
             EventKind::ExecutionStarted(started) => Some((event.at, Timestamp(started.start_at?))),
             _ => None,
         });
-        let (at, was) = start.filter(|(_, was)| *was > stopped).next()?;
+        let (at, was) = start.find(|(_, was)| *was > stopped)?;
         Some(self.due(was, stopped, was.0.saturating_sub(at.0))).filter(|due| *due > self.now)
     }
 
