@@ -427,7 +427,7 @@ impl Drawing<'_> {
         if at_most_once && !named && work.ended.is_none() && (is_left || is_out) {
             // Of the attempt only its number is known here.
             let (delivery, at) = (self.delivery(work), self.timeline.event(work.scheduled).at);
-            once.begin(delivery, at.0, "");
+            once.was_left(delivery, at.0);
         }
         Some(once)
     }

@@ -171,6 +171,8 @@ async fn ext1555_an_attempt_of_unknown_outcome_stays_in_doubt_when_it_is_asked_f
     for rewind in [because().force(), because().to_beginning().force()] {
         instance.rewind(rewind).await.unwrap();
         bed.until("x", |state| state.status() == Status::Suspended).await;
+        let why = instance.why().await.unwrap().unwrap();
+        assert!(why.iter().any(|wait| wait.who.contains("was rewound it was under way")), "{why:?}");
     }
     assert_eq!(door.0.available_permits(), 0, "it ran again");
     // Whoever wants it to run again says so.
