@@ -71,6 +71,9 @@ pub struct AttemptRecord {
     /// What it returned too late to count.
     #[prost(bytes = "bytes", optional, tag = "7")]
     pub late: Option<Bytes>,
+    /// It began before the instance ended or was rewound, which did not wait for its end.
+    #[prost(bool, tag = "8")]
+    pub left: bool,
 }
 
 impl OnceRecord {
@@ -110,6 +113,12 @@ impl OnceRecord {
         }
         let worker = worker.chars().take(256).collect();
         self.attempts.push(AttemptRecord { delivery, at, worker, ..AttemptRecord::default() });
+    }
+
+    /// An attempt began before the instance ended or was rewound: no more than its number is known now.
+    pub(crate) fn was_left(&mut self, delivery: u32, at: i64) {
+        self.begin(delivery, at, "");
+        self.attempts.iter_mut().for_each(|attempt| attempt.left |= attempt.delivery == delivery);
     }
 
     /// The attempt with this count, if it is remembered.

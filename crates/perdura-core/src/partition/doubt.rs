@@ -15,6 +15,9 @@ use bytes::Bytes;
 /// What is known of an attempt that a recovery finds handed over.
 const LOST: &str = "the process or the lease under which it ran is gone";
 
+/// What is known of an attempt that an instance, when it ended or was rewound, did not wait for any more.
+const LEFT: &str = "when the instance ended or was rewound it was under way, and its end was not waited for";
+
 impl Partition {
     /// Writes into what is scheduled how often it may run: as the call says, or its tags, or the configuration for its
     /// name. Says whether its hand-overs are committed.
@@ -112,17 +115,19 @@ impl Partition {
         let reruns = self.planted(Bug::UnknownRunsAgain);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
+        let delivery = task.record.delivery;
+        let attempt = task.record.once.as_mut().and_then(|once| once.attempt(delivery));
+        let is_left = attempt.is_some_and(|attempt| attempt.left);
         match task.stage() {
             Some(Stage::Out) if reruns || !task.is_at_most_once() => {
                 // Its process has ended with it.
-                let delivery = task.record.delivery;
                 if self.is_acquitted(key, id) {
                     self.run_again(key, id, LOST);
                 } else {
                     self.attempt_lost(key, id, delivery, LOST);
                 }
             }
-            Some(Stage::Out) => self.in_doubt(key, id, LOST),
+            Some(Stage::Out) => self.in_doubt(key, id, if is_left { LEFT } else { LOST }),
             Some(Stage::Asked) => self.ask_handler(key, id),
             Some(Stage::Queued | Stage::Suspended) | None => {}
         }

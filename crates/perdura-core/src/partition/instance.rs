@@ -272,9 +272,17 @@ impl Instance {
         self.record.tail > 0
     }
 
+    /// Whether it begins at a time, and has not begun. A rewind is all of its history then, if it has one.
+    pub(super) fn awaits_start(&self) -> bool {
+        let begins = |event: &Event| matches!(event.kind, EventKind::ExecutionStarted(_));
+        let is_rewound = self.record.rewinds.is_some();
+        self.record.start_at != 0 && (!self.has_begun() || is_rewound && self.inbox.iter().any(begins))
+    }
+
     /// Whether its code has run since it was started. Between two generations its history is empty, too.
     pub(super) fn has_run(&self) -> bool {
-        self.has_begun() || self.record.generation > self.record.start_generation
+        let has_begun = self.has_begun() && !self.awaits_start();
+        has_begun || self.record.generation > self.record.start_generation
     }
 
     /// The code does not wait any more for some of what it has begun, if that is still under way.

@@ -48,7 +48,7 @@ impl Partition {
         let delivery = delivery.max(left.map_or(0, |left| left.delivery));
         // It was asked for on a branch that was left, and nobody knows whether it ran: no more is known now.
         if let (Some(left), Some(once)) = (left, &mut once) {
-            once.begin(left.delivery, now.0, "");
+            once.was_left(left.delivery, now.0);
         }
         let record =
             TaskRecord { id, event, attempt, delivery, scheduled_at: now.0, once, ..TaskRecord::default() };

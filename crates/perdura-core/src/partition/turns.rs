@@ -32,10 +32,10 @@ impl Partition {
             return;
         }
         // A start that lies ahead; its wake is registered.
-        if instance.record.start_at > self.now.0 && !instance.has_begun() {
+        if instance.awaits_start() && instance.record.start_at > self.now.0 {
             return;
         }
-        if instance.record.start_at != 0 && !instance.has_begun() {
+        if instance.awaits_start() {
             let due = Timestamp(instance.record.start_at);
             self.rely_on(due);
         }
