@@ -71,6 +71,9 @@ pub struct AttemptRecord {
     /// What it returned too late to count.
     #[prost(bytes = "bytes", optional, tag = "7")]
     pub late: Option<Bytes>,
+    /// By what its worker proves that it has it, also to another process than the one that gave it out; empty if by nothing.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub token: Bytes,
 }
 
 impl OnceRecord {
