@@ -74,6 +74,9 @@ pub struct AttemptRecord {
     /// It began before the instance ended or was rewound, which did not wait for its end.
     #[prost(bool, tag = "8")]
     pub left: bool,
+    /// By what its worker proves that it has it, also to another process than the one that gave it out; empty if by nothing.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub token: Bytes,
 }
 
 impl OnceRecord {

@@ -81,6 +81,7 @@ impl Partition {
             }
             Request::Purge { .. }
             | Request::DeleteEntity { .. }
+            | Request::Bring { .. }
             | Request::Wait { .. }
             | Request::WaitBegun { .. } => Ok(()),
         }
@@ -131,6 +132,7 @@ impl Partition {
             (_, None) => Err(RequestError::NotFound { id }),
             (Request::Wait { execution, .. }, Some(key)) => return self.wait(token, key, execution),
             (Request::WaitBegun { .. }, Some(key)) => return self.wait_begun(token, key),
+            (Request::Bring { brought, .. }, Some(key)) => return self.bring(token, key, brought),
             (Request::Raise { name, input, event_id, .. }, Some(key)) => {
                 self.raise(key, name, input, &event_id)
             }

@@ -1,8 +1,8 @@
 //! Activities whose hand-overs are committed one by one, and what follows when nobody knows how an attempt ended.
 
 use super::effect::{Effect, TaskRef};
-use super::instance::Instance;
-use super::request::RequestError;
+use super::instance::{Instance, Task};
+use super::request::{Brought, ReplyToken, RequestError, Response};
 use super::{Bug, Partition};
 use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage, idempotency_key};
 use crate::failure::{Failure, kind};
@@ -39,6 +39,12 @@ impl Partition {
     /// A worker takes an attempt that was offered. Its count rises, and it may begin when that is committed:
     /// [`Effect::TaskTaken`](super::Effect::TaskTaken). Gives false if nobody waits for it any more; then it must not begin.
     pub fn task_taken(&mut self, task: TaskRef, worker: &str, now: Timestamp) -> bool {
+        self.task_taken_by(task, worker, Bytes::new(), now)
+    }
+
+    /// The same for a worker that may outlive this process: by the token it can [bring](super::Request::Bring) its result
+    /// to another one. The token must be one that nobody else can guess.
+    pub fn task_taken_by(&mut self, task: TaskRef, worker: &str, token: Bytes, now: Timestamp) -> bool {
         self.advance(now);
         let now = self.now;
         let early = self.planted(Bug::BarrierLeavesEarly);
@@ -58,6 +64,9 @@ impl Partition {
         state.began = Some((now, now));
         let not_before = std::mem::take(&mut state.record.not_before);
         once.begin(task.delivery, now.0, worker);
+        if let Some(attempt) = once.attempt(task.delivery) {
+            attempt.token = token;
+        }
         state.record.delivery = task.delivery;
         if not_before != 0 && !self.planted(Bug::RetryAtOnce) {
             self.rely_on(Timestamp(not_before));
@@ -461,6 +470,36 @@ impl Partition {
             self.note_late(task, result);
             self.enqueue(task.key);
         }
+    }
+
+    /// A worker brings the result of an attempt that it got from an earlier life, perhaps in another process.
+    pub(super) fn bring(&mut self, answer: ReplyToken, key: InstanceKey, brought: Brought) {
+        let Some(instance) = self.instances.get(&key) else { return };
+        let of_token = |task: &Task| {
+            let once = task.record.once.as_ref().filter(|_| !brought.token.is_empty())?;
+            let attempt = once.attempts.iter().find(|attempt| attempt.token == brought.token)?;
+            let delivery = attempt.delivery;
+            Some(TaskRef { delivery, asks: false, ..Self::task_ref(instance, task) })
+        };
+        let found = instance.tasks.get(&brought.task).filter(|_| instance.is_active()).and_then(of_token);
+        let Some(task) = found else {
+            let (id, task) = (instance.id.clone(), Some(brought.task));
+            return self.reply(answer, Err(RequestError::NotInDoubt { id, task }));
+        };
+        self.take_result_with(task, brought.result, true);
+        match self.holds_result(task) {
+            true => self.brought.push((task, answer)),
+            false => self.reply(answer, Ok(Response::Done)),
+        }
+    }
+
+    /// Answers those whose results had to wait for the history and are recorded by the open batch.
+    pub(super) fn answer_brought(&mut self) {
+        let mut brought = std::mem::take(&mut self.brought);
+        for (_, answer) in brought.extract_if(.., |(task, _)| !self.holds_result(*task)).collect::<Vec<_>>() {
+            self.reply(answer, Ok(Response::Done));
+        }
+        self.brought = brought;
     }
 
     /// Somebody may want to know what an attempt came to that nobody waits for. It is part of the next turn and makes none

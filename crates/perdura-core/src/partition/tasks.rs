@@ -250,7 +250,12 @@ impl Partition {
         self.settle();
     }
 
-    fn take_result_with(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, has_room: bool) {
+    pub(super) fn take_result_with(
+        &mut self,
+        task: TaskRef,
+        result: Result<Option<Bytes>, Failure>,
+        has_room: bool,
+    ) {
         let late_accepted = self.planted(Bug::LateResultAccepted);
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };

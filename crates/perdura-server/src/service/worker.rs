@@ -80,16 +80,32 @@ pub(super) async fn complete_activity(
 ) -> Result<CompleteTaskResponse, Status> {
     let _bringing = hub.board.bringing();
     // Details mean a failure, even if there is nothing in them.
-    let end = match response.failure_details {
-        Some(details) => ActivityEnd::Failed(failure_in(details)),
-        None => ActivityEnd::Completed(payload_in(response.result)),
+    let result = match response.failure_details {
+        Some(details) => Err(failure_in(details)),
+        None => Ok(payload_in(response.result)),
+    };
+    let end = match result.clone() {
+        Ok(output) => ActivityEnd::Completed(output),
+        Err(failure) => ActivityEnd::Failed(failure),
     };
     let (receipt, recorded) = Receipt::new();
     let end = ActivityEnd::Brought(Box::new(end), receipt);
     let token = &response.completion_token;
     match hub.board.finish_activity(token, &response.instance_id, response.task_id, end) {
         Ok(()) => told(recorded.wait()).await,
-        Err(NotTaken::Unwanted) => Err(stale()),
+        Err(NotTaken::Unwanted) => {
+            let token = Token::parse(token).ok_or_else(stale)?;
+            let instance = instance_id(&response.instance_id)?;
+            let task = u32::try_from(response.task_id).map_err(|_| stale())?;
+            let bringing = hub.client.bring(instance, task, token.bytes(), result);
+            told(async {
+                bringing.await.map_err(|error| match error {
+                    EngineError::Refused(_) => NotRecorded::Unwanted,
+                    _ => NotRecorded::Lost,
+                })
+            })
+            .await
+        }
         Err(NotTaken::Misnamed { instance, task }) => Err(Status::invalid_argument(format!(
             "the token is that of activity {task} of instance {instance:?}, not of {} of {:?}",
             response.task_id, response.instance_id
