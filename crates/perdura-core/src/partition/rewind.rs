@@ -377,6 +377,7 @@ impl Partition {
         record.awaits_untold = true;
         record.failed.clear();
         let parents = record.parents.clone();
+        instance.permit_left_calls(cut, &opening.tasks, &awaited.spec);
         instance.append(Event::new(now, opening.rewound));
         for timer in &opening.timers {
             let at = crate::Timestamp(timer.fire_at);
