@@ -179,7 +179,7 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
             missing: Some("resume it".into()),
         });
     }
-    if record.start_at > now.0 && record.tail == 0 {
+    if record.start_at > now.0 {
         waits.push(on_time("its start".into(), record.start_at, None));
     }
     let awaited = |id: u32| !record.given_up.contains(&id);

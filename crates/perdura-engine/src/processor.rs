@@ -63,6 +63,7 @@ pub(crate) enum Input {
         life: u64,
         task: TaskRef,
         worker: String,
+        token: Bytes,
         taken: oneshot::Sender<()>,
     },
     /// The outcome of a turn that was sent away in some life.
@@ -476,9 +477,9 @@ impl Processor {
                     life.partition.task_not_started(task, now);
                 }
             }
-            Input::Take { life: of, task, worker, taken } => {
+            Input::Take { life: of, task, worker, token, taken } => {
                 let is_open = of == life.number && self.drain_until.is_none();
-                if is_open && life.partition.task_taken(task, &worker, now) {
+                if is_open && life.partition.task_taken_by(task, &worker, token, now) {
                     self.activities.taken(task, taken);
                 }
             }

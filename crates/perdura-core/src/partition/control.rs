@@ -81,6 +81,7 @@ impl Partition {
             }
             Request::Purge { .. }
             | Request::DeleteEntity { .. }
+            | Request::Bring { .. }
             | Request::Wait { .. }
             | Request::WaitBegun { .. } => Ok(()),
         }
@@ -131,6 +132,7 @@ impl Partition {
             (_, None) => Err(RequestError::NotFound { id }),
             (Request::Wait { execution, .. }, Some(key)) => return self.wait(token, key, execution),
             (Request::WaitBegun { .. }, Some(key)) => return self.wait_begun(token, key),
+            (Request::Bring { brought, .. }, Some(key)) => return self.bring(token, key, brought),
             (Request::Raise { name, input, event_id, .. }, Some(key)) => {
                 self.raise(key, name, input, &event_id)
             }
@@ -352,6 +354,7 @@ impl Partition {
     pub(super) fn drop_outstanding(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let tasks = std::mem::take(&mut instance.tasks);
+        tasks.values().for_each(|task| instance.leave_call(task, false));
         // What entities answer later is for a rewind.
         let branch = instance.record.branch;
         for call in std::mem::take(&mut instance.calls).into_values() {

@@ -1,10 +1,10 @@
 //! Activities whose hand-overs are committed one by one, and what follows when nobody knows how an attempt ended.
 
 use super::effect::{Effect, TaskRef};
-use super::instance::Instance;
-use super::request::RequestError;
+use super::instance::{Instance, Task};
+use super::request::{Brought, ReplyToken, RequestError, Response};
 use super::{Bug, Partition};
-use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage, idempotency_key};
+use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ExecutionResumed, TaskCompleted, TaskResultLate, TaskScheduled, TimeLimits};
 use crate::id::InstanceKey;
@@ -14,6 +14,9 @@ use bytes::Bytes;
 
 /// What is known of an attempt that a recovery finds handed over.
 const LOST: &str = "the process or the lease under which it ran is gone";
+
+/// What is known of an attempt that an instance, when it ended or was rewound, did not wait for any more.
+const LEFT: &str = "when the instance ended or was rewound it was under way, and its end was not waited for";
 
 impl Partition {
     /// Writes into what is scheduled how often it may run: as the call says, or its tags, or the configuration for its
@@ -36,6 +39,12 @@ impl Partition {
     /// A worker takes an attempt that was offered. Its count rises, and it may begin when that is committed:
     /// [`Effect::TaskTaken`](super::Effect::TaskTaken). Gives false if nobody waits for it any more; then it must not begin.
     pub fn task_taken(&mut self, task: TaskRef, worker: &str, now: Timestamp) -> bool {
+        self.task_taken_by(task, worker, Bytes::new(), now)
+    }
+
+    /// The same for a worker that may outlive this process: by the token it can [bring](super::Request::Bring) its result
+    /// to another one. The token must be one that nobody else can guess.
+    pub fn task_taken_by(&mut self, task: TaskRef, worker: &str, token: Bytes, now: Timestamp) -> bool {
         self.advance(now);
         let now = self.now;
         let early = self.planted(Bug::BarrierLeavesEarly);
@@ -55,6 +64,9 @@ impl Partition {
         state.began = Some((now, now));
         let not_before = std::mem::take(&mut state.record.not_before);
         once.begin(task.delivery, now.0, worker);
+        if let Some(attempt) = once.attempt(task.delivery) {
+            attempt.token = token;
+        }
         state.record.delivery = task.delivery;
         if not_before != 0 && !self.planted(Bug::RetryAtOnce) {
             self.rely_on(Timestamp(not_before));
@@ -112,17 +124,19 @@ impl Partition {
         let reruns = self.planted(Bug::UnknownRunsAgain);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
+        let delivery = task.record.delivery;
+        let attempt = task.record.once.as_mut().and_then(|once| once.attempt(delivery));
+        let is_left = attempt.is_some_and(|attempt| attempt.left);
         match task.stage() {
             Some(Stage::Out) if reruns || !task.is_at_most_once() => {
                 // Its process has ended with it.
-                let delivery = task.record.delivery;
                 if self.is_acquitted(key, id) {
                     self.run_again(key, id, LOST);
                 } else {
                     self.attempt_lost(key, id, delivery, LOST);
                 }
             }
-            Some(Stage::Out) => self.in_doubt(key, id, LOST),
+            Some(Stage::Out) => self.in_doubt(key, id, if is_left { LEFT } else { LOST }),
             Some(Stage::Asked) => self.ask_handler(key, id),
             Some(Stage::Queued | Stage::Suspended) | None => {}
         }
@@ -142,7 +156,7 @@ impl Partition {
             }
             once.since = now.0;
             once.why = why.to_owned();
-            (once.asked, once.handlers_lost) = (0, 0);
+            once.handlers_lost = 0;
         }
         self.watch_limits(key, id);
         self.mark_dirty(key);
@@ -176,8 +190,8 @@ impl Partition {
         let handler_ms_max = self.config.limits.handler_ms_max;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let (name, execution) = (instance.id.clone(), instance.execution());
+        let Some(step) = instance.tasks.get(&id).map(|task| instance.step_of(task)) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
-        let origin = instance.record.origin(task.record.event);
         let (Some(once), Some(scheduled)) = (&mut task.record.once, &task.scheduled) else { return };
         let Ok(Delivery::AtMostOnce(OnUnknown::Handler(handler))) =
             Delivery::of_recorded(&scheduled.delivery)
@@ -191,7 +205,7 @@ impl Partition {
             task: id,
             activity: scheduled.name.clone(),
             input: scheduled.input.clone(),
-            idempotency_key: idempotency_key(execution, id, origin),
+            idempotency_key: step,
             attempt: task.record.attempt,
             attempts: once.attempts.clone(),
             why: once.why.clone(),
@@ -359,6 +373,7 @@ impl Partition {
                 self.mark_dirty(key);
             }
             Answer::Fail(failure) => {
+                self.enter(key, id, Stage::Queued);
                 self.task_failed_by(key, id, failure.non_retryable().within_limits(), by);
             }
             Answer::RunOnceMore => {
@@ -456,6 +471,36 @@ impl Partition {
             self.note_late(task, result);
             self.enqueue(task.key);
         }
+    }
+
+    /// A worker brings the result of an attempt that it got from an earlier life, perhaps in another process.
+    pub(super) fn bring(&mut self, answer: ReplyToken, key: InstanceKey, brought: Brought) {
+        let Some(instance) = self.instances.get(&key) else { return };
+        let of_token = |task: &Task| {
+            let once = task.record.once.as_ref().filter(|_| !brought.token.is_empty())?;
+            let attempt = once.attempts.iter().find(|attempt| attempt.token == brought.token)?;
+            let delivery = attempt.delivery;
+            Some(TaskRef { delivery, asks: false, ..Self::task_ref(instance, task) })
+        };
+        let found = instance.tasks.get(&brought.task).filter(|_| instance.is_active()).and_then(of_token);
+        let Some(task) = found else {
+            let (id, task) = (instance.id.clone(), Some(brought.task));
+            return self.reply(answer, Err(RequestError::NotInDoubt { id, task }));
+        };
+        self.take_result_with(task, brought.result, true);
+        match self.holds_result(task) {
+            true => self.brought.push((task, answer)),
+            false => self.reply(answer, Ok(Response::Done)),
+        }
+    }
+
+    /// Answers those whose results had to wait for the history and are recorded by the open batch.
+    pub(super) fn answer_brought(&mut self) {
+        let mut brought = std::mem::take(&mut self.brought);
+        for (_, answer) in brought.extract_if(.., |(task, _)| !self.holds_result(*task)).collect::<Vec<_>>() {
+            self.reply(answer, Ok(Response::Done));
+        }
+        self.brought = brought;
     }
 
     /// Somebody may want to know what an attempt came to that nobody waits for. It is part of the next turn and makes none

@@ -7,6 +7,7 @@ use super::effect::TaskRef;
 use super::entities::{CallRecord, Entity};
 use super::events::Events;
 use super::held::HeldQueue;
+use super::left_keys::LeftAttempt;
 use super::record::{ChildRecord, FailedTask, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
 use super::results::Reuse;
@@ -201,6 +202,8 @@ pub(super) struct Instance {
     pub(super) reuse: Option<Box<Reuse>>,
     /// Whether its next turn may end this process.
     pub(super) caution: Caution,
+    /// Attempts of calls under idempotency keys that nobody waits for any more, and that have not ended.
+    pub(super) left_running: Vec<LeftAttempt>,
 }
 
 impl Instance {
@@ -233,6 +236,7 @@ impl Instance {
             renewals: (Timestamp(0), 0),
             reuse: None,
             caution: Caution::None,
+            left_running: Vec::new(),
         }
     }
 
@@ -272,9 +276,17 @@ impl Instance {
         self.record.tail > 0
     }
 
+    /// Whether it begins at a time, and has not begun. A rewind is all of its history then, if it has one.
+    pub(super) fn awaits_start(&self) -> bool {
+        let begins = |event: &Event| matches!(event.kind, EventKind::ExecutionStarted(_));
+        let is_rewound = self.record.rewinds.is_some();
+        self.record.start_at != 0 && (!self.has_begun() || is_rewound && self.inbox.iter().any(begins))
+    }
+
     /// Whether its code has run since it was started. Between two generations its history is empty, too.
     pub(super) fn has_run(&self) -> bool {
-        self.has_begun() || self.record.generation > self.record.start_generation
+        let has_begun = self.has_begun() && !self.awaits_start();
+        has_begun || self.record.generation > self.record.start_generation
     }
 
     /// The code does not wait any more for some of what it has begun, if that is still under way.
@@ -332,6 +344,7 @@ impl Instance {
             && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
             && !self.set_aside
             && self.held.is_empty()
+            && self.left_running.is_empty()
             && self.tasks.values().all(|task| task.stage() == Some(Stage::Suspended))
             && (self.inbox.is_empty()
                 || self.is_suspended()

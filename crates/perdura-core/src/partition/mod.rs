@@ -21,6 +21,7 @@ mod events;
 mod held;
 mod instance;
 mod keys;
+mod left_keys;
 mod message;
 mod record;
 mod request;
@@ -47,11 +48,11 @@ pub use message::{
     StartChild, Terminate,
 };
 pub use record::{
-    AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, KeyRecord, KeyUse, Keys,
-    RunId, TaskRecord, TimerRecord, Traces, Trial,
+    AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, KeyLeft, KeyRecord, KeyUse,
+    Keys, RunId, TaskRecord, TimerRecord, Traces, Trial,
 };
 pub use request::{
-    ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
+    Brought, ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
 };
 pub use residency::HistoryName;
 
@@ -133,6 +134,8 @@ pub struct Partition {
     damage_found: Vec<(InstanceKey, InstanceId, String)>,
     /// Instances that the store refuses to write, by id.
     unwritable: BTreeMap<InstanceId, Unwritable>,
+    /// Results that were brought from earlier lives and wait until the history says what follows.
+    brought: Vec<(TaskRef, ReplyToken)>,
     /// Instances for which messages wait until their inbox has room.
     holding: BTreeSet<InstanceKey>,
     /// Messages of the life before have not been delivered: until then nothing runs that could send more, which would
@@ -233,6 +236,7 @@ impl Partition {
             damaged: BTreeMap::new(),
             damage_found: Vec::new(),
             unwritable: BTreeMap::new(),
+            brought: Vec::new(),
             holding: BTreeSet::new(),
             awaits_messages: false,
             operable: Vec::new(),

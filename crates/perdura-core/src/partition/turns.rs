@@ -32,10 +32,10 @@ impl Partition {
             return;
         }
         // A start that lies ahead; its wake is registered.
-        if instance.record.start_at > self.now.0 && !instance.has_begun() {
+        if instance.awaits_start() && instance.record.start_at > self.now.0 {
             return;
         }
-        if instance.record.start_at != 0 && !instance.has_begun() {
+        if instance.awaits_start() {
             let due = Timestamp(instance.record.start_at);
             self.rely_on(due);
         }
@@ -319,6 +319,7 @@ impl Partition {
         let drops = self.planted(Bug::ContinueAsNewDropsEvents);
         let execution = self.new_execution_id();
         self.release_section(key);
+        self.let_calls_go_on(key);
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };

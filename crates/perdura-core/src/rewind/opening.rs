@@ -27,6 +27,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Opening {
     pub(crate) tasks: Vec<(TaskRecord, TaskScheduled)>,
     pub(crate) timers: Vec<TimerRecord>,
+    /// Its start lies ahead still.
+    pub(crate) start_at: Option<Timestamp>,
     /// With those that run again although they have ended well.
     pub(crate) children: Vec<(ChildRecord, SubOrchestrationScheduled, bool)>,
     pub(crate) inbox: Vec<Event>,
@@ -112,6 +114,7 @@ pub(crate) fn draw_up(
             reused: Vec::new(),
             dropped: Vec::new(),
             timers: Vec::new(),
+            starts: None,
             children: Vec::new(),
             children_asked_again: Vec::new(),
             visible: Vec::new(),
@@ -227,6 +230,8 @@ impl Drawing<'_> {
 
     fn fill(&mut self, pending: &[Event]) {
         let (carried, given, due) = self.open_work();
+        self.opening.start_at = self.start();
+        self.plan.starts = self.opening.start_at;
         self.deliver((carried, given));
         self.events_of_elsewhere();
         self.opening.reuse = self.reuse(due);
@@ -342,8 +347,8 @@ impl Drawing<'_> {
             }
             _ if input.is_some() || named || self.cut.rerun == Some(work.scheduled) => Open::Runs(input),
             _ => match self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.result(work)) {
-                Some(output) => Open::Given(output),
-                None => {
+                Some((end, output)) if self.given(work) == self.given_here(work, end) => Open::Given(output),
+                _ => {
                     let done = self.done_by(work).map(|done| (done.holder, done.end));
                     let done = done.or_else(|| self.spare_for(work));
                     done.map_or(Open::Runs(None), |(holder, end)| Open::DoneBy { holder, end })
@@ -396,10 +401,7 @@ impl Drawing<'_> {
 
     /// The input that an earlier rewind, which is kept, has given the work.
     fn input_given_before(&self, work: &Work) -> Option<Option<Bytes>> {
-        self.rewinds_kept_since(work)
-            .flat_map(|rewound| &rewound.inputs)
-            .find(|replaced| replaced.event == work.scheduled as u64)
-            .map(|replaced| replaced.payload.clone())
+        self.timeline.given_input(work, self.cut.at).map(|(_, input)| input.clone())
     }
 
     /// Earlier rewinds, which are kept, with this work open at their cuts; the latest first.
@@ -425,7 +427,7 @@ impl Drawing<'_> {
         if at_most_once && !named && work.ended.is_none() && (is_left || is_out) {
             // Of the attempt only its number is known here.
             let (delivery, at) = (self.delivery(work), self.timeline.event(work.scheduled).at);
-            once.begin(delivery, at.0, "");
+            once.was_left(delivery, at.0);
         }
         Some(once)
     }
@@ -459,16 +461,36 @@ impl Drawing<'_> {
         let event = work.scheduled as u64;
         let given = self.rewinds_kept_since(work).flat_map(|rewound| &rewound.timers);
         let given = given.filter(|due| due.event == event).map(|due| due.at).next();
-        let (was, now) = (Timestamp(given.unwrap_or(timer.fire_at)), self.now.0);
-        let anew = Timestamp(now.saturating_add(timer.fire_at.saturating_sub(created.at.0)));
-        let left = was.0.saturating_sub(self.cut_at.0);
-        let due = match self.spec.order.timers() {
-            Timers::Keep => was,
-            Timers::Extend if left > 0 => Timestamp(now.saturating_add(left)),
-            Timers::Extend | Timers::Restart => anew,
-        };
+        let was = Timestamp(given.unwrap_or(timer.fire_at));
+        let due = self.due(was, self.cut_at, timer.fire_at.saturating_sub(created.at.0));
         self.opening.timers.push(TimerRecord { id: timer.id, fire_at: due.0 });
         self.plan.timers.push(TimerPlan { event, timer: timer.id, was, due });
+    }
+
+    /// When something is due that was due then, and of which the rest was left at a time.
+    fn due(&self, was: Timestamp, stopped: Timestamp, whole: i64) -> Timestamp {
+        let now = self.now.0;
+        let left = was.0.saturating_sub(stopped.0);
+        match self.spec.order.timers() {
+            Timers::Keep => was,
+            Timers::Extend if left > 0 => Timestamp(now.saturating_add(left)),
+            Timers::Extend | Timers::Restart => Timestamp(now.saturating_add(whole)),
+        }
+    }
+
+    /// When it starts, if it was stopped before its start.
+    fn start(&self) -> Option<Timestamp> {
+        if !self.timeline.turns().is_empty() {
+            return None;
+        }
+        let stopped = self.timeline.recorded.checked_sub(1).map_or(self.now, |at| self.timeline.event(at).at);
+        let begins = (self.cut.at..self.timeline.len()).map(|at| self.timeline.event(at));
+        let mut start = begins.filter_map(|event| match &event.kind {
+            EventKind::ExecutionStarted(started) => Some((event.at, Timestamp(started.start_at?))),
+            _ => None,
+        });
+        let (at, was) = start.find(|(_, was)| *was > stopped)?;
+        Some(self.due(was, stopped, was.0.saturating_sub(at.0))).filter(|due| *due > self.now)
     }
 
     /// What the new branch finds in its inbox.
@@ -484,10 +506,13 @@ impl Drawing<'_> {
             if is_carried {
                 self.plan.carried.push(at as u64);
                 let mut event = self.timeline.event(at).clone();
-                if let (EventKind::ExecutionStarted(started), Some(input)) =
-                    (&mut event.kind, &self.spec.input)
-                {
-                    started.input.clone_from(input);
+                if let EventKind::ExecutionStarted(started) = &mut event.kind {
+                    if let Some(input) = &self.spec.input {
+                        started.input.clone_from(input);
+                    }
+                    if let Some(at) = self.opening.start_at {
+                        started.start_at = Some(at.0);
+                    }
                 }
                 self.opening.inbox.push(event);
             } else if !matches!(role, Role::Turn | Role::Notes | Role::Ends) {

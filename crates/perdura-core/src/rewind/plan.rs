@@ -92,6 +92,8 @@ pub struct RewindPlan {
     pub dropped: Vec<u64>,
     /// Timers.
     pub timers: Vec<TimerPlan>,
+    /// When it starts, if it was stopped before its start.
+    pub starts: Option<Timestamp>,
     /// Children.
     pub children: Vec<ChildPlan>,
     /// Children of the dropped part that had not ended well. If the code asks for the same again, they are rewound or waited for

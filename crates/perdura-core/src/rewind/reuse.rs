@@ -315,7 +315,7 @@ impl ReuseTable {
         for (number, branch, entry) in all {
             let has_own = matches!(entry.found, Some(Found::Result(_) | Found::Sent | Found::Rerun));
             let name = (branch, entry.scheduled as u64);
-            let done = state.done.iter().find(|done| !has_own && (done.branch, done.event) == name);
+            let done = state.done.iter().rev().find(|done| !has_own && (done.branch, done.event) == name);
             // The branch that has done it may be a source itself.
             let done = done.filter(|done| !ends.contains(&(done.holder, done.end)));
             let done = done.and_then(|done| histories.get(&done.holder)?.get(done.end as usize));

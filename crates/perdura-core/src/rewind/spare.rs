@@ -48,7 +48,8 @@ impl Drawing<'_> {
         let place = |done: &&DoneElsewhere| (done.holder, done.end);
         let dropped = timeline.work.iter().filter(is_call).filter(|work| work.scheduled >= self.cut.at);
         for work in dropped.filter(|work| !is_named(work.scheduled)) {
-            let own = work.ended.filter(|(end, well)| *well && *end < timeline.recorded);
+            let is_other = timeline.given_input(work, timeline.recorded).is_some();
+            let own = work.ended.filter(|(end, well)| *well && *end < timeline.recorded && !is_other);
             let own = own.map(|(end, _)| (self.plan.from_branch, end as u64));
             let known = || done.get(&(self.origin(work), work.scheduled as u64)).map(place);
             if let Some(place) = own.or_else(known) {
@@ -68,7 +69,7 @@ impl Drawing<'_> {
 
     /// The success that a call which is open at the cut gets.
     pub(super) fn spare_for(&mut self, work: &Work) -> Option<Place> {
-        if !is_call(&work) {
+        if !is_call(&work) || self.given(work) != 0 {
             return None;
         }
         let place = self.spare.by_sort.get_mut(&sort_of(self.timeline, work)?)?.pop_front()?;

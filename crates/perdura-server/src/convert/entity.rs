@@ -123,7 +123,7 @@ fn operation_out(batch: &OperationBatch, operation: &EntityOperation, now: Times
             scheduled_time: None,
             input,
             parent_instance_id: Some(caller.instance.clone()),
-            parent_execution_id: execution_out(&caller.execution),
+            parent_execution_id: execution_out(&caller.execution, caller.branch),
             target_instance_id,
         }),
         None => EventType::EntityOperationSignaled(wire::EntityOperationSignaledEvent {

@@ -80,16 +80,32 @@ pub(super) async fn complete_activity(
 ) -> Result<CompleteTaskResponse, Status> {
     let _bringing = hub.board.bringing();
     // Details mean a failure, even if there is nothing in them.
-    let end = match response.failure_details {
-        Some(details) => ActivityEnd::Failed(failure_in(details)),
-        None => ActivityEnd::Completed(payload_in(response.result)),
+    let result = match response.failure_details {
+        Some(details) => Err(failure_in(details)),
+        None => Ok(payload_in(response.result)),
+    };
+    let end = match result.clone() {
+        Ok(output) => ActivityEnd::Completed(output),
+        Err(failure) => ActivityEnd::Failed(failure),
     };
     let (receipt, recorded) = Receipt::new();
     let end = ActivityEnd::Brought(Box::new(end), receipt);
     let token = &response.completion_token;
     match hub.board.finish_activity(token, &response.instance_id, response.task_id, end) {
         Ok(()) => told(recorded.wait()).await,
-        Err(NotTaken::Unwanted) => Err(stale()),
+        Err(NotTaken::Unwanted) => {
+            let token = Token::parse(token).ok_or_else(stale)?;
+            let instance = instance_id(&response.instance_id)?;
+            let task = u32::try_from(response.task_id).map_err(|_| stale())?;
+            let bringing = hub.client.bring(instance, task, token.bytes(), result);
+            told(async {
+                bringing.await.map_err(|error| match error {
+                    EngineError::Refused(_) => NotRecorded::Unwanted,
+                    _ => NotRecorded::Lost,
+                })
+            })
+            .await
+        }
         Err(NotTaken::Misnamed { instance, task }) => Err(Status::invalid_argument(format!(
             "the token is that of activity {task} of instance {instance:?}, not of {} of {:?}",
             response.task_id, response.instance_id
@@ -223,7 +239,7 @@ pub(super) async fn history(
     let events = if request.for_work_item_processing {
         let turn = hub.board.held_turn(id.as_str());
         let execution = request.execution_id.filter(|execution| !execution.is_empty());
-        let turn = turn.filter(|turn| execution.is_none_or(|asked| asked == turn.turn.execution.to_string()));
+        let turn = turn.filter(|turn| execution.is_none_or(|asked| asked == turn.run()));
         turn.ok_or_else(stale)?.past_events()
     } else {
         let events = hub.client.history(&id).await.map_err(|error| Status::refusal(&error))?;
@@ -232,8 +248,9 @@ pub(super) async fn history(
                 id: id.clone(),
             }))
         };
-        let events = events.ok_or_else(not_found)?;
-        let mut writer = HistoryWriter::new(id.as_str(), Reader::Operator);
+        let record = hub.client.get(&id).await.map_err(|error| Status::refusal(&error))?;
+        let (record, events) = record.zip(events).ok_or_else(not_found)?;
+        let mut writer = HistoryWriter::of(&record, Reader::Operator);
         events.iter().filter_map(|event| writer.write(event)).collect()
     };
     Ok(Box::pin(stream::iter(chunks(events).into_iter().map(Ok))))

@@ -115,7 +115,8 @@ impl WorkItemStream {
         let Some(hand_over) = activity.task.hand_over.clone() else { return Some((id, work)) };
         let name = self.name.clone();
         self.unbegun.insert(id);
-        self.handing_over.push(Box::pin(async move { (hand_over.commit(&name).await, id, work, token) }));
+        self.handing_over
+            .push(Box::pin(async move { (hand_over.commit(&name, token.bytes()).await, id, work, token) }));
         None
     }
 
