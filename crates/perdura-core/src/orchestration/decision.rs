@@ -274,6 +274,6 @@ pub struct TurnResult {
     pub trace: Option<Bytes>,
     /// Whether it waits for an external event now, perhaps among other things; `None`: nobody knows.
     pub awaits_event: Option<bool>,
-    /// Tasks, timers, children and calls without a result that it has begun, and does not wait for any more.
+    /// All tasks, timers, children and calls without a result that it has begun, and does not wait for any more.
     pub gave_up: Vec<u32>,
 }

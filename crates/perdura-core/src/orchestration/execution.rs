@@ -63,8 +63,8 @@ pub struct Execution {
     arrived: Vec<Ticket>,
     /// Tasks, timers and children without a result.
     pending: BTreeSet<Ticket>,
-    /// Those that the code has abandoned since it was last asked.
-    gave_up: Vec<u32>,
+    /// The same, of which the code does not want any.
+    gave_up: BTreeSet<Ticket>,
     /// External events that nobody has taken, and who waits for one, by name.
     mailboxes: Mailboxes,
     pub(super) canceled: Option<Box<CancelRequest>>,
@@ -117,7 +117,7 @@ impl Execution {
             arrivals: 0,
             arrived: Vec::new(),
             pending: BTreeSet::new(),
-            gave_up: Vec::new(),
+            gave_up: BTreeSet::new(),
             mailboxes: Mailboxes::default(),
             canceled: None,
             section: None,
@@ -274,6 +274,7 @@ impl Execution {
     }
 
     fn resolve(&mut self, id: u32, result: Result<Option<Bytes>, Failure>) -> bool {
+        self.gave_up.remove(&Ticket(id));
         let known = self.pending.remove(&Ticket(id));
         if known {
             self.arrive(Ticket(id), 0, result);
@@ -332,7 +333,7 @@ impl Execution {
             custom_status: changed.then(|| self.custom_status.clone()),
             limits_met: self.limit_met.then(|| *self.limits.get()),
             awaits_event: Some(self.mailboxes.has_waiters()),
-            gave_up: std::mem::take(&mut self.gave_up),
+            gave_up: self.gave_up.iter().map(|ticket| ticket.0).collect(),
             ..TurnResult::default()
         }
     }
@@ -465,9 +466,7 @@ impl Execution {
     /// Nobody waits for the result of a task, a timer or a child any more: it is dropped when it comes, and the code
     /// does not run for it.
     pub fn abandon(&mut self, ticket: Ticket) {
-        if self.pending.remove(&ticket) {
-            self.gave_up.push(ticket.0);
-        }
+        self.gave_up.extend(self.pending.take(&ticket));
         self.take_arrived(ticket);
     }
 

@@ -290,14 +290,7 @@ impl Instance {
     }
 
     /// The code does not wait any more for some of what it has begun, if that is still under way.
-    pub(super) fn note_given_up(&mut self, more: Vec<u32>) {
-        if more.is_empty() && self.record.given_up.is_empty() {
-            return;
-        }
-        let mut given_up = std::mem::take(&mut self.record.given_up);
-        given_up.extend(more);
-        given_up.sort_unstable();
-        given_up.dedup();
+    pub(super) fn note_given_up(&mut self, mut given_up: Vec<u32>) {
         given_up.retain(|id| {
             self.tasks.contains_key(id)
                 || self.timers.contains_key(id)
