@@ -249,6 +249,7 @@ impl Activities {
             delivery: reference.delivery,
             last_heartbeat: start.last_heartbeat,
             origin: start.origin,
+            step: start.step,
             branch: reference.branch,
             epoch: self.epoch,
             hand_over: hand_over.clone(),

@@ -27,7 +27,7 @@ pub struct OnceRecord {
     /// The number of a [`Stage`].
     #[prost(uint32, tag = "1")]
     pub stage: u32,
-    /// How often the handler was asked about the present attempt.
+    /// How often a handler was asked, about all attempts: no two questions share a number.
     #[prost(uint32, tag = "2")]
     pub asked: u32,
     /// Why nobody knows how the present attempt ended, or why it is suspended.
@@ -110,7 +110,7 @@ impl OnceRecord {
     pub(crate) fn begin(&mut self, delivery: u32, at: i64, worker: &str) {
         self.enter(Stage::Out);
         self.why.clear();
-        (self.asked, self.handlers_lost, self.since) = (0, 0, 0);
+        (self.handlers_lost, self.since) = (0, 0);
         if self.attempts.len() == REMEMBERED_MAX {
             self.attempts.remove(0);
         }

@@ -354,6 +354,7 @@ impl Partition {
     pub(super) fn drop_outstanding(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let tasks = std::mem::take(&mut instance.tasks);
+        tasks.values().for_each(|task| instance.leave_call(task, false));
         // What entities answer later is for a rewind.
         let branch = instance.record.branch;
         for call in std::mem::take(&mut instance.calls).into_values() {

@@ -4,7 +4,7 @@ use super::effect::{Effect, TaskRef};
 use super::instance::{Instance, Task};
 use super::request::{Brought, ReplyToken, RequestError, Response};
 use super::{Bug, Partition};
-use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage, idempotency_key};
+use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ExecutionResumed, TaskCompleted, TaskResultLate, TaskScheduled, TimeLimits};
 use crate::id::InstanceKey;
@@ -156,7 +156,7 @@ impl Partition {
             }
             once.since = now.0;
             once.why = why.to_owned();
-            (once.asked, once.handlers_lost) = (0, 0);
+            once.handlers_lost = 0;
         }
         self.watch_limits(key, id);
         self.mark_dirty(key);
@@ -190,8 +190,8 @@ impl Partition {
         let handler_ms_max = self.config.limits.handler_ms_max;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let (name, execution) = (instance.id.clone(), instance.execution());
+        let Some(step) = instance.tasks.get(&id).map(|task| instance.step_of(task)) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
-        let origin = instance.record.origin(task.record.event);
         let (Some(once), Some(scheduled)) = (&mut task.record.once, &task.scheduled) else { return };
         let Ok(Delivery::AtMostOnce(OnUnknown::Handler(handler))) =
             Delivery::of_recorded(&scheduled.delivery)
@@ -205,7 +205,7 @@ impl Partition {
             task: id,
             activity: scheduled.name.clone(),
             input: scheduled.input.clone(),
-            idempotency_key: idempotency_key(execution, id, origin),
+            idempotency_key: step,
             attempt: task.record.attempt,
             attempts: once.attempts.clone(),
             why: once.why.clone(),
@@ -373,6 +373,7 @@ impl Partition {
                 self.mark_dirty(key);
             }
             Answer::Fail(failure) => {
+                self.enter(key, id, Stage::Queued);
                 self.task_failed_by(key, id, failure.non_retryable().within_limits(), by);
             }
             Answer::RunOnceMore => {

@@ -7,6 +7,7 @@ use super::effect::TaskRef;
 use super::entities::{CallRecord, Entity};
 use super::events::Events;
 use super::held::HeldQueue;
+use super::left_keys::LeftAttempt;
 use super::record::{ChildRecord, FailedTask, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
 use super::results::Reuse;
@@ -201,6 +202,8 @@ pub(super) struct Instance {
     pub(super) reuse: Option<Box<Reuse>>,
     /// Whether its next turn may end this process.
     pub(super) caution: Caution,
+    /// Attempts of calls under idempotency keys that nobody waits for any more, and that have not ended.
+    pub(super) left_running: Vec<LeftAttempt>,
 }
 
 impl Instance {
@@ -233,6 +236,7 @@ impl Instance {
             renewals: (Timestamp(0), 0),
             reuse: None,
             caution: Caution::None,
+            left_running: Vec::new(),
         }
     }
 
@@ -340,6 +344,7 @@ impl Instance {
             && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
             && !self.set_aside
             && self.held.is_empty()
+            && self.left_running.is_empty()
             && self.tasks.values().all(|task| task.stage() == Some(Stage::Suspended))
             && (self.inbox.is_empty()
                 || self.is_suspended()

@@ -21,6 +21,7 @@ mod events;
 mod held;
 mod instance;
 mod keys;
+mod left_keys;
 mod message;
 mod record;
 mod request;
@@ -47,8 +48,8 @@ pub use message::{
     StartChild, Terminate,
 };
 pub use record::{
-    AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, KeyRecord, KeyUse, Keys,
-    RunId, TaskRecord, TimerRecord, Traces, Trial,
+    AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, KeyLeft, KeyRecord, KeyUse,
+    Keys, RunId, TaskRecord, TimerRecord, Traces, Trial,
 };
 pub use request::{
     Brought, ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,

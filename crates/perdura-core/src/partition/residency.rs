@@ -412,7 +412,7 @@ impl Partition {
             {
                 self.hand.push_back(key);
             } else {
-                if !instance.tasks.is_empty() {
+                if !instance.tasks.is_empty() || instance.has_left_calls() {
                     self.left_in_doubt.insert(key);
                 }
                 self.remove(key);

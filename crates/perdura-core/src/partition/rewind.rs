@@ -380,6 +380,7 @@ impl Partition {
         (record.awaits_untold, record.given_up) = (true, Vec::new());
         record.failed.clear();
         let parents = record.parents.clone();
+        instance.permit_left_calls(cut, &opening.tasks, &awaited.spec);
         instance.append(Event::new(now, opening.rewound));
         if let Some(at) = opening.start_at {
             self.wakes.add(at, key, Wake::Start);

@@ -135,15 +135,18 @@ impl Partition {
             None => (task.scheduled.clone(), None),
         };
         let Some(scheduled) = scheduled else { return };
+        // A handler is no attempt of the activity that it is asked about.
+        let asks = question.is_some();
         let start = TaskStart {
             task: Self::task_ref(instance, task),
             instance: instance.id.clone(),
             execution: instance.execution(),
             orchestration_version: instance.record.version.clone(),
             origin: instance.record.origin(task.record.event),
+            step: instance.own_step(task, asks),
             scheduled,
-            attempt: task.record.attempt,
-            last_heartbeat: task.record.heartbeat.clone(),
+            attempt: if asks { 1 } else { task.record.attempt },
+            last_heartbeat: task.record.heartbeat.clone().filter(|_| !asks),
             has_barrier: task.offered,
             is_taken: task.stage() == Some(Stage::Out),
             question,
@@ -204,7 +207,9 @@ impl Partition {
     #[must_use]
     pub fn room_for_result(&mut self, task: TaskRef) -> Option<usize> {
         let most = self.config.limits.inbox_bytes_max;
-        self.handed_out(task)?;
+        if !self.is_left_call(task) {
+            self.handed_out(task)?;
+        }
         Some(self.instances.get(&task.key)?.room(most))
     }
 
@@ -213,6 +218,7 @@ impl Partition {
     pub fn wants_result(&mut self, task: TaskRef) -> bool {
         let state = self.awaiting(task).and_then(|instance| instance.tasks.get(&task.task));
         state.is_some_and(|state| state.is_present(task) || (state.record.once.is_some() && !task.asks))
+            || self.is_left_call(task)
     }
 
     /// Whether the result of this attempt has come, and waits for room in the inbox of its instance. It is not recorded yet.
@@ -257,6 +263,10 @@ impl Partition {
         has_room: bool,
     ) {
         let late_accepted = self.planted(Bug::LateResultAccepted);
+        if self.left_call_ended(task, &result) {
+            return;
+        }
+        let task = self.taken_over_as(task);
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         // An attempt of an earlier life, not yet given up by this one, was at work all the time.
@@ -314,6 +324,9 @@ impl Partition {
             self.handler_lost(task, reason);
             return self.settle();
         }
+        if self.left_attempt_gone(task) {
+            return self.settle();
+        }
         let Some(state) = self.handed_out(task) else { return };
         if state.offered {
             // It was lost on the way to a worker.
@@ -364,6 +377,9 @@ impl Partition {
     pub fn task_not_started(&mut self, task: TaskRef, now: Timestamp) {
         self.advance(now);
         let at = plus(self.now, NOT_STARTED_WAIT_MS);
+        if self.left_attempt_gone(task) {
+            return self.settle();
+        }
         let Some(state) = self.handed_out(task) else { return };
         (state.running, state.offered) = (false, false);
         if !task.asks {
@@ -460,6 +476,9 @@ impl Partition {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.remove(&id) else { return };
+        if task.is_at_most_once() && task.stage() != Some(Stage::Queued) {
+            instance.leave_call(&task, true);
+        }
         let (attempt, delivery) = (task.record.attempt, task.record.delivery);
         let is_last = !by.is_empty() || instance.has_last_word(id, &failure);
         let last_word = is_last.then(|| failure.clone());

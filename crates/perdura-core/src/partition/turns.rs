@@ -319,6 +319,7 @@ impl Partition {
         let drops = self.planted(Bug::ContinueAsNewDropsEvents);
         let execution = self.new_execution_id();
         self.release_section(key);
+        self.let_calls_go_on(key);
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };

@@ -15,6 +15,7 @@ mod doubt;
 mod entities;
 mod entity_bed;
 mod keys;
+mod left_keys;
 mod locks;
 mod losses;
 mod purge;

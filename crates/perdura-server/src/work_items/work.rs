@@ -6,7 +6,7 @@ use crate::convert::action::BadAnswer;
 use crate::convert::entity::batch_out;
 use crate::convert::history::{HistoryWriter, Reader};
 use crate::convert::{instance_out, payload_out, run_out, tags_out, trace_out, transparent};
-use perdura_core::delivery::{delivery_token, idempotency_key};
+use perdura_core::delivery::delivery_token;
 use perdura_core::entity::OperationBatch;
 use perdura_core::history::Event;
 use perdura_core::orchestration::{Turn, TurnOutcome, encode_turn};
@@ -328,7 +328,7 @@ impl ActivityWork {
         tags.insert(ATTEMPT_TAG.to_owned(), task.attempt.to_string());
         tags.insert(DELIVERY_TAG.to_owned(), task.delivery.to_string());
         tags.insert(DELIVERY_TOKEN_TAG.to_owned(), delivery_token(task.epoch, task.delivery));
-        tags.insert(IDEMPOTENCY_KEY_TAG.to_owned(), idempotency_key(task.execution, task.task, task.origin));
+        tags.insert(IDEMPOTENCY_KEY_TAG.to_owned(), task.idempotency_key());
         tags
     }
 
