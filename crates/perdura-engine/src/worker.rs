@@ -4,6 +4,7 @@ use crate::hand_over::HandOver;
 use crate::receipt::Receipt;
 use crate::turns::TurnReturns;
 use bytes::Bytes;
+use perdura_core::delivery::idempotency_key;
 use perdura_core::entity::{OperationBatch, OperationsDone};
 use perdura_core::orchestration::Runner;
 use perdura_core::{ExecutionId, Failure, InstanceId, PartitionId, Tags};
@@ -130,6 +131,8 @@ pub struct ActivityTask {
     pub last_heartbeat: Option<Bytes>,
     /// The branch of the history on which it was scheduled.
     pub origin: u32,
+    /// What outside systems know the step by, if not by its run, its number and its origin.
+    pub step: Option<Arc<str>>,
     /// The branch on which it runs: each rewind begins another one.
     pub branch: u32,
     /// The epoch of the grant under which it was handed out.
@@ -143,4 +146,13 @@ pub struct ActivityTask {
     pub began: Arc<dyn Fn() + Send + Sync>,
     /// Where heartbeats go.
     pub heartbeat: Arc<dyn Fn(Option<Bytes>) + Send + Sync>,
+}
+
+impl ActivityTask {
+    /// What outside systems know the step by: the same for all its attempts and deliveries, and for no other step.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        let own = || idempotency_key(self.execution, self.task, self.origin);
+        self.step.as_deref().map_or_else(own, str::to_owned)
+    }
 }

@@ -71,6 +71,7 @@ fn task(request: ActivityRequest, execution: Option<String>) -> Result<ActivityT
         version: request.version,
         orchestration_version: String::new(),
         input: payload(request.input),
+        step: request.tags.get("perdura.idempotency-key").map(|step| step.as_str().into()),
         tags: request.tags.into_iter().collect(),
         trace: None,
         attempt: request.perdura_attempt.max(1),

@@ -27,7 +27,7 @@ pub struct OnceRecord {
     /// The number of a [`Stage`].
     #[prost(uint32, tag = "1")]
     pub stage: u32,
-    /// How often the handler was asked about the present attempt.
+    /// How often a handler was asked, about all attempts: no two questions share a number.
     #[prost(uint32, tag = "2")]
     pub asked: u32,
     /// Why nobody knows how the present attempt ended, or why it is suspended.
@@ -39,7 +39,7 @@ pub struct OnceRecord {
     /// Workers that were lost one after another while they ran the handler.
     #[prost(uint32, tag = "5")]
     pub handlers_lost: u32,
-    /// Since when nobody knows, in ms since 1970.
+    /// Since when nobody knows, in ms since 1970; 0 if the end of the present attempt is known, or it has none yet.
     #[prost(int64, tag = "6")]
     pub since: i64,
     /// How often in a row a handler let it run once more.
@@ -74,6 +74,9 @@ pub struct AttemptRecord {
     /// It began before the instance ended or was rewound, which did not wait for its end.
     #[prost(bool, tag = "8")]
     pub left: bool,
+    /// By what its worker proves that it has it, also to another process than the one that gave it out; empty if by nothing.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub token: Bytes,
 }
 
 impl OnceRecord {
@@ -98,11 +101,16 @@ impl OnceRecord {
         matches!(self.stage(), Stage::Asked | Stage::Suspended)
     }
 
+    /// Whether somebody lets it run once more although nobody knows how the present attempt ended.
+    pub(crate) fn runs_once_more(&self) -> bool {
+        self.stage() == Stage::Queued && self.since != 0
+    }
+
     /// An attempt is handed over.
     pub(crate) fn begin(&mut self, delivery: u32, at: i64, worker: &str) {
         self.enter(Stage::Out);
         self.why.clear();
-        (self.asked, self.handlers_lost, self.since) = (0, 0, 0);
+        (self.handlers_lost, self.since) = (0, 0);
         if self.attempts.len() == REMEMBERED_MAX {
             self.attempts.remove(0);
         }

@@ -166,6 +166,8 @@ fn the_code_does_not_run_for_what_it_has_abandoned() {
     let mut e = execution();
     let timer = e.create_timer(Timestamp(5));
     e.abandon(timer);
+    assert_eq!(e.take_result().gave_up, [0]);
+    assert!(e.take_result().gave_up.is_empty());
     take(&mut e, TimerFired { id: 0 });
     assert!(!e.must_run());
     assert_eq!(e.take(timer), None);

@@ -2,19 +2,18 @@
 
 use super::effect::Effect;
 use super::instance::{TurnState, Waiter};
+use super::keys::content_of;
 use super::message::{Body, Cancel, Terminate};
 use super::request::{ReplyToken, Request, RequestError, Response, StartRequest};
 use super::wakes::Wake;
 use super::{Bug, Parked, Partition};
-use crate::delivery::{Answer, HUB_KEY_PREFIX, Stage, is_hub_key};
+use crate::delivery::{Answer, Stage, check_no_hub_key};
 use crate::failure::{Failure, kind};
 use crate::history::{
     CancelRequested, Event, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionSuspended,
     ExecutionTerminated, ParentLink,
 };
-use crate::id::{
-    ExecutionId, InstanceId, InstanceKey, InvalidText, check_key, check_name, check_tags, check_text,
-};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, check_key, check_name, check_tags, check_text};
 use crate::limits::{DELAY_MS_MAX, FAILURE_TEXT_BYTES_MAX, TRACE_BYTES_MAX};
 use crate::rewind::LeftTask;
 use crate::status::Status;
@@ -82,6 +81,7 @@ impl Partition {
             }
             Request::Purge { .. }
             | Request::DeleteEntity { .. }
+            | Request::Bring { .. }
             | Request::Wait { .. }
             | Request::WaitBegun { .. } => Ok(()),
         }
@@ -89,9 +89,7 @@ impl Partition {
 
     fn check_start(&self, start: &StartRequest) -> Result<(), RequestError> {
         check_name("orchestration name", &start.name)?;
-        if is_hub_key(start.id.as_str()) {
-            return Err(InvalidText::Reserved { field: "instance id", prefix: HUB_KEY_PREFIX }.into());
-        }
+        check_no_hub_key(start.id.as_str())?;
         check_text("version", &start.version)?;
         check_text("request id", &start.request_id)?;
         check_tags(&start.tags)?;
@@ -134,6 +132,7 @@ impl Partition {
             (_, None) => Err(RequestError::NotFound { id }),
             (Request::Wait { execution, .. }, Some(key)) => return self.wait(token, key, execution),
             (Request::WaitBegun { .. }, Some(key)) => return self.wait_begun(token, key),
+            (Request::Bring { brought, .. }, Some(key)) => return self.bring(token, key, brought),
             (Request::Raise { name, input, event_id, .. }, Some(key)) => {
                 self.raise(key, name, input, &event_id)
             }
@@ -167,15 +166,18 @@ impl Partition {
         let drops = self.planted(Bug::SuspendedDropsEvents);
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
         let (id, status) = (instance.id.clone(), instance.status);
+        let content = content_of(&name, input.as_ref());
         // Perhaps it has ended because of it.
-        if instance.knows_event(event_id) {
-            return Ok(());
+        match instance.knows_event(event_id, content) {
+            Some(true) => return Ok(()),
+            Some(false) => return Err(RequestError::EventIdReused { id, event_id: event_id.to_owned() }),
+            None => {}
         }
         if status.is_terminal() {
             return Err(RequestError::Ended { id, status });
         }
         instance.check_room(&name, &input, &limits)?;
-        instance.note_event(event_id);
+        instance.note_event(event_id, content);
         if !(drops && instance.is_suspended()) {
             instance.inbox.push(Event::new(now, EventRaised { name, input }));
         }
@@ -215,6 +217,10 @@ impl Partition {
     fn resume(&mut self, key: InstanceKey, reason: String) -> Result<(), RequestError> {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
+        if instance.entity.is_some() {
+            self.resume_entity(key);
+            return Ok(());
+        }
         let tasks = instance.suspended_tasks();
         if !tasks.is_empty() {
             return Err(RequestError::InDoubt { id: instance.id.clone(), tasks });
@@ -348,6 +354,7 @@ impl Partition {
     pub(super) fn drop_outstanding(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let tasks = std::mem::take(&mut instance.tasks);
+        tasks.values().for_each(|task| instance.leave_call(task, false));
         // What entities answer later is for a rewind.
         let branch = instance.record.branch;
         for call in std::mem::take(&mut instance.calls).into_values() {

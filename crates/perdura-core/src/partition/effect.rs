@@ -56,6 +56,8 @@ pub struct TaskStart {
     pub execution: ExecutionId,
     /// The branch of its history on which the activity was scheduled.
     pub origin: u32,
+    /// What outside systems know the step by, if not by its run, its number and its origin.
+    pub step: Option<Arc<str>>,
     /// The version of its orchestration; empty if it has none.
     pub orchestration_version: String,
     /// What to run.

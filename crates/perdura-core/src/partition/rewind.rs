@@ -376,9 +376,11 @@ impl Partition {
         }
         record.suspended = record.suspended.take().filter(|_| stays_suspended);
         record.cancel_requested = opening.cancel_requested;
-        record.awaits_untold = true;
+        // The code says it again when it has come to where it goes on.
+        (record.awaits_untold, record.given_up) = (true, Vec::new());
         record.failed.clear();
         let parents = record.parents.clone();
+        instance.permit_left_calls(cut, &opening.tasks, &awaited.spec);
         instance.append(Event::new(now, opening.rewound));
         if let Some(at) = opening.start_at {
             self.wakes.add(at, key, Wake::Start);

@@ -127,7 +127,15 @@ fn the_window_moves_and_keeps_within_its_bytes() {
         bed.task_done(bed.last_started().task, Ok(large));
     }
     let known = bed.record("x").keys.unwrap().known;
-    assert!(known.len() < 5 && known.last().unwrap().key == "large5", "{}", known.len());
+    let bytes: usize =
+        known.iter().filter_map(|known| known.output.as_ref()).map(|output| output.len()).sum();
+    assert!(bytes <= KEYS_BYTES_MAX && bytes > KEYS_BYTES_MAX / 2, "{bytes}");
+    assert_eq!(known.last().unwrap().output.as_deref(), Some(large.as_bytes()));
+    assert_eq!(
+        (known.len(), known[0].dropped),
+        (KEYS_REMEMBERED, 3),
+        "that they have ended well is remembered"
+    );
 }
 
 #[test]
@@ -166,6 +174,14 @@ fn an_event_whose_id_has_come_is_not_taken_again() {
         bed.crash();
     }
     bed.call(raise("a")).unwrap();
+    for (name, input) in [("f", None), ("e", Some("1".into()))] {
+        let other = Request::Raise { id: id("x"), name: name.into(), input, event_id: "a".into() };
+        let refused = bed.call(other).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "instance \"x\": event id \"a\" was used for a different event; use a new event id"
+        );
+    }
     assert_eq!(bed.events("x").iter().filter(|name| **name == "EventRaised").count(), 4);
     bed.call(Request::Terminate { id: id("x"), reason: String::new(), recurse: false }).unwrap();
     bed.call(raise("b")).unwrap();

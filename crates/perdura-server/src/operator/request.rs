@@ -92,7 +92,7 @@ pub(super) fn rewind_in(request: v1::RewindRequest) -> Result<RewindSpec, Status
         force: request.force,
         inputs: replaced(request.inputs),
         results: replaced(request.results),
-        input: request.input.map(Into::into),
+        input: request.input.map(|input| Some(input.into())),
         head: request.head.map(|head| Head {
             execution: ExecutionId::from_bytes(&head.execution),
             generation: head.generation,

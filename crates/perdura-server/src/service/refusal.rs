@@ -20,7 +20,9 @@ impl Refusal for Status {
                 RequestError::AlreadyExists { .. } => {
                     Status::already_exists(format!("orchestration instance already exists: {text}"))
                 }
-                RequestError::RequestIdReused { .. } => Status::already_exists(text),
+                RequestError::RequestIdReused { .. } | RequestError::EventIdReused { .. } => {
+                    Status::already_exists(text)
+                }
                 RequestError::Invalid(_) | RequestError::TooFarAhead { .. } => Status::invalid_argument(text),
                 RequestError::Ended { .. }
                 | RequestError::NotEnded { .. }

@@ -3,7 +3,6 @@
 use crate::delivery::DeliveryToken;
 use crate::error::Result;
 use crate::payload::{FromPayload, ToPayload, read};
-use perdura_core::delivery::idempotency_key;
 use perdura_core::{ExecutionId, InstanceId, Tags};
 use perdura_engine::ActivityTask;
 use std::any::{Any, TypeId, type_name};
@@ -104,7 +103,7 @@ impl ActivityContext {
     /// step.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
-        idempotency_key(self.task.execution, self.task.task, self.task.origin)
+        self.task.idempotency_key()
     }
 
     /// Names this delivery of the step, so that an outside system can refuse what an older one writes late.

@@ -42,6 +42,10 @@ impl Instance {
 
     /// The same, for an event that has a name of its own: one whose `event_id`, of at most 512 bytes, is among the last 128
     /// that came is not taken again, and that is success. So it may be sent again when nobody knows what became of it.
+    ///
+    /// # Errors
+    ///
+    /// The id came with another name or value before, or has no text, or more than 512 bytes; and those of [`raise`](Self::raise).
     pub async fn raise_once(
         &self,
         name: &str,

@@ -95,6 +95,7 @@ fn first_attempt(instance: InstanceId, execution: ExecutionId, task: u32, name: 
         delivery: 1,
         last_heartbeat: None,
         origin: 0,
+        step: None,
         branch: 0,
         epoch: 0,
         hand_over: None,
