@@ -52,9 +52,13 @@ impl Drawing<'_> {
                 let (event, instance) = (entry.scheduled as u64, instance.clone());
                 self.plan.children_asked_again.push(ChildPlan { event, task: work.id, instance });
             }
-            if let Some(work) = self.timeline.work_at(entry.scheduled).filter(|_| has_result) {
-                let reference = self.reference(work);
+            let Some(work) = self.timeline.work_at(entry.scheduled) else { continue };
+            let has_succeeded = work.ended.is_some_and(|(_, well)| well);
+            let reference = self.reference(work);
+            if has_result {
                 self.plan.reused.push(reference);
+            } else if entry.found == Some(Found::Rerun) || order.no_reuse && has_succeeded {
+                self.plan.rerun.push(reference);
             }
         }
         let template = ReuseSource { branch: self.record.branch, entries: 0, ..source.clone() };

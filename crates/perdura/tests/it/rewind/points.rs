@@ -132,6 +132,13 @@ async fn a_result_in_the_place_of_one_after_the_cut(kind: Kind) {
 
 async fn without_reuse_everything_after_the_cut_runs_again(kind: Kind) {
     let bed = completed(kind, "anew").await;
+    let planned = async |rewind: Rewind| {
+        let plan = bed.engine.instance("x").plan_rewind(&rewind).await.unwrap();
+        plan.rerun.into_iter().map(|work| work.name).collect::<Vec<_>>()
+    };
+    assert_eq!(planned(because().to_beginning().without_reuse()).await, ["step", "pay", "step"]);
+    assert_eq!(planned(because().before_call("pay")).await, ["pay"]);
+    assert_eq!(planned(because().to_beginning().rerun("pay")).await, ["pay"]);
     assert_eq!(ran(&bed, because().to_turn(2).without_reuse()).await, [1, 2, 2]);
     assert_eq!(ran(&bed, because().to_beginning().rerun("pay")).await, [1, 3, 2]);
 }
