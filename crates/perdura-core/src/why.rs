@@ -176,7 +176,10 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
             what: "being resumed".into(),
             since: around.suspended_at(),
             who: format!("whoever suspended it: {reason:?}"),
-            missing: Some("resume it".into()),
+            missing: Some(match record.suspended_in_doubt {
+                true => "say what follows for each activity in doubt (resolve), and it goes on".into(),
+                false => "resume it".into(),
+            }),
         });
     }
     if record.start_at > now.0 {
@@ -300,7 +303,9 @@ fn for_child(child: &ChildRecord, now: Timestamp, around: &dyn Surroundings) -> 
         Some(Some(status)) if status.is_terminal() => {
             Some(format!("it is {status}; its answer is on its way"))
         }
-        Some(Some(Status::Suspended)) => Some("it is suspended: resume it".into()),
+        Some(Some(Status::Suspended)) => {
+            Some("it is suspended: see why, and resume it or say what follows (resolve)".into())
+        }
         _ => None,
     };
     let since = around.asked_at(child.id);
@@ -352,7 +357,7 @@ mod tests {
         let expected = [
             "waits for activity \"pay\" (task 3), attempt 2, delivery 4 since 1970-01-01T00:00:00.000Z; a worker; no worker serves activity \"pay\": start one",
             "waits for timer 5 at 1970-01-01T00:00:02.000Z since 1970-01-01T00:00:00.500Z; the clock",
-            "waits for child \"kid\"; instance \"kid\"; it is suspended: resume it",
+            "waits for child \"kid\"; instance \"kid\"; it is suspended: see why, and resume it or say what follows (resolve)",
         ];
         assert_eq!(said(&record), expected);
     }

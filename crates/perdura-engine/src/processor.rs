@@ -145,6 +145,7 @@ impl Processor {
         let running_max = options
             .running_activities_max
             .map_or(usize::MAX, |most| most.div_ceil(bells.len().max(1)).max(1));
+        let details_bytes_max = options.limits.payload_bytes_max;
         Processor {
             id,
             store,
@@ -154,7 +155,7 @@ impl Processor {
             returns: (sender.clone(), runtime.clone()),
             lives: 0,
             entities: Entities::new(hosts.entities, runtime.clone()),
-            activities: Activities::new(hosts.activities, runtime, sender, running_max),
+            activities: Activities::new(hosts.activities, runtime, sender, (running_max, details_bytes_max)),
             works: Works::default(),
             door,
             arrivals: 0,

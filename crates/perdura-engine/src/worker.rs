@@ -144,7 +144,9 @@ pub struct ActivityTask {
     /// Called when a worker begins with it: from then on its time limits run. A host that runs activities itself need not
     /// call it.
     pub began: Arc<dyn Fn() + Send + Sync>,
-    /// Where heartbeats go.
+    /// The largest details of a heartbeat that are kept, in bytes.
+    pub details_bytes_max: usize,
+    /// Where heartbeats go. What they say is kept if it is not larger than that.
     pub heartbeat: Arc<dyn Fn(Option<Bytes>) + Send + Sync>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::attendance::Attendant;
 use crate::wire::{failure_out, payload, text};
-use perdura::{ExecutionId, Failure, InstanceId, Registry};
+use perdura::{ExecutionId, Failure, InstanceId, Limits, Registry};
 use perdura_core::failure::kind;
 use perdura_engine::{ActivityEnd, ActivityHost, ActivityTask, panic_text};
 use perdura_proto::{ActivityRequest, ActivityResponse};
@@ -84,6 +84,7 @@ fn task(request: ActivityRequest, execution: Option<String>) -> Result<ActivityT
         hand_over: None,
         canceled: CancellationToken::new(),
         began: Arc::new(|| {}),
+        details_bytes_max: Limits::default().payload_bytes_max,
         heartbeat: Arc::new(|_| {}),
     })
 }

@@ -5,7 +5,7 @@
 //! the code runs, so live code and replay see the same.
 
 use super::cancel::CancelRequest;
-use super::decision::{ContinueAsNew, Decision, TurnResult, describe_recorded, is_incoming};
+use super::decision::{ContinueAsNew, Decision, TurnResult, check_sent, describe_recorded, is_incoming};
 use super::info::Info;
 use super::limits_in_force::LimitsInForce;
 use super::mailbox::Mailboxes;
@@ -422,7 +422,7 @@ impl Execution {
 
     /// Sends an event to another instance. There is nothing to wait for, but the ticket tells of a refusal.
     pub fn send_event(&mut self, event: EventSent) -> Ticket {
-        let checked = self.check_payload("event", &event.input).map(|()| event.encoded_len());
+        let checked = self.check_payload("event", &event.input).and_then(|()| check_sent(&event));
         let ticket = self.decide(checked, |id| Decision::SendEvent(EventSent { id, ..event }));
         self.nothing_to_wait_for(ticket);
         ticket

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use perdura_core::delivery::{HUB_KEY_ORCHESTRATION, HUB_KEY_PREFIX};
 use perdura_core::failure::kind;
 use perdura_core::history::{TaskScheduled, open_record, seal_record};
+use perdura_core::limits::INSTANCE_ID_BYTES_MAX;
 use perdura_core::{Failure, OnExisting, ReusePolicy, Status, check_key};
 use sha2::{Digest, Sha256};
 use std::future::Future;
@@ -78,6 +79,14 @@ impl<O> HubCall<O> {
             // Where the name ends is told by its first slash.
             let name = task.name.replace('%', "%25").replace('/', "%2F");
             let id = format!("{HUB_KEY_PREFIX}{name}/{key}");
+            if id.len() > INSTANCE_ID_BYTES_MAX {
+                let (bytes, limit) =
+                    (name.len() + key.len(), INSTANCE_ID_BYTES_MAX - HUB_KEY_PREFIX.len() - 1);
+                return Err(Error::invalid(format!(
+                    "idempotency key {key:?} of the hub: {bytes} bytes together with the activity's name {name:?}, \
+                     limit {limit}; use a shorter key"
+                )));
+            }
             let wanted = Raw(seal_record(&task)).to_payload();
             Ok((SubOrchestration::new(shared, NAME, "", wanted).id(id).reuse(policy), input))
         };

@@ -101,6 +101,7 @@ fn first_attempt(instance: InstanceId, execution: ExecutionId, task: u32, name: 
         hand_over: None,
         canceled: Default::default(),
         began: Arc::new(|| {}),
+        details_bytes_max: usize::MAX,
         heartbeat: Arc::new(|_| {}),
     }
 }

@@ -4,6 +4,7 @@
 mod calls;
 mod cancel;
 mod delivery;
+mod delivery_edges;
 mod desk;
 #[cfg(feature = "sqlite")]
 mod doubtful_commits;

@@ -43,6 +43,8 @@ fn task(name: &str, input: Option<&str>) -> ActivityTask {
         hand_over: None,
         canceled: Default::default(),
         began: Arc::new(|| {}),
+        details_bytes_max: usize::MAX,
+        step: None,
         heartbeat: Arc::new(|_| {}),
     }
 }
