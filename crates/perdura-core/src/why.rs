@@ -182,16 +182,20 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
             }),
         });
     }
-    if record.start_at > now.0 && record.tail == 0 {
+    if record.start_at > now.0 {
         waits.push(on_time("its start".into(), record.start_at, None));
     }
-    waits.extend(record.tasks.iter().map(|task| for_task(task, now, around)));
-    for timer in &record.timers {
+    let awaited = |id: u32| !record.given_up.contains(&id);
+    let tasks = record.tasks.iter().filter(|task| awaited(task.id));
+    waits.extend(tasks.map(|task| for_task(task, now, around)));
+    for timer in record.timers.iter().filter(|timer| awaited(timer.id)) {
         let wait = on_time(format!("timer {}", timer.id), timer.fire_at, None);
         waits.push(Wait { since: around.asked_at(timer.id), ..wait });
     }
-    waits.extend(record.children.iter().map(|child| for_child(child, now, around)));
-    waits.extend(record.calls.iter().map(|call| entities::for_call(call, record, around)));
+    let children = record.children.iter().filter(|child| awaited(child.id));
+    waits.extend(children.map(|child| for_child(child, now, around)));
+    let calls = record.calls.iter().filter(|call| awaited(call.id));
+    waits.extend(calls.map(|call| entities::for_call(call, record, around)));
     if let Some(section) = record.section.as_deref().filter(|section| !section.granted) {
         waits.push(entities::for_section(section, record, around));
     }

@@ -6,6 +6,7 @@ use crate::life::tell_end;
 use crate::processor::Input;
 use crate::receipt::Receipts;
 use crate::worker::{ActivityEnd, ActivityHost, ActivityTask};
+use bytes::Bytes;
 use perdura_core::failure::kind;
 use perdura_core::partition::{Partition, TaskRef, TaskStart};
 use perdura_core::why::Line;
@@ -267,7 +268,7 @@ impl Activities {
         if let Some(hand_over) = hand_over {
             let worker = self.worker.clone();
             self.runtime.spawn(async move {
-                let may_run = host.hands_over() || hand_over.commit(&worker).await;
+                let may_run = host.hands_over() || hand_over.commit(&worker, Bytes::new()).await;
                 let end =
                     if may_run { Some(run_caught(async move { host.run(task).await }).await) } else { None };
                 let input = match end.filter(|_| hand_over.is_done()) {

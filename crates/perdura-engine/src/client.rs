@@ -9,10 +9,10 @@ use bytes::Bytes;
 use perdura_core::delivery::{Answer, RESOLVE_EVENT};
 use perdura_core::history::{Damaged, Event};
 use perdura_core::partition::{
-    InstanceRecord, InstanceRow, ReplyToken, Request, RequestError, Response, SignalRequest, StartRequest,
-    Started,
+    Brought, InstanceRecord, InstanceRow, ReplyToken, Request, RequestError, Response, SignalRequest,
+    StartRequest, Started,
 };
-use perdura_core::{EntityId, ExecutionId, InstanceId, InstanceKey};
+use perdura_core::{EntityId, ExecutionId, Failure, InstanceId, InstanceKey};
 use perdura_store::{InstanceQuery, Store};
 use std::path::Path;
 use std::sync::Arc;
@@ -135,6 +135,21 @@ impl Client {
         by: String,
     ) -> Result<(), EngineError> {
         self.ask(Request::Resolve { id, task, answer, by }).await.map(drop)
+    }
+
+    /// Brings the result of an attempt whose hand-over was committed with this token, by a process that is gone. The engine
+    /// decides what it is good for.
+    ///
+    /// # Errors
+    /// [`RequestError::NotInDoubt`]: nobody waits for it.
+    pub async fn bring(
+        &self,
+        id: InstanceId,
+        task: u32,
+        token: Bytes,
+        result: Result<Option<Bytes>, Failure>,
+    ) -> Result<(), EngineError> {
+        self.ask(Request::Bring { id, brought: Brought { task, token, result } }).await.map(drop)
     }
 
     /// Asks an instance to end by its own code: whatever it waits for fails, its activities and children are told.

@@ -2,6 +2,7 @@
 
 use crate::processor::Input;
 use crate::worker::ActivityEnd;
+use bytes::Bytes;
 use perdura_core::partition::TaskRef;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,11 +23,12 @@ impl HandOver {
     }
 
     /// Raises the delivery count for this worker, and waits until that is durable. Only after `true` may the attempt
-    /// begin; after `false` nobody waits for it, and it must not. To be called once.
-    pub async fn commit(&self, worker: &str) -> bool {
+    /// begin; after `false` nobody waits for it, and it must not. To be called once. By the `token` a worker that outlives
+    /// this process can [bring](crate::Client::bring) its result to another one; empty for one that does not.
+    pub async fn commit(&self, worker: &str, token: Bytes) -> bool {
         let (taken, is_durable) = oneshot::channel();
         let (life, task, worker) = (self.life, self.task, worker.to_owned());
-        if self.inputs.send(Input::Take { life, task, worker, taken }).await.is_err() {
+        if self.inputs.send(Input::Take { life, task, worker, token, taken }).await.is_err() {
             return false;
         }
         let done = is_durable.await.is_ok();

@@ -105,6 +105,7 @@ fn every_message_field_enum_value_and_method_is_that_of_the_python_sdk() {
         "OrchestratorRequest.perduraTurn = 1001",
         "OrchestratorResponse.perduraOutcome = 1001",
         "RaiseEventRequest.perduraUnlessEnded = 1001",
+        "StartNewOrchestrationAction.perduraUnlessTaken = 1001",
     ];
     assert_eq!(more, known);
 }

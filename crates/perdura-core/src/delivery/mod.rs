@@ -22,8 +22,10 @@ pub const KEY_TAG: &str = "perdura.key";
 /// The event by which any SDK says what follows for an activity of which nobody knows whether it ran. It is never one that
 /// code can wait for.
 pub const RESOLVE_EVENT: &str = "perdura.resolve";
-/// What the ids of instances begin with that stand for an idempotency key of the hub. Clients cannot start such.
+/// What the ids of instances begin with that stand for an idempotency key of the hub. Only calls under such a key start them.
 pub const HUB_KEY_PREFIX: &str = "perdura.key/";
+/// The orchestration that such an instance runs.
+pub const HUB_KEY_ORCHESTRATION: &str = "perdura.keyed";
 /// Bytes that such an instance may keep beside the result of its activity, which may be as large as any payload.
 const HUB_KEY_FRAME: usize = 64;
 
@@ -31,6 +33,14 @@ const HUB_KEY_FRAME: usize = 64;
 #[must_use]
 pub fn is_hub_key(instance: &str) -> bool {
     instance.starts_with(HUB_KEY_PREFIX)
+}
+
+/// Refuses an id that stands for an idempotency key of the hub.
+pub fn check_no_hub_key(instance: &str) -> Result<(), InvalidText> {
+    match is_hub_key(instance) {
+        true => Err(InvalidText::Reserved { field: "instance id", prefix: HUB_KEY_PREFIX }),
+        false => Ok(()),
+    }
 }
 
 /// Bytes that the output of this instance may have, where a payload may have `limit`.

@@ -39,7 +39,7 @@ pub struct OnceRecord {
     /// Workers that were lost one after another while they ran the handler.
     #[prost(uint32, tag = "5")]
     pub handlers_lost: u32,
-    /// Since when nobody knows, in ms since 1970.
+    /// Since when nobody knows, in ms since 1970; 0 if the end of the present attempt is known, or it has none yet.
     #[prost(int64, tag = "6")]
     pub since: i64,
     /// How often in a row a handler let it run once more.
@@ -71,6 +71,12 @@ pub struct AttemptRecord {
     /// What it returned too late to count.
     #[prost(bytes = "bytes", optional, tag = "7")]
     pub late: Option<Bytes>,
+    /// It began before the instance ended or was rewound, which did not wait for its end.
+    #[prost(bool, tag = "8")]
+    pub left: bool,
+    /// By what its worker proves that it has it, also to another process than the one that gave it out; empty if by nothing.
+    #[prost(bytes = "bytes", tag = "9")]
+    pub token: Bytes,
 }
 
 impl OnceRecord {
@@ -95,6 +101,11 @@ impl OnceRecord {
         matches!(self.stage(), Stage::Asked | Stage::Suspended)
     }
 
+    /// Whether somebody lets it run once more although nobody knows how the present attempt ended.
+    pub(crate) fn runs_once_more(&self) -> bool {
+        self.stage() == Stage::Queued && self.since != 0
+    }
+
     /// An attempt is handed over.
     pub(crate) fn begin(&mut self, delivery: u32, at: i64, worker: &str) {
         self.enter(Stage::Out);
@@ -105,6 +116,12 @@ impl OnceRecord {
         }
         let worker = worker.chars().take(256).collect();
         self.attempts.push(AttemptRecord { delivery, at, worker, ..AttemptRecord::default() });
+    }
+
+    /// An attempt began before the instance ended or was rewound: no more than its number is known now.
+    pub(crate) fn was_left(&mut self, delivery: u32, at: i64) {
+        self.begin(delivery, at, "");
+        self.attempts.iter_mut().for_each(|attempt| attempt.left |= attempt.delivery == delivery);
     }
 
     /// The attempt with this count, if it is remembered.

@@ -161,6 +161,11 @@ fn describe_end(end: &ExecutionCompleted) -> String {
     end.final_status().map_or("the end".into(), |status| format!("the end, {status}"))
 }
 
+/// Whether an event comes from outside, not from the code's own decisions.
+pub(super) fn is_incoming(event: &EventKind) -> bool {
+    !matches!(event, EventKind::TurnStarted(_)) && describe_recorded(event).is_none()
+}
+
 /// In words, the decision that `event` records; `None` if it records something else.
 pub(super) fn describe_recorded(event: &EventKind) -> Option<String> {
     match event {
@@ -272,6 +277,8 @@ pub struct TurnResult {
     pub trace: Option<Bytes>,
     /// Whether it waits for an external event now, perhaps among other things; `None`: nobody knows.
     pub awaits_event: Option<bool>,
+    /// All tasks, timers, children and calls without a result that it has begun, and does not wait for any more.
+    pub gave_up: Vec<u32>,
 }
 
 /// What an orchestration that sends [`RESOLVE_EVENT`] is told: it is the word of somebody who has looked.

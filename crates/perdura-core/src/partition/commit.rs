@@ -42,6 +42,7 @@ impl Partition {
             let early = self.planted(Bug::EffectsBeforeCommit);
             return Ok((None, if early { std::mem::take(&mut self.open.effects) } else { Vec::new() }));
         }
+        self.answer_brought();
         self.hand_out_all_operations();
         self.store_parked_messages();
         let mut open = std::mem::take(&mut self.open);

@@ -1,8 +1,8 @@
 //! Activities whose hand-overs are committed one by one, and what follows when nobody knows how an attempt ended.
 
 use super::effect::{Effect, TaskRef};
-use super::instance::Instance;
-use super::request::RequestError;
+use super::instance::{Instance, Task};
+use super::request::{Brought, ReplyToken, RequestError, Response};
 use super::{Bug, Partition};
 use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage};
 use crate::failure::{Failure, kind};
@@ -14,6 +14,9 @@ use bytes::Bytes;
 
 /// What is known of an attempt that a recovery finds handed over.
 const LOST: &str = "the process or the lease under which it ran is gone";
+
+/// What is known of an attempt that an instance, when it ended or was rewound, did not wait for any more.
+const LEFT: &str = "when the instance ended or was rewound it was under way, and its end was not waited for";
 
 impl Partition {
     /// Writes into what is scheduled how often it may run: as the call says, or its tags, or the configuration for its
@@ -36,6 +39,12 @@ impl Partition {
     /// A worker takes an attempt that was offered. Its count rises, and it may begin when that is committed:
     /// [`Effect::TaskTaken`](super::Effect::TaskTaken). Gives false if nobody waits for it any more; then it must not begin.
     pub fn task_taken(&mut self, task: TaskRef, worker: &str, now: Timestamp) -> bool {
+        self.task_taken_by(task, worker, Bytes::new(), now)
+    }
+
+    /// The same for a worker that may outlive this process: by the token it can [bring](super::Request::Bring) its result
+    /// to another one. The token must be one that nobody else can guess.
+    pub fn task_taken_by(&mut self, task: TaskRef, worker: &str, token: Bytes, now: Timestamp) -> bool {
         self.advance(now);
         let now = self.now;
         let early = self.planted(Bug::BarrierLeavesEarly);
@@ -45,15 +54,24 @@ impl Partition {
         if !state.offered || !state.is_present(task) {
             return false;
         }
+        if !self.may_begin(task.key, task.task) {
+            self.take_offer_back(task);
+            return false;
+        }
+        let Some(state) = self.handed_out(task) else { return false };
         let Some(once) = &mut state.record.once else { return false };
         state.offered = false;
         state.began = Some((now, now));
         let not_before = std::mem::take(&mut state.record.not_before);
         once.begin(task.delivery, now.0, worker);
+        if let Some(attempt) = once.attempt(task.delivery) {
+            attempt.token = token;
+        }
         state.record.delivery = task.delivery;
         if not_before != 0 && !self.planted(Bug::RetryAtOnce) {
             self.rely_on(Timestamp(not_before));
         }
+        self.begin_trial(task.key, task.task);
         self.watch_limits(task.key, task.task);
         self.mark_dirty(task.key);
         match self.in_flight.as_mut().filter(|_| early) {
@@ -79,6 +97,7 @@ impl Partition {
             self.rely_on(Timestamp(not_before));
         }
         self.open.taken += 1;
+        self.begin_trial(key, id);
         self.mark_dirty(key);
         self.start_task(key, id, None);
     }
@@ -105,13 +124,19 @@ impl Partition {
         let reruns = self.planted(Bug::UnknownRunsAgain);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
+        let delivery = task.record.delivery;
+        let attempt = task.record.once.as_mut().and_then(|once| once.attempt(delivery));
+        let is_left = attempt.is_some_and(|attempt| attempt.left);
         match task.stage() {
             Some(Stage::Out) if reruns || !task.is_at_most_once() => {
                 // Its process has ended with it.
-                let delivery = task.record.delivery;
-                self.attempt_lost(key, id, delivery, LOST);
+                if self.is_acquitted(key, id) {
+                    self.run_again(key, id, LOST);
+                } else {
+                    self.attempt_lost(key, id, delivery, LOST);
+                }
             }
-            Some(Stage::Out) => self.in_doubt(key, id, LOST),
+            Some(Stage::Out) => self.in_doubt(key, id, if is_left { LEFT } else { LOST }),
             Some(Stage::Asked) => self.ask_handler(key, id),
             Some(Stage::Queued | Stage::Suspended) | None => {}
         }
@@ -242,7 +267,7 @@ impl Partition {
         let (now, limit) = (self.now, self.config.limits.handler_ms_max);
         let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
         if task.and_then(|task| task.limit_of_handler(limit)).is_some_and(|at| at <= now) {
-            self.call_off_handler(key, id);
+            self.call_off(key, id);
             self.suspend_in_doubt(key, id, &format!("its handler took more than {limit} ms"));
         }
     }
@@ -305,7 +330,7 @@ impl Partition {
         };
         let Some(task) = found else { return Err(RequestError::NotInDoubt { id, task }) };
         if let Answer::Suspend(why) = answer {
-            self.call_off_handler(key, task);
+            self.call_off(key, task);
             self.suspend_in_doubt(key, task, &why);
         } else {
             let state = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&task));
@@ -317,21 +342,22 @@ impl Partition {
         Ok(())
     }
 
-    fn call_off_handler(&mut self, key: InstanceKey, id: u32) {
+    /// Neither the handler, nor the next attempt while it waits for a worker, is wanted any more.
+    fn call_off(&mut self, key: InstanceKey, id: u32) {
         let Some(instance) = self.instances.get(&key) else { return };
         let Some(task) = instance.tasks.get(&id) else { return };
-        let asked =
-            (task.running && task.stage() == Some(Stage::Asked)).then(|| Self::task_ref(instance, task));
-        self.cancel_attempt(asked);
+        let is_out = task.running && (task.offered || task.stage() == Some(Stage::Asked));
+        let unwanted = is_out.then(|| Self::task_ref(instance, task));
+        self.cancel_attempt(unwanted);
         if let Some(task) = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id)) {
-            task.running = false;
+            (task.running, task.offered) = (false, false);
         }
     }
 
     /// What follows is known.
     fn settle_doubt(&mut self, key: InstanceKey, id: u32, answer: Answer, by: &str) {
         let now = self.now;
-        self.call_off_handler(key, id);
+        self.call_off(key, id);
         match answer {
             Answer::Complete(output) => {
                 let Some(instance) = self.instances.get_mut(&key) else { return };
@@ -399,18 +425,19 @@ impl Partition {
     ) {
         let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
         let once = task.and_then(|task| task.record.once.as_ref());
-        if !once.is_some_and(|once| once.is_in_doubt()) {
+        if !once.is_some_and(|once| once.is_in_doubt() || once.runs_once_more()) {
             return self.attempt_ended(key, id, result);
         }
-        self.call_off_handler(key, id);
+        self.call_off(key, id);
         self.enter(key, id, Stage::Out);
         self.attempt_ended(key, id, result);
         self.resume_if_settled(key, "");
         self.enqueue(key);
     }
 
-    /// A result that is not that of what is handed out. That of the present delivery settles a doubt; one of an earlier
-    /// delivery is noted, in the history and for the handler, and never counts.
+    /// A result that is not that of what is handed out. That of the attempt in doubt settles the doubt; a good one does so
+    /// even after somebody has let the activity run once more, until that is handed over. Any other is noted, in the history
+    /// and for the handler, and never counts.
     pub(super) fn result_late(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>) {
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
@@ -425,13 +452,14 @@ impl Partition {
             return;
         };
         let has_begun = once.attempt(task.delivery).is_some();
-        if state.record.delivery == task.delivery && once.is_in_doubt() {
+        let settles = once.is_in_doubt() || (once.runs_once_more() && result.is_ok());
+        if state.record.delivery == task.delivery && settles {
             if state.scheduled.is_none() && result.is_err() {
                 // The history says whether another attempt follows.
                 return self.hold_result(task.key, task.task, result);
             }
             self.attempt_or_doubt_ended(task.key, task.task, result);
-        } else if state.record.delivery > task.delivery && has_begun {
+        } else if state.record.delivery >= task.delivery && has_begun {
             let Some(attempt) = once.attempt(task.delivery).filter(|attempt| attempt.late.is_none()) else {
                 return;
             };
@@ -443,6 +471,36 @@ impl Partition {
             self.note_late(task, result);
             self.enqueue(task.key);
         }
+    }
+
+    /// A worker brings the result of an attempt that it got from an earlier life, perhaps in another process.
+    pub(super) fn bring(&mut self, answer: ReplyToken, key: InstanceKey, brought: Brought) {
+        let Some(instance) = self.instances.get(&key) else { return };
+        let of_token = |task: &Task| {
+            let once = task.record.once.as_ref().filter(|_| !brought.token.is_empty())?;
+            let attempt = once.attempts.iter().find(|attempt| attempt.token == brought.token)?;
+            let delivery = attempt.delivery;
+            Some(TaskRef { delivery, asks: false, ..Self::task_ref(instance, task) })
+        };
+        let found = instance.tasks.get(&brought.task).filter(|_| instance.is_active()).and_then(of_token);
+        let Some(task) = found else {
+            let (id, task) = (instance.id.clone(), Some(brought.task));
+            return self.reply(answer, Err(RequestError::NotInDoubt { id, task }));
+        };
+        self.take_result_with(task, brought.result, true);
+        match self.holds_result(task) {
+            true => self.brought.push((task, answer)),
+            false => self.reply(answer, Ok(Response::Done)),
+        }
+    }
+
+    /// Answers those whose results had to wait for the history and are recorded by the open batch.
+    pub(super) fn answer_brought(&mut self) {
+        let mut brought = std::mem::take(&mut self.brought);
+        for (_, answer) in brought.extract_if(.., |(task, _)| !self.holds_result(*task)).collect::<Vec<_>>() {
+            self.reply(answer, Ok(Response::Done));
+        }
+        self.brought = brought;
     }
 
     /// Somebody may want to know what an attempt came to that nobody waits for. It is part of the next turn and makes none

@@ -31,6 +31,7 @@ mod rewind;
 mod set_aside;
 mod spoilt;
 mod start;
+mod suspects;
 mod tasks;
 mod turns;
 mod wakes;
@@ -51,7 +52,7 @@ pub use record::{
     Keys, RunId, TaskRecord, TimerRecord, Traces, Trial,
 };
 pub use request::{
-    ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
+    Brought, ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
 };
 pub use residency::HistoryName;
 
@@ -109,6 +110,7 @@ pub struct Partition {
     queue: VecDeque<InstanceKey>,
     next_turn_number: u64,
     trials: dead_letter::Trials,
+    suspects: suspects::Suspects,
     /// Instances that need their history as soon as everything of it is committed.
     history_wanted: Vec<InstanceKey>,
     /// What waits for a row, by id and by key.
@@ -132,6 +134,8 @@ pub struct Partition {
     damage_found: Vec<(InstanceKey, InstanceId, String)>,
     /// Instances that the store refuses to write, by id.
     unwritable: BTreeMap<InstanceId, Unwritable>,
+    /// Results that were brought from earlier lives and wait until the history says what follows.
+    brought: Vec<(TaskRef, ReplyToken)>,
     /// Instances for which messages wait until their inbox has room.
     holding: BTreeSet<InstanceKey>,
     /// Messages of the life before have not been delivered: until then nothing runs that could send more, which would
@@ -141,6 +145,8 @@ pub struct Partition {
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
     vanishing: Vec<InstanceKey>,
+    suspect_entities: entities::Suspects,
+    runs_no_operations: bool,
     /// Messages in the store for instances that cannot be read.
     kept: BTreeMap<InstanceId, Vec<EnvelopeId>>,
     /// Executions that the runner may drop.
@@ -216,6 +222,7 @@ impl Partition {
             queue: VecDeque::new(),
             next_turn_number: 1,
             trials: dead_letter::Trials::default(),
+            suspects: suspects::Suspects::default(),
             history_wanted: Vec::new(),
             id_lookups: BTreeMap::new(),
             key_lookups: BTreeMap::new(),
@@ -229,10 +236,13 @@ impl Partition {
             damaged: BTreeMap::new(),
             damage_found: Vec::new(),
             unwritable: BTreeMap::new(),
+            brought: Vec::new(),
             holding: BTreeSet::new(),
             awaits_messages: false,
             operable: Vec::new(),
             vanishing: Vec::new(),
+            suspect_entities: entities::Suspects::default(),
+            runs_no_operations: false,
             kept: BTreeMap::new(),
             forgotten: Vec::new(),
             open: commit::Open::default(),

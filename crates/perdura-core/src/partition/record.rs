@@ -100,6 +100,9 @@ pub struct TaskRecord {
     /// Workers that were lost while they ran the present attempt.
     #[prost(uint32, tag = "9")]
     pub lost: u32,
+    /// The last hand-over of which it is known how it ended. It is not written for each that ends.
+    #[prost(uint32, tag = "10")]
+    pub accounted: u32,
     /// Its hand-overs, if each is committed before its attempt begins.
     #[prost(message, optional, boxed, tag = "60")]
     pub once: Option<Box<OnceRecord>>,
@@ -282,6 +285,9 @@ pub struct InstanceRecord {
     /// Its code has not said since its last turn, or its last rewind, whether it waits for one.
     #[prost(bool, tag = "64")]
     pub awaits_untold: bool,
+    /// Its tasks, timers, children and calls that its code does not wait for any more.
+    #[prost(uint32, repeated, tag = "65")]
+    pub given_up: Vec<u32>,
     /// Processes or workers that were lost in its present turn.
     #[prost(message, optional, boxed, tag = "70")]
     pub trial: Option<Box<Trial>>,

@@ -4,6 +4,7 @@ use super::entities::Stamp;
 use super::record::InstanceRecord;
 use crate::delivery::{Answer, RESOLVE_EVENT};
 use crate::entity::EntityId;
+use crate::failure::Failure;
 use crate::id::{ExecutionId, InstanceId, InvalidText, Tags};
 use crate::rewind::{RewindError, RewindSpec};
 use crate::status::{ReusePolicy, Status};
@@ -98,6 +99,14 @@ pub enum Request {
         /// Who says so, and why.
         by: String,
     },
+    /// Bring the result of an attempt that an earlier life of the processor handed over. That of the very attempt in doubt
+    /// settles the doubt; one of an older attempt is noted.
+    Bring {
+        /// To whom.
+        id: InstanceId,
+        /// What.
+        brought: Brought,
+    },
     /// Answer when it has ended.
     Wait {
         /// For whom.
@@ -124,6 +133,7 @@ impl Request {
             | Request::Purge { id, .. }
             | Request::Rewind { id, .. }
             | Request::Resolve { id, .. }
+            | Request::Bring { id, .. }
             | Request::WaitBegun { id }
             | Request::Wait { id, .. } => id,
         }
@@ -162,12 +172,23 @@ impl Request {
     pub fn is_idempotent(&self) -> bool {
         match self {
             Request::Raise { event_id, .. } => !event_id.is_empty(),
-            Request::Resolve { .. } => false,
+            Request::Resolve { .. } | Request::Bring { .. } => false,
             Request::Rewind { spec, .. } => !spec.order.request_id.is_empty(),
             Request::Signal(signal) => signal.stamp.is_some() || !signal.request_id.is_empty(),
             _ => true,
         }
     }
+}
+
+/// See [`Request::Bring`].
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// The task's number.
+    pub task: u32,
+    /// What [`task_taken_by`](super::Partition::task_taken_by) was told.
+    pub token: Bytes,
+    /// How the attempt ended.
+    pub result: Result<Option<Bytes>, Failure>,
 }
 
 /// See [`Request::Start`].

@@ -29,6 +29,7 @@ impl Partition {
             if loaded {
                 self.register_wakes(key);
                 self.look_at_trial(key);
+                self.look_at_suspects(key);
                 self.take_up(key);
             }
             // Nobody has asked for it yet: it leaves first.

@@ -48,7 +48,7 @@ impl Partition {
         let delivery = delivery.max(left.map_or(0, |left| left.delivery));
         // It was asked for on a branch that was left, and nobody knows whether it ran: no more is known now.
         if let (Some(left), Some(once)) = (left, &mut once) {
-            once.begin(left.delivery, now.0, "");
+            once.was_left(left.delivery, now.0);
         }
         let record =
             TaskRecord { id, event, attempt, delivery, scheduled_at: now.0, once, ..TaskRecord::default() };
@@ -76,7 +76,7 @@ impl Partition {
     /// Hands a task to a worker: its delivery count rises and is durable before the attempt starts. With a barrier it is
     /// only offered, and the count rises when a worker takes it.
     pub(super) fn hand_out(&mut self, key: InstanceKey, id: u32) {
-        let reuse = self.planted(Bug::DeliveryCountReused);
+        let (reuse, lost_max) = (self.planted(Bug::DeliveryCountReused), self.config.limits.lost_workers_max);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_suspended() {
             return;
@@ -87,22 +87,24 @@ impl Partition {
         if scheduled.key.is_some() && !self.is_to_run(key, id) {
             return;
         }
-        let Some(task) = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id)) else {
+        let Some(task) = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id)) else {
             return;
         };
         let has_barrier = match task.stage() {
             // Perhaps it is what ends its process again and again: from here on it is known when it begins.
-            None if task.is_suspect() => true,
-            None => false,
+            None => task.becomes_suspect(lost_max),
             Some(Stage::Queued) => true,
             Some(Stage::Out | Stage::Asked | Stage::Suspended) => return self.go_on_in_doubt(key, id),
         };
+        if has_barrier {
+            task.record.once.get_or_insert_default();
+            if !self.may_begin(key, id) {
+                return;
+            }
+        }
         let begins_at_once = has_barrier && self.has_room_to_begin();
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
-        if has_barrier {
-            task.record.once.get_or_insert_default();
-        }
         task.running = true;
         task.began = None;
         task.offered = has_barrier;
@@ -254,7 +256,12 @@ impl Partition {
         self.settle();
     }
 
-    fn take_result_with(&mut self, task: TaskRef, result: Result<Option<Bytes>, Failure>, has_room: bool) {
+    pub(super) fn take_result_with(
+        &mut self,
+        task: TaskRef,
+        result: Result<Option<Bytes>, Failure>,
+        has_room: bool,
+    ) {
         let late_accepted = self.planted(Bug::LateResultAccepted);
         if self.left_call_ended(task, &result) {
             return;
@@ -341,9 +348,9 @@ impl Partition {
         else {
             return;
         };
-        state.note_end(reason);
         state.record.lost += 1;
         if state.record.lost >= limit {
+            state.note_end(reason);
             let message = format!(
                 "{} workers were lost one after another while they ran delivery {delivery} and before, the last one: {reason}",
                 state.record.lost
@@ -351,11 +358,19 @@ impl Partition {
             let failure = Failure::new(kind::WORKER_LOST, message).non_retryable().within_limits();
             self.attempt_failed(key, id, failure);
         } else {
-            state.running = false;
-            self.watch_limits(key, id);
-            self.mark_dirty(key);
-            self.hand_out(key, id);
+            self.run_again(key, id, reason);
         }
+    }
+
+    /// The present attempt has ended without its doing, and is handed out again.
+    pub(super) fn run_again(&mut self, key: InstanceKey, id: u32, reason: &str) {
+        let task = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id));
+        let Some(task) = task else { return };
+        task.note_end(reason);
+        task.running = false;
+        self.watch_limits(key, id);
+        self.mark_dirty(key);
+        self.hand_out(key, id);
     }
 
     /// No worker ever had this attempt: it is handed out again a little later, with the next delivery count.

@@ -79,6 +79,9 @@ pub struct DoneElsewhere {
     /// Its name.
     #[prost(string, tag = "5")]
     pub name: String,
+    /// The branch whose rewind gave it the input with which it was done; 0 if it has that of the code.
+    #[prost(uint32, tag = "6")]
+    pub given: u32,
 }
 
 /// A return to the end of an older branch that had ended: it opens no branch.

@@ -165,9 +165,7 @@ pub(super) async fn raise(hub: &Hub, request: RaiseEventRequest) -> Result<Raise
 pub(super) async fn terminate(hub: &Hub, request: TerminateRequest) -> Result<TerminateResponse, Status> {
     let id = instance_id(&request.instance_id)?;
     let terminated = hub.client.terminate(id, request.output.unwrap_or_default(), request.recursive).await;
-    if !matches!(terminated, Err(EngineError::Refused(RequestError::NotFound { .. }))) {
-        unless_ended(terminated)?;
-    }
+    unless_ended(terminated)?;
     Ok(TerminateResponse {})
 }
 

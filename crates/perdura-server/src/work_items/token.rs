@@ -1,5 +1,6 @@
 //! Completion tokens: the proof that a worker was given an item.
 
+use bytes::Bytes;
 use std::fmt;
 
 /// Names one hand-over of one item. Random, so that no worker can guess that of another.
@@ -18,6 +19,11 @@ impl Token {
         let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let well_formed = text.len() == 32 && text.bytes().all(is_hex);
         well_formed.then(|| u128::from_str_radix(text, 16).ok().map(Token)).flatten()
+    }
+
+    /// What is recorded of it.
+    pub(crate) fn bytes(self) -> Bytes {
+        Bytes::copy_from_slice(&self.0.to_be_bytes())
     }
 
     #[cfg(test)]

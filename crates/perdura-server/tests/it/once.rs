@@ -4,6 +4,8 @@ use super::world::*;
 use perdura_core::delivery::{Delivery, OnUnknown};
 use perdura_proto::orchestrator_action::OrchestratorActionType;
 use perdura_proto::*;
+use perdura_server::{Server, ServerOptions};
+use std::time::Duration;
 use tonic::Code;
 
 async fn world(policy: &str) -> World {
@@ -264,5 +266,42 @@ async fn no_two_workers_get_an_activity_under_one_count_also_if_one_gives_it_bac
         let abandon = AbandonActivityTaskRequest { completion_token: activity.token.clone() };
         worker.client.abandon_task_activity_work_item(abandon).await.unwrap();
         assert_eq!(worker.finish(&activity, "1").await.unwrap_err().code(), Code::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_outlives_its_server_settles_the_doubt_by_its_result_and_nobody_else_does() {
+    for fails in [false, true] {
+        let world = World::with(|options| {
+            options.deliveries.insert("pay".into(), Delivery::AtMostOnce(OnUnknown::Suspend));
+            options.drain_time_max = Duration::ZERO;
+        })
+        .await;
+        let (_worker, activity) = paying(&world).await;
+        let World { server, directory } = world;
+        server.shutdown().await;
+        let mut options = ServerOptions::new(directory.path().join("hubs"));
+        options.listen = vec!["127.0.0.1:0".parse().unwrap()];
+        let world = World { server: Server::start(options).await.unwrap(), directory };
+        let mut client = world.client().await;
+        let mut worker = world.worker().await;
+        until_suspended(&world).await;
+        let guessed = ActivityResponse { completion_token: "0".repeat(32), ..result_of(&activity, "0") };
+        let another = ActivityResponse { task_id: 1, ..result_of(&activity, "0") };
+        for stolen in [guessed, another] {
+            assert_eq!(code(client.complete_activity_task(stolen).await), Code::NotFound);
+        }
+        let mut result = result_of(&activity, "7");
+        if fails {
+            let details = TaskFailureDetails { error_type: "E".into(), ..Default::default() };
+            result = ActivityResponse { result: None, failure_details: Some(details), ..result };
+        }
+        client.complete_activity_task(result.clone()).await.unwrap();
+        let turn = worker.turn().await;
+        let told = if fails { "TaskFailed" } else { "TaskCompleted" };
+        assert!(kinds(&turn.request.new_events).contains(&told.to_owned()));
+        assert_eq!(code(client.complete_activity_task(result).await), Code::NotFound, "it has come");
+        worker.answer(&turn, vec![complete("paid")]).await.unwrap();
+        assert_eq!(world.end_of("a").await.output.as_deref(), Some("paid"));
     }
 }

@@ -12,6 +12,8 @@ mod engine;
 #[cfg(feature = "sqlite")]
 mod entities;
 mod entity_circles;
+#[cfg(feature = "sqlite")]
+mod entity_losses;
 mod entity_queues;
 mod events;
 #[cfg(feature = "http-handler")]

@@ -37,6 +37,7 @@ fn task(name: &str, input: Option<&str>) -> ActivityTask {
         delivery: 3,
         last_heartbeat: None,
         origin: 0,
+        step: None,
         branch: 0,
         epoch: 0,
         hand_over: None,
