@@ -44,7 +44,6 @@ fn task(name: &str, input: Option<&str>) -> ActivityTask {
         canceled: Default::default(),
         began: Arc::new(|| {}),
         details_bytes_max: usize::MAX,
-        step: None,
         heartbeat: Arc::new(|_| {}),
     }
 }
