@@ -70,7 +70,7 @@ pub struct Options {
 #[derive(Args, Debug)]
 pub struct WhoOptions {
     /// Why; it is recorded
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     reason: String,
     /// Who; it is recorded
     #[arg(long, env = "USER", default_value = "operator")]
