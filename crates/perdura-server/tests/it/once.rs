@@ -227,7 +227,7 @@ async fn many_are_handed_over_side_by_side() {
 
 #[tokio::test]
 async fn what_is_handed_over_for_good_does_not_wait_for_the_end_of_other_work() {
-    const OTHERS: i32 = 100;
+    const OTHERS: i32 = 300;
     let world = world("fail").await;
     let mut worker = world.worker().await;
     world.start("a", "order").await;
