@@ -6,6 +6,7 @@ use super::select::SelectOptions;
 use super::time::{span, time};
 use crate::escape::escape;
 use anyhow::ensure;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use perdura_proto::operator::rewind_request::{Timers, To};
 use perdura_proto::operator::{Replaced, RewindRequest};
