@@ -128,6 +128,9 @@ pub struct ActivityTask {
     pub delivery: u32,
     /// What the last heartbeat of an earlier attempt said.
     pub last_heartbeat: Option<Bytes>,
+    /// The task's number as outside systems know it: that under which it was scheduled on `origin`, if a rewind goes on
+    /// with what another branch has begun.
+    pub step: u32,
     /// The branch of the history on which it was scheduled.
     pub origin: u32,
     /// The branch on which it runs: each rewind begins another one.

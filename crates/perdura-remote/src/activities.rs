@@ -76,6 +76,7 @@ fn task(request: ActivityRequest, execution: Option<String>) -> Result<ActivityT
         attempt: request.perdura_attempt.max(1),
         delivery: request.perdura_delivery.max(1),
         last_heartbeat: request.perdura_last_heartbeat.map(Into::into),
+        step: request.perdura_step,
         origin: request.perdura_origin,
         // Only the engine tells them apart.
         branch: 0,

@@ -115,6 +115,14 @@ impl OnceRecord {
         self.attempts.push(AttemptRecord { delivery, at, worker, ..AttemptRecord::default() });
     }
 
+    /// An attempt was handed over on a branch that was left. Only this is known of it here.
+    pub(crate) fn leave_behind(&mut self, delivery: u32, at: i64, token: Bytes) {
+        self.begin(delivery, at, "");
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.token = token;
+        }
+    }
+
     /// The attempt with this count, if it is remembered.
     pub(crate) fn attempt(&mut self, delivery: u32) -> Option<&mut AttemptRecord> {
         self.attempts.iter_mut().find(|attempt| attempt.delivery == delivery)

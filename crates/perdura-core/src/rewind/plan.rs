@@ -85,6 +85,9 @@ pub struct RewindPlan {
     pub carried: Vec<u64>,
     /// Work scheduled before the cut that runs again.
     pub rerun: Vec<WorkRef>,
+    /// Activities scheduled before the cut that run at most once, and of which nobody knows whether they ran: their policies
+    /// decide what follows.
+    pub in_doubt: Vec<WorkRef>,
     /// Work after the cut whose results are used again if the code asks for the same; of calls of entities that are under
     /// way, when they come.
     pub reused: Vec<WorkRef>,

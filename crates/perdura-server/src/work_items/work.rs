@@ -328,7 +328,7 @@ impl ActivityWork {
         tags.insert(ATTEMPT_TAG.to_owned(), task.attempt.to_string());
         tags.insert(DELIVERY_TAG.to_owned(), task.delivery.to_string());
         tags.insert(DELIVERY_TOKEN_TAG.to_owned(), delivery_token(task.epoch, task.delivery));
-        tags.insert(IDEMPOTENCY_KEY_TAG.to_owned(), idempotency_key(task.execution, task.task, task.origin));
+        tags.insert(IDEMPOTENCY_KEY_TAG.to_owned(), idempotency_key(task.execution, task.step, task.origin));
         tags
     }
 
@@ -348,6 +348,7 @@ impl ActivityWork {
             tags: self.tags(),
             perdura_attempt: told(task.attempt),
             perdura_delivery: told(task.delivery),
+            perdura_step: told(task.step),
             perdura_origin: told(task.origin),
             perdura_epoch: if profile.runs_turns { task.epoch } else { 0 },
             perdura_last_heartbeat: task

@@ -104,7 +104,7 @@ impl ActivityContext {
     /// step.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
-        idempotency_key(self.task.execution, self.task.task, self.task.origin)
+        idempotency_key(self.task.execution, self.task.step, self.task.origin)
     }
 
     /// Names this delivery of the step, so that an outside system can refuse what an older one writes late.

@@ -94,6 +94,7 @@ fn first_attempt(instance: InstanceId, execution: ExecutionId, task: u32, name: 
         attempt: 1,
         delivery: 1,
         last_heartbeat: None,
+        step: task,
         origin: 0,
         branch: 0,
         epoch: 0,

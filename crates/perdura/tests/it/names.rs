@@ -36,6 +36,7 @@ fn task(name: &str, input: Option<&str>) -> ActivityTask {
         attempt: 2,
         delivery: 3,
         last_heartbeat: None,
+        step: 0,
         origin: 0,
         branch: 0,
         epoch: 0,
