@@ -2,6 +2,7 @@
 
 use perdura::delivery::{AT_MOST_ONCE_TAG, Delivery, OnUnknown, UnknownOutcome, Verdict, handlers};
 use perdura::prelude::*;
+use perdura::sqlite::Transaction;
 use perdura::{ActivityName, Client, ClientError, Status, failure};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -491,4 +492,35 @@ async fn the_result_of_an_activity_that_still_runs_counts_after_its_instance_was
     assert_eq!(instance.wait::<u32>().await.unwrap(), 7);
     assert_eq!(program.begun(), 1);
     engine.shutdown().await;
+}
+
+#[activity(transactional)]
+fn write_down(_: &Transaction<'_>, n: u32) -> Result<u32> {
+    Ok(n)
+}
+
+#[orchestration]
+async fn writes(ctx: Orchestration, n: u32) -> Result<u32> {
+    ctx.call(write_down, n).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_activity_says_of_itself_comes_before_the_configuration() {
+    let program = Program::new();
+    let gate = Gate(Arc::new(Semaphore::new(0)));
+    let suspend = || Delivery::AtMostOnce(OnUnknown::Suspend);
+    let builder = || {
+        let builder = program.builder(&gate).register(writes).register(write_down);
+        builder.delivery("pay", suspend()).delivery("write_down", suspend())
+    };
+    let engine = builder().start().await.unwrap();
+    engine.start(order, "fail".into()).id("a").await.unwrap();
+    engine.start(writes, 3).id("b").await.unwrap();
+    assert_eq!(engine.instance("b").wait::<u32>().await.unwrap(), 3);
+    for (id, delivery) in [("a", "fail"), ("b", "at-least-once")] {
+        let history = engine.instance(id).history().await.unwrap();
+        let text = format!("{history:?}");
+        assert!(text.contains(&format!("delivery: {delivery:?}")), "{text}");
+    }
+    drop(engine);
 }
