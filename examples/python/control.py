@@ -3,6 +3,7 @@
 import time
 from datetime import timedelta
 
+import grpc
 from durabletask import task
 from durabletask.client import OrchestrationStatus
 from program import check, end_of, running
@@ -56,7 +57,11 @@ with running(orchestrators=[wait, sleeper, tree]) as c:
     check(state.get_output(), {"why": "enough"})
     c.terminate_orchestration(ended)
     c.resume_orchestration(ended)
-    c.terminate_orchestration("nobody")
+    try:
+        c.terminate_orchestration("nobody")
+        raise AssertionError("who does not exist was terminated")
+    except grpc.RpcError as error:
+        check(error.code(), grpc.StatusCode.NOT_FOUND)
 
     # With its children, to the leaves.
     root = c.schedule_new_orchestration(tree, input=2, instance_id="root")

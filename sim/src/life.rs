@@ -141,9 +141,15 @@ impl World {
         if self.fault(Fault::GrantReplyLost, self.plan.faults.grant_reply_lost) {
             return self.lost(post, "the grant's answer was lost", false);
         }
-        let life = self.new_life(post, grant);
+        let mut life = self.new_life(post, grant);
         self.lives_begun += 1;
+        let boot = self.nodes[usize::from(post.node)].boot;
         let holding = self.holdings.entry(post).or_default();
+        // Where few losses are too many, what was at work in each crash would be left for an operator.
+        let counts = self.plan.limits.lost_workers_max >= 100;
+        if holding.boot.replace(boot) != Some(boot) && counts {
+            life.partition.begins_process();
+        }
         let epoch = life.grant.epoch;
         let others = epoch != std::mem::replace(&mut holding.epoch, epoch) + 1;
         holding.life = Some(life);

@@ -128,6 +128,8 @@ pub(crate) struct Holding {
     pub(crate) losses: u32,
     /// The epoch of its last grant.
     pub(crate) epoch: u64,
+    /// The process of its last life.
+    pub(crate) boot: Option<u32>,
     /// Attempts whose hand-over is durable, and which have not ended here.
     pub(crate) at_work: BTreeSet<TaskRef>,
     /// An attempt to take the partition is scheduled.

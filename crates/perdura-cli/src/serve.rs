@@ -99,21 +99,30 @@ fn activity_name(name: &str) -> Result<String, String> {
 
 fn at_most_once(text: &str) -> Result<(String, Delivery), String> {
     let (name, policy) = text.split_once('=').ok_or("say ACTIVITY=POLICY, such as charge=suspend")?;
-    let policy = OnUnknown::parse(policy).map_err(|error| error.to_string())?;
-    Ok((activity_name(name)?, Delivery::AtMostOnce(policy)))
+    let (name, policy) = (activity_name(name)?, OnUnknown::parse(policy).map_err(|error| error.to_string())?);
+    let delivery = Delivery::AtMostOnce(policy);
+    delivery.check_for(&name).map_err(|error| error.to_string())?;
+    Ok((name, delivery))
 }
 
 impl LimitOptions {
-    fn apply(&self, options: &mut ServerOptions) {
+    fn apply(&self, options: &mut ServerOptions) -> anyhow::Result<()> {
         options.hubs_max = self.hubs_max;
         options.worker_message_bytes_max = self.worker_message_bytes_max;
         options.drain_time_max = Duration::from_secs(self.drain_seconds);
         let each = self.retain.iter();
         options.retention = each.fold(Retention::default(), |all, (status, age)| all.of(*status, *age));
         let precise = self.precise.iter().map(|name| (name.clone(), Delivery::Precise));
-        options.deliveries = precise.chain(self.at_most_once.iter().cloned()).collect();
+        for (name, delivery) in precise.chain(self.at_most_once.iter().cloned()) {
+            if options.deliveries.insert(name.clone(), delivery).is_some() {
+                anyhow::bail!(
+                    "activity {name:?} is named twice by --at-most-once and --precise: say one thing of it"
+                );
+            }
+        }
         let operation = Duration::from_secs(self.operation_seconds);
         options.operation_time_max = (!operation.is_zero()).then_some(operation);
+        Ok(())
     }
 }
 
@@ -131,7 +140,7 @@ fn settings(options: ServeOptions) -> anyhow::Result<ServerOptions> {
     let mut settings = ServerOptions::new(options.data);
     settings.listen = options.listen;
     settings.insecure = options.insecure_no_auth;
-    options.limits.apply(&mut settings);
+    options.limits.apply(&mut settings)?;
     if let (Some(certificate), Some(key)) = (&options.tls_cert, &options.tls_key) {
         let read = |path: &PathBuf| std::fs::read(path).with_context(|| path.display().to_string());
         settings.tls = Some(Tls { certificate: read(certificate)?, key: read(key)? });
@@ -148,7 +157,7 @@ pub async fn dev(options: DevOptions) -> anyhow::Result<ExitCode> {
     let data = options.data.or_else(|| temporary.as_ref().map(|directory| directory.path().to_owned()));
     let mut settings = ServerOptions::new(data.unwrap_or_default());
     settings.listen = options.port.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect();
-    options.limits.apply(&mut settings);
+    options.limits.apply(&mut settings)?;
     run(settings).await
 }
 

@@ -1,5 +1,6 @@
 //! Names and numbers of things. Text ids are checked when they are made, so that everything behind can trust them.
 
+use crate::delivery::KEY_TAG;
 use crate::limits::{
     INSTANCE_ID_BYTES_MAX, KEY_BYTES_MAX, NAME_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX, TEXT_BYTES_MAX,
 };
@@ -108,7 +109,10 @@ pub fn check_tags(tags: &Tags) -> Result<(), InvalidText> {
     }
     for (key, value) in tags {
         check("tag key", key, TAG_BYTES_MAX, false)?;
-        check("tag value", value, TAG_BYTES_MAX, true)?;
+        match key.as_str() {
+            KEY_TAG => check("idempotency key (tag \"perdura.key\")", value, KEY_BYTES_MAX, true)?,
+            _ => check("tag value", value, TAG_BYTES_MAX, true)?,
+        }
     }
     Ok(())
 }

@@ -176,19 +176,26 @@ pub fn why(record: &InstanceRecord, now: Timestamp, around: &dyn Surroundings) -
             what: "being resumed".into(),
             since: around.suspended_at(),
             who: format!("whoever suspended it: {reason:?}"),
-            missing: Some("resume it".into()),
+            missing: Some(match record.suspended_in_doubt {
+                true => "say what follows for each activity in doubt (resolve), and it goes on".into(),
+                false => "resume it".into(),
+            }),
         });
     }
-    if record.start_at > now.0 && record.tail == 0 {
+    if record.start_at > now.0 {
         waits.push(on_time("its start".into(), record.start_at, None));
     }
-    waits.extend(record.tasks.iter().map(|task| for_task(task, now, around)));
-    for timer in &record.timers {
+    let awaited = |id: u32| !record.given_up.contains(&id);
+    let tasks = record.tasks.iter().filter(|task| awaited(task.id));
+    waits.extend(tasks.map(|task| for_task(task, now, around)));
+    for timer in record.timers.iter().filter(|timer| awaited(timer.id)) {
         let wait = on_time(format!("timer {}", timer.id), timer.fire_at, None);
         waits.push(Wait { since: around.asked_at(timer.id), ..wait });
     }
-    waits.extend(record.children.iter().map(|child| for_child(child, now, around)));
-    waits.extend(record.calls.iter().map(|call| entities::for_call(call, record, around)));
+    let children = record.children.iter().filter(|child| awaited(child.id));
+    waits.extend(children.map(|child| for_child(child, now, around)));
+    let calls = record.calls.iter().filter(|call| awaited(call.id));
+    waits.extend(calls.map(|call| entities::for_call(call, record, around)));
     if let Some(section) = record.section.as_deref().filter(|section| !section.granted) {
         waits.push(entities::for_section(section, record, around));
     }
@@ -296,7 +303,9 @@ fn for_child(child: &ChildRecord, now: Timestamp, around: &dyn Surroundings) -> 
         Some(Some(status)) if status.is_terminal() => {
             Some(format!("it is {status}; its answer is on its way"))
         }
-        Some(Some(Status::Suspended)) => Some("it is suspended: resume it".into()),
+        Some(Some(Status::Suspended)) => {
+            Some("it is suspended: see why, and resume it or say what follows (resolve)".into())
+        }
         _ => None,
     };
     let since = around.asked_at(child.id);
@@ -348,7 +357,7 @@ mod tests {
         let expected = [
             "waits for activity \"pay\" (task 3), attempt 2, delivery 4 since 1970-01-01T00:00:00.000Z; a worker; no worker serves activity \"pay\": start one",
             "waits for timer 5 at 1970-01-01T00:00:02.000Z since 1970-01-01T00:00:00.500Z; the clock",
-            "waits for child \"kid\"; instance \"kid\"; it is suspended: resume it",
+            "waits for child \"kid\"; instance \"kid\"; it is suspended: see why, and resume it or say what follows (resolve)",
         ];
         assert_eq!(said(&record), expected);
     }

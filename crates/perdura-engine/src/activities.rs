@@ -29,6 +29,8 @@ pub(crate) struct Activities {
     runtime: Handle,
     inputs: mpsc::Sender<Input>,
     running_max: usize,
+    /// The largest details of a heartbeat.
+    details_bytes_max: usize,
     waiting: VecDeque<TaskStart>,
     /// Attempts among the waiting ones that nobody wants any more.
     unwanted: FxHashSet<TaskRef>,
@@ -59,13 +61,14 @@ impl Activities {
         host: Arc<dyn ActivityHost>,
         runtime: Handle,
         inputs: mpsc::Sender<Input>,
-        running_max: usize,
+        (running_max, details_bytes_max): (usize, usize),
     ) -> Activities {
         Activities {
             host,
             runtime,
             inputs,
             running_max,
+            details_bytes_max,
             waiting: VecDeque::new(),
             unwanted: FxHashSet::default(),
             running: FxHashMap::default(),
@@ -248,13 +251,14 @@ impl Activities {
             attempt: start.attempt,
             delivery: reference.delivery,
             last_heartbeat: start.last_heartbeat,
-            step: start.step.task,
-            origin: start.step.branch,
+            origin: start.origin,
+            step: start.step,
             branch: reference.branch,
             epoch: self.epoch,
             hand_over: hand_over.clone(),
             canceled,
             began,
+            details_bytes_max: self.details_bytes_max,
             // A heartbeat that finds the queue full is dropped: the next one says the same.
             heartbeat: Arc::new(move |details| {
                 let _ = heartbeats.try_send(Input::Heartbeat(reference, details));

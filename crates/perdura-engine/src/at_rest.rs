@@ -25,6 +25,7 @@ pub(crate) async fn ask_at_rest(store: &dyn Store, request: Request) -> Result<R
         deliveries: Default::default(),
         bug: None,
     });
+    partition.hand_out_no_operations();
     partition.request(TOKEN, request, store.now());
     let mut answer = None;
     loop {

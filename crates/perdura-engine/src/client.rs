@@ -2,13 +2,15 @@
 
 use crate::at_rest::ask_at_rest;
 use crate::error::EngineError;
+use crate::handler::read_resolution;
 use crate::lookups;
 use crate::processor::{Input, random};
 use bytes::Bytes;
-use perdura_core::delivery::Answer;
+use perdura_core::delivery::{Answer, RESOLVE_EVENT};
 use perdura_core::history::{Damaged, Event};
 use perdura_core::partition::{
-    Brought, InstanceRecord, InstanceRow, ReplyToken, Request, Response, SignalRequest, StartRequest, Started,
+    Brought, InstanceRecord, InstanceRow, ReplyToken, Request, RequestError, Response, SignalRequest,
+    StartRequest, Started,
 };
 use perdura_core::{EntityId, ExecutionId, Failure, InstanceId, InstanceKey};
 use perdura_store::{InstanceQuery, Store};
@@ -76,13 +78,17 @@ impl Client {
         }
     }
 
-    /// Sends an external event. It is durable when this returns; who does not wait for it yet gets it later.
+    /// Sends an external event. It is durable when this returns; who does not wait for it yet gets it later. The event
+    /// `perdura.resolve` says what follows for an activity whose outcome is unknown, as [`resolve`](Self::resolve) does.
     pub async fn raise_event(
         &self,
         id: InstanceId,
         name: String,
         input: Option<Bytes>,
     ) -> Result<(), EngineError> {
+        if name == RESOLVE_EVENT {
+            return self.resolve_by_event(id, input).await;
+        }
         self.ask(Request::Raise { id, name, input, event_id: String::new() }).await.map(drop)
     }
 
@@ -95,7 +101,18 @@ impl Client {
         input: Option<Bytes>,
         event_id: String,
     ) -> Result<(), EngineError> {
+        if name == RESOLVE_EVENT {
+            let why = "it is not remembered by an id of its own; raise it without one, or resolve".to_owned();
+            return Err(RequestError::NoResolution { id, why }.into());
+        }
         self.ask(Request::Raise { id, name, input, event_id }).await.map(drop)
+    }
+
+    async fn resolve_by_event(&self, id: InstanceId, input: Option<Bytes>) -> Result<(), EngineError> {
+        let read = read_resolution(input.as_ref());
+        let said = read.map_err(|why| RequestError::NoResolution { id: id.clone(), why })?;
+        let by = if said.by.is_empty() { "operator".to_owned() } else { said.by };
+        self.resolve(id, said.task, said.answer, by).await
     }
 
     /// Stops an instance until it is resumed; everything that arrives is kept. Twice is as good as once.

@@ -26,19 +26,22 @@ pub(crate) struct Entities {
     sender: mpsc::Sender<Ended>,
     ended: mpsc::Receiver<Ended>,
     running: FxHashMap<BatchTicket, AbortHandle>,
+    /// Batches that are not started, or were lost, while it drains.
+    not_run: Vec<BatchTicket>,
     draining: bool,
 }
 
 impl Entities {
     pub(crate) fn new(host: Arc<dyn EntityHost>, runtime: Handle) -> Entities {
         let (sender, ended) = mpsc::channel(ENDED_MAX);
-        Entities { host, runtime, sender, ended, running: FxHashMap::default(), draining: false }
+        let (running, not_run) = (FxHashMap::default(), Vec::new());
+        Entities { host, runtime, sender, ended, running, not_run, draining: false }
     }
 
     /// Runs a batch. One entity has at most one at a time, so their number needs no limit of its own.
     pub(crate) fn start(&mut self, batch: OperationBatch) {
         if self.draining {
-            return;
+            return self.not_run.push(batch.ticket);
         }
         let ticket = batch.ticket;
         let (host, sender) = (self.host.clone(), self.sender.clone());
@@ -77,7 +80,7 @@ impl Entities {
                 life.receipts.add(Some(receipt), wanted);
             }
             // The next life hands it out; that this one ends is nobody's fault.
-            BatchEnd::Lost { .. } if self.draining => {}
+            BatchEnd::Lost { .. } if self.draining => self.not_run.push(ticket),
             BatchEnd::Lost { why } => {
                 tracing::warn!(?ticket, why, "operations of an entity were lost");
                 partition.operations_lost(ticket, &why, now);
@@ -94,6 +97,20 @@ impl Entities {
         self.draining = true;
     }
 
+    /// While it drains: what is not run, and what still runs when the time is up, is for the next process, and is not
+    /// counted as lost with this one.
+    pub(crate) fn give_back(&mut self, life: &mut Life, time_is_up: bool) {
+        if time_is_up {
+            for (ticket, task) in self.running.drain() {
+                task.abort();
+                self.not_run.push(ticket);
+            }
+        }
+        for ticket in self.not_run.drain(..) {
+            life.partition.operations_given_back(ticket);
+        }
+    }
+
     pub(crate) fn running(&self) -> usize {
         self.running.len()
     }
@@ -101,6 +118,7 @@ impl Entities {
     /// The grant is lost: what runs will be handed out again.
     pub(crate) fn let_go(&mut self) {
         self.running.clear();
+        self.not_run.clear();
     }
 }
 

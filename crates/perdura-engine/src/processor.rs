@@ -145,6 +145,7 @@ impl Processor {
         let running_max = options
             .running_activities_max
             .map_or(usize::MAX, |most| most.div_ceil(bells.len().max(1)).max(1));
+        let details_bytes_max = options.limits.payload_bytes_max;
         Processor {
             id,
             store,
@@ -154,7 +155,7 @@ impl Processor {
             returns: (sender.clone(), runtime.clone()),
             lives: 0,
             entities: Entities::new(hosts.entities, runtime.clone()),
-            activities: Activities::new(hosts.activities, runtime, sender, running_max),
+            activities: Activities::new(hosts.activities, runtime, sender, (running_max, details_bytes_max)),
             works: Works::default(),
             door,
             arrivals: 0,
@@ -370,6 +371,9 @@ impl Processor {
         life.partition.set_room(self.activities.room());
         // Before what is new: a crowd of senders must not hold up what makes room in a queue.
         self.entities.take_ended(life, self.store.now());
+        if let Some(until) = self.drain_until {
+            self.entities.give_back(life, tokio::time::Instant::now() >= until);
+        }
         for _ in 0..INPUTS_PER_ROUND_MAX {
             match self.inputs.try_recv() {
                 Ok(input) => self.take(life, input),
@@ -396,8 +400,13 @@ impl Processor {
             });
         }
         life.receipts.tell();
-        if self.dropped.is_cancelled() || self.is_drained(life) {
+        if self.dropped.is_cancelled() {
             return Ok(true);
+        }
+        if self.is_drained(life) {
+            life.partition.ends_in_order(self.store.now());
+            // If it has nothing to write, that was all.
+            return Ok(!life.partition.has_something_to_seal());
         }
         self.wait(life).await.map(|()| false)
     }
@@ -424,7 +433,7 @@ impl Processor {
             Some(end) = self.entities.ended() => self.entities.end(end, life, self.store.now()),
             input = self.inputs.recv() => match input {
                 Some(input) => self.take(life, input),
-                None => self.drain(),
+                None => self.drain(life),
             },
             () = self.bells[usize::from(self.id.0)].notified() => life.reads.messages(self.id),
             () = maybe(timer.as_mut()) => {}
@@ -497,7 +506,7 @@ impl Processor {
             }
             Input::Shutdown(done) => {
                 self.shutdown.push(done);
-                self.drain();
+                self.drain(life);
             }
         }
     }
@@ -543,9 +552,10 @@ impl Processor {
     }
 
     /// Begins to end: no new activity, no new request; what runs may finish.
-    fn drain(&mut self) {
+    fn drain(&mut self, life: &mut Life) {
         if self.drain_until.is_none() {
             self.drain_until = Some(tokio::time::Instant::now() + self.options.drain_time_max);
+            life.partition.hand_out_no_operations();
             self.activities.drain();
             self.entities.drain();
         }

@@ -5,7 +5,7 @@ use crate::error::EngineError;
 use crate::lookups;
 use crate::processor::Input;
 use perdura_core::history::{Event, EventKind};
-use perdura_core::partition::InstanceRecord;
+use perdura_core::partition::{ChildRecord, InstanceRecord};
 use perdura_core::why::{Line, Surroundings, Wait, Work, why};
 use perdura_core::{EntityId, InstanceId, InstanceKey, Limits, Status, Timestamp};
 use std::collections::BTreeMap;
@@ -14,6 +14,10 @@ use tokio::sync::oneshot;
 
 /// How long to wait for what a processor knows.
 const LOOK_MAX: Duration = Duration::from_secs(2);
+
+/// How far below an instance its children are asked, and how many of each.
+const DEPTH_MAX: usize = 8;
+const CHILDREN_MAX: usize = 8;
 
 /// What is known of those who run the code.
 pub trait Workers: Send + Sync {
@@ -125,6 +129,15 @@ impl Client {
         id: &InstanceId,
         workers: Option<&dyn Workers>,
     ) -> Result<Option<Vec<Wait>>, EngineError> {
+        self.why_at(id, workers, 0).await
+    }
+
+    async fn why_at(
+        &self,
+        id: &InstanceId,
+        workers: Option<&dyn Workers>,
+        depth: usize,
+    ) -> Result<Option<Vec<Wait>>, EngineError> {
         let store = &**self.store();
         let Some((row, record)) = lookups::row(store, id).await? else { return Ok(None) };
         let mut around = Around {
@@ -160,7 +173,37 @@ impl Client {
                 around.instances.insert(child.to_string(), status);
             }
         }
-        Ok(Some(why(&record, store.now(), &around)))
+        let mut waits = why(&record, store.now(), &around);
+        if depth < DEPTH_MAX {
+            let running = |child: &&ChildRecord| {
+                let status = around.instances.get(&child.instance).copied().flatten();
+                matches!(status, Some(Status::Running | Status::Pending))
+            };
+            for child in record.children.iter().filter(running).take(CHILDREN_MAX) {
+                let Some(missing) = self.missing_below(&child.instance, workers, depth + 1).await? else {
+                    continue;
+                };
+                let what = format!("child {:?}", child.instance);
+                let is_it = |wait: &&mut Wait| wait.missing.is_none() && wait.what == what;
+                if let Some(wait) = waits.iter_mut().find(is_it) {
+                    wait.missing = Some(missing);
+                }
+            }
+        }
+        Ok(Some(waits))
+    }
+
+    /// What a child that goes on, as far as its parent sees, waits for in vain.
+    async fn missing_below(
+        &self,
+        child: &str,
+        workers: Option<&dyn Workers>,
+        depth: usize,
+    ) -> Result<Option<String>, EngineError> {
+        let Ok(id) = InstanceId::new(child) else { return Ok(None) };
+        let waits = Box::pin(self.why_at(&id, workers, depth)).await?.unwrap_or_default();
+        let missing = waits.into_iter().find_map(|wait| Some((wait.what, wait.missing?)));
+        Ok(missing.map(|(what, missing)| format!("it waits for {what}: {missing}")))
     }
 
     pub(crate) async fn known(&self, id: &InstanceId, key: InstanceKey) -> Known {

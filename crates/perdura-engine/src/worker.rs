@@ -4,6 +4,7 @@ use crate::hand_over::HandOver;
 use crate::receipt::Receipt;
 use crate::turns::TurnReturns;
 use bytes::Bytes;
+use perdura_core::delivery::idempotency_key;
 use perdura_core::entity::{OperationBatch, OperationsDone};
 use perdura_core::orchestration::Runner;
 use perdura_core::{ExecutionId, Failure, InstanceId, PartitionId, Tags};
@@ -128,11 +129,10 @@ pub struct ActivityTask {
     pub delivery: u32,
     /// What the last heartbeat of an earlier attempt said.
     pub last_heartbeat: Option<Bytes>,
-    /// The task's number as outside systems know it: that under which it was scheduled on `origin`, if a rewind goes on
-    /// with what another branch has begun.
-    pub step: u32,
     /// The branch of the history on which it was scheduled.
     pub origin: u32,
+    /// What outside systems know the step by, if not by its run, its number and its origin.
+    pub step: Option<Arc<str>>,
     /// The branch on which it runs: each rewind begins another one.
     pub branch: u32,
     /// The epoch of the grant under which it was handed out.
@@ -144,6 +144,17 @@ pub struct ActivityTask {
     /// Called when a worker begins with it: from then on its time limits run. A host that runs activities itself need not
     /// call it.
     pub began: Arc<dyn Fn() + Send + Sync>,
-    /// Where heartbeats go.
+    /// The largest details of a heartbeat that are kept, in bytes.
+    pub details_bytes_max: usize,
+    /// Where heartbeats go. What they say is kept if it is not larger than that.
     pub heartbeat: Arc<dyn Fn(Option<Bytes>) + Send + Sync>,
+}
+
+impl ActivityTask {
+    /// What outside systems know the step by: the same for all its attempts and deliveries, and for no other step.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        let own = || idempotency_key(self.execution, self.task, self.origin);
+        self.step.as_deref().map_or_else(own, str::to_owned)
+    }
 }

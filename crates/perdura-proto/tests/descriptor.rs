@@ -100,12 +100,12 @@ fn every_message_field_enum_value_and_method_is_that_of_the_python_sdk() {
         "ActivityRequest.perduraEpoch = 1004",
         "ActivityRequest.perduraLastHeartbeat = 1005",
         "ActivityRequest.perduraOrigin = 1003",
-        "ActivityRequest.perduraStep = 1006",
         // Kept so that the starts of old Go clients can be told from those of today's SDKs.
         "OrchestrationIdReusePolicy.legacyAction = 2",
         "OrchestratorRequest.perduraTurn = 1001",
         "OrchestratorResponse.perduraOutcome = 1001",
         "RaiseEventRequest.perduraUnlessEnded = 1001",
+        "StartNewOrchestrationAction.perduraUnlessTaken = 1001",
     ];
     assert_eq!(more, known);
 }

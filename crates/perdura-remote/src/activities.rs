@@ -2,7 +2,7 @@
 
 use crate::attendance::Attendant;
 use crate::wire::{failure_out, payload, text};
-use perdura::{ExecutionId, Failure, InstanceId, Registry};
+use perdura::{ExecutionId, Failure, InstanceId, Limits, Registry};
 use perdura_core::failure::kind;
 use perdura_engine::{ActivityEnd, ActivityHost, ActivityTask, panic_text};
 use perdura_proto::{ActivityRequest, ActivityResponse};
@@ -71,12 +71,12 @@ fn task(request: ActivityRequest, execution: Option<String>) -> Result<ActivityT
         version: request.version,
         orchestration_version: String::new(),
         input: payload(request.input),
+        step: request.tags.get("perdura.idempotency-key").map(|step| step.as_str().into()),
         tags: request.tags.into_iter().collect(),
         trace: None,
         attempt: request.perdura_attempt.max(1),
         delivery: request.perdura_delivery.max(1),
         last_heartbeat: request.perdura_last_heartbeat.map(Into::into),
-        step: request.perdura_step,
         origin: request.perdura_origin,
         // Only the engine tells them apart.
         branch: 0,
@@ -84,6 +84,7 @@ fn task(request: ActivityRequest, execution: Option<String>) -> Result<ActivityT
         hand_over: None,
         canceled: CancellationToken::new(),
         began: Arc::new(|| {}),
+        details_bytes_max: Limits::default().payload_bytes_max,
         heartbeat: Arc::new(|_| {}),
     })
 }

@@ -2,10 +2,10 @@
 
 use crate::wire::{failure_out, payload, text, time_in, time_out};
 use perdura::{EntityId, Failure, Registry, Timestamp};
-use perdura_core::InstanceKey;
 use perdura_core::entity::{BatchTicket, EntityAction, EntityOperation, OperationBatch, OperationsDone};
 use perdura_core::failure::kind;
 use perdura_core::history::ParentLink;
+use perdura_core::{InstanceKey, ReusePolicy};
 use perdura_engine::{BatchEnd, EntityHost};
 use perdura_proto::history_event::EventType;
 use perdura_proto::operation_action::OperationActionType;
@@ -110,13 +110,14 @@ fn action_out(action: EntityAction) -> Result<OperationActionType, Failure> {
                 ..SendSignalAction::default()
             })
         }
-        EntityAction::Start { id, name, version, input, at } => {
+        EntityAction::Start { id, name, version, input, at, reuse } => {
             OperationActionType::StartNewOrchestration(StartNewOrchestrationAction {
                 instance_id: id.to_string(),
                 name,
                 version: Some(version),
                 input: text(input)?,
                 scheduled_time: at.map(time_out),
+                perdura_unless_taken: reuse == ReusePolicy::FAIL,
                 ..StartNewOrchestrationAction::default()
             })
         }

@@ -20,7 +20,7 @@ use tonic::{Code, Status, Streaming};
 /// Turns, and batches of operations, that the server may hand over at once.
 const TURNS_MAX: i32 = 1000;
 const BATCHES_MAX: i32 = 100;
-/// The server pings every 20 s: after this time of silence the connection is taken for dead.
+/// The server pings every 10 s: after this time of silence the connection is taken for dead.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// How long to wait before connecting again, at first and at most.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

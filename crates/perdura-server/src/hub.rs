@@ -2,7 +2,7 @@
 
 use crate::hub_name::HubName;
 use crate::remote::{RemoteActivities, RemoteEntities, RemoteOrchestrations};
-use crate::work_items::Board;
+use crate::work_items::{Board, Ending};
 use perdura_core::delivery::Delivery;
 use perdura_core::{Limits, Timestamp};
 use perdura_engine::{Client, Engine, EngineError, EngineOptions, Hosts, Retention};
@@ -84,9 +84,9 @@ impl Hub {
         self.client.store().now()
     }
 
-    /// Ends all streams, waits for what workers run at most for `patience`, and closes the file.
-    async fn close(&self, patience: Duration) {
-        self.board.drain();
+    /// Ends the work on it, waits for what workers run at most for `patience`, and closes the file.
+    async fn close(&self, why: Ending, patience: Duration) {
+        self.board.drain(why);
         let _ = tokio::time::timeout(patience, self.board.all_answered()).await;
         let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(engine) = engine {
@@ -180,7 +180,18 @@ impl Hubs {
     pub(crate) async fn delete(self: &Arc<Hubs>, name: &HubName) -> Result<(), HubError> {
         let slot = self.slot(name, usize::MAX)?;
         let (hubs, name) = (self.clone(), name.clone());
-        to_its_end(async move { hubs.delete_in(&slot, &name).await }).await
+        to_its_end(async move { hubs.delete_in(&slot, &name, Ending::Closed).await }).await
+    }
+
+    /// A new hub with this name, in place of the present one if there is one. Whoever works on that goes on with this.
+    pub(crate) async fn recreate(self: &Arc<Hubs>, name: &HubName) -> Result<Arc<Hub>, HubError> {
+        let slot = self.slot(name, self.options.hubs_max)?;
+        let (hubs, name) = (self.clone(), name.clone());
+        to_its_end(async move {
+            hubs.delete_in(&slot, &name, Ending::Replaced).await?;
+            hubs.open_in(&slot, name).await
+        })
+        .await
     }
 
     fn slot(&self, name: &HubName, limit: usize) -> Result<Slot, HubError> {
@@ -222,13 +233,13 @@ impl Hubs {
         Ok(hub)
     }
 
-    async fn delete_in(&self, slot: &Slot, name: &HubName) -> Result<(), HubError> {
+    async fn delete_in(&self, slot: &Slot, name: &HubName, why: Ending) -> Result<(), HubError> {
         let mut place = slot.write().await;
         if self.open().closing {
             return Err(HubError::Closing);
         }
         if let Some(hub) = place.take() {
-            hub.close(Duration::ZERO).await;
+            hub.close(why, Duration::ZERO).await;
             let closed = Closed(Arc::downgrade(hub.client.store()));
             drop(hub);
             closed.until_free().await;
@@ -263,7 +274,7 @@ impl Hubs {
             hubs.extend(slot.read().await.clone());
         }
         let patience = self.options.drain_time_max;
-        futures_util::future::join_all(hubs.iter().map(|hub| hub.close(patience))).await;
+        futures_util::future::join_all(hubs.iter().map(|hub| hub.close(Ending::Closed, patience))).await;
         for slot in &slots {
             slot.write().await.take();
         }

@@ -184,7 +184,8 @@ impl Registry {
     pub fn add_activity<A: ActivityFn>(&mut self) {
         self.insert_activity(A::NAME, A::VERSION, A::run);
         if !A::DELIVERY.is_empty() {
-            match Delivery::of_recorded(A::DELIVERY) {
+            let delivery = Delivery::of_recorded(A::DELIVERY);
+            match delivery.and_then(|delivery| delivery.check_for(A::NAME).map(|()| delivery)) {
                 Ok(delivery) => drop(self.deliveries.insert(A::NAME.to_owned(), delivery)),
                 Err(error) => panic!("cannot register activity {:?}: {error}", A::NAME),
             }

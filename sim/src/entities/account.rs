@@ -6,7 +6,7 @@ use crate::program::{APP_FAILURE, Programs};
 use bytes::Bytes;
 use perdura_core::entity::{EntityAction, EntityId};
 use perdura_core::history::ParentLink;
-use perdura_core::{Failure, InstanceId, Timestamp};
+use perdura_core::{Failure, InstanceId, ReusePolicy, Timestamp};
 
 /// The name of all entities.
 pub const ACCOUNT: &str = "account";
@@ -157,6 +157,7 @@ fn actions(programs: &Programs, order: EventSalt, now: Timestamp) -> Vec<EntityA
             version: String::new(),
             input: Some(input.encode()),
             at: order.0.is_multiple_of(2).then(|| Timestamp(now.0 + 300)),
+            reuse: ReusePolicy::FAIL,
         });
     }
     actions

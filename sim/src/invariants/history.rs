@@ -32,6 +32,11 @@ fn is_unchanged(before: &Seen, after: &Seen) -> bool {
     if let (Some(now), Some(then)) = (&mut record.rewinds, &before.record.rewinds) {
         now.calls.clone_from(&then.calls);
     }
+    // What calls under keys come to after it is for a rewind, too.
+    if let (Some(now), Some(then)) = (&mut record.keys, &before.record.keys) {
+        now.known.clone_from(&then.known);
+        now.left.clone_from(&then.left);
+    }
     record == before.record && before.history.len() == after.history.len()
 }
 

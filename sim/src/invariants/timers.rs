@@ -13,8 +13,10 @@ pub(super) fn check(change: &Change<'_>) -> Result<(), String> {
             }
         }
     }
-    let began = after.record.tail > 0 && !after.row.status.is_terminal();
-    if began && after.record.start_at > change.now.0 {
+    // A rewind of what had not begun is recorded, and is no turn.
+    let has_turn = change.appended.iter().any(|event| matches!(event.kind, EventKind::TurnStarted(_)));
+    let began = after.record.tail > 0 && has_turn;
+    if began && !after.row.status.is_terminal() && after.record.start_at > change.now.0 {
         return Err(format!("{after:?}: began at {}, before {}", change.now.0, after.record.start_at));
     }
     Ok(())

@@ -50,7 +50,7 @@ pub struct TerminateOptions {
 pub struct PurgeOptions {
     #[command(flatten)]
     common: Common,
-    /// What it has started too, as far as it has ended
+    /// Its children too, as far as they have ended; detached ones stay
     #[arg(long)]
     recursive: bool,
 }

@@ -29,6 +29,7 @@ pub struct Options {
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let one = options.hub.instance()?;
     ensure!(one.is_none(), "for one instance there are `perdura history` and `perdura why`");
+    options.select.check()?;
     let hub = options.hub.open(Access::Read).await?;
     let mut selection = options.select.selection();
     let shown_max = match selection.limit {

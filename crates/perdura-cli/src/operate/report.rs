@@ -197,6 +197,7 @@ fn in_words(id: &str, plan: &Plan) -> String {
         let (was, due) = (shown(timer.was.as_ref()), shown(timer.due.as_ref()));
         lines.push(format!("  timer {} was due {was}, is due {due}", timer.timer));
     }
+    lines.extend(plan.starts.iter().map(|at| format!("  it starts at {}", shown(Some(at)))));
     lines.extend(plan.children.iter().map(|child| format!("  child \"{}\" comes along", escape(child))));
     let asked_again = plan.children_asked_again.iter();
     lines.extend(
@@ -256,6 +257,7 @@ fn plan_as_json(instance: &str, plan: &Plan) -> Value {
         "dropped": plan.dropped,
         "visible": plan.visible,
         "timers": plan.timers.iter().map(timer).collect::<Vec<_>>(),
+        "starts": plan.starts.as_ref().map(|at| shown(Some(at))),
         "children": plan.children,
         "children_asked_again": plan.children_asked_again,
     })

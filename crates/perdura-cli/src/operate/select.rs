@@ -72,11 +72,16 @@ impl SelectOptions {
         }
     }
 
-    /// What the command is for; an instance and a filter exclude each other.
-    pub fn target(&self, instance: Option<&str>) -> anyhow::Result<Target> {
+    pub fn check(&self) -> anyhow::Result<()> {
         for (option, number) in [("--limit", self.limit), ("--rate", self.rate.map(u64::from))] {
             ensure!(number != Some(0), "{option} 0 would do nothing; leave it out to have no limit");
         }
+        Ok(())
+    }
+
+    /// What the command is for; an instance and a filter exclude each other.
+    pub fn target(&self, instance: Option<&str>) -> anyhow::Result<Target> {
+        self.check()?;
         let selection = self.selection();
         let is_empty = selection == Selection::default();
         let target = match instance {

@@ -27,6 +27,18 @@ fn settings_that_expose_the_hubs_are_refused_with_what_to_do() {
 }
 
 #[test]
+fn a_way_of_delivery_that_cannot_be_is_refused() {
+    let (code, text) = refusal(&["--at-most-once", "pay=handler:pay"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("cannot be its own handler"), "{text}");
+    for second in [["--at-most-once", "pay=suspend"], ["--precise", "pay"]] {
+        let (code, text) = refusal(&["--at-most-once", "pay=fail", second[0], second[1]]);
+        assert_eq!(code, Some(2), "{text}");
+        assert!(text.contains("activity \"pay\" is named twice"), "{text}");
+    }
+}
+
+#[test]
 fn a_token_that_is_easy_to_guess_is_refused_and_not_repeated() {
     let directory = tempfile::tempdir().unwrap();
     let tokens = directory.path().join("tokens");

@@ -19,8 +19,13 @@ pub const AT_MOST_ONCE_TAG: &str = "perdura.at-most-once";
 pub const PRECISE_TAG: &str = "perdura.precise";
 /// The tag by which any SDK gives a call an idempotency key within its instance.
 pub const KEY_TAG: &str = "perdura.key";
-/// What the ids of instances begin with that stand for an idempotency key of the hub. Clients cannot start such.
+/// The event by which any SDK says what follows for an activity of which nobody knows whether it ran. It is never one that
+/// code can wait for.
+pub const RESOLVE_EVENT: &str = "perdura.resolve";
+/// What the ids of instances begin with that stand for an idempotency key of the hub. Only calls under such a key start them.
 pub const HUB_KEY_PREFIX: &str = "perdura.key/";
+/// The orchestration that such an instance runs.
+pub const HUB_KEY_ORCHESTRATION: &str = "perdura.keyed";
 /// Bytes that such an instance may keep beside the result of its activity, which may be as large as any payload.
 const HUB_KEY_FRAME: usize = 64;
 
@@ -28,6 +33,14 @@ const HUB_KEY_FRAME: usize = 64;
 #[must_use]
 pub fn is_hub_key(instance: &str) -> bool {
     instance.starts_with(HUB_KEY_PREFIX)
+}
+
+/// Refuses an id that stands for an idempotency key of the hub.
+pub fn check_no_hub_key(instance: &str) -> Result<(), InvalidText> {
+    match is_hub_key(instance) {
+        true => Err(InvalidText::Reserved { field: "instance id", prefix: HUB_KEY_PREFIX }),
+        false => Ok(()),
+    }
 }
 
 /// Bytes that the output of this instance may have, where a payload may have `limit`.
@@ -71,6 +84,14 @@ pub enum InvalidDelivery {
     /// The handler has no name that an activity can have.
     #[error("the handler of unknown outcomes: {0}")]
     Handler(InvalidText),
+    /// The activity is to be asked whether it ran itself: it would run again.
+    #[error(
+        "activity {activity:?} cannot be its own handler of unknown outcomes: name another one, which only looks"
+    )]
+    OwnHandler {
+        /// Which.
+        activity: String,
+    },
     /// It is neither true nor false.
     #[error("tag {PRECISE_TAG:?}: {text:?} is neither true nor false")]
     Precise {
@@ -157,6 +178,17 @@ impl Delivery {
             None | Some("false") => Ok(None),
             Some("true") => Ok(Some(Delivery::Precise)),
             Some(text) => Err(InvalidDelivery::Precise { text: text.to_owned() }),
+        }
+    }
+
+    /// Whether an activity can be delivered so.
+    pub fn check_for(&self, activity: &str) -> Result<(), InvalidDelivery> {
+        match self {
+            Delivery::AtMostOnce(OnUnknown::Handler(handler)) if handler == activity => {
+                Err(InvalidDelivery::OwnHandler { activity: activity.to_owned() })
+            }
+            Delivery::AtMostOnce(policy) => policy.check(),
+            Delivery::AtLeastOnce | Delivery::Precise => Ok(()),
         }
     }
 

@@ -27,7 +27,7 @@ pub struct OnceRecord {
     /// The number of a [`Stage`].
     #[prost(uint32, tag = "1")]
     pub stage: u32,
-    /// How often the handler was asked about the present attempt.
+    /// How often a handler was asked, about all attempts: no two questions share a number.
     #[prost(uint32, tag = "2")]
     pub asked: u32,
     /// Why nobody knows how the present attempt ended, or why it is suspended.
@@ -71,8 +71,11 @@ pub struct AttemptRecord {
     /// What it returned too late to count.
     #[prost(bytes = "bytes", optional, tag = "7")]
     pub late: Option<Bytes>,
+    /// It began before the instance ended or was rewound, which did not wait for its end.
+    #[prost(bool, tag = "8")]
+    pub left: bool,
     /// By what its worker proves that it has it, also to another process than the one that gave it out; empty if by nothing.
-    #[prost(bytes = "bytes", tag = "8")]
+    #[prost(bytes = "bytes", tag = "9")]
     pub token: Bytes,
 }
 
@@ -107,7 +110,7 @@ impl OnceRecord {
     pub(crate) fn begin(&mut self, delivery: u32, at: i64, worker: &str) {
         self.enter(Stage::Out);
         self.why.clear();
-        (self.asked, self.handlers_lost, self.since) = (0, 0, 0);
+        (self.handlers_lost, self.since) = (0, 0);
         if self.attempts.len() == REMEMBERED_MAX {
             self.attempts.remove(0);
         }
@@ -115,11 +118,12 @@ impl OnceRecord {
         self.attempts.push(AttemptRecord { delivery, at, worker, ..AttemptRecord::default() });
     }
 
-    /// An attempt was handed over on a branch that was left. Only this is known of it here.
-    pub(crate) fn leave_behind(&mut self, delivery: u32, at: i64, token: Bytes) {
+    /// An attempt began before the instance ended or was rewound: no more is known of it now than its number, and the token
+    /// of its worker, if it has one.
+    pub(crate) fn was_left(&mut self, delivery: u32, at: i64, token: Bytes) {
         self.begin(delivery, at, "");
         if let Some(attempt) = self.attempts.last_mut() {
-            attempt.token = token;
+            (attempt.left, attempt.token) = (true, token);
         }
     }
 

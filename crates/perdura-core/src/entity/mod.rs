@@ -5,10 +5,12 @@ mod id;
 
 pub use id::EntityId;
 
+use crate::delivery::check_no_hub_key;
 use crate::failure::{Failure, kind};
 use crate::history::ParentLink;
 use crate::id::{InstanceId, InstanceKey};
 use crate::limits::{DELAY_MS_MAX, Limits};
+use crate::status::ReusePolicy;
 use crate::time::Timestamp;
 use bytes::Bytes;
 
@@ -121,6 +123,10 @@ impl EntityAction {
             EntityAction::Signal { to, input, at, .. } => (format!("signal to {:?}", to.as_str()), input, at),
             EntityAction::Start { id, input, at, .. } => (format!("start of {:?}", id.as_str()), input, at),
         };
+        if let EntityAction::Start { id, .. } = self {
+            check_no_hub_key(id.as_str())
+                .map_err(|error| Failure::new(kind::INVALID, error.to_string()).non_retryable())?;
+        }
         if at.is_some_and(|at| at.0.saturating_sub(now.0) > DELAY_MS_MAX) {
             return Err(over_limit(format!("{what}: more than ten years ahead")));
         }
@@ -168,7 +174,7 @@ pub enum EntityAction {
         /// A name for it; may be empty.
         request: String,
     },
-    /// A new orchestration, for which nobody waits. One whose id is taken is not started.
+    /// A new orchestration, for which nobody waits.
     Start {
         /// Its id.
         id: InstanceId,
@@ -180,5 +186,7 @@ pub enum EntityAction {
         input: Option<Bytes>,
         /// Not before.
         at: Option<Timestamp>,
+        /// What to do when the id is taken. Nobody learns of a refusal.
+        reuse: ReusePolicy,
     },
 }

@@ -138,7 +138,8 @@ pub struct ParentLink {
 
 impl ParentLink {
     /// Whether both are of the same run of a parent, on whatever branches and for whatever tasks.
-    pub(crate) fn is_same_run(&self, other: &ParentLink) -> bool {
+    #[must_use]
+    pub fn is_same_run(&self, other: &ParentLink) -> bool {
         (&self.instance, self.generation, &self.execution)
             == (&other.instance, other.generation, &other.execution)
     }

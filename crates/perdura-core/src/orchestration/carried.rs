@@ -83,6 +83,8 @@ struct CarriedOutcome {
     limits_met: Option<TurnLimits>,
     #[prost(bool, optional, tag = "5")]
     awaits_event: Option<bool>,
+    #[prost(uint32, repeated, tag = "6")]
+    gave_up: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -135,6 +137,7 @@ pub fn encode_outcome(outcome: TurnOutcome) -> Bytes {
         custom_status: result.custom_status.map(|status| CarriedStatus { status }),
         limits_met: result.limits_met,
         awaits_event: result.awaits_event,
+        gave_up: result.gave_up,
     })
 }
 
@@ -178,6 +181,7 @@ pub fn decode_outcome(bytes: Bytes) -> Result<TurnOutcome, Damaged> {
         custom_status: carried.custom_status.map(|status| status.status),
         limits_met: carried.limits_met,
         awaits_event: carried.awaits_event,
+        gave_up: carried.gave_up,
         ..TurnResult::default()
     }))
 }

@@ -1,5 +1,7 @@
 //! What passes between the processor and whoever runs orchestration code.
 
+use crate::delivery::RESOLVE_EVENT;
+use crate::failure::{Failure, kind};
 use crate::history::{
     EntityLockRequested, EntityOperationCalled, EntityOperationSignaled, EntityUnlockSent, Event, EventKind,
     EventRaised, EventSent, ExecutionCompleted, SubOrchestrationScheduled, TaskScheduled, TimerCreated,
@@ -9,6 +11,7 @@ use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
 use crate::orchestration::Mismatch;
 use crate::time::Timestamp;
 use bytes::Bytes;
+use prost::Message;
 
 /// Something that orchestration code decided.
 #[derive(Clone, Debug, PartialEq)]
@@ -158,6 +161,11 @@ fn describe_end(end: &ExecutionCompleted) -> String {
     end.final_status().map_or("the end".into(), |status| format!("the end, {status}"))
 }
 
+/// Whether an event comes from outside, not from the code's own decisions.
+pub(super) fn is_incoming(event: &EventKind) -> bool {
+    !matches!(event, EventKind::TurnStarted(_)) && describe_recorded(event).is_none()
+}
+
 /// In words, the decision that `event` records; `None` if it records something else.
 pub(super) fn describe_recorded(event: &EventKind) -> Option<String> {
     match event {
@@ -269,4 +277,21 @@ pub struct TurnResult {
     pub trace: Option<Bytes>,
     /// Whether it waits for an external event now, perhaps among other things; `None`: nobody knows.
     pub awaits_event: Option<bool>,
+    /// All tasks, timers, children and calls without a result that it has begun, and does not wait for any more.
+    pub gave_up: Vec<u32>,
+}
+
+/// What an orchestration that sends [`RESOLVE_EVENT`] is told: it is the word of somebody who has looked.
+pub(crate) const NO_RESOLVING: &str =
+    "an orchestration cannot say what follows for an activity in doubt; let an activity do so, as a client";
+
+/// The bytes of an event that is to be sent, if it may be.
+pub(super) fn check_sent(event: &EventSent) -> Result<usize, Failure> {
+    match event.name == RESOLVE_EVENT {
+        true => {
+            let message = format!("event {RESOLVE_EVENT:?} to {:?}: {NO_RESOLVING}", event.instance);
+            Err(Failure::new(kind::INVALID, message).non_retryable())
+        }
+        false => Ok(event.encoded_len()),
+    }
 }

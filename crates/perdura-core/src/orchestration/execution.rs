@@ -5,7 +5,7 @@
 //! the code runs, so live code and replay see the same.
 
 use super::cancel::CancelRequest;
-use super::decision::{ContinueAsNew, Decision, TurnResult, describe_recorded};
+use super::decision::{ContinueAsNew, Decision, TurnResult, check_sent, describe_recorded, is_incoming};
 use super::info::Info;
 use super::limits_in_force::LimitsInForce;
 use super::mailbox::Mailboxes;
@@ -63,6 +63,8 @@ pub struct Execution {
     arrived: Vec<Ticket>,
     /// Tasks, timers and children without a result.
     pending: BTreeSet<Ticket>,
+    /// The same, of which the code does not want any.
+    gave_up: BTreeSet<Ticket>,
     /// External events that nobody has taken, and who waits for one, by name.
     mailboxes: Mailboxes,
     pub(super) canceled: Option<Box<CancelRequest>>,
@@ -115,6 +117,7 @@ impl Execution {
             arrivals: 0,
             arrived: Vec::new(),
             pending: BTreeSet::new(),
+            gave_up: BTreeSet::new(),
             mailboxes: Mailboxes::default(),
             canceled: None,
             section: None,
@@ -271,6 +274,7 @@ impl Execution {
     }
 
     fn resolve(&mut self, id: u32, result: Result<Option<Bytes>, Failure>) -> bool {
+        self.gave_up.remove(&Ticket(id));
         let known = self.pending.remove(&Ticket(id));
         if known {
             self.arrive(Ticket(id), 0, result);
@@ -329,6 +333,7 @@ impl Execution {
             custom_status: changed.then(|| self.custom_status.clone()),
             limits_met: self.limit_met.then(|| *self.limits.get()),
             awaits_event: Some(self.mailboxes.has_waiters()),
+            gave_up: self.gave_up.iter().map(|ticket| ticket.0).collect(),
             ..TurnResult::default()
         }
     }
@@ -417,7 +422,7 @@ impl Execution {
 
     /// Sends an event to another instance. There is nothing to wait for, but the ticket tells of a refusal.
     pub fn send_event(&mut self, event: EventSent) -> Ticket {
-        let checked = self.check_payload("event", &event.input).map(|()| event.encoded_len());
+        let checked = self.check_payload("event", &event.input).and_then(|()| check_sent(&event));
         let ticket = self.decide(checked, |id| Decision::SendEvent(EventSent { id, ..event }));
         self.nothing_to_wait_for(ticket);
         ticket
@@ -461,7 +466,7 @@ impl Execution {
     /// Nobody waits for the result of a task, a timer or a child any more: it is dropped when it comes, and the code
     /// does not run for it.
     pub fn abandon(&mut self, ticket: Ticket) {
-        self.pending.remove(&ticket);
+        self.gave_up.extend(self.pending.take(&ticket));
         self.take_arrived(ticket);
     }
 
@@ -590,9 +595,4 @@ impl Execution {
         let message = format!("{field} of {:?}: {bytes} bytes, limit {limit}", self.info.id);
         Err(Failure::new(kind::LIMIT, message).non_retryable())
     }
-}
-
-/// Whether an event comes from outside, not from the code's own decisions.
-fn is_incoming(event: &EventKind) -> bool {
-    !matches!(event, EventKind::TurnStarted(_)) && describe_recorded(event).is_none()
 }

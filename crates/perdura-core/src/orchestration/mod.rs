@@ -16,6 +16,7 @@ mod splitmix;
 mod tests;
 
 pub use carried::{decode_outcome, decode_turn, encode_outcome, encode_turn};
+pub(crate) use decision::NO_RESOLVING;
 pub use decision::{ContinueAsNew, Decision, TerminateInstance, Turn, TurnOutcome, TurnResult, TurnTicket};
 pub use execution::{Execution, Ticket};
 pub use info::Info;

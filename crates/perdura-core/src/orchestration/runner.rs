@@ -32,6 +32,7 @@ pub trait Runner {
 
 /// The answer of a [`Runner`].
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant)] // One for each turn, which is taken apart at once.
 pub enum Run {
     /// The turn is over.
     Finished(TurnOutcome),

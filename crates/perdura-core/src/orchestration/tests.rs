@@ -166,7 +166,10 @@ fn the_code_does_not_run_for_what_it_has_abandoned() {
     let mut e = execution();
     let timer = e.create_timer(Timestamp(5));
     e.abandon(timer);
+    // Said again with each turn, so that a replay says the same.
+    assert_eq!((e.take_result().gave_up, e.take_result().gave_up), (vec![0], vec![0]));
     take(&mut e, TimerFired { id: 0 });
+    assert!(e.take_result().gave_up.is_empty());
     assert!(!e.must_run());
     assert_eq!(e.take(timer), None);
 }

@@ -5,13 +5,13 @@
 use super::Partition;
 use super::events::{Events, weigh};
 use super::instance::{Instance, TurnState};
-use crate::delivery::{Delivery, InvalidDelivery, KEY_TAG, output_bytes_max};
+use crate::delivery::{Delivery, InvalidDelivery, KEY_TAG, RESOLVE_EVENT, output_bytes_max};
 use crate::entity::EntityId;
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ExecutionCompleted};
 use crate::id::{InstanceId, InstanceKey, InvalidText, check_key, check_name, check_tags, check_text};
 use crate::limits::{DELAY_MS_MAX, FIRE_AT_MAX, LOCKS_MAX, Limits, TRACE_BYTES_MAX};
-use crate::orchestration::{Decision, Turn, TurnOutcome, TurnResult, TurnTicket};
+use crate::orchestration::{Decision, NO_RESOLVING, Turn, TurnOutcome, TurnResult, TurnTicket};
 use crate::status::Status;
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -157,6 +157,8 @@ enum Refusal {
     LockedTwice { entity: String },
     #[error("{what}: {why}")]
     Delivery { what: String, why: InvalidDelivery },
+    #[error("{what}: {NO_RESOLVING}")]
+    Resolves { what: String },
     #[error("a child cannot have the instance id of its parent")]
     OwnChild,
     #[error("{what} lies more than ten years ahead")]
@@ -173,6 +175,7 @@ impl Refusal {
             | Refusal::Text { .. }
             | Refusal::LockedTwice { .. }
             | Refusal::Delivery { .. }
+            | Refusal::Resolves { .. }
             | Refusal::OwnChild => kind::INVALID,
         }
     }
@@ -217,7 +220,9 @@ fn check(
                 if let Some(key) = task.key.as_ref().or_else(|| task.tags.get(KEY_TAG)) {
                     text(check_key("idempotency key", key))?;
                 }
-                Delivery::of_tags(&task.tags).map_err(|why| Refusal::Delivery { what: what(), why })?;
+                let tagged = Delivery::of_tags(&task.tags);
+                let tagged = tagged.and_then(|way| way.map_or(Ok(()), |way| way.check_for(&task.name)));
+                tagged.map_err(|why| Refusal::Delivery { what: what(), why })?;
                 if instance.tasks.contains_key(&task.id) || !numbers.insert(("task", task.id)) {
                     return Err(Refusal::Twice { what: what() });
                 }
@@ -249,6 +254,9 @@ fn check(
             }
             Decision::SendEvent(sent) => {
                 text(check_name("event name", &sent.name))?;
+                if sent.name == RESOLVE_EVENT {
+                    return Err(Refusal::Resolves { what: what() });
+                }
                 text(InstanceId::new(&sent.instance).map(drop))?;
                 (&sent.input, &None)
             }

@@ -8,7 +8,7 @@ use super::request::StartOutcome;
 use super::start::Start;
 use super::wakes::Wake;
 use super::{Bug, Partition};
-use crate::delivery::is_hub_key;
+use crate::delivery::{HUB_KEY_ORCHESTRATION, check_no_hub_key, is_hub_key};
 use crate::failure::{Failure, kind};
 use crate::history::{
     Event, EventRaised, ParentLink, SubOrchestrationCompleted, SubOrchestrationFailed,
@@ -99,6 +99,9 @@ impl Partition {
     /// A parent asks for a child: the same rule as a client's start.
     pub(super) fn start_child(&mut self, id: &InstanceId, start: StartChild, existing: Option<InstanceKey>) {
         let parent = start.parent.clone();
+        if let Err(failure) = self.check_hub_key(id, &start, existing) {
+            return parent.map_or((), |parent| self.answer_parent(parent, None, Some(failure)));
+        }
         let mut reuse = ReusePolicy::from_bits(start.reuse);
         // That nobody knows whether an activity ran which runs at most once is kept under its key.
         if is_hub_key(id.as_str()) && existing.is_some_and(|key| self.ended_in_doubt(key)) {
@@ -139,6 +142,30 @@ impl Partition {
         if let Some(parent) = parent {
             let failure = Failure::new(kind::ALREADY_EXISTS, refusal.to_string());
             self.answer_parent(parent, None, Some(failure));
+        }
+    }
+
+    /// The id of an idempotency key of the hub is for calls under that key, and what else has it is none of their results.
+    fn check_hub_key(
+        &self,
+        id: &InstanceId,
+        start: &StartChild,
+        existing: Option<InstanceKey>,
+    ) -> Result<(), Failure> {
+        if start.name != HUB_KEY_ORCHESTRATION || start.parent.is_none() {
+            return check_no_hub_key(id.as_str())
+                .map_err(|error| Failure::new(kind::INVALID, error.to_string()).non_retryable());
+        }
+        let existing = existing.and_then(|key| self.instances.get(&key)).filter(|_| is_hub_key(id.as_str()));
+        match existing.filter(|instance| instance.record.name != HUB_KEY_ORCHESTRATION) {
+            None => Ok(()),
+            Some(other) => {
+                let message = format!(
+                    "the idempotency key of {id:?} cannot be used: an instance of {:?} has that id; purge it",
+                    other.record.name
+                );
+                Err(Failure::new(kind::ALREADY_EXISTS, message).non_retryable())
+            }
         }
     }
 

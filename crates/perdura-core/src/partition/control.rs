@@ -7,15 +7,13 @@ use super::message::{Body, Cancel, Terminate};
 use super::request::{ReplyToken, Request, RequestError, Response, StartRequest};
 use super::wakes::Wake;
 use super::{Bug, Parked, Partition};
-use crate::delivery::{Answer, HUB_KEY_PREFIX, Stage, is_hub_key};
+use crate::delivery::{Answer, Stage, check_no_hub_key};
 use crate::failure::{Failure, kind};
 use crate::history::{
     CancelRequested, Event, EventRaised, ExecutionCompleted, ExecutionResumed, ExecutionSuspended,
     ExecutionTerminated, ParentLink,
 };
-use crate::id::{
-    ExecutionId, InstanceId, InstanceKey, InvalidText, check_key, check_name, check_tags, check_text,
-};
+use crate::id::{ExecutionId, InstanceId, InstanceKey, check_key, check_name, check_tags, check_text};
 use crate::limits::{DELAY_MS_MAX, FAILURE_TEXT_BYTES_MAX, TRACE_BYTES_MAX};
 use crate::rewind::LeftTask;
 use crate::status::Status;
@@ -91,9 +89,7 @@ impl Partition {
 
     fn check_start(&self, start: &StartRequest) -> Result<(), RequestError> {
         check_name("orchestration name", &start.name)?;
-        if is_hub_key(start.id.as_str()) {
-            return Err(InvalidText::Reserved { field: "instance id", prefix: HUB_KEY_PREFIX }.into());
-        }
+        check_no_hub_key(start.id.as_str())?;
         check_text("version", &start.version)?;
         check_text("request id", &start.request_id)?;
         check_tags(&start.tags)?;
@@ -221,6 +217,10 @@ impl Partition {
     fn resume(&mut self, key: InstanceKey, reason: String) -> Result<(), RequestError> {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return Ok(()) };
+        if instance.entity.is_some() {
+            self.resume_entity(key);
+            return Ok(());
+        }
         let tasks = instance.suspended_tasks();
         if !tasks.is_empty() {
             return Err(RequestError::InDoubt { id: instance.id.clone(), tasks });
@@ -354,6 +354,7 @@ impl Partition {
     pub(super) fn drop_outstanding(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let tasks = std::mem::take(&mut instance.tasks);
+        tasks.values().for_each(|task| instance.leave_call(task, false));
         // What entities answer later is for a rewind.
         let branch = instance.record.branch;
         for call in std::mem::take(&mut instance.calls).into_values() {

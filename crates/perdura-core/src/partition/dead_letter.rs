@@ -45,6 +45,10 @@ impl Partition {
         self.trials.is_new_process = true;
     }
 
+    pub(super) fn is_new_process(&self) -> bool {
+        self.trials.is_new_process
+    }
+
     /// An instance was recovered.
     pub(super) fn look_at_trial(&mut self, key: InstanceKey) {
         let is_new = self.trials.is_new_process;

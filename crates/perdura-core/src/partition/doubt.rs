@@ -5,7 +5,7 @@ use super::instance::{Instance, Task};
 use super::record::TaskRecord;
 use super::request::{Brought, ReplyToken, RequestError, Response};
 use super::{Bug, Partition};
-use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage, idempotency_key};
+use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage};
 use crate::failure::{Failure, kind};
 use crate::history::{
     Event, ExecutionResumed, Step, TaskCompleted, TaskResultLate, TaskScheduled, TimeLimits,
@@ -17,6 +17,9 @@ use bytes::Bytes;
 
 /// What is known of an attempt that a recovery finds handed over.
 const LOST: &str = "the process or the lease under which it ran is gone";
+
+/// What is known of an attempt that an instance, when it ended or was rewound, did not wait for any more.
+const LEFT: &str = "when the instance ended or was rewound it was under way, and its end was not waited for";
 
 impl Partition {
     /// Writes into what is scheduled how often it may run: as the call says, or its tags, or the configuration for its
@@ -54,6 +57,11 @@ impl Partition {
         if !state.offered || !state.is_present(task) {
             return false;
         }
+        if !self.may_begin(task.key, task.task) {
+            self.take_offer_back(task);
+            return false;
+        }
+        let Some(state) = self.handed_out(task) else { return false };
         let Some(once) = &mut state.record.once else { return false };
         state.offered = false;
         state.began = Some((now, now));
@@ -66,6 +74,7 @@ impl Partition {
         if not_before != 0 && !self.planted(Bug::RetryAtOnce) {
             self.rely_on(Timestamp(not_before));
         }
+        self.begin_trial(task.key, task.task);
         self.watch_limits(task.key, task.task);
         self.mark_dirty(task.key);
         match self.in_flight.as_mut().filter(|_| early) {
@@ -91,6 +100,7 @@ impl Partition {
             self.rely_on(Timestamp(not_before));
         }
         self.open.taken += 1;
+        self.begin_trial(key, id);
         self.mark_dirty(key);
         self.start_task(key, id, None);
     }
@@ -118,17 +128,19 @@ impl Partition {
         let reruns = self.planted(Bug::UnknownRunsAgain);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
+        let delivery = task.record.delivery;
+        let attempt = task.record.once.as_mut().and_then(|once| once.attempt(delivery));
+        let is_left = attempt.is_some_and(|attempt| attempt.left);
         match task.stage() {
             Some(Stage::Out) if reruns || !task.is_at_most_once() => {
                 // Its process has ended with it.
-                let delivery = task.record.delivery;
-                self.attempt_lost(key, id, delivery, LOST);
+                if self.is_acquitted(key, id) {
+                    self.run_again(key, id, LOST);
+                } else {
+                    self.attempt_lost(key, id, delivery, LOST);
+                }
             }
-            Some(Stage::Out) => {
-                let known = task.record.once.as_ref().map(|once| once.why.clone());
-                let why = known.filter(|why| !why.is_empty());
-                self.in_doubt(key, id, why.as_deref().unwrap_or(LOST));
-            }
+            Some(Stage::Out) => self.in_doubt(key, id, if is_left { LEFT } else { LOST }),
             Some(Stage::Asked) => self.ask_handler(key, id),
             Some(Stage::Queued | Stage::Suspended) | None => {}
         }
@@ -148,7 +160,7 @@ impl Partition {
             }
             once.since = now.0;
             once.why = why.to_owned();
-            (once.asked, once.handlers_lost) = (0, 0);
+            once.handlers_lost = 0;
         }
         self.watch_limits(key, id);
         self.mark_dirty(key);
@@ -182,8 +194,8 @@ impl Partition {
         let handler_ms_max = self.config.limits.handler_ms_max;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let (name, execution) = (instance.id.clone(), instance.execution());
+        let Some(step) = instance.tasks.get(&id).map(|task| instance.step_of(task)) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
-        let step = instance.record.step_of(&task.record);
         let (Some(once), Some(scheduled)) = (&mut task.record.once, &task.scheduled) else { return };
         let Ok(Delivery::AtMostOnce(OnUnknown::Handler(handler))) =
             Delivery::of_recorded(&scheduled.delivery)
@@ -197,7 +209,7 @@ impl Partition {
             task: id,
             activity: scheduled.name.clone(),
             input: scheduled.input.clone(),
-            idempotency_key: idempotency_key(execution, step.task, step.branch),
+            idempotency_key: step,
             attempt: task.record.attempt,
             attempts: once.attempts.clone(),
             why: once.why.clone(),
@@ -365,6 +377,7 @@ impl Partition {
                 self.mark_dirty(key);
             }
             Answer::Fail(failure) => {
+                self.enter(key, id, Stage::Queued);
                 self.task_failed_by(key, id, failure.non_retryable().within_limits(), by);
             }
             Answer::RunOnceMore => {
@@ -477,7 +490,7 @@ impl Partition {
         let is_same = |present: &&Task| {
             let TaskRecord { id, event, .. } = present.record;
             let own = Step { branch: record.origin(event), event, task: id };
-            present.is_at_most_once() && (names(&own) || names(&record.step_of(&present.record)))
+            present.is_at_most_once() && (names(&own) || names(&record.own_step(&present.record)))
         };
         let present = instance.tasks.values().find(is_same);
         present.map_or(task, |present| TaskRef { branch: record.branch, task: present.record.id, ..task })

@@ -3,7 +3,7 @@
 use super::request::{ReplyToken, RequestError, Response};
 use crate::delivery::Question;
 use crate::entity::OperationBatch;
-use crate::history::{Step, TaskScheduled};
+use crate::history::TaskScheduled;
 use crate::id::{ExecutionId, InstanceId, InstanceKey, PartitionId};
 use crate::rewind::HistoryPart;
 use bytes::Bytes;
@@ -54,8 +54,10 @@ pub struct TaskStart {
     pub instance: InstanceId,
     /// Its run.
     pub execution: ExecutionId,
-    /// The step of the instance that it is, for outside systems.
-    pub step: Step,
+    /// The branch of its history on which the activity was scheduled.
+    pub origin: u32,
+    /// What outside systems know the step by, if not by its run, its number and its origin.
+    pub step: Option<Arc<str>>,
     /// The version of its orchestration; empty if it has none.
     pub orchestration_version: String,
     /// What to run.

@@ -36,13 +36,14 @@ impl Instance {
     pub(super) fn has_room(&self, bytes_max: usize) -> bool {
         match &self.entity {
             Some(entity) => entity.has_room(bytes_max),
-            None => self.waiting_bytes() < bytes_max,
+            None => self.room(bytes_max) > 0,
         }
     }
 
-    /// Bytes that its inbox may take.
+    /// Bytes that its inbox may take: an empty one takes one thing, however large.
     pub(super) fn room(&self, bytes_max: usize) -> usize {
-        bytes_max.saturating_sub(self.waiting_bytes())
+        let waiting = self.waiting_bytes();
+        bytes_max.saturating_sub(waiting).max(usize::from(waiting == 0))
     }
 
     /// Whether its inbox may take an external event.
@@ -251,7 +252,14 @@ impl Partition {
                 instance.held.push_later(at, held);
                 self.wakes.add(at, key, Wake::Operations);
             }
-            None => instance.held.push_back(held),
+            None => {
+                let waits = held.asker().is_some();
+                instance.held.push_back(held);
+                if let Some(entity) = instance.entity.as_deref_mut().filter(|_| waits) {
+                    entity.comes_to_wait();
+                    self.watch_for_circle(key);
+                }
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use super::effect::TaskRef;
 use super::entities::{CallRecord, Entity};
 use super::events::Events;
 use super::held::HeldQueue;
+use super::left_keys::LeftAttempt;
 use super::record::{ChildRecord, FailedTask, InstanceRecord, InstanceRow, TaskRecord, TimerRecord};
 use super::request::ReplyToken;
 use super::results::Reuse;
@@ -24,9 +25,6 @@ use crate::time::Timestamp;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Deliveries that no failure and no lost worker explains, after which an activity is counted precisely.
-const SUSPECT_AFTER: u32 = 3;
 
 /// Where the instance is with its next turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,15 +89,16 @@ impl Task {
         self.record.once.is_some() && !matches!(delivery, Some(Ok(Delivery::AtLeastOnce | Delivery::Precise)))
     }
 
-    /// Whether processes have ended again and again while it was handed out.
-    pub(super) fn is_suspect(&self) -> bool {
-        let TaskRecord { attempt, delivery, lost, .. } = self.record;
-        delivery >= attempt.saturating_add(lost).saturating_add(SUSPECT_AFTER)
+    /// How many of its hand-overs ended without a word.
+    pub(super) fn unexplained(&self) -> u32 {
+        let TaskRecord { attempt, delivery, lost, accounted, .. } = self.record;
+        delivery.saturating_sub(accounted.max(attempt.saturating_sub(1).saturating_add(lost)))
     }
 
     /// It is known how the present attempt ended: another may follow.
     pub(super) fn note_end(&mut self, end: &str) {
         let delivery = self.record.delivery;
+        self.record.accounted = delivery;
         if let Some(once) = &mut self.record.once {
             if let Some(attempt) = once.attempt(delivery).filter(|attempt| attempt.end.is_empty()) {
                 attempt.end = end.chars().take(256).collect();
@@ -203,6 +202,8 @@ pub(super) struct Instance {
     pub(super) reuse: Option<Box<Reuse>>,
     /// Whether its next turn may end this process.
     pub(super) caution: Caution,
+    /// Attempts of calls under idempotency keys that nobody waits for any more, and that have not ended.
+    pub(super) left_running: Vec<LeftAttempt>,
 }
 
 impl Instance {
@@ -235,6 +236,7 @@ impl Instance {
             renewals: (Timestamp(0), 0),
             reuse: None,
             caution: Caution::None,
+            left_running: Vec::new(),
         }
     }
 
@@ -274,9 +276,33 @@ impl Instance {
         self.record.tail > 0
     }
 
+    /// Whether it begins at a time, and has not begun. A rewind is all of its history then, if it has one.
+    pub(super) fn awaits_start(&self) -> bool {
+        let begins = |event: &Event| matches!(event.kind, EventKind::ExecutionStarted(_));
+        let is_rewound = self.record.rewinds.is_some();
+        self.record.start_at != 0 && (!self.has_begun() || is_rewound && self.inbox.iter().any(begins))
+    }
+
     /// Whether its code has run since it was started. Between two generations its history is empty, too.
     pub(super) fn has_run(&self) -> bool {
-        self.has_begun() || self.record.generation > self.record.start_generation
+        let has_begun = self.has_begun() && !self.awaits_start();
+        has_begun || self.record.generation > self.record.start_generation
+    }
+
+    /// The code does not wait any more for some of what it has begun, if that is still under way.
+    pub(super) fn note_given_up(&mut self, mut given_up: Vec<u32>) {
+        given_up.retain(|id| {
+            self.tasks.contains_key(id)
+                || self.timers.contains_key(id)
+                || self.children.contains_key(id)
+                || self.calls.contains_key(id)
+        });
+        self.record.given_up = given_up;
+    }
+
+    /// Whether the code waits for what it has begun under this number.
+    pub(super) fn waits_for(&self, id: u32) -> bool {
+        !self.record.given_up.contains(&id)
     }
 
     /// Events of the turn that is away.
@@ -311,6 +337,7 @@ impl Instance {
             && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
             && !self.set_aside
             && self.held.is_empty()
+            && self.left_running.is_empty()
             && self.tasks.values().all(|task| task.stage() == Some(Stage::Suspended))
             && (self.inbox.is_empty()
                 || self.is_suspended()

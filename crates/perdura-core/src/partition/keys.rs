@@ -19,10 +19,11 @@ impl KeyUse {
             name: scheduled.name.clone(),
             input: Bytes::copy_from_slice(&input),
             follows: None,
+            took: None,
         }
     }
 
-    fn is_same_call(&self, name: &str, input: &Bytes) -> bool {
+    pub(super) fn is_same_call(&self, name: &str, input: &Bytes) -> bool {
         (self.name.as_str(), &self.input) == (name, input)
     }
 }
@@ -61,12 +62,13 @@ impl Partition {
         if let Some(known) =
             instance.record.keys.iter().flat_map(|keys| &keys.known).find(|k| k.key == usage.key)
         {
-            let is_same = usage.is_same_call(&known.name, &known.input);
-            let output = known.output.clone();
-            match is_same {
-                true => self.given(key, id, Ok(output), &format!("key {:?}", usage.key)),
-                false => self.given(key, id, Err(reused(&usage.key)), ""),
-            }
+            let result = match usage.is_same_call(&known.name, &known.input) {
+                true if known.dropped > 0 => Err(not_kept(known)),
+                true => Ok(known.output.clone()),
+                false => Err(reused(&usage.key)),
+            };
+            let by = if result.is_ok() { format!("key {:?}", usage.key) } else { String::new() };
+            self.given(key, id, result, &by);
             return false;
         }
         let mut others =
@@ -78,7 +80,10 @@ impl Partition {
                 return false;
             }
             usage.follows = Some(leader);
+        } else if !self.goes_on_with_left(key, id, &mut usage) {
+            return false;
         }
+        let Some(instance) = self.instances.get_mut(&key) else { return false };
         let follows = usage.follows.is_some();
         if let Some(task) = instance.tasks.get_mut(&id) {
             task.record.key = Some(Box::new(usage));
@@ -89,7 +94,13 @@ impl Partition {
     }
 
     /// A task ends without having run.
-    fn given(&mut self, key: InstanceKey, id: u32, result: Result<Option<Bytes>, Failure>, by: &str) {
+    pub(super) fn given(
+        &mut self,
+        key: InstanceKey,
+        id: u32,
+        result: Result<Option<Bytes>, Failure>,
+        by: &str,
+    ) {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.remove(&id) else { return };
@@ -118,12 +129,14 @@ impl Partition {
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if let Ok(output) = &result {
             let keys = instance.record.keys.get_or_insert_default();
+            keys.left.retain(|left| left.key != usage.key);
             keys.remember(KeyRecord {
                 key: usage.key.clone(),
                 name: usage.name.clone(),
                 input: usage.input.clone(),
                 output: output.clone(),
                 at: now.0,
+                dropped: 0,
             });
         }
         let follows = |task: &&super::instance::Task| {
@@ -137,7 +150,17 @@ impl Partition {
     }
 }
 
-fn reused(key: &str) -> Failure {
+/// It is not run again for a result that there was no room for.
+fn not_kept(known: &KeyRecord) -> Failure {
+    let (key, bytes) = (&known.key, known.dropped);
+    let message = format!(
+        "a call under idempotency key {key:?} has ended well, but its result of {bytes} bytes is not kept any more: \
+         an instance keeps {KEYS_BYTES_MAX} bytes of results under keys; return less, or use a key of the hub"
+    );
+    Failure::new(kind::LIMIT, message).non_retryable()
+}
+
+pub(super) fn reused(key: &str) -> Failure {
     let message = format!(
         "idempotency key {key:?} was used for a call of another activity, or with another input; use a new key"
     );
@@ -145,21 +168,23 @@ fn reused(key: &str) -> Failure {
 }
 
 impl Keys {
-    /// Remembers a result. The oldest ones go when there are too many, or too much.
+    /// Remembers a result. The oldest are forgotten when there are too many; when they are too much, only that they were.
+    /// The last one is kept, however large it is.
     fn remember(&mut self, record: KeyRecord) {
-        // One that is too large for the whole window would only drive out the others.
-        if record.bytes() > KEYS_BYTES_MAX {
-            return;
-        }
         self.known.retain(|known| known.key != record.key);
         self.known.push(record);
+        self.known.drain(..self.known.len().saturating_sub(KEYS_REMEMBERED));
         let mut bytes: usize = self.known.iter().map(KeyRecord::bytes).sum();
-        let mut too_many = 0;
-        while self.known.len() - too_many > KEYS_REMEMBERED || bytes > KEYS_BYTES_MAX {
-            bytes -= self.known[too_many].bytes();
-            too_many += 1;
+        let older = self.known.len() - 1;
+        for known in &mut self.known[..older] {
+            if bytes <= KEYS_BYTES_MAX {
+                return;
+            }
+            if let Some(output) = known.output.take_if(|output| !output.is_empty()) {
+                known.dropped = output.len() as u64;
+                bytes -= output.len();
+            }
         }
-        self.known.drain(..too_many);
     }
 }
 

@@ -21,6 +21,7 @@ mod events;
 mod held;
 mod instance;
 mod keys;
+mod left_keys;
 mod message;
 mod record;
 mod request;
@@ -30,6 +31,7 @@ mod rewind;
 mod set_aside;
 mod spoilt;
 mod start;
+mod suspects;
 mod tasks;
 mod turns;
 mod wakes;
@@ -46,8 +48,8 @@ pub use message::{
     StartChild, Terminate,
 };
 pub use record::{
-    AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, KeyRecord, KeyUse, Keys,
-    RunId, TaskRecord, TimerRecord, Traces, Trial,
+    AnsweredStart, Block, ChildRecord, FailedTask, InstanceRecord, InstanceRow, KeyLeft, KeyRecord, KeyUse,
+    Keys, RunId, TaskRecord, TimerRecord, Traces, Trial,
 };
 pub use request::{
     Brought, ReplyToken, Request, RequestError, Response, SignalRequest, StartOutcome, StartRequest, Started,
@@ -108,6 +110,7 @@ pub struct Partition {
     queue: VecDeque<InstanceKey>,
     next_turn_number: u64,
     trials: dead_letter::Trials,
+    suspects: suspects::Suspects,
     /// Instances that need their history as soon as everything of it is committed.
     history_wanted: Vec<InstanceKey>,
     /// What waits for a row, by id and by key.
@@ -142,6 +145,8 @@ pub struct Partition {
     operable: Vec<InstanceKey>,
     /// Entities of which nothing is left, until that is durable.
     vanishing: Vec<InstanceKey>,
+    suspect_entities: entities::Suspects,
+    runs_no_operations: bool,
     /// Messages in the store for instances that cannot be read.
     kept: BTreeMap<InstanceId, Vec<EnvelopeId>>,
     /// Executions that the runner may drop.
@@ -217,6 +222,7 @@ impl Partition {
             queue: VecDeque::new(),
             next_turn_number: 1,
             trials: dead_letter::Trials::default(),
+            suspects: suspects::Suspects::default(),
             history_wanted: Vec::new(),
             id_lookups: BTreeMap::new(),
             key_lookups: BTreeMap::new(),
@@ -235,6 +241,8 @@ impl Partition {
             awaits_messages: false,
             operable: Vec::new(),
             vanishing: Vec::new(),
+            suspect_entities: entities::Suspects::default(),
+            runs_no_operations: false,
             kept: BTreeMap::new(),
             forgotten: Vec::new(),
             open: commit::Open::default(),

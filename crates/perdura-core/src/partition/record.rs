@@ -102,6 +102,9 @@ pub struct TaskRecord {
     /// Workers that were lost while they ran the present attempt.
     #[prost(uint32, tag = "9")]
     pub lost: u32,
+    /// The last hand-over of which it is known how it ended. It is not written for each that ends.
+    #[prost(uint32, tag = "10")]
+    pub accounted: u32,
     /// Its hand-overs, if each is committed before its attempt begins.
     #[prost(message, optional, boxed, tag = "60")]
     pub once: Option<Box<OnceRecord>>,
@@ -287,6 +290,9 @@ pub struct InstanceRecord {
     /// Its code has not said since its last turn, or its last rewind, whether it waits for one.
     #[prost(bool, tag = "64")]
     pub awaits_untold: bool,
+    /// Its tasks, timers, children and calls that its code does not wait for any more.
+    #[prost(uint32, repeated, tag = "65")]
+    pub given_up: Vec<u32>,
     /// Processes or workers that were lost in its present turn.
     #[prost(message, optional, boxed, tag = "70")]
     pub trial: Option<Box<Trial>>,
@@ -332,6 +338,54 @@ pub struct KeyUse {
     /// The task whose result it waits for; absent if it runs itself.
     #[prost(uint32, optional, tag = "5")]
     pub follows: Option<u32>,
+    /// The call under this key that it goes on with, which nobody waited for any more.
+    #[prost(message, optional, boxed, tag = "7")]
+    pub took: Option<Box<KeyLeft>>,
+}
+
+/// A call under an idempotency key that was handed out, and that nobody waits for any more: its execution has continued as
+/// new, was canceled, has ended, or has given it up. The next call under the key is the same step.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct KeyLeft {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// The activity.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// SHA-256 of its input.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub input: Bytes,
+    /// What outside systems know the step by.
+    #[prost(string, tag = "4")]
+    pub step: String,
+    /// The run of its last attempt.
+    #[prost(message, required, tag = "5")]
+    pub execution: RunId,
+    /// The generation of that.
+    #[prost(uint32, tag = "6")]
+    pub generation: u32,
+    /// The branch of that.
+    #[prost(uint32, tag = "7")]
+    pub branch: u32,
+    /// The number of the task in that.
+    #[prost(uint32, tag = "8")]
+    pub task: u32,
+    /// Hand-overs so far.
+    #[prost(uint32, tag = "9")]
+    pub delivery: u32,
+    /// Nobody knows how the last attempt ended, and it runs at most once.
+    #[prost(bool, tag = "10")]
+    pub in_doubt: bool,
+    /// It has failed because of that.
+    #[prost(bool, tag = "11")]
+    pub has_failed: bool,
+    /// The generation of the call that was the last to wait for it.
+    #[prost(uint32, tag = "12")]
+    pub called_in: u32,
+    /// The number of the `TaskScheduled` event of that call.
+    #[prost(uint64, tag = "13")]
+    pub event: u64,
 }
 
 /// What was done under idempotency keys.
@@ -346,6 +400,9 @@ pub struct Keys {
     /// CRC-32 of what each of these was; 0 if it is not known.
     #[prost(uint32, repeated, tag = "3")]
     pub event_contents: Vec<u32>,
+    /// Calls that nobody waits for any more, oldest first.
+    #[prost(message, repeated, tag = "4")]
+    pub left: Vec<KeyLeft>,
 }
 
 /// The result of a call under an idempotency key.
@@ -366,6 +423,9 @@ pub struct KeyRecord {
     /// When, in ms since 1970.
     #[prost(int64, tag = "6")]
     pub at: i64,
+    /// Bytes of the result, if that was not kept: there was no room for it beside later ones.
+    #[prost(uint64, tag = "8")]
+    pub dropped: u64,
 }
 
 /// An activity that has failed.

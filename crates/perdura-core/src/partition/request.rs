@@ -2,7 +2,7 @@
 
 use super::entities::Stamp;
 use super::record::InstanceRecord;
-use crate::delivery::Answer;
+use crate::delivery::{Answer, RESOLVE_EVENT};
 use crate::entity::EntityId;
 use crate::failure::Failure;
 use crate::id::{ExecutionId, InstanceId, InvalidText, Tags};
@@ -433,6 +433,14 @@ pub enum RequestError {
         id: InstanceId,
         /// The task that was named.
         task: Option<u32>,
+    },
+    /// What was said of a task in doubt by an event cannot be understood.
+    #[error("instance {id:?}: event {RESOLVE_EVENT:?}: {why}")]
+    NoResolution {
+        /// Which.
+        id: InstanceId,
+        /// What is wrong with it.
+        why: String,
     },
     /// It was not said which task is meant.
     #[error("instance {id:?}: the outcomes of several tasks are unknown: {tasks:?}; say which one is meant")]

@@ -29,6 +29,7 @@ impl Partition {
             if loaded {
                 self.register_wakes(key);
                 self.look_at_trial(key);
+                self.look_at_suspects(key);
                 self.take_up(key);
             }
             // Nobody has asked for it yet: it leaves first.
@@ -411,7 +412,7 @@ impl Partition {
             {
                 self.hand.push_back(key);
             } else {
-                if !instance.tasks.is_empty() {
+                if !instance.tasks.is_empty() || instance.has_left_calls() {
                     self.left_in_doubt.insert(key);
                 }
                 self.remove(key);

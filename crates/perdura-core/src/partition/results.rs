@@ -73,8 +73,8 @@ impl Partition {
         let histories = std::mem::take(read).into_iter();
         let histories: BTreeMap<_, _> =
             histories.filter_map(|(branch, read)| Some((branch, read?))).collect();
-        let due = std::mem::take(&mut state.due);
         instance.reuse = Some(Box::new(Reuse::Ready(ReuseTable::new(state, &histories))));
+        let due = std::mem::take(&mut state.due);
         let gets_results = !due.is_empty();
         for result in due {
             if let Some(end) = histories.get(&result.holder).and_then(|read| read.get(result.end as usize)) {

@@ -357,7 +357,8 @@ impl Partition {
         instance.inbox = Events::from(opening.inbox);
         instance.turn = TurnState::Idle;
         instance.reuse = None;
-        instance.status = if *because == Because::Beginning { Status::Pending } else { Status::Running };
+        let begins = *because == Because::Beginning || opening.start_at.is_some();
+        instance.status = if begins { Status::Pending } else { Status::Running };
         let cut = opening.branch.cut;
         let record = &mut instance.record;
         let rewinds = record.rewinds.get_or_insert_default();
@@ -368,16 +369,22 @@ impl Partition {
         rewinds.branches.push(opening.branch);
         rewinds.order = Some(awaited.spec.order.clone());
         record.tail = cut;
-        (record.completed_at, record.start_at, record.block) = (0, 0, None);
+        (record.completed_at, record.block) = (0, None);
+        record.start_at = opening.start_at.map_or(0, |at| at.0);
         if !keeps_end {
             (record.output, record.failure) = (None, None);
         }
         record.suspended = record.suspended.take().filter(|_| stays_suspended);
         record.cancel_requested = opening.cancel_requested;
-        record.awaits_untold = true;
+        // The code says it again when it has come to where it goes on.
+        (record.awaits_untold, record.given_up) = (true, Vec::new());
         record.failed.clear();
         let parents = record.parents.clone();
+        instance.permit_left_calls(cut, &opening.tasks, &awaited.spec);
         instance.append(Event::new(now, opening.rewound));
+        if let Some(at) = opening.start_at {
+            self.wakes.add(at, key, Wake::Start);
+        }
         for timer in &opening.timers {
             let at = crate::Timestamp(timer.fire_at);
             instance.timers.insert(timer.id, at);

@@ -79,7 +79,7 @@ impl Partition {
     /// Hands a task to a worker: its delivery count rises and is durable before the attempt starts. With a barrier it is
     /// only offered, and the count rises when a worker takes it.
     pub(super) fn hand_out(&mut self, key: InstanceKey, id: u32) {
-        let reuse = self.planted(Bug::DeliveryCountReused);
+        let (reuse, lost_max) = (self.planted(Bug::DeliveryCountReused), self.config.limits.lost_workers_max);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_suspended() {
             return;
@@ -90,22 +90,24 @@ impl Partition {
         if scheduled.key.is_some() && !self.is_to_run(key, id) {
             return;
         }
-        let Some(task) = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id)) else {
+        let Some(task) = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id)) else {
             return;
         };
         let has_barrier = match task.stage() {
             // Perhaps it is what ends its process again and again: from here on it is known when it begins.
-            None if task.is_suspect() => true,
-            None => false,
+            None => task.becomes_suspect(lost_max),
             Some(Stage::Queued) => true,
             Some(Stage::Out | Stage::Asked | Stage::Suspended) => return self.go_on_in_doubt(key, id),
         };
+        if has_barrier {
+            task.record.once.get_or_insert_default();
+            if !self.may_begin(key, id) {
+                return;
+            }
+        }
         let begins_at_once = has_barrier && self.has_room_to_begin();
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.get_mut(&id) else { return };
-        if has_barrier {
-            task.record.once.get_or_insert_default();
-        }
         task.running = true;
         task.began = None;
         task.offered = has_barrier;
@@ -136,15 +138,18 @@ impl Partition {
             None => (task.scheduled.clone(), None),
         };
         let Some(scheduled) = scheduled else { return };
+        // A handler is no attempt of the activity that it is asked about.
+        let asks = question.is_some();
         let start = TaskStart {
             task: Self::task_ref(instance, task),
             instance: instance.id.clone(),
             execution: instance.execution(),
             orchestration_version: instance.record.version.clone(),
-            step: instance.record.step_of(&task.record),
+            origin: instance.record.origin(task.record.event),
+            step: instance.own_step(task, asks),
             scheduled,
-            attempt: task.record.attempt,
-            last_heartbeat: task.record.heartbeat.clone(),
+            attempt: if asks { 1 } else { task.record.attempt },
+            last_heartbeat: task.record.heartbeat.clone().filter(|_| !asks),
             has_barrier: task.offered,
             is_taken: task.stage() == Some(Stage::Out),
             question,
@@ -205,7 +210,9 @@ impl Partition {
     #[must_use]
     pub fn room_for_result(&mut self, task: TaskRef) -> Option<usize> {
         let most = self.config.limits.inbox_bytes_max;
-        self.handed_out(task)?;
+        if !self.is_left_call(task) {
+            self.handed_out(task)?;
+        }
         Some(self.instances.get(&task.key)?.room(most))
     }
 
@@ -215,6 +222,7 @@ impl Partition {
         let task = self.on_present_branch(task);
         let state = self.awaiting(task).and_then(|instance| instance.tasks.get(&task.task));
         state.is_some_and(|state| state.is_present(task) || (state.record.once.is_some() && !task.asks))
+            || self.is_left_call(task)
     }
 
     /// Whether the result of this attempt has come, and waits for room in the inbox of its instance. It is not recorded yet.
@@ -260,7 +268,10 @@ impl Partition {
         has_room: bool,
     ) {
         let late_accepted = self.planted(Bug::LateResultAccepted);
-        let task = self.on_present_branch(task);
+        if self.left_call_ended(task, &result) {
+            return;
+        }
+        let task = self.on_present_branch(self.taken_over_as(task));
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         // An attempt of an earlier life, not yet given up by this one, was at work all the time.
@@ -318,6 +329,9 @@ impl Partition {
             self.handler_lost(task, reason);
             return self.settle();
         }
+        if self.left_attempt_gone(task) {
+            return self.settle();
+        }
         let Some(state) = self.handed_out(task) else { return };
         if state.offered {
             // It was lost on the way to a worker.
@@ -339,9 +353,9 @@ impl Partition {
         else {
             return;
         };
-        state.note_end(reason);
         state.record.lost += 1;
         if state.record.lost >= limit {
+            state.note_end(reason);
             let message = format!(
                 "{} workers were lost one after another while they ran delivery {delivery} and before, the last one: {reason}",
                 state.record.lost
@@ -349,17 +363,28 @@ impl Partition {
             let failure = Failure::new(kind::WORKER_LOST, message).non_retryable().within_limits();
             self.attempt_failed(key, id, failure);
         } else {
-            state.running = false;
-            self.watch_limits(key, id);
-            self.mark_dirty(key);
-            self.hand_out(key, id);
+            self.run_again(key, id, reason);
         }
+    }
+
+    /// The present attempt has ended without its doing, and is handed out again.
+    pub(super) fn run_again(&mut self, key: InstanceKey, id: u32, reason: &str) {
+        let task = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id));
+        let Some(task) = task else { return };
+        task.note_end(reason);
+        task.running = false;
+        self.watch_limits(key, id);
+        self.mark_dirty(key);
+        self.hand_out(key, id);
     }
 
     /// No worker ever had this attempt: it is handed out again a little later, with the next delivery count.
     pub fn task_not_started(&mut self, task: TaskRef, now: Timestamp) {
         self.advance(now);
         let at = plus(self.now, NOT_STARTED_WAIT_MS);
+        if self.left_attempt_gone(task) {
+            return self.settle();
+        }
         let Some(state) = self.handed_out(task) else { return };
         (state.running, state.offered) = (false, false);
         if !task.asks {
@@ -456,6 +481,9 @@ impl Partition {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(task) = instance.tasks.remove(&id) else { return };
+        if task.is_at_most_once() && task.stage() != Some(Stage::Queued) {
+            instance.leave_call(&task, true);
+        }
         let (attempt, delivery) = (task.record.attempt, task.record.delivery);
         let is_last = !by.is_empty() || instance.has_last_word(id, &failure);
         let last_word = is_last.then(|| failure.clone());

@@ -32,10 +32,10 @@ impl Partition {
             return;
         }
         // A start that lies ahead; its wake is registered.
-        if instance.record.start_at > self.now.0 && !instance.has_begun() {
+        if instance.awaits_start() && instance.record.start_at > self.now.0 {
             return;
         }
-        if instance.record.start_at != 0 && !instance.has_begun() {
+        if instance.awaits_start() {
             let due = Timestamp(instance.record.start_at);
             self.rely_on(due);
         }
@@ -79,7 +79,8 @@ impl Partition {
             if instance.turns_in_batch.0 != batch {
                 instance.turns_in_batch = (batch, 0);
             }
-            let much = instance.unwritten.bytes() >= self.config.limits.turn_bytes_max;
+            let unwritten = instance.unwritten.bytes();
+            let much = unwritten > 0 && unwritten >= self.config.limits.turn_bytes_max;
             if instance.turns_in_batch.1 >= TURNS_PER_BATCH_MAX || much {
                 self.queue.push_back(key);
                 continue;
@@ -90,6 +91,7 @@ impl Partition {
             return self.make_turn(key);
         }
         self.announce_turns();
+        self.release_suspects();
         None
     }
 
@@ -169,8 +171,9 @@ impl Partition {
         }
     }
 
-    fn record_turn(&mut self, mut turn: Turn, result: TurnResult) {
+    fn record_turn(&mut self, mut turn: Turn, mut result: TurnResult) {
         let (key, generation, awaits_event) = (turn.key, turn.generation, result.awaits_event);
+        let gave_up = std::mem::take(&mut result.gave_up);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         instance.turn = TurnState::Idle;
         (instance.record.block, instance.record.trial) = (None, None);
@@ -204,6 +207,7 @@ impl Partition {
             let is_holder = instance.record.section.as_ref().is_some_and(|section| section.granted);
             instance.record.awaits_event = awaits_event.unwrap_or(is_holder);
             instance.record.awaits_untold = awaits_event.is_none();
+            instance.note_given_up(gave_up);
         }
         self.take_held(key);
         let goes_on = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);
@@ -315,6 +319,7 @@ impl Partition {
         let drops = self.planted(Bug::ContinueAsNewDropsEvents);
         let execution = self.new_execution_id();
         self.release_section(key);
+        self.let_calls_go_on(key);
         self.drop_outstanding(key);
         self.forget_history(key);
         let Some(instance) = self.instances.get_mut(&key) else { return };

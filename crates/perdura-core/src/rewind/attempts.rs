@@ -10,9 +10,6 @@ use crate::failure::kind;
 use crate::history::{EventKind, Step, TaskScheduled};
 use crate::partition::{InstanceRecord, TaskRecord};
 
-/// Why nobody knows how an attempt ended that another branch has begun.
-const LEFT: &str = "its instance ended or was rewound before it did, and nobody waited for it any more; it may still be at work";
-
 impl Drawing<'_> {
     /// The new branch does not show attempts of work that gets a result by hand, or that was tried more often elsewhere:
     /// should it run later, its numbers go on from theirs.
@@ -52,11 +49,13 @@ impl Drawing<'_> {
             let token = self.left(work).map(|left| left.token.clone()).next();
             let present = self.outstanding(work).find_map(|task| task.once.as_ref());
             match present {
-                Some(present) => once.attempts.clone_from(&present.attempts),
-                None => once.leave_behind(self.delivery(work), at.0, token.unwrap_or_default()),
+                Some(present) => {
+                    once.attempts.clone_from(&present.attempts);
+                    once.enter(Stage::Out);
+                    once.attempts.iter_mut().for_each(|attempt| attempt.left = true);
+                }
+                None => once.was_left(self.delivery(work), at.0, token.unwrap_or_default()),
             }
-            once.enter(Stage::Out);
-            once.why = LEFT.to_owned();
         }
         Some(once)
     }
@@ -132,8 +131,7 @@ impl InstanceRecord {
         let mut once = OnceRecord::default();
         if !found.again {
             let token = own.filter(|own| own.delivery == delivery).map(|own| own.token.clone());
-            once.leave_behind(delivery, 0, token.unwrap_or_default());
-            once.why = LEFT.to_owned();
+            once.was_left(delivery, 0, token.unwrap_or_default());
         }
         Some((step, once, delivery))
     }

@@ -92,6 +92,9 @@ pub struct DoneElsewhere {
     /// Its name.
     #[prost(string, tag = "5")]
     pub name: String,
+    /// The branch whose rewind gave it the input with which it was done; 0 if it has that of the code.
+    #[prost(uint32, tag = "6")]
+    pub given: u32,
 }
 
 /// A return to the end of an older branch that had ended: it opens no branch.
@@ -218,7 +221,7 @@ impl InstanceRecord {
     }
 
     /// The step that an activity of the present branch is.
-    pub(crate) fn step_of(&self, task: &TaskRecord) -> Step {
+    pub(crate) fn own_step(&self, task: &TaskRecord) -> Step {
         let own = Step { branch: self.origin(task.event), event: task.event, task: task.id };
         task.step.as_deref().copied().unwrap_or(own)
     }

@@ -2,7 +2,7 @@
 
 use super::branches::{DoneElsewhere, LeftTask};
 use super::opening::Drawing;
-use super::reuse::ReuseState;
+use super::reuse::{ReuseSource, ReuseState};
 use super::timeline::{Work, WorkKind};
 use crate::history::{EventKind, TaskScheduled};
 
@@ -45,8 +45,20 @@ impl Drawing<'_> {
 
     /// What is known of work that another branch has done.
     pub(super) fn done_by(&self, work: &Work) -> Option<&DoneElsewhere> {
-        let name = (self.origin(work), work.scheduled as u64);
-        self.opening.done.iter().rev().find(|done| (done.branch, done.event) == name)
+        let name = (self.origin(work), work.scheduled as u64, self.given(work));
+        self.opening.done.iter().rev().find(|done| (done.branch, done.event, done.given) == name)
+    }
+
+    /// The branch whose rewind, which is kept, has given work its input; 0 if the code has.
+    pub(super) fn given(&self, work: &Work) -> u32 {
+        let given = self.timeline.given_input(work, self.cut.at);
+        given.map_or(0, |(at, _)| self.record.origin_on(self.plan.from_branch, at as u64))
+    }
+
+    /// The same on the present branch, of work that ended there with an event.
+    pub(super) fn given_here(&self, work: &Work, end: usize) -> u32 {
+        let present = self.elsewhere.as_ref().map_or(self.timeline, |elsewhere| &elsewhere.timeline);
+        present.given_input(work, end).map_or(0, |(at, _)| self.record.origin(at as u64))
     }
 
     /// Work of older branches that the branch which is left has done: one of those may be gone back to. What the operator
@@ -56,11 +68,13 @@ impl Drawing<'_> {
         let present = self.elsewhere.as_ref().map_or(self.timeline, |elsewhere| &elsewhere.timeline);
         let mut done: Vec<DoneElsewhere> =
             record.rewinds.iter().flat_map(|rewinds| &rewinds.done).cloned().collect();
-        let mut know = |branch, event, end, name: &str| {
-            done.retain(|known| (known.branch, known.event) != (branch, event));
-            done.push(DoneElsewhere { branch, event, holder: record.branch, end, name: name.to_owned() });
+        let know = |done: &mut Vec<DoneElsewhere>, new: DoneElsewhere| {
+            let name = |done: &DoneElsewhere| (done.branch, done.event, done.given);
+            done.retain(|known| name(known) != name(&new));
+            done.push(new);
         };
-        let cut = record.branches().iter().find(|opened| opened.branch == record.branch);
+        let holder = record.branch;
+        let cut = record.branches().iter().find(|opened| opened.branch == holder);
         for work in present.work.iter().filter(|_| cut.is_some()) {
             let (event, cut) = (work.scheduled as u64, cut.map_or(0, |opened| opened.cut));
             let is_work = matches!(work.kind, WorkKind::Activity | WorkKind::Child);
@@ -68,14 +82,30 @@ impl Drawing<'_> {
                 && event < cut
                 && end as u64 >= cut
             {
-                know(record.origin(event), event, end as u64, present.name(work));
+                let (branch, name) = (record.origin(event), present.name(work).to_owned());
+                let given = self.given_here(work, end);
+                know(&mut done, DoneElsewhere { branch, event, holder, end: end as u64, name, given });
             }
         }
-        if let Some(elsewhere) = &self.elsewhere {
-            for (work, end) in elsewhere.results_for(self.timeline) {
-                let event = work.scheduled as u64;
-                let branch = record.origin_on(self.plan.from_branch, event);
-                know(branch, event, end as u64, self.timeline.name(&work));
+        for (there, here) in self.elsewhere.iter().flat_map(|elsewhere| elsewhere.same_work(self.timeline)) {
+            let (branch, event) = (self.origin(&there), there.scheduled as u64);
+            let name = self.timeline.name(&there).to_owned();
+            // With an input by hand it is other work.
+            let until = here.ended.map_or(present.len(), |(end, _)| end);
+            if self.given(&there) != 0 || self.given_here(&here, until) != 0 {
+                continue;
+            }
+            let place = match here.ended {
+                Some((end, true)) if end < present.recorded => Some((holder, end as u64)),
+                // A third one may have done it.
+                _ => {
+                    let here = (record.origin(here.scheduled as u64), here.scheduled as u64);
+                    let known = done.iter().find(|known| (known.branch, known.event) == here);
+                    known.map(|known| (known.holder, known.end))
+                }
+            };
+            if let Some((holder, end)) = place.filter(|(holder, _)| *holder != self.plan.from_branch) {
+                know(&mut done, DoneElsewhere { branch, event, holder, end, name, given: 0 });
             }
         }
         let again = |done: &DoneElsewhere| order.no_reuse || order.rerun.contains(&done.name);
@@ -85,14 +115,20 @@ impl Drawing<'_> {
 
     /// Names the results that other branches have of work of the sources.
     pub(super) fn add_done(&self, state: &mut ReuseState) {
-        for source in state.sources.iter().filter(|source| !source.no_results) {
-            for done in &self.opening.done {
-                let is_of = self.record.origin_on(source.branch, done.event) == done.branch;
-                let again = source.rerun.contains(&done.name) || source.rerun_events.contains(&done.event);
-                if is_of && done.event >= source.from && done.holder != source.branch && !again {
-                    state.done.push(DoneElsewhere { branch: source.branch, ..done.clone() });
-                }
-            }
+        for source in &state.sources {
+            let done = self.done_of(source);
+            state.done.extend(done.map(|done| DoneElsewhere { branch: source.branch, ..done.clone() }));
         }
+    }
+
+    /// What other branches have done of the work of a source, and no call that is open at the cut gets.
+    pub(super) fn done_of(&self, source: &ReuseSource) -> impl Iterator<Item = &DoneElsewhere> {
+        let of_source = move |done: &&DoneElsewhere| {
+            let is_of = self.record.origin_on(source.branch, done.event) == done.branch;
+            let again = source.rerun.contains(&done.name) || source.rerun_events.contains(&done.event);
+            let is_served = self.spare.served.contains(&(done.holder, done.end));
+            is_of && done.event >= source.from && done.holder != source.branch && !again && !is_served
+        };
+        self.opening.done.iter().filter(|_| !source.no_results).filter(of_source)
     }
 }

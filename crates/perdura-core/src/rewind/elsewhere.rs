@@ -6,7 +6,7 @@ use super::timeline::{Timeline, Work, WorkKind};
 use crate::history::{Event, EventKind};
 use bytes::Bytes;
 use rustc_hash::FxHashMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// The present branch, seen from another one.
 pub(super) struct Elsewhere<'a> {
@@ -26,38 +26,48 @@ impl<'a> Elsewhere<'a> {
         }
     }
 
-    /// The result that work which both branches have scheduled has had here.
-    pub(super) fn result(&self, work: &Work) -> Option<Option<Bytes>> {
+    /// The result that work which both branches have scheduled has had here, and where it ended.
+    pub(super) fn result(&self, work: &Work) -> Option<(usize, Option<Bytes>)> {
         if work.scheduled >= self.common {
             return None;
         }
         let (end, well) = self.timeline.work_at(work.scheduled)?.ended?;
-        well.then(|| reuse::output(self.timeline.event(end)))
+        well.then(|| (end, reuse::output(self.timeline.event(end))))
     }
 
-    /// Work of the other branch that has not ended well there, and that this one was asked for under another number and has
-    /// done: with where it ended here.
-    pub(super) fn results_for(&self, other: &Timeline<'_>) -> Vec<(Work, usize)> {
+    /// Work of the other branch that has not ended well there, and that this one was asked for under another number: both.
+    pub(super) fn same_work(&self, other: &Timeline<'_>) -> Vec<(Work, Work)> {
         let source = ReuseSource { from: self.common as u64, ..ReuseSource::default() };
         let mut here: FxHashMap<Sort, VecDeque<usize>> = FxHashMap::default();
         for entry in reuse::entries(&self.timeline, &source) {
             here.entry(entry.sort).or_default().push_back(entry.scheduled);
         }
-        let mut results = Vec::new();
+        let mut both = Vec::new();
         for entry in reuse::entries(other, &source) {
             let same = here.get_mut(&entry.sort).and_then(VecDeque::pop_front);
-            let ended = same.and_then(|at| self.timeline.work_at(at)?.ended);
+            let same = same.and_then(|at| self.timeline.work_at(at));
             let work = other.work_at(entry.scheduled).filter(|work| {
                 matches!(work.kind, WorkKind::Activity | WorkKind::Child)
                     && !work.ended.is_some_and(|(_, well)| well)
             });
-            if let (Some(work), Some((end, true))) = (work, ended)
-                && end < self.timeline.recorded
-            {
-                results.push((*work, end));
-            }
+            both.extend(work.copied().zip(same.copied()));
         }
-        results
+        both
+    }
+
+    /// Work that only this branch was asked for, and has done, with where it ended.
+    pub(super) fn only_here(&self, other: &Timeline<'_>) -> Vec<(Work, usize)> {
+        let (source, both) = self.source(other, ReuseSource::default());
+        let both: BTreeSet<usize> = both.into_iter().collect();
+        let entries = reuse::entries(&self.timeline, &source).into_iter().enumerate();
+        let only = entries.filter(|(index, _)| !both.contains(index));
+        let done = only.filter_map(|(_, entry)| {
+            let work = self.timeline.work_at(entry.scheduled)?;
+            let (end, well) = work.ended?;
+            let is_call = matches!(work.kind, WorkKind::Activity | WorkKind::Child);
+            (well && is_call && end < self.timeline.recorded).then_some((*work, end))
+        });
+        done.collect()
     }
 
     /// The delivery that ended an activity here which both branches have scheduled; 0 if there is none.

@@ -73,6 +73,16 @@ pub enum RewindError {
         /// Why not.
         why: &'static str,
     },
+    /// What a call under a key of the hub gets is not its own.
+    #[error(
+        "event {event} is a call under a key of the hub, and its input and result are those of all who use the key; give them to the key's instance {instance:?}, in a rewind that takes its parents along (with parents)"
+    )]
+    KeyOfHub {
+        /// Asked for.
+        event: u64,
+        /// The instance that makes the call for all.
+        instance: String,
+    },
     /// The result was delivered before the cut.
     #[error("the result of event {event} was delivered before the cut; rewind to an earlier point")]
     ResultKept {

@@ -17,6 +17,8 @@ mod opening;
 mod plan;
 mod reuse;
 mod role;
+mod sources;
+mod spare;
 mod spec;
 mod timeline;
 mod told;

@@ -5,11 +5,12 @@ use super::cut::{self, Because, Cut};
 use super::elsewhere::Elsewhere;
 use super::error::RewindError;
 use super::plan::{ChildPlan, RewindPlan, Subject, TimerPlan, WorkRef};
-use super::reuse::{self, Found, ResultDue, ReuseSource, ReuseState};
+use super::reuse::{ResultDue, ReuseState};
 use super::role::Role;
+use super::spare::Spare;
 use super::spec::{Head, Replaced, RewindSpec, RewindTo, TimerDue, Timers};
 use super::timeline::{Timeline, Work, WorkKind};
-use crate::delivery::Stage;
+use crate::delivery::{Stage, is_hub_key};
 use crate::history::{
     Event, EventKind, ExecutionCompleted, ExecutionRewound, SubOrchestrationCompleted,
     SubOrchestrationScheduled, TaskCompleted, TaskScheduled, encode_events,
@@ -26,6 +27,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct Opening {
     pub(crate) tasks: Vec<(TaskRecord, TaskScheduled)>,
     pub(crate) timers: Vec<TimerRecord>,
+    /// Its start lies ahead still.
+    pub(crate) start_at: Option<Timestamp>,
     /// With those that run again although they have ended well.
     pub(crate) children: Vec<(ChildRecord, SubOrchestrationScheduled, bool)>,
     pub(crate) inbox: Vec<Event>,
@@ -112,11 +115,13 @@ pub(crate) fn draw_up(
             reused: Vec::new(),
             dropped: Vec::new(),
             timers: Vec::new(),
+            starts: None,
             children: Vec::new(),
             children_asked_again: Vec::new(),
             visible: Vec::new(),
         },
         opening: Opening::default(),
+        spare: Spare::default(),
         cut,
     };
     drawing.resolve()?;
@@ -165,7 +170,8 @@ pub(super) struct Drawing<'a> {
     cut_at: Timestamp,
     /// New inputs and results, by the event that scheduled the work.
     inputs: BTreeMap<usize, Option<Bytes>>,
-    results: BTreeMap<usize, Option<Bytes>>,
+    pub(super) results: BTreeMap<usize, Option<Bytes>>,
+    pub(super) spare: Spare,
     pub(super) plan: RewindPlan,
     pub(super) opening: Opening,
 }
@@ -214,12 +220,19 @@ impl Drawing<'_> {
         let at = usize::try_from(event).ok().filter(|at| *at < self.timeline.len());
         let at = at.ok_or(RewindError::NoEvent { event, last })?;
         let takes = |work: &&Work| matches!(work.kind, WorkKind::Activity | WorkKind::Child);
-        let work = self.timeline.work_at(at).filter(takes);
-        work.copied().ok_or(RewindError::NotWork { event })
+        let work = self.timeline.work_at(at).filter(takes).ok_or(RewindError::NotWork { event })?;
+        match &self.timeline.event(work.scheduled).kind {
+            EventKind::SubOrchestrationScheduled(child) if is_hub_key(&child.instance) => {
+                Err(RewindError::KeyOfHub { event, instance: child.instance.clone() })
+            }
+            _ => Ok(*work),
+        }
     }
 
     fn fill(&mut self, pending: &[Event]) {
         let (carried, given, due) = self.open_work();
+        self.opening.start_at = self.start();
+        self.plan.starts = self.opening.start_at;
         self.deliver((carried, given));
         self.events_of_elsewhere();
         self.opening.reuse = self.reuse(due);
@@ -274,6 +287,7 @@ impl Drawing<'_> {
     /// branches.
     fn open_work(&mut self) -> (BTreeSet<usize>, Vec<Event>, Vec<ResultDue>) {
         let canceled = self.kept_cancel();
+        self.find_spare();
         let (mut carried, mut given, mut due) = (BTreeSet::new(), Vec::new(), Vec::new());
         for work in &self.timeline.work {
             let is_over = work.ended.is_some_and(|(end, _)| end < self.cut.at);
@@ -307,7 +321,7 @@ impl Drawing<'_> {
         self.record.origin_on(self.plan.from_branch, work.scheduled as u64)
     }
 
-    fn what_becomes_of(&self, work: &Work) -> Open {
+    fn what_becomes_of(&mut self, work: &Work) -> Open {
         if let Some(payload) = self.results.get(&work.scheduled) {
             return Open::Given(payload.clone());
         }
@@ -319,10 +333,12 @@ impl Drawing<'_> {
             }
             _ if input.is_some() || named || self.cut.rerun == Some(work.scheduled) => Open::Runs(input),
             _ => match self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.result(work)) {
-                Some(output) => Open::Given(output),
-                None => self
-                    .done_by(work)
-                    .map_or(Open::Runs(None), |done| Open::DoneBy { holder: done.holder, end: done.end }),
+                Some((end, output)) if self.given(work) == self.given_here(work, end) => Open::Given(output),
+                _ => {
+                    let done = self.done_by(work).map(|done| (done.holder, done.end));
+                    let done = done.or_else(|| self.spare_for(work));
+                    done.map_or(Open::Runs(None), |(holder, end)| Open::DoneBy { holder, end })
+                }
             },
         }
     }
@@ -381,10 +397,7 @@ impl Drawing<'_> {
 
     /// The input that an earlier rewind, which is kept, has given the work.
     fn input_given_before(&self, work: &Work) -> Option<Option<Bytes>> {
-        self.rewinds_kept_since(work)
-            .flat_map(|rewound| &rewound.inputs)
-            .find(|replaced| replaced.event == work.scheduled as u64)
-            .map(|replaced| replaced.payload.clone())
+        self.timeline.given_input(work, self.cut.at).map(|(_, input)| input.clone())
     }
 
     /// Earlier rewinds, which are kept, with this work open at their cuts; the latest first.
@@ -402,16 +415,36 @@ impl Drawing<'_> {
         let event = work.scheduled as u64;
         let given = self.rewinds_kept_since(work).flat_map(|rewound| &rewound.timers);
         let given = given.filter(|due| due.event == event).map(|due| due.at).next();
-        let (was, now) = (Timestamp(given.unwrap_or(timer.fire_at)), self.now.0);
-        let anew = Timestamp(now.saturating_add(timer.fire_at.saturating_sub(created.at.0)));
-        let left = was.0.saturating_sub(self.cut_at.0);
-        let due = match self.spec.order.timers() {
-            Timers::Keep => was,
-            Timers::Extend if left > 0 => Timestamp(now.saturating_add(left)),
-            Timers::Extend | Timers::Restart => anew,
-        };
+        let was = Timestamp(given.unwrap_or(timer.fire_at));
+        let due = self.due(was, self.cut_at, timer.fire_at.saturating_sub(created.at.0));
         self.opening.timers.push(TimerRecord { id: timer.id, fire_at: due.0 });
         self.plan.timers.push(TimerPlan { event, timer: timer.id, was, due });
+    }
+
+    /// When something is due that was due then, and of which the rest was left at a time.
+    fn due(&self, was: Timestamp, stopped: Timestamp, whole: i64) -> Timestamp {
+        let now = self.now.0;
+        let left = was.0.saturating_sub(stopped.0);
+        match self.spec.order.timers() {
+            Timers::Keep => was,
+            Timers::Extend if left > 0 => Timestamp(now.saturating_add(left)),
+            Timers::Extend | Timers::Restart => Timestamp(now.saturating_add(whole)),
+        }
+    }
+
+    /// When it starts, if it was stopped before its start.
+    fn start(&self) -> Option<Timestamp> {
+        if !self.timeline.turns().is_empty() {
+            return None;
+        }
+        let stopped = self.timeline.recorded.checked_sub(1).map_or(self.now, |at| self.timeline.event(at).at);
+        let begins = (self.cut.at..self.timeline.len()).map(|at| self.timeline.event(at));
+        let mut start = begins.filter_map(|event| match &event.kind {
+            EventKind::ExecutionStarted(started) => Some((event.at, Timestamp(started.start_at?))),
+            _ => None,
+        });
+        let (at, was) = start.find(|(_, was)| *was > stopped)?;
+        Some(self.due(was, stopped, was.0.saturating_sub(at.0))).filter(|due| *due > self.now)
     }
 
     /// What the new branch finds in its inbox.
@@ -427,10 +460,13 @@ impl Drawing<'_> {
             if is_carried {
                 self.plan.carried.push(at as u64);
                 let mut event = self.timeline.event(at).clone();
-                if let (EventKind::ExecutionStarted(started), Some(input)) =
-                    (&mut event.kind, &self.spec.input)
-                {
-                    started.input.clone_from(input);
+                if let EventKind::ExecutionStarted(started) = &mut event.kind {
+                    if let Some(input) = &self.spec.input {
+                        started.input.clone_from(input);
+                    }
+                    if let Some(at) = self.opening.start_at {
+                        started.start_at = Some(at.0);
+                    }
                 }
                 self.opening.inbox.push(event);
             } else if !matches!(role, Role::Turn | Role::Notes | Role::Ends) {
@@ -451,89 +487,7 @@ impl Drawing<'_> {
         }
     }
 
-    /// The results that the new branch may use, and where they are.
-    fn reuse(&mut self, due: Vec<ResultDue>) -> Option<ReuseState> {
-        let order = &self.spec.order;
-        let mut rerun = order.rerun.clone();
-        if let RewindTo::Call(name) = &self.spec.to {
-            rerun.push(name.clone());
-        }
-        let dropped = |at: &usize| *at >= self.cut.at;
-        // Results that came too late for the history count as well, unless their work is to run again.
-        let runs_again = |late: &Replaced| {
-            let at = late.event as usize;
-            let name = self.timeline.work_at(at).map(|work| self.timeline.name(work));
-            let is_named = name.is_some_and(|name| rerun.iter().any(|rerun| rerun == name));
-            order.no_reuse || is_named || self.cut.rerun.iter().any(|event| *event == at)
-        };
-        let late = self.timeline.late_results(self.cut.at).filter(|late| !runs_again(late));
-        let given = self.results.iter().filter(|(at, _)| dropped(at));
-        let given = given.map(|(at, payload)| Replaced { event: *at as u64, payload: payload.clone() });
-        let results = given.chain(late).collect();
-        let mut source = ReuseSource {
-            branch: self.plan.from_branch,
-            from: self.plan.cut,
-            no_results: order.no_reuse,
-            rerun: rerun.clone(),
-            rerun_events: self.cut.rerun.iter().filter(|at| dropped(at)).map(|at| *at as u64).collect(),
-            results,
-            entries: 0,
-            outdated: Vec::new(),
-        };
-        let entries = reuse::entries(self.timeline, &source);
-        source.entries = entries.len() as u32;
-        for entry in &entries {
-            let has_result = match entry.found {
-                Some(Found::Result(_)) => true,
-                Some(Found::Call(name)) => self.record.has_call_under_way(name),
-                _ => false,
-            };
-            if let Some((Found::Child(instance), work)) =
-                entry.found.as_ref().zip(self.timeline.work_at(entry.scheduled))
-            {
-                let (event, instance) = (entry.scheduled as u64, instance.clone());
-                self.plan.children_asked_again.push(ChildPlan { event, task: work.id, instance });
-            }
-            if let Some(work) = self.timeline.work_at(entry.scheduled).filter(|_| has_result) {
-                let reference = self.reference(work);
-                self.plan.reused.push(reference);
-            }
-        }
-        let template = ReuseSource { branch: self.record.branch, entries: 0, ..source.clone() };
-        let mut state = ReuseState { sources: vec![source], due, ..ReuseState::default() };
-        if let Some(elsewhere) = &self.elsewhere {
-            let template = ReuseSource { rerun_events: Vec::new(), results: Vec::new(), ..template };
-            let (source, both) = elsewhere.source(self.timeline, template);
-            both.into_iter().for_each(|entry| state.mark_used(entries.len() + entry));
-            state.sources.push(source);
-        }
-        let earlier = self.record.rewinds.as_ref().and_then(|rewinds| rewinds.reuse.as_ref());
-        let mut first = 0;
-        for source in earlier.iter().flat_map(|earlier| &earlier.sources) {
-            // What the branch itself has, it has.
-            if source.branch != self.plan.from_branch {
-                let at = state.entries();
-                for entry in 0..source.entries as usize {
-                    if earlier.is_some_and(|earlier| earlier.is_used(first + entry)) {
-                        state.mark_used(at + entry);
-                    }
-                }
-                let mut source = source.clone();
-                source.no_results |= order.no_reuse;
-                if order.no_reuse {
-                    source.results.clear();
-                }
-                source.rerun.extend(rerun.iter().cloned());
-                source.outdated.extend(rerun.iter().cloned());
-                state.sources.push(source);
-            }
-            first += source.entries as usize;
-        }
-        self.add_done(&mut state);
-        (state.entries() > 0 || !state.due.is_empty()).then_some(state)
-    }
-
-    fn reference(&self, work: &Work) -> WorkRef {
+    pub(super) fn reference(&self, work: &Work) -> WorkRef {
         WorkRef {
             event: work.scheduled as u64,
             task: work.id,

@@ -83,18 +83,21 @@ pub struct RewindPlan {
     pub parents: Vec<String>,
     /// Events after the cut that are delivered again.
     pub carried: Vec<u64>,
-    /// Work scheduled before the cut that runs again.
+    /// Work that runs again: scheduled before the cut; and what succeeded after it and is not to be used again, if the code
+    /// asks for the same.
     pub rerun: Vec<WorkRef>,
     /// Activities scheduled before the cut that run at most once, and of which nobody knows whether they ran: their policies
     /// decide what follows.
     pub in_doubt: Vec<WorkRef>,
     /// Work after the cut whose results are used again if the code asks for the same; of calls of entities that are under
-    /// way, when they come.
+    /// way, when they come. Also work of before the cut that is open or had failed, and that another call or branch has done.
     pub reused: Vec<WorkRef>,
     /// Events after the cut that are not delivered again.
     pub dropped: Vec<u64>,
     /// Timers.
     pub timers: Vec<TimerPlan>,
+    /// When it starts, if it was stopped before its start.
+    pub starts: Option<Timestamp>,
     /// Children.
     pub children: Vec<ChildPlan>,
     /// Children of the dropped part that had not ended well. If the code asks for the same again, they are rewound or waited for

@@ -50,6 +50,9 @@ pub struct ReuseSource {
     /// Work of these names runs again although it has one of the results above: a later rewind says so.
     #[prost(string, repeated, tag = "8")]
     pub outdated: Vec<String>,
+    /// If there are any: only work that ended with these events, wherever it was scheduled.
+    #[prost(uint64, repeated, tag = "9")]
+    pub ends: Vec<u64>,
 }
 
 /// What an instance keeps of the results that it may use again.
@@ -187,7 +190,7 @@ impl Sort {
         Sort { kind, name: name.into(), to: to.into(), input }
     }
 
-    fn of(event: &EventKind) -> Option<Sort> {
+    pub(super) fn of(event: &EventKind) -> Option<Sort> {
         match event {
             EventKind::TaskScheduled(task) => Some(Sort::of_task(task)),
             EventKind::SubOrchestrationScheduled(child) => Some(Sort::of_child(child)),
@@ -202,6 +205,14 @@ impl Sort {
 /// The entries of a source, in the order in which they were scheduled: one for each call and each sending, so that their
 /// numbers depend on the history alone.
 pub(super) fn entries(timeline: &Timeline<'_>, source: &ReuseSource) -> Vec<Entry> {
+    let ended = |end: &u64| timeline.work_at(usize::try_from(*end).ok()?).map(|work| work.scheduled);
+    if !source.ends.is_empty() {
+        let entry = |at: usize| {
+            let sort = Sort::of(&timeline.event(at).kind)?;
+            Some(Entry { scheduled: at, sort, found: what_is_found(timeline, source, at) })
+        };
+        return source.ends.iter().filter_map(ended).filter_map(entry).collect();
+    }
     let from = usize::try_from(source.from).unwrap_or(usize::MAX);
     let mut found = Vec::new();
     for at in from..timeline.recorded {
@@ -238,7 +249,8 @@ fn what_is_found(timeline: &Timeline<'_>, source: &ReuseSource, at: usize) -> Op
             EventKind::TaskScheduled(task)
                 if !source.no_results
                     && runs_at_most_once(task)
-                    && ended.is_none_or(|(end, _)| timeline.has_unknown_end(end)) =>
+                    // Of a call under a key that was given up, the key knows it.
+                    && ended.is_none_or(|(end, _)| task.key.is_none() && timeline.has_unknown_end(end)) =>
             {
                 let delivery = ended.map_or(0, |(end, _)| timeline.delivery(end));
                 let (branch, event, step) = (source.branch, at as u64, task.step);
@@ -273,29 +285,38 @@ pub(crate) struct ReuseTable {
 }
 
 impl ReuseTable {
-    /// The table of what is left, from the histories of its sources in their order.
-    pub(crate) fn new(state: &ReuseState, histories: &BTreeMap<u32, Vec<Event>>) -> ReuseTable {
+    /// The table of what is left, from the histories of its sources in their order. What open work gets of it is used.
+    pub(crate) fn new(state: &mut ReuseState, histories: &BTreeMap<u32, Vec<Event>>) -> ReuseTable {
         let timeline = |branch| Timeline::of(histories.get(&branch).map_or(&[][..], Vec::as_slice), &[]);
-        let (mut all, mut ends, mut first) = (Vec::new(), BTreeSet::new(), 0);
+        let due: BTreeSet<_> = state.due.iter().map(|due| (due.holder, due.end)).collect();
+        let (mut all, mut ends, mut used, mut first) = (Vec::new(), BTreeSet::new(), Vec::new(), 0);
         for source in &state.sources {
             let timeline = timeline(source.branch);
             for (index, entry) in entries(&timeline, source).into_iter().enumerate() {
                 let number = first + index;
                 if !state.is_used(number) {
                     let ended = timeline.work_at(entry.scheduled).and_then(|work| work.ended);
-                    if let (Some((end, true)), Some(Found::Result(_))) = (ended, &entry.found) {
-                        ends.insert((source.branch, end as u64));
+                    let has_result = matches!(entry.found, Some(Found::Result(_)));
+                    let end = ended.filter(|(_, well)| *well && has_result);
+                    let end = end.map(|(end, _)| (source.branch, end as u64));
+                    if end.is_some_and(|end| due.contains(&end)) {
+                        used.push(number);
+                        continue;
+                    }
+                    if end.is_some_and(|end| !ends.insert(end)) && !source.ends.is_empty() {
+                        continue;
                     }
                     all.push((number, source.branch, entry));
                 }
             }
             first += source.entries as usize;
         }
+        used.into_iter().for_each(|entry| state.mark_used(entry));
         let mut table = ReuseTable::default();
         for (number, branch, entry) in all {
             let has_own = matches!(entry.found, Some(Found::Result(_) | Found::Sent | Found::Rerun));
             let name = (branch, entry.scheduled as u64);
-            let done = state.done.iter().find(|done| !has_own && (done.branch, done.event) == name);
+            let done = state.done.iter().rev().find(|done| !has_own && (done.branch, done.event) == name);
             // The branch that has done it may be a source itself.
             let done = done.filter(|done| !ends.contains(&(done.holder, done.end)));
             let done = done.and_then(|done| histories.get(&done.holder)?.get(done.end as usize));

@@ -45,6 +45,8 @@ pub(super) struct Timeline<'a> {
     pub(super) work: Vec<Work>,
     /// By event, the work that it schedules or ends.
     work_of: BTreeMap<usize, usize>,
+    /// Rewinds that gave work another input.
+    gave_inputs: Vec<usize>,
 }
 
 impl<'a> Timeline<'a> {
@@ -52,6 +54,7 @@ impl<'a> Timeline<'a> {
         let events: Vec<&Event> = history.iter().chain(pending).collect();
         let roles: Vec<Role> = events.iter().map(|event| role(event)).collect();
         let mut timeline = Timeline {
+            gave_inputs: (0..events.len()).filter(|at| !inputs_of(events[*at]).is_empty()).collect(),
             turns: roles.iter().enumerate().filter(|(_, r)| **r == Role::Turn).map(|(at, _)| at).collect(),
             events,
             roles,
@@ -172,6 +175,17 @@ impl<'a> Timeline<'a> {
         self.call(work).map_or("", |(name, _)| name)
     }
 
+    /// The last rewind before an event that gave work another input, and the input.
+    pub(super) fn given_input(&self, work: &Work, until: usize) -> Option<(usize, &'a Option<Bytes>)> {
+        let before = self.gave_inputs.iter().rev().filter(|at| **at < until);
+        let found = before.filter_map(|at| {
+            let inputs = inputs_of(self.events[*at]).iter();
+            let mut of_work = inputs.filter(|replaced| replaced.event == work.scheduled as u64);
+            of_work.next().map(|replaced| (*at, &replaced.payload))
+        });
+        found.take_while(|(at, _)| *at > work.scheduled).next()
+    }
+
     /// The delivery that an event ended; 0 for other events.
     pub(super) fn delivery(&self, at: usize) -> u32 {
         match &self.event(at).kind {
@@ -193,5 +207,12 @@ impl<'a> Timeline<'a> {
     /// The last event of a kind, by role.
     pub(super) fn last(&self, wanted: Role) -> Option<usize> {
         (0..self.recorded).rev().find(|at| self.roles[*at] == wanted)
+    }
+}
+
+fn inputs_of(event: &Event) -> &[Replaced] {
+    match &event.kind {
+        EventKind::ExecutionRewound(rewound) => &rewound.inputs,
+        _ => &[],
     }
 }

@@ -17,10 +17,13 @@ pub(super) fn for_entity(record: &InstanceRecord, entity: &EntityRecord) -> Vec<
             what: "a repair".into(),
             since: Some(Timestamp(block.since)),
             who: "whoever deploys its code".into(),
-            missing: Some(format!(
-                "{}; it goes on by itself after a start with code that fits, or when its state is deleted{and_queue}",
-                block.reason
-            )),
+            missing: Some(match entity.dead {
+                true => format!("{}{and_queue}", block.reason),
+                false => format!(
+                    "{}; it goes on by itself after a start with code that fits, or when its state is deleted{and_queue}",
+                    block.reason
+                ),
+            }),
         });
     }
     if let Some((since, what)) = running(entity) {

@@ -23,6 +23,8 @@ pub struct Bed {
     pub scripts: BTreeMap<String, Script>,
     /// Orchestrations that somebody else runs, and the turns that are away.
     pub elsewhere: BTreeSet<String>,
+    /// What the code of a name has begun and never waits for.
+    pub gives_up: BTreeMap<String, Vec<u32>>,
     pub away: Vec<Turn>,
     /// Executions that the runner was told to drop.
     pub forgotten: Vec<InstanceKey>,
@@ -58,6 +60,7 @@ impl Bed {
             now: 1_000_000,
             scripts: BTreeMap::new(),
             elsewhere: BTreeSet::new(),
+            gives_up: BTreeMap::new(),
             away: Vec::new(),
             forgotten: Vec::new(),
             entities: BTreeMap::new(),
@@ -186,7 +189,8 @@ impl Bed {
             Some(script) => {
                 let decisions = script(&turn);
                 let awaits_event = Some(false);
-                TurnOutcome::Done(TurnResult { decisions, awaits_event, ..TurnResult::default() })
+                let gave_up = self.gives_up.get(&turn.name).cloned().unwrap_or_default();
+                TurnOutcome::Done(TurnResult { decisions, awaits_event, gave_up, ..TurnResult::default() })
             }
             None => TurnOutcome::CannotRun(format!("nobody runs {:?}", turn.name)),
         };

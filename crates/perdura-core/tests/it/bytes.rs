@@ -200,3 +200,18 @@ fn an_event_from_an_instance_that_finds_no_room_is_refused_and_the_senders_histo
     assert_eq!(told.id as usize, arrived);
     assert!(told.failure.unwrap().message.contains("limit 3000"));
 }
+
+#[test]
+fn limits_of_no_bytes_let_one_thing_in_at_a_time() {
+    let mut bed = Bed::with_limits(Limits { inbox_bytes_max: 0, turn_bytes_max: 0, ..Limits::default() });
+    bed.script("Parent", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![child(0, "Kid", "kid"), task(1, "t")],
+        ["SubOrchestrationCompleted"] => Vec::new(),
+        _ => vec![complete()],
+    });
+    bed.script("Kid", |_| vec![complete()]);
+    bed.start("p", "Parent");
+    let task = bed.last_started().task;
+    bed.task_done(task, Ok("done"));
+    assert_eq!(bed.status("p"), Status::Completed);
+}

@@ -1,10 +1,13 @@
 //! Sub-orchestrations.
 
 use crate::bed::*;
+use perdura_core::delivery::HUB_KEY_ORCHESTRATION;
 use perdura_core::history::ParentLink;
 use perdura_core::history::{EventKind, SubOrchestrationScheduled};
 use perdura_core::orchestration::{Decision, Turn};
-use perdura_core::partition::{Awaited, Body, Envelope, FindCycle, Message, Request, StartRequest};
+use perdura_core::partition::{
+    Awaited, Body, Envelope, FindCycle, InstanceRow, Message, Request, StartChild, StartRequest,
+};
 use perdura_core::{OnExisting, PartitionId, RetryPolicy, ReusePolicy, Status, failure::kind};
 
 /// Starts `first`, then ends as its child did.
@@ -403,4 +406,60 @@ fn the_answer_of_a_child_that_was_asked_to_cancel_is_not_told_again() {
     bed.call(raise("kid", "end")).unwrap();
     assert_eq!((bed.status("x"), bed.status("kid")), (Status::Running, Status::Completed));
     assert!(bed.record("x").children.is_empty());
+}
+
+/// A call under an idempotency key of the hub.
+fn keyed() -> Decision {
+    child(0, HUB_KEY_ORCHESTRATION, "perdura.key/x/k")
+}
+
+#[test]
+fn only_a_call_under_a_key_of_the_hub_may_take_the_id_of_the_key() {
+    let mut bed = Bed::new();
+    bed.script("p", parent(child(0, "c", "perdura.key/x/k")));
+    bed.script("c", |_| vec![complete()]);
+    bed.script("keyed", parent(keyed()));
+    bed.script(HUB_KEY_ORCHESTRATION, |_| vec![complete()]);
+    bed.start("x", "p");
+    assert_eq!((bed.status("x"), failure_kind(&bed, "x").as_str()), (Status::Failed, kind::INVALID));
+    let begin = StartChild { name: "c".into(), detached: true, ..Default::default() };
+    let message = Message::new(&id("perdura.key/x/k"), Body::StartChild(begin));
+    let envelope = Envelope { from: PartitionId(1), to: PartitionId(0), number: 1, message: message.seal() };
+    let now = bed.now();
+    assert!(bed.partition.deliver(vec![envelope], now).is_empty());
+    bed.settle();
+    assert!(!bed.rows.values().any(|row| row.id.as_str() == "perdura.key/x/k"));
+    bed.start("y", "keyed");
+    assert_eq!((bed.status("y"), bed.status("perdura.key/x/k")), (Status::Completed, Status::Completed));
+}
+
+#[test]
+fn an_instance_that_has_the_id_of_a_key_and_is_none_is_named_to_who_calls() {
+    let mut bed = Bed::new();
+    bed.script("c", |_| vec![complete()]);
+    bed.script("keyed", parent(keyed()));
+    bed.script(HUB_KEY_ORCHESTRATION, |_| vec![complete()]);
+    bed.start("other", "c");
+    let (key, mut record) = {
+        let (key, row) = bed.rows.iter().next().unwrap();
+        (*key, row.open().unwrap())
+    };
+    record.id = "perdura.key/x/k".into();
+    bed.rows.insert(key, InstanceRow::new(key, &record).unwrap());
+    bed.forget_all();
+    bed.start("x", "keyed");
+    assert_eq!((bed.status("x"), failure_kind(&bed, "x").as_str()), (Status::Failed, kind::ALREADY_EXISTS));
+    let history = bed.history.values().flatten();
+    let mut told = history.filter_map(|event| match &event.kind {
+        EventKind::SubOrchestrationFailed(failed) => Some(failed.failure.clone().unwrap().message),
+        _ => None,
+    });
+    assert_eq!(
+        told.next().unwrap(),
+        "the idempotency key of \"perdura.key/x/k\" cannot be used: an instance of \"c\" has that id; purge it"
+    );
+    bed.call(purge("perdura.key/x/k")).unwrap();
+    bed.script("keyed", parent(keyed()));
+    bed.start("y", "keyed");
+    assert_eq!(bed.status("y"), Status::Completed);
 }

@@ -302,6 +302,105 @@ fn whoever_tries_again_in_a_circle_does_not_wait_the_longer_for_how_long_the_loc
     assert_eq!(bed.events("kid").iter().filter(|name| **name == "EntityOperationFailed").count(), 10);
 }
 
+#[test]
+fn a_wait_for_an_entity_that_is_held_for_long_is_looked_at_as_soon_as_any_other() {
+    let mut bed = bed();
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"])],
+        ["EntityLockGranted"] => Vec::new(),
+        ["EventRaised"] => vec![child(1, "Kid", "kid")],
+        _ => ends_as(turn),
+    });
+    bed.script("Kid", asks(call(0, "@log@a", "add")));
+    bed.script("Other", asks(call(0, "@log@a", "other")));
+    for others_wait in [false, true] {
+        bed.start_replacing("h", "Holder");
+        if others_wait {
+            bed.start_replacing("o", "Other");
+        }
+        for _ in 0..60 {
+            bed.pass(60_000);
+        }
+        bed.call(purge("kid")).ok();
+        bed.call(raise("h", "go")).unwrap();
+        bed.pass(CIRCLE_WAIT_MS - 1);
+        assert_eq!(bed.status("kid"), Status::Running);
+        bed.pass(1);
+        assert_eq!((bed.status("kid"), bed.status("h")), (Status::Failed, Status::Failed));
+    }
+}
+
+#[test]
+fn who_goes_on_waiting_is_looked_at_less_and_less_often() {
+    let mut bed = bed();
+    bed.script("Holder", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![lock(0, &["@log@a"]), task(1, "slow")],
+        _ => Vec::new(),
+    });
+    bed.script("Other", asks(call(0, "@log@a", "other")));
+    bed.start("h", "Holder");
+    bed.start("o", "Other");
+    let began = bed.now;
+    let mut looks = Vec::new();
+    while bed.now < began + 600_000 {
+        let at = bed.partition.next_deadline().expect("a look");
+        bed.pass(at.0 - bed.now);
+        looks.push((at.0 - began) / 1000);
+    }
+    assert!((10..=16).contains(&looks.len()), "{looks:?}");
+    assert_eq!(looks[0], 1);
+    assert!((3..=4).contains(&looks[1]) && (7..=9).contains(&looks[2]), "{looks:?}");
+}
+
+#[test]
+fn what_a_holder_does_not_wait_for_any_more_does_not_hide_a_circle() {
+    let also: [(&str, Decision); 4] = [
+        ("a timer", timer(2, 9_000_000)),
+        ("an activity", task(2, "slow")),
+        ("a child", child(2, "Waits", "waits")),
+        ("a call", call(2, "@far@b", "slow")),
+    ];
+    for (what, also) in also {
+        for is_given_up in [true, false] {
+            let mut bed = bed();
+            bed.script("Holder", {
+                let also = also.clone();
+                move |turn| match news(turn)[..] {
+                    ["ExecutionStarted"] => vec![lock(0, &["@far@b", "@log@a"])],
+                    ["EntityLockGranted"] => vec![child(1, "Kid", "kid"), also.clone()],
+                    _ => ends_as(turn),
+                }
+            });
+            bed.script("Kid", asks(call(0, "@log@a", "add")));
+            bed.script("Waits", |_| vec![timer(0, 9_000_000)]);
+            if is_given_up {
+                bed.gives_up.insert("Holder".into(), vec![2]);
+            }
+            bed.start("h", "Holder");
+            bed.crash();
+            wait_long(&mut bed);
+            let expected = if is_given_up { Status::Failed } else { Status::Running };
+            assert_eq!(bed.status("kid"), expected, "{what}, given up: {is_given_up}");
+        }
+    }
+}
+
+#[test]
+fn what_an_instance_does_not_wait_for_any_more_is_remembered_while_it_is_under_way() {
+    let mut bed = bed();
+    bed.script("Two", |turn| match news(turn)[..] {
+        ["ExecutionStarted"] => vec![timer(0, 1_005_000), timer(1, 1_009_000), task(2, "slow")],
+        _ => Vec::new(),
+    });
+    bed.gives_up.insert("Two".into(), vec![0, 2, 7]);
+    bed.start("i", "Two");
+    assert_eq!(bed.record("i").given_up, [0, 2]);
+    let told = why::why(&bed.record("i"), bed.now(), &why::Unknown);
+    assert!(told.len() == 1 && told[0].what.starts_with("timer 1"), "{told:?}");
+    bed.pass(5_000);
+    assert_eq!(bed.record("i").given_up, [2]);
+}
+
 /// `h` holds `@log@a` and `c` calls it; then a new process cannot read the row of `h`.
 fn damaged_holder(calls: bool) -> Bed {
     let mut bed = bed();

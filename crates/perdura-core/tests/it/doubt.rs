@@ -507,7 +507,7 @@ fn a_retry_under_the_number_of_the_first_try_counts_on_and_does_not_run_what_is_
 
 #[test]
 fn an_activity_that_ends_its_process_each_time_fails_and_one_that_only_waits_does_not() {
-    let limits = perdura_core::Limits { lost_workers_max: 3, ..Default::default() };
+    let limits = perdura_core::Limits { lost_workers_max: 6, ..Default::default() };
     let mut bed = Bed::with_limits(limits);
     let both = || vec![task(0, "poison"), task(1, "waits")];
     bed.script("o", move |turn| match turn.from {
@@ -527,7 +527,7 @@ fn an_activity_that_ends_its_process_each_time_fails_and_one_that_only_waits_doe
             deaths += 1;
         }
     }
-    assert_eq!(deaths, 3);
+    assert_eq!(deaths, 2, "the four before were not known when they began");
     let failed = bed.record("x").failed;
     assert_eq!((failed.len(), failed[0].id), (1, 0));
     let waits = bed.started.iter().find(|start| start.task.task == 1).cloned().unwrap();
@@ -651,6 +651,13 @@ fn terminate(bed: &mut Bed) {
     bed.call(Request::Terminate { id: id("x"), reason: "r".into(), recurse: false }).unwrap();
 }
 
+/// What outside systems know the step by that was handed out last.
+fn key_of_last(bed: &Bed) -> String {
+    let start = bed.last_started();
+    let own = idempotency_key(start.execution, start.task.task, start.origin);
+    start.step.map_or(own, |step| step.to_string())
+}
+
 #[test]
 fn the_result_of_an_attempt_that_runs_on_over_a_rewind_settles_the_doubt_of_the_new_branch() {
     for (to, crash) in [(RewindTo::Auto, false), (RewindTo::Beginning, false), (RewindTo::Auto, true)] {
@@ -660,7 +667,7 @@ fn the_result_of_an_attempt_that_runs_on_over_a_rewind_settles_the_doubt_of_the_
         rewind(&mut bed, to.clone(), &[]);
         assert_eq!((bed.status("x"), bed.taken.len()), (Status::Suspended, 1));
         let why = bed.record("x").suspended.unwrap();
-        assert!(why.contains("it may still be at work") && !why.contains("is gone"), "{why}");
+        assert!(why.contains("its end was not waited for") && !why.contains("is gone"), "{why}");
         if crash {
             bed.crash();
         }
@@ -687,7 +694,7 @@ fn the_plan_of_a_rewind_says_of_an_activity_in_doubt_that_its_policy_decides() {
 fn an_unknown_outcome_that_failed_a_call_is_in_doubt_again_on_a_branch_that_asks_for_the_same() {
     let mut bed = started("fail");
     let task = take(&mut bed);
-    let first = bed.last_started().step;
+    let first = key_of_last(&bed);
     lose(&mut bed, task);
     // Not named: it is not run again, and its policy decides again.
     rewind(&mut bed, RewindTo::Beginning, &[]);
@@ -696,12 +703,12 @@ fn an_unknown_outcome_that_failed_a_call_is_in_doubt_again_on_a_branch_that_asks
     bed.crash();
     rewind(&mut bed, RewindTo::Beginning, &["pay"]);
     let second = take(&mut bed);
-    assert_eq!((second.delivery, bed.last_started().step), (2, first));
+    assert_eq!((second.delivery, key_of_last(&bed)), (2, first.clone()));
     lose(&mut bed, second);
     // To undo the failure is to let it run again, too.
     rewind(&mut bed, RewindTo::Auto, &[]);
     let third = take(&mut bed);
-    assert_eq!((third.delivery, bed.last_started().step), (3, first));
+    assert_eq!((third.delivery, key_of_last(&bed)), (3, first));
     bed.task_done(third, Ok("1"));
     assert_eq!(bed.status("x"), Status::Completed);
 }

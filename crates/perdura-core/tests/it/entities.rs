@@ -314,6 +314,22 @@ fn nobody_can_start_an_orchestration_under_the_id_of_an_entity() {
 }
 
 #[test]
+fn an_operation_that_starts_something_under_a_key_of_the_hub_fails() {
+    let start = EntityAction::Start {
+        id: id("perdura.key/x/k"),
+        name: "Idle".into(),
+        version: String::new(),
+        input: None,
+        at: None,
+        reuse: ReusePolicy::FAIL,
+    };
+    let result = OperationResult { outcome: Ok(None), actions: vec![start] };
+    let failure = result.check(&Limits::default(), Timestamp(0)).unwrap_err();
+    assert_eq!(failure.kind, failure::kind::INVALID);
+    assert_eq!(failure.message, "instance id: the prefix \"perdura.key/\" is reserved");
+}
+
+#[test]
 fn an_entity_that_nobody_runs_keeps_its_operations_and_says_so() {
     let mut bed = Bed::new();
     bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();

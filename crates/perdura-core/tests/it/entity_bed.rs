@@ -59,6 +59,7 @@ pub fn log(state: &mut Option<Bytes>, operation: &EntityOperation) -> OperationR
             version: String::new(),
             input: None,
             at: None,
+            reuse: ReusePolicy::FAIL,
         });
     }
     result

@@ -127,7 +127,15 @@ fn the_window_moves_and_keeps_within_its_bytes() {
         bed.task_done(bed.last_started().task, Ok(large));
     }
     let known = bed.record("x").keys.unwrap().known;
-    assert!(known.len() < 5 && known.last().unwrap().key == "large5", "{}", known.len());
+    let bytes: usize =
+        known.iter().filter_map(|known| known.output.as_ref()).map(|output| output.len()).sum();
+    assert!(bytes <= KEYS_BYTES_MAX && bytes > KEYS_BYTES_MAX / 2, "{bytes}");
+    assert_eq!(known.last().unwrap().output.as_deref(), Some(large.as_bytes()));
+    assert_eq!(
+        (known.len(), known[0].dropped),
+        (KEYS_REMEMBERED, 3),
+        "that they have ended well is remembered"
+    );
 }
 
 #[test]

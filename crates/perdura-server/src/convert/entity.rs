@@ -10,7 +10,7 @@ use perdura_core::history::{
     EntityLockRequested, EntityOperationCalled, EntityOperationSignaled, EntityUnlockSent,
 };
 use perdura_core::orchestration::Decision;
-use perdura_core::{EntityId, InstanceId, InvalidText, Timestamp};
+use perdura_core::{EntityId, InstanceId, InvalidText, OnExisting, ReusePolicy, Timestamp};
 use perdura_proto as wire;
 use perdura_proto::history_event::EventType;
 use perdura_proto::operation_action::OperationActionType as Action;
@@ -123,7 +123,7 @@ fn operation_out(batch: &OperationBatch, operation: &EntityOperation, now: Times
             scheduled_time: None,
             input,
             parent_instance_id: Some(caller.instance.clone()),
-            parent_execution_id: execution_out(&caller.execution),
+            parent_execution_id: execution_out(&caller.execution, caller.branch),
             target_instance_id,
         }),
         None => EventType::EntityOperationSignaled(wire::EntityOperationSignaledEvent {
@@ -241,6 +241,11 @@ fn action_in(index: usize, action: wire::OperationAction) -> Result<EntityAction
             version: start.version.unwrap_or_default(),
             input: payload_in(start.input),
             at: time(start.scheduled_time)?,
+            reuse: match start.perdura_unless_taken {
+                true => ReusePolicy::FAIL,
+                // As what a client starts without a policy.
+                false => ReusePolicy::FAIL.when_terminal(OnExisting::Replace),
+            },
         },
     })
 }

@@ -6,7 +6,8 @@ use super::legacy;
 use super::time::time_out;
 use super::{execution_out, id_out, instance_out, parent_out, payload_out, tags_out, trace_out, version_out};
 use perdura_core::Timestamp;
-use perdura_core::history::{Event, EventKind};
+use perdura_core::history::{Event, EventKind, ParentLink};
+use perdura_core::partition::InstanceRecord;
 use perdura_proto as wire;
 use perdura_proto::history_event::EventType;
 use rustc_hash::FxHashMap;
@@ -27,6 +28,9 @@ pub(crate) enum Reader {
 /// Writes the history of one execution for the wire, event by event from the first on.
 pub(crate) struct HistoryWriter {
     instance: String,
+    branch: u32,
+    /// Who waits for the instance now: after a rewind of the parent that is another branch of it than the start tells.
+    parent: Option<ParentLink>,
     reader: Reader,
     /// When each timer is due: SDKs expect it once more when the timer has fired.
     timers: FxHashMap<u32, i64>,
@@ -35,13 +39,21 @@ pub(crate) struct HistoryWriter {
 }
 
 impl HistoryWriter {
-    pub(crate) fn new(instance: &str, reader: Reader) -> HistoryWriter {
+    pub(crate) fn new(instance: &str, branch: u32, reader: Reader) -> HistoryWriter {
         HistoryWriter {
             instance: instance.to_owned(),
+            branch,
+            parent: None,
             reader,
             timers: FxHashMap::default(),
             children: FxHashMap::default(),
         }
+    }
+
+    /// With what is known of the instance now.
+    pub(crate) fn of(record: &InstanceRecord, reader: Reader) -> HistoryWriter {
+        let parent = record.parents.first().cloned();
+        HistoryWriter { parent, ..HistoryWriter::new(&record.id, record.branch, reader) }
     }
 
     /// The event for the wire; `None` if it is not for this reader.
@@ -62,13 +74,17 @@ impl HistoryWriter {
                 (None, EventType::OrchestratorStarted(wire::OrchestratorStartedEvent {}))
             }
             EventKind::ExecutionStarted(started) => {
-                let execution = execution_out(&started.execution);
+                let execution = execution_out(&started.execution, self.branch);
+                let parent = started.parent.as_ref().filter(|parent| !parent.attached);
+                let present = self.parent.as_ref();
+                let present =
+                    present.filter(|present| parent.is_some_and(|parent| parent.is_same_run(present)));
                 let started = wire::ExecutionStartedEvent {
                     name: started.name.clone(),
                     version: version_out(&started.version),
                     input: payload_out(started.input.as_ref()),
                     orchestration_instance: Some(instance_out(&self.instance, execution)),
-                    parent_instance: started.parent.as_ref().filter(|p| !p.attached).map(parent_out),
+                    parent_instance: present.or(parent).map(parent_out),
                     scheduled_start_timestamp: started.start_at.map(|at| time_out(Timestamp(at))),
                     parent_trace_context: trace_out(started.trace.as_ref()),
                     orchestration_span_id: None,

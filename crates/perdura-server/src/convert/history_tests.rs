@@ -63,7 +63,7 @@ fn sequence() -> Vec<Event> {
 }
 
 fn written(reader: Reader, events: &[Event]) -> Vec<wire::HistoryEvent> {
-    let mut writer = HistoryWriter::new("me", reader);
+    let mut writer = HistoryWriter::new("me", 0, reader);
     events.iter().filter_map(|event| writer.write(event)).collect()
 }
 

@@ -139,7 +139,7 @@ mod tests {
 
     /// How a worker reads it.
     fn read(kind: impl Into<EventKind>) -> EventType {
-        let mut writer = HistoryWriter::new("a", Reader::Worker);
+        let mut writer = HistoryWriter::new("a", 0, Reader::Worker);
         writer.write(&Event::new(Timestamp(0), kind)).unwrap().event_type.unwrap()
     }
 

@@ -13,6 +13,7 @@ use perdura_core::history::ParentLink;
 use perdura_core::{ExecutionId, Tags};
 use perdura_proto::{OrchestrationInstance, TraceContext};
 use prost::Message;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
 /// A payload from the wire. Absent and empty are different things.
@@ -53,10 +54,23 @@ pub(crate) fn trace_out(trace: Option<&Bytes>) -> Option<TraceContext> {
     transparent(trace)
 }
 
-/// The run's id as 32 hex digits, as histories keep it: 16 bytes.
-pub(crate) fn execution_out(execution: &Bytes) -> Option<String> {
+/// The id of a run, on a branch of it, as SDKs read it: 32 hex digits. To them a rewound instance is a run of its own, as with
+/// Microsoft's service; here all branches are of one run.
+pub(crate) fn run_out(execution: ExecutionId, branch: u32) -> String {
+    if branch == 0 {
+        return execution.to_string();
+    }
+    let digest =
+        Sha256::new().chain_update(execution.0.to_be_bytes()).chain_update(branch.to_be_bytes()).finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    ExecutionId(u128::from_be_bytes(bytes)).to_string()
+}
+
+/// As [`run_out`], of a run as histories keep it: 16 bytes.
+pub(crate) fn execution_out(execution: &Bytes, branch: u32) -> Option<String> {
     let bytes: [u8; 16] = execution.as_ref().try_into().ok()?;
-    Some(ExecutionId(u128::from_be_bytes(bytes)).to_string())
+    Some(run_out(ExecutionId(u128::from_be_bytes(bytes)), branch))
 }
 
 pub(crate) fn instance_out(instance: &str, execution: Option<String>) -> OrchestrationInstance {
@@ -68,7 +82,10 @@ fn parent_out(parent: &ParentLink) -> perdura_proto::ParentInstanceInfo {
         task_scheduled_id: id_out(parent.task),
         name: Some(parent.name.clone()),
         version: version_out(&parent.version),
-        orchestration_instance: Some(instance_out(&parent.instance, execution_out(&parent.execution))),
+        orchestration_instance: Some(instance_out(
+            &parent.instance,
+            execution_out(&parent.execution, parent.branch),
+        )),
     }
 }
 

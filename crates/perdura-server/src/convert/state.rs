@@ -2,7 +2,7 @@
 
 use super::failure::failure_out;
 use super::time::time_out;
-use super::{payload_out, tags_out, version_out};
+use super::{payload_out, run_out, tags_out, version_out};
 use bytes::Bytes;
 use perdura_core::partition::InstanceRecord;
 use perdura_core::{Status, Timestamp};
@@ -27,7 +27,7 @@ pub(crate) fn state_out(record: &InstanceRecord, payloads: Option<Payloads>) -> 
         scheduled_start_timestamp: (record.start_at != 0).then(|| time(record.start_at)),
         created_timestamp: Some(time(record.created_at)),
         last_updated_timestamp: Some(time(record.updated_at)),
-        execution_id: Some(record.execution.id().to_string()),
+        execution_id: Some(run_out(record.execution.id(), record.branch)),
         completed_timestamp: (record.completed_at != 0).then(|| time(record.completed_at)),
         parent_instance_id: parent.map(|parent| parent.instance.clone()),
         tags: tags_out(&record.tags),

@@ -12,7 +12,7 @@ use perdura_core::history::Event;
 use perdura_core::partition::RequestError;
 use perdura_core::rewind::difference;
 use perdura_core::{EntityId, InstanceId};
-use perdura_engine::{Act, Batch, BatchItem, Client, Workers};
+use perdura_engine::{Act, Batch, BatchItem, Bulk, Client, Workers};
 use perdura_proto::operator::operator_server::{Operator, OperatorServer};
 use perdura_proto::operator::*;
 use report::{What, branch_out, event_out, instance_out, item_out, return_out};
@@ -77,7 +77,14 @@ impl Desk {
     ) -> Result<Response<Messages<Report>>, Status> {
         let nothing = || Status::invalid_argument("no target: name an instance, or a selection");
         match target.and_then(|target| target.target).ok_or_else(nothing)? {
-            target::Target::Instance(id) => self.one(instance_id(&id)?, act, dry_run).await,
+            target::Target::Instance(id) => {
+                // An entity that is blocked is resumed like an instance.
+                let id = match &act {
+                    Act::Bulk(Bulk::Resume { .. }) => instance_or_entity(&id)?,
+                    _ => instance_id(&id)?,
+                };
+                self.one(id, act, dry_run).await
+            }
             target::Target::Selection(selection) => {
                 let (select, per_second) = selection_in(selection)?;
                 let mut batch = Batch { per_second, dry_run, ..Batch::new(select, act) };

@@ -59,6 +59,7 @@ fn plan_out(plan: &RewindPlan) -> v1::Plan {
         reused: work(&plan.reused),
         dropped: plan.dropped.clone(),
         timers: plan.timers.iter().map(timer).collect(),
+        starts: plan.starts.map(time_out),
         children: plan.children.iter().map(|child| child.instance.clone()).collect(),
         visible: plan.visible.clone(),
         children_asked_again: plan.children_asked_again.iter().map(|child| child.instance.clone()).collect(),

@@ -6,16 +6,13 @@ use crate::convert::state::{Payloads, state_out};
 use crate::convert::time::time_in;
 use crate::convert::{opaque, payload_in, tags_in};
 use crate::hub::Hub;
-use bytes::Bytes;
+use perdura_core::delivery::RESOLVE_EVENT;
 use perdura_core::partition::{InstanceRecord, RequestError, StartRequest};
 use perdura_core::rewind::{RewindOrder, RewindSpec};
 use perdura_core::{ExecutionId, InstanceId, OnExisting, ReusePolicy, Status as InstanceStatus};
-use perdura_engine::{Client, EngineError, Resolution, RestartUnder, read_resolution};
+use perdura_engine::{Client, EngineError, RestartUnder};
 use perdura_proto::*;
 use tonic::Status;
-
-/// The name of the event that says what follows for an activity of which nobody knows whether it ran.
-const RESOLVE_EVENT: &str = "perdura.resolve";
 
 pub(super) async fn start(
     hub: &Hub,
@@ -154,11 +151,10 @@ async fn waited(
 
 pub(super) async fn raise(hub: &Hub, request: RaiseEventRequest) -> Result<RaiseEventResponse, Status> {
     let id = instance_id(&request.instance_id)?;
-    if request.name == RESOLVE_EVENT {
-        return resolve(hub, id, payload_in(request.input)).await;
-    }
+    // Who says what follows for a task in doubt is told if there is none.
+    let is_answered = request.perdura_unless_ended || request.name == RESOLVE_EVENT;
     let raised = hub.client.raise_event(id, request.name, payload_in(request.input)).await;
-    match request.perdura_unless_ended {
+    match is_answered {
         true => raised.map_err(|error| Status::refusal(&error))?,
         // Who has ended takes no more events, and nobody minds.
         false => unless_ended(raised)?,
@@ -166,22 +162,10 @@ pub(super) async fn raise(hub: &Hub, request: RaiseEventRequest) -> Result<Raise
     Ok(RaiseEventResponse {})
 }
 
-/// No SDK has a word for it, but each can raise an event.
-async fn resolve(hub: &Hub, id: InstanceId, input: Option<Bytes>) -> Result<RaiseEventResponse, Status> {
-    let resolution = read_resolution(input.as_ref())
-        .map_err(|error| Status::invalid_argument(format!("event {RESOLVE_EVENT:?} for {id:?}: {error}")))?;
-    let Resolution { task, by, answer } = resolution;
-    let by = if by.is_empty() { "operator".to_owned() } else { by };
-    hub.client.resolve(id, task, answer, by).await.map_err(|error| Status::refusal(&error))?;
-    Ok(RaiseEventResponse {})
-}
-
 pub(super) async fn terminate(hub: &Hub, request: TerminateRequest) -> Result<TerminateResponse, Status> {
     let id = instance_id(&request.instance_id)?;
     let terminated = hub.client.terminate(id, request.output.unwrap_or_default(), request.recursive).await;
-    if !matches!(terminated, Err(EngineError::Refused(RequestError::NotFound { .. }))) {
-        unless_ended(terminated)?;
-    }
+    unless_ended(terminated)?;
     Ok(TerminateResponse {})
 }
 

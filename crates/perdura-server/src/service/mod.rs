@@ -2,6 +2,7 @@
 
 mod client;
 mod entity;
+mod items;
 mod listing;
 mod refusal;
 mod rewound;
@@ -96,7 +97,7 @@ macro_rules! from_worker {
 
 #[tonic::async_trait]
 impl TaskHubSidecarService for Service {
-    type GetWorkItemsStream = worker::ItemStream;
+    type GetWorkItemsStream = items::ItemStream;
     type StreamInstanceHistoryStream = worker::HistoryStream;
 
     async fn hello(&self, request: Request<()>) -> Result<Response<()>, Status> {
@@ -200,7 +201,7 @@ impl TaskHubSidecarService for Service {
         request: Request<GetWorkItemsRequest>,
     ) -> Result<Response<Self::GetWorkItemsStream>, Status> {
         let hub = self.hub(request.metadata()).await?;
-        Ok(Response::new(worker::items(&hub, request, self.worker_message_bytes_max)))
+        Ok(Response::new(items::ItemStream::new(&self.hubs, &hub, request, self.worker_message_bytes_max)))
     }
 
     async fn complete_activity_task(
@@ -236,10 +237,11 @@ impl TaskHubSidecarService for Service {
         request: Request<CreateTaskHubRequest>,
     ) -> Result<Response<CreateTaskHubResponse>, Status> {
         let name = hub_name(request.metadata())?;
-        if request.get_ref().recreate_if_exists {
-            self.hubs.delete(&name).await.map_err(|error| hub_refusal(&error))?;
-        }
-        self.hubs.get(&name).await.map_err(|error| hub_refusal(&error))?;
+        let made = match request.get_ref().recreate_if_exists {
+            true => self.hubs.recreate(&name).await,
+            false => self.hubs.get(&name).await,
+        };
+        made.map_err(|error| hub_refusal(&error))?;
         Ok(Response::new(CreateTaskHubResponse {}))
     }
 

@@ -23,7 +23,9 @@ impl Refusal for Status {
                 RequestError::RequestIdReused { .. } | RequestError::EventIdReused { .. } => {
                     Status::already_exists(text)
                 }
-                RequestError::Invalid(_) | RequestError::TooFarAhead { .. } => Status::invalid_argument(text),
+                RequestError::Invalid(_)
+                | RequestError::TooFarAhead { .. }
+                | RequestError::NoResolution { .. } => Status::invalid_argument(text),
                 RequestError::Ended { .. }
                 | RequestError::NotEnded { .. }
                 | RequestError::Replaced { .. }

@@ -67,7 +67,7 @@ fn first_left_out<'a>(
     sent: impl Iterator<Item = &'a Event>,
     wanted: &[HistoryEvent],
 ) -> Option<u64> {
-    let mut writer = HistoryWriter::new(instance, Reader::Worker);
+    let mut writer = HistoryWriter::new(instance, 0, Reader::Worker);
     let mut wanted = wanted.iter().peekable();
     for (number, event) in (0..).zip(sent) {
         let Some(event) = writer.write(event) else { continue };

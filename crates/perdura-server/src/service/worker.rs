@@ -1,4 +1,4 @@
-//! What workers do: fetch work, bring results, give work back, read histories.
+//! What workers do: bring results, give work back, read histories.
 
 use super::instance_id;
 use super::refusal::Refusal;
@@ -8,7 +8,7 @@ use crate::convert::failure::failure_in;
 use crate::convert::history::{HistoryWriter, Reader};
 use crate::convert::payload_in;
 use crate::hub::Hub;
-use crate::work_items::{ItemId, Kind, NotTaken, OrchestrationWork, Profile, Token, WorkItemStream};
+use crate::work_items::{ItemId, Kind, NotTaken, OrchestrationWork, Token};
 use futures_util::stream;
 use perdura_core::orchestration::{TurnOutcome, TurnResult, decode_outcome};
 use perdura_engine::{ActivityEnd, EngineError, NotRecorded, Receipt};
@@ -18,9 +18,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::metadata::MetadataMap;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
-pub(crate) type ItemStream = WorkItemStream;
 pub(crate) type HistoryStream =
     Pin<Box<dyn futures_util::Stream<Item = Result<HistoryChunk, Status>> + Send>>;
 
@@ -29,20 +28,6 @@ pub(crate) type HistoryStream =
 const RECORD_PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of history in one message, unless a single event is larger.
 const CHUNK_BYTES: usize = 1 << 20;
-
-pub(super) fn items(
-    hub: &Arc<Hub>,
-    request: Request<GetWorkItemsRequest>,
-    message_bytes_max: usize,
-) -> WorkItemStream {
-    let user_agent = user_agent(request.metadata());
-    let profile = Profile::new(request.get_ref(), user_agent, message_bytes_max);
-    let address = request.remote_addr().map_or_else(String::new, |address| address.to_string());
-    let name = format!("{address} {user_agent}").trim().into();
-    let store = hub.client.store().clone();
-    let now = Arc::new(move || store.now());
-    WorkItemStream::new(hub.board.clone(), request.into_inner(), profile, now, name)
-}
 
 /// What the SDK of a call says that it is.
 pub(super) fn user_agent(metadata: &MetadataMap) -> &str {
@@ -180,6 +165,11 @@ pub(super) async fn complete_orchestration(
         Ok((result, taken)) => TurnResult { taken, began, ..result },
         Err(bad) => return Err(refused(hub, token, &turn, &bad)),
     };
+    if result.taken == Some(0) && result.decisions.is_empty() {
+        // Nothing was done, as with an item that is given back: at once it would come again for ever.
+        hub.board.refuse_of(token);
+        return Ok(CompleteTaskResponse {});
+    }
     // From here on the token is void: a second answer finds nothing.
     if hub.board.remove(id).is_none() {
         return Err(stale());
@@ -249,7 +239,7 @@ pub(super) async fn history(
     let events = if request.for_work_item_processing {
         let turn = hub.board.held_turn(id.as_str());
         let execution = request.execution_id.filter(|execution| !execution.is_empty());
-        let turn = turn.filter(|turn| execution.is_none_or(|asked| asked == turn.turn.execution.to_string()));
+        let turn = turn.filter(|turn| execution.is_none_or(|asked| asked == turn.run()));
         turn.ok_or_else(stale)?.past_events()
     } else {
         let events = hub.client.history(&id).await.map_err(|error| Status::refusal(&error))?;
@@ -258,8 +248,9 @@ pub(super) async fn history(
                 id: id.clone(),
             }))
         };
-        let events = events.ok_or_else(not_found)?;
-        let mut writer = HistoryWriter::new(id.as_str(), Reader::Operator);
+        let record = hub.client.get(&id).await.map_err(|error| Status::refusal(&error))?;
+        let (record, events) = record.zip(events).ok_or_else(not_found)?;
+        let mut writer = HistoryWriter::of(&record, Reader::Operator);
         events.iter().filter_map(|event| writer.write(event)).collect()
     };
     Ok(Box::pin(stream::iter(chunks(events).into_iter().map(Ok))))
@@ -287,6 +278,7 @@ fn chunks(events: Vec<HistoryEvent>) -> Vec<HistoryChunk> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::items::ItemStream;
     use super::*;
     use crate::hub::{HubOptions, Hubs};
     use crate::hub_name::HubName;
@@ -295,6 +287,7 @@ mod tests {
     use perdura_core::{InstanceId, Limits, Status as InstanceStatus};
     use perdura_engine::Retention;
     use std::task::{Context, Waker};
+    use tonic::Request;
 
     #[test]
     fn a_long_history_is_cut_into_messages_that_every_client_receives() {
@@ -327,7 +320,8 @@ mod tests {
     #[tokio::test]
     async fn an_answer_whose_call_is_cancelled_while_the_engine_is_busy_still_counts() {
         let directory = tempfile::tempdir().unwrap();
-        let hub = hubs(directory.path()).get(&HubName::default()).await.unwrap();
+        let hubs = hubs(directory.path());
+        let hub = hubs.get(&HubName::default()).await.unwrap();
         let id = InstanceId::new("a").unwrap();
         let start = CreateInstanceRequest {
             instance_id: id.to_string(),
@@ -335,7 +329,8 @@ mod tests {
             ..CreateInstanceRequest::default()
         };
         super::super::client::start(&hub, start).await.unwrap();
-        let mut items = items(&hub, Request::new(GetWorkItemsRequest::default()), 0);
+        let request = Request::new(GetWorkItemsRequest::default());
+        let mut items = ItemStream::new(&hubs, &hub, request, 0);
         let item = items.next().await.unwrap().unwrap();
         let end = CompleteOrchestrationAction {
             orchestration_status: OrchestrationStatus::Completed as i32,

@@ -2,6 +2,8 @@
 
 mod drain;
 
+pub(crate) use drain::Ending;
+
 use super::late::{LateResults, Lost, TaskName};
 use super::stream::Profile;
 use super::work::{ActivityWork, EntityWork, OrchestrationWork, Work};
@@ -41,7 +43,8 @@ struct State {
     turns: FxHashMap<InstanceId, ItemId>,
     tasks: FxHashMap<(InstanceId, u32), ItemId>,
     late: LateResults,
-    draining: bool,
+    /// No work is given out any more.
+    ending: Option<Ending>,
 }
 
 impl State {
@@ -93,7 +96,8 @@ pub(crate) enum Offer {
     Work(ItemId, Work),
     /// Nothing, for it leaves.
     Left,
-    Closing,
+    /// Nothing any more.
+    Ending(Ending),
 }
 
 /// Why the end of an activity is not taken.
@@ -123,7 +127,7 @@ impl Board {
             turns: FxHashMap::default(),
             tasks: FxHashMap::default(),
             late: LateResults::default(),
-            draining: false,
+            ending: None,
         };
         let over = CancellationToken::new();
         let (due, answered, brought) = (Notify::new(), Notify::new(), AtomicUsize::new(0));
@@ -172,7 +176,7 @@ impl Board {
         task: ActivityTask,
     ) -> Result<(ItemId, oneshot::Receiver<ActivityEnd>), ActivityEnd> {
         let mut state = self.state();
-        if state.draining {
+        if state.ending.is_some() {
             return Err(ActivityEnd::NotStarted);
         }
         let name = TaskName::of(&task);
@@ -196,7 +200,7 @@ impl Board {
         batch: OperationBatch,
     ) -> Result<(ItemId, Arc<EntityWork>, oneshot::Receiver<BatchEnd>), BatchEnd> {
         let mut state = self.state();
-        if state.draining {
+        if state.ending.is_some() {
             return Err(drain::closing());
         }
         // Filters are in lower case: the SDKs write all names of entities so, and a Rust program as its code does.
@@ -301,8 +305,8 @@ impl Board {
     /// The next item for a worker.
     pub(crate) fn poll_take(&self, worker: WorkerId, token: Token, waker: &Waker) -> Poll<Offer> {
         let mut state = self.state();
-        if state.draining {
-            return Poll::Ready(Offer::Closing);
+        if let Some(ending) = state.ending {
+            return Poll::Ready(Offer::Ending(ending));
         }
         match state.dispatcher.take(worker, token) {
             Some((id, work)) => {
@@ -327,7 +331,7 @@ impl Board {
         state.wakers.remove(&worker);
         state.names.retain(|_, id| *id != worker);
         let returned = state.dispatcher.disconnect(worker);
-        if state.draining {
+        if state.ending.is_some() {
             for id in returned.into_iter().filter(|id| unbegun.contains(id)) {
                 if let Some(Work::Activity(activity)) = state.remove(id) {
                     activity.finish(ActivityEnd::NotStarted);

@@ -9,7 +9,7 @@ mod stream;
 mod token;
 mod work;
 
-pub(crate) use board::{Attempt, Board, NotTaken};
+pub(crate) use board::{Attempt, Board, Ending, NotTaken};
 pub(crate) use credit::Credits;
 pub(crate) use dispatcher::ItemId;
 pub(crate) use dispatcher::WorkerId;

@@ -1,7 +1,7 @@
 //! The stream of work items to one worker. It takes an item off the board only when the connection has room for it, so
 //! that a worker that does not read holds nothing up.
 
-use super::board::Offer;
+use super::board::{Ending, Offer};
 use super::work::{Work, health_ping};
 use super::{Board, Credits, Filters, ItemId, Token, WorkerId};
 use futures_util::stream::FuturesUnordered;
@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::Status;
 
-/// SDKs drop a connection that is silent for 60 or 120 seconds.
-const PING_EVERY: Duration = Duration::from_secs(20);
+/// SDKs drop a connection that is silent for 60 or 120 seconds, or for 15 where that one for Go is told so.
+const PING_EVERY: Duration = Duration::from_secs(10);
 /// What the largest message may have around its work item.
 pub(super) const SLACK_BYTES: usize = 1024;
 
@@ -58,7 +58,8 @@ pub(crate) fn operations_bytes_max(message_bytes_max: usize) -> usize {
     if message_bytes_max == 0 { usize::MAX } else { message_bytes_max.saturating_sub(2 * SLACK_BYTES) }
 }
 
-/// See the module. The worker is connected as long as this lives.
+/// See the module. The worker is connected as long as this lives. It ends without an error if another hub takes the place of
+/// this one.
 pub(crate) struct WorkItemStream {
     board: Arc<Board>,
     worker: WorkerId,
@@ -230,7 +231,12 @@ impl Stream for WorkItemStream {
                     self.left.get_or_insert(false);
                     break;
                 }
-                Poll::Ready(Offer::Closing) => {
+                // One that leaves would be given new work there.
+                Poll::Ready(Offer::Ending(Ending::Replaced)) if self.left.is_none() => {
+                    self.closed = true;
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Offer::Ending(_)) => {
                     self.closed = true;
                     // With a clean end some SDKs come back at once, again and again.
                     let status = Status::unavailable("the server is shutting down; connect again later");

@@ -5,8 +5,8 @@ use super::{Kind, Token, WorkerId};
 use crate::convert::action::BadAnswer;
 use crate::convert::entity::batch_out;
 use crate::convert::history::{HistoryWriter, Reader};
-use crate::convert::{instance_out, payload_out, tags_out, trace_out, transparent};
-use perdura_core::delivery::{delivery_token, idempotency_key};
+use crate::convert::{instance_out, payload_out, run_out, tags_out, trace_out, transparent};
+use perdura_core::delivery::delivery_token;
 use perdura_core::entity::OperationBatch;
 use perdura_core::history::Event;
 use perdura_core::orchestration::{Turn, TurnOutcome, encode_turn};
@@ -120,7 +120,7 @@ impl OrchestrationWork {
         if profile.runs_turns {
             return self.turn_message(to.0, began);
         }
-        let mut writer = HistoryWriter::new(self.turn.id.as_str(), Reader::Worker);
+        let mut writer = HistoryWriter::new(self.turn.id.as_str(), self.turn.branch, Reader::Worker);
         let past = self.past.as_deref().unwrap_or_default();
         let mut past_events: Vec<_> = past.iter().filter_map(|event| writer.write(event)).collect();
         let mut new_events: Vec<_> =
@@ -137,7 +137,7 @@ impl OrchestrationWork {
         let window = prost_types::Duration { seconds: 0, nanos: 0 };
         let request = wire::OrchestratorRequest {
             instance_id: self.turn.id.to_string(),
-            execution_id: Some(self.turn.execution.to_string()),
+            execution_id: Some(self.run()),
             past_events,
             new_events,
             entity_parameters: Some(wire::OrchestratorEntityParameters {
@@ -164,6 +164,11 @@ impl OrchestrationWork {
             ..wire::OrchestratorRequest::default()
         };
         item(token, Request::OrchestratorRequest(request))
+    }
+
+    /// The run as SDKs know it.
+    pub(crate) fn run(&self) -> String {
+        run_out(self.turn.execution, self.turn.branch)
     }
 
     fn hand_over(&self, (token, worker): (Token, WorkerId), began: Timestamp) {
@@ -198,7 +203,7 @@ impl OrchestrationWork {
 
     /// The history before the turn, as a worker reads it.
     pub(crate) fn past_events(&self) -> Vec<wire::HistoryEvent> {
-        let mut writer = HistoryWriter::new(self.turn.id.as_str(), Reader::Worker);
+        let mut writer = HistoryWriter::new(self.turn.id.as_str(), self.turn.branch, Reader::Worker);
         self.past.iter().flatten().filter_map(|event| writer.write(event)).collect()
     }
 
@@ -253,22 +258,17 @@ impl OrchestrationWork {
         hand_overs.iter_mut().filter(|of| of.token == token).for_each(|of| of.parts = None);
     }
 
-    /// How many of the turn's events after its beginning a worker took, of which it says that they were `processed`.
+    /// How many of the turn's events after its beginning a worker took, of which it says that they were `processed`. The beginning
+    /// itself does not count: it is not an event that anybody waited for (durabletask-go, `MaxEventsPerTurn`).
     pub(crate) fn taken(&self, processed: Option<i32>) -> Result<Option<usize>, BadAnswer> {
         let Some(count) = processed else { return Ok(None) };
-        let mut writer = HistoryWriter::new(self.turn.id.as_str(), Reader::Worker);
+        let mut writer = HistoryWriter::new(self.turn.id.as_str(), self.turn.branch, Reader::Worker);
         let mut is_seen = |event: &Event| writer.write(event).is_some();
-        let seen: Vec<usize> = self
-            .turn
-            .events
-            .iter()
-            .enumerate()
-            .filter(|(_, event)| is_seen(event))
-            .map(|(index, _)| index)
-            .collect();
+        let events = self.turn.events.iter().enumerate();
+        let seen: Vec<usize> = events.filter(|(_, event)| is_seen(event)).map(|(index, _)| index).collect();
         let processed = usize::try_from(count).ok().filter(|processed| *processed <= seen.len());
         let processed = processed.ok_or(BadAnswer::Processed { count, sent: seen.len() })?;
-        Ok(seen.get(processed).map(|first_left| first_left.saturating_sub(1)))
+        Ok(seen.get(processed + 1).map(|first_left| first_left.saturating_sub(1)))
     }
 
     /// Gives the outcome to the engine, and waits until it is recorded.
@@ -328,27 +328,27 @@ impl ActivityWork {
         tags.insert(ATTEMPT_TAG.to_owned(), task.attempt.to_string());
         tags.insert(DELIVERY_TAG.to_owned(), task.delivery.to_string());
         tags.insert(DELIVERY_TOKEN_TAG.to_owned(), delivery_token(task.epoch, task.delivery));
-        tags.insert(IDEMPOTENCY_KEY_TAG.to_owned(), idempotency_key(task.execution, task.step, task.origin));
+        tags.insert(IDEMPOTENCY_KEY_TAG.to_owned(), task.idempotency_key());
         tags
     }
 
     pub(crate) fn message(&self, token: Token, profile: &Profile) -> wire::WorkItem {
         let task = &self.task;
         let told = |count: u32| if profile.runs_turns { count } else { 0 };
+        let run = match profile.runs_turns {
+            true => task.execution.to_string(),
+            false => run_out(task.execution, task.branch),
+        };
         let request = wire::ActivityRequest {
             name: task.name.clone(),
             version: task.version.clone(),
             input: payload_out(task.input.as_ref()),
-            orchestration_instance: Some(instance_out(
-                task.instance.as_str(),
-                Some(task.execution.to_string()),
-            )),
+            orchestration_instance: Some(instance_out(task.instance.as_str(), Some(run))),
             task_id: i32::try_from(task.task).unwrap_or(i32::MAX),
             parent_trace_context: trace_out(task.trace.as_ref()),
             tags: self.tags(),
             perdura_attempt: told(task.attempt),
             perdura_delivery: told(task.delivery),
-            perdura_step: told(task.step),
             perdura_origin: told(task.origin),
             perdura_epoch: if profile.runs_turns { task.epoch } else { 0 },
             perdura_last_heartbeat: task

@@ -3,6 +3,7 @@
 use super::world::*;
 use perdura_proto::operator::InstanceRequest;
 use perdura_proto::operator::operator_client::OperatorClient;
+use perdura_proto::*;
 use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
@@ -41,4 +42,30 @@ async fn an_operator_who_mistypes_a_hub_makes_none() {
     hello(world.channel().await, "orders").await.unwrap();
     let nobody = operator.why(on("orders", why())).await.unwrap_err();
     assert!(nobody.message().contains("\"a\""), "{nobody}");
+}
+
+#[tokio::test]
+async fn the_workers_of_a_hub_go_on_with_the_one_that_takes_its_place_and_end_with_one_that_is_deleted() {
+    let world = World::new().await;
+    let (mut client, mut worker) = (world.client().await, world.worker().await);
+    for (id, hub) in [("a", "first"), ("b", "second"), ("c", "third")] {
+        world.start(id, "order").await;
+        let turn = worker.turn().await;
+        assert_eq!(turn.request.instance_id, id, "{hub}");
+        let recreate = CreateTaskHubRequest { recreate_if_exists: true };
+        within(client.create_task_hub(recreate)).await.unwrap();
+        let late = worker.answer(&turn, vec![complete("1")]).await;
+        assert_eq!(code(late), Code::NotFound, "{hub}");
+        assert_eq!(world.state(id).await, None, "{hub}");
+    }
+    // As one that has just come: with credit for everything.
+    for id in ["a", "b"] {
+        world.start(id, "order").await;
+        let turn = worker.turn().await;
+        worker.answer(&turn, vec![complete("2")]).await.unwrap();
+        assert_eq!(world.end_of(id).await.output.as_deref(), Some("2"));
+    }
+    let deleting = tokio::spawn(async move { client.delete_task_hub(DeleteTaskHubRequest {}).await });
+    assert_eq!(code(worker.next().await), Code::Unavailable);
+    within(deleting).await.unwrap().unwrap();
 }

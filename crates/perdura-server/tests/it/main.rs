@@ -2,12 +2,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error shall stop")]
 
 mod clients;
+mod entity_starts;
 mod garbage;
 mod hubs;
 mod late;
 mod leaving;
 mod once;
 mod operator;
+mod partial;
 mod parts;
 mod recorded;
 mod rewound;

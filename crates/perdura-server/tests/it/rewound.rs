@@ -79,3 +79,71 @@ async fn a_history_without_some_events_is_a_rewind_to_the_first_of_them() {
     }
     assert!(charged, "the old history is as it was");
 }
+
+async fn run_of(world: &World, id: &str) -> String {
+    world.state(id).await.unwrap().execution_id.unwrap()
+}
+
+/// The run that the history of an instance names, and that of its parent.
+async fn runs_in_history(world: &World, id: &str) -> (String, Option<String>) {
+    let request = StreamInstanceHistoryRequest { instance_id: id.into(), ..Default::default() };
+    let mut chunks = world.client().await.stream_instance_history(request).await.unwrap().into_inner();
+    let events = chunks.message().await.unwrap().unwrap().events;
+    let started = events.into_iter().find_map(|event| match event.event_type {
+        Some(EventType::ExecutionStarted(started)) => Some(started),
+        _ => None,
+    });
+    let started = started.unwrap();
+    let run = |instance: Option<OrchestrationInstance>| instance.and_then(|instance| instance.execution_id);
+    let parent = started.parent_instance.and_then(|parent| run(parent.orchestration_instance));
+    (run(started.orchestration_instance).unwrap(), parent)
+}
+
+#[tokio::test]
+async fn a_rewound_instance_and_its_child_are_runs_of_their_own_for_the_sdks() {
+    let world = World::new().await;
+    let mut worker = world.worker().await;
+    world.start("parent", "order").await;
+    let turn = worker.turn().await;
+    let child = CreateSubOrchestrationAction {
+        instance_id: "child".into(),
+        name: "pay".into(),
+        ..Default::default()
+    };
+    let child = action(0, OrchestratorActionType::CreateSubOrchestration(child));
+    worker.answer(&turn, vec![child]).await.unwrap();
+    for _ in ["child", "parent"] {
+        let turn = worker.turn().await;
+        let end = CompleteOrchestrationAction {
+            orchestration_status: OrchestrationStatus::Failed as i32,
+            failure_details: Some(TaskFailureDetails { error_type: "Down".into(), ..Default::default() }),
+            ..Default::default()
+        };
+        let end = action(1, OrchestratorActionType::CompleteOrchestration(end));
+        worker.answer(&turn, vec![end]).await.unwrap();
+    }
+    world.end_of("parent").await;
+    let before = (run_of(&world, "parent").await, run_of(&world, "child").await);
+    assert_eq!(runs_in_history(&world, "child").await, (before.1.clone(), Some(before.0.clone())));
+
+    let rewind = RewindInstanceRequest { instance_id: "parent".into(), reason: None };
+    world.client().await.rewind_instance(rewind).await.unwrap();
+    let turn = worker.turn().await;
+    assert_eq!(turn.request.instance_id, "child");
+    let told = turn.request.execution_id.clone().unwrap();
+    worker.answer(&turn, vec![schedule(1, "charge")]).await.unwrap();
+    let activity = worker.activity().await;
+    let of = activity.request.orchestration_instance.clone().unwrap();
+    assert_eq!(of.execution_id.as_ref(), Some(&told));
+    worker.finish(&activity, "1").await.unwrap();
+    for _ in ["child", "parent"] {
+        let turn = worker.turn().await;
+        worker.answer(&turn, vec![complete("1")]).await.unwrap();
+    }
+    world.end_of("parent").await;
+    let after = (run_of(&world, "parent").await, run_of(&world, "child").await);
+    assert!(before.0 != after.0 && before.1 != after.1, "{before:?} {after:?}");
+    assert_eq!(after.1, told);
+    assert_eq!(runs_in_history(&world, "parent").await, (after.0.clone(), None));
+    assert_eq!(runs_in_history(&world, "child").await, (after.1, Some(after.0)));
+}

@@ -1,10 +1,11 @@
 //! What an activity can ask about its attempt.
 
 use crate::delivery::DeliveryToken;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::payload::{FromPayload, ToPayload, read};
-use perdura_core::delivery::idempotency_key;
-use perdura_core::{ExecutionId, InstanceId, Tags};
+use bytes::Bytes;
+use perdura_core::failure::kind;
+use perdura_core::{ExecutionId, Failure, InstanceId, Tags};
 use perdura_engine::ActivityTask;
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
@@ -104,7 +105,7 @@ impl ActivityContext {
     /// step.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
-        idempotency_key(self.task.execution, self.task.step, self.task.origin)
+        self.task.idempotency_key()
     }
 
     /// Names this delivery of the step, so that an outside system can refuse what an older one writes late.
@@ -115,8 +116,21 @@ impl ActivityContext {
 
     /// Says that the attempt is alive, and how far it is. Needed within each
     /// [`heartbeat_timeout`](crate::Call::heartbeat_timeout), if the call set one.
+    ///
+    /// # Errors
+    ///
+    /// The details cannot be written, or are larger than a payload may be: then they are not kept. It still is a sign of life.
     pub fn heartbeat(&self, details: &(impl ToPayload + ?Sized)) -> Result<()> {
-        (self.task.heartbeat)(details.to_payload()?);
+        let (details, limit) = (details.to_payload()?, self.task.details_bytes_max);
+        let bytes = details.as_ref().map_or(0, Bytes::len);
+        (self.task.heartbeat)(details);
+        if bytes > limit {
+            let (task, name, id) = (self.task.task, &self.task.name, &self.task.instance);
+            let message = format!(
+                "heartbeat of activity {name:?} (task {task} of {id:?}): {bytes} bytes, limit {limit}; say less"
+            );
+            return Err(Error::from_failure(Failure::new(kind::LIMIT, message).non_retryable()));
+        }
         Ok(())
     }
 

@@ -114,15 +114,13 @@ impl EngineBuilder {
     /// scheduled from now on.
     ///
     /// # Panics
-    /// If the name, or that of a handler, breaks the rules.
+    /// If the name, or that of a handler, breaks the rules, or it is its own handler.
     #[track_caller]
     pub fn delivery(mut self, activity: &str, delivery: Delivery) -> Self {
         if let Err(error) = check_name("activity name", activity) {
             panic!("delivery of activity {activity:?}: {error}");
         }
-        if let Delivery::AtMostOnce(policy) = &delivery
-            && let Err(error) = policy.check()
-        {
+        if let Err(error) = delivery.check_for(activity) {
             panic!("delivery of activity {activity:?}: {error}");
         }
         self.deliveries.insert(activity.to_owned(), delivery);

@@ -110,6 +110,13 @@ impl<E: Entity> EntityHandle<E> {
     pub async fn delete(&self) -> Result<(), ClientError> {
         Ok(self.access.open()?.delete_entity(self.id.clone()?).await?)
     }
+
+    /// Lets an entity that is blocked go on, once what its block names is mended: its operations are handed out again, and
+    /// their losses counted anew. No effect on one that is not blocked; an error if it does not exist.
+    pub async fn resume(&self, reason: &str) -> Result<(), ClientError> {
+        let id = self.id.clone()?.instance().clone();
+        Ok(self.access.open()?.resume(id, reason.to_owned()).await?)
+    }
 }
 
 impl<E> std::fmt::Debug for EntityHandle<E> {

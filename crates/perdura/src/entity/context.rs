@@ -6,9 +6,10 @@ use crate::error::{Error, Result};
 use crate::orchestration::OrchestrationRef;
 use crate::payload::ToPayload;
 
+use perdura_core::delivery::check_no_hub_key;
 use perdura_core::entity::EntityAction;
 use perdura_core::failure::kind;
-use perdura_core::{EntityId, Failure, InstanceId, Timestamp};
+use perdura_core::{EntityId, Failure, InstanceId, ReusePolicy, Timestamp};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The parameter of an operation that wants to know about its entity or its attempt, or to send something. Cheap to
@@ -97,12 +98,14 @@ impl EntityContext {
 
     /// Starts an orchestration that nobody waits for. If its id is taken, nothing is started.
     pub fn start<O: OrchestrationRef>(&self, orchestration: O, id: &str, input: O::Input) -> Result<()> {
+        check_no_hub_key(id).map_err(Error::invalid)?;
         self.act(EntityAction::Start {
             id: InstanceId::new(id).map_err(Error::invalid)?,
             name: orchestration.name().to_owned(),
             version: orchestration.version().to_owned(),
             input: input.to_payload()?,
             at: None,
+            reuse: ReusePolicy::FAIL,
         })
     }
 

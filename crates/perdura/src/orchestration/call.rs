@@ -116,8 +116,11 @@ impl<O> Call<O> {
     /// result and does not run; if one is under way, they share its execution. The same key for another activity, or with
     /// another input, fails with [`KEY_REUSED`](crate::failure::kind::KEY_REUSED).
     ///
-    /// The last 128 results are remembered, together at most 256 KiB, over all continue-as-new of the instance, until it is
-    /// replaced or purged.
+    /// The last 128 calls are remembered, over all continue-as-new of the instance, until it is replaced or purged. Of their
+    /// results 256 KiB are kept, and the last one whatever its size. A call under a key whose result had to go fails with
+    /// [`LIMIT`](crate::failure::kind::LIMIT), and does not run. So does one at whose key nobody knows whether the activity
+    /// ran, if that was to run at most once: it fails with [`UNKNOWN_OUTCOME`](crate::failure::kind::UNKNOWN_OUTCOME), or
+    /// asks, if its own policy says so.
     ///
     /// ```
     /// # use perdura::prelude::*;
@@ -134,7 +137,7 @@ impl<O> Call<O> {
         self.edit(|task| task.key = Some(key.into()))
     }
 
-    /// Gives the call a key in the whole hub, of at most 512 bytes with the activity's name: whichever orchestration calls
+    /// Gives the call a key in the whole hub, of at most 499 bytes together with the activity's name: whichever orchestration calls
     /// first runs it, others wait for it or get its result. The same key with another input fails with
     /// [`KEY_REUSED`](crate::failure::kind::KEY_REUSED). A failure is not kept: the next call runs again,
     /// unless nobody knows whether the activity ran and it runs at most once. Then all callers get this failure, until the
@@ -187,8 +190,9 @@ impl Description for TaskScheduled {
         check_text("activity version", self.version.as_deref().unwrap_or_default())
             .map_err(Error::invalid)?;
         check_tags(&self.tags).map_err(Error::invalid)?;
-        Delivery::of_tags(&self.tags).map_err(Error::invalid)?;
-        Delivery::of_recorded(&self.delivery).map_err(Error::invalid)?;
+        let tagged = Delivery::of_tags(&self.tags).map_err(Error::invalid)?.unwrap_or_default();
+        let said = Delivery::of_recorded(&self.delivery).map_err(Error::invalid)?;
+        tagged.check_for(&self.name).and_then(|()| said.check_for(&self.name)).map_err(Error::invalid)?;
         if let Some(key) = &self.key {
             check_key("idempotency key", key).map_err(Error::invalid)?;
         }

@@ -7,9 +7,10 @@ use super::{Orchestration, SubOrchestration};
 use crate::error::{Error, Result};
 use crate::payload::{FromPayload, Raw, ToPayload};
 use bytes::Bytes;
-use perdura_core::delivery::HUB_KEY_PREFIX;
+use perdura_core::delivery::{HUB_KEY_ORCHESTRATION, HUB_KEY_PREFIX};
 use perdura_core::failure::kind;
 use perdura_core::history::{TaskScheduled, open_record, seal_record};
+use perdura_core::limits::INSTANCE_ID_BYTES_MAX;
 use perdura_core::{Failure, OnExisting, ReusePolicy, Status, check_key};
 use sha2::{Digest, Sha256};
 use std::future::Future;
@@ -19,7 +20,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 /// The name of the built-in orchestration.
-pub(crate) const NAME: &str = "perdura.keyed";
+pub(crate) const NAME: &str = HUB_KEY_ORCHESTRATION;
 
 /// What a call under a key has returned, and for what. Beside the output it takes less than the room that the output of
 /// such an instance has more than a payload.
@@ -78,6 +79,14 @@ impl<O> HubCall<O> {
             // Where the name ends is told by its first slash.
             let name = task.name.replace('%', "%25").replace('/', "%2F");
             let id = format!("{HUB_KEY_PREFIX}{name}/{key}");
+            if id.len() > INSTANCE_ID_BYTES_MAX {
+                let (bytes, limit) =
+                    (name.len() + key.len(), INSTANCE_ID_BYTES_MAX - HUB_KEY_PREFIX.len() - 1);
+                return Err(Error::invalid(format!(
+                    "idempotency key {key:?} of the hub: {bytes} bytes together with the activity's name {name:?}, \
+                     limit {limit}; use a shorter key"
+                )));
+            }
             let wanted = Raw(seal_record(&task)).to_payload();
             Ok((SubOrchestration::new(shared, NAME, "", wanted).id(id).reuse(policy), input))
         };
@@ -112,7 +121,8 @@ impl<O: FromPayload> Future for HubCall<O> {
                 Err(Error::from_failure(Failure::new(kind::KEY_REUSED, message).non_retryable()))
             }
             Err(damaged) => {
-                Err(Error::payload(format!("result of a call under key {:?}: {damaged}", me.key)))
+                let what = "what this hub keeps cannot be read; purge its instance";
+                Err(Error::payload(format!("result of a call under key {:?}: {what}: {damaged}", me.key)))
             }
         })
     }

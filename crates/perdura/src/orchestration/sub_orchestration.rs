@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::payload::FromPayload;
 use crate::retry::Retry;
 use bytes::Bytes;
+use perdura_core::delivery::{HUB_KEY_ORCHESTRATION, check_no_hub_key};
 use perdura_core::history::SubOrchestrationScheduled;
 use perdura_core::orchestration::{Execution, Ticket};
 use perdura_core::{InstanceId, InvalidText, OnExisting, ReusePolicy, check_name, check_tags, check_text};
@@ -110,6 +111,9 @@ impl Description for SubOrchestrationScheduled {
         check_tags(&self.tags).map_err(Error::invalid)?;
         if !self.instance.is_empty() {
             InstanceId::new(&self.instance).map_err(Error::invalid)?;
+        }
+        if self.name != HUB_KEY_ORCHESTRATION {
+            check_no_hub_key(&self.instance).map_err(Error::invalid)?;
         }
         self.retry.as_ref().map_or(Ok(()), |policy| policy.check().map_err(Error::invalid))
     }

@@ -94,13 +94,14 @@ fn first_attempt(instance: InstanceId, execution: ExecutionId, task: u32, name: 
         attempt: 1,
         delivery: 1,
         last_heartbeat: None,
-        step: task,
         origin: 0,
+        step: None,
         branch: 0,
         epoch: 0,
         hand_over: None,
         canceled: Default::default(),
         began: Arc::new(|| {}),
+        details_bytes_max: usize::MAX,
         heartbeat: Arc::new(|_| {}),
     }
 }

@@ -117,3 +117,21 @@ async fn an_activity_that_runs_at_most_once_is_not_run_by_the_next_caller_of_its
     assert_eq!(begun.load(Ordering::SeqCst), 2);
     engine.shutdown().await;
 }
+
+#[orchestration]
+async fn takes_a_key(ctx: Orchestration, id: String) -> Result<()> {
+    let start = ctx.sub_orchestration(fine, ()).id(&id);
+    let error = start.await.unwrap_err();
+    assert!(error.to_string().contains("the prefix \"perdura.key/\" is reserved"), "{error}");
+    ctx.sub_orchestration(fine, ()).id(id).detached().await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_other_sub_orchestration_takes_the_id_of_a_key() {
+    let (dir, begun) = (TempDir::new().unwrap(), Begun::default());
+    let engine = builder(&dir, &begun, 10, false).register(takes_a_key).start().await.unwrap();
+    let refused = engine.run(takes_a_key, "perdura.key/charge/order 1".into()).await.unwrap_err();
+    assert_eq!(kind_of(&refused), failure::kind::INVALID);
+    assert_eq!(engine.run(order, ()).await.unwrap().len(), 8);
+    engine.shutdown().await;
+}

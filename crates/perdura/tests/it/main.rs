@@ -4,6 +4,7 @@
 mod calls;
 mod cancel;
 mod delivery;
+mod delivery_edges;
 mod desk;
 #[cfg(feature = "sqlite")]
 mod doubtful_commits;
@@ -11,6 +12,8 @@ mod engine;
 #[cfg(feature = "sqlite")]
 mod entities;
 mod entity_circles;
+#[cfg(feature = "sqlite")]
+mod entity_losses;
 mod entity_queues;
 mod events;
 #[cfg(feature = "http-handler")]

@@ -36,13 +36,14 @@ fn task(name: &str, input: Option<&str>) -> ActivityTask {
         attempt: 2,
         delivery: 3,
         last_heartbeat: None,
-        step: 0,
         origin: 0,
+        step: None,
         branch: 0,
         epoch: 0,
         hand_over: None,
         canceled: Default::default(),
         began: Arc::new(|| {}),
+        details_bytes_max: usize::MAX,
         heartbeat: Arc::new(|_| {}),
     }
 }

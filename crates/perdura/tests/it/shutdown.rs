@@ -120,3 +120,19 @@ async fn a_batch_ends_with_its_engine() {
     assert!(report.stopped.is_some_and(|why| why.contains("shut")));
     Engine::sqlite(&path).register(waits).start().await.unwrap().shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_activity_that_outlasts_shutdowns_is_not_taken_for_one_that_kills_its_process() {
+    let (dir, bells) = (TempDir::new().unwrap(), Bells::new());
+    for life in 0..20 {
+        let engine = Engine::sqlite(dir.path().join("hub.db")).registry(registry(&bells));
+        let engine = engine.drain_time_max(Duration::ZERO).start().await.unwrap();
+        if life == 0 {
+            engine.start(works, ()).id("a").await.unwrap();
+        }
+        bells.begun.acquire().await.unwrap().forget();
+        let state = engine.instance("a").get().await.unwrap().unwrap();
+        assert_eq!(state.status(), perdura::Status::Running, "life {life}: {:?}", state.failure());
+        engine.shutdown().await;
+    }
+}

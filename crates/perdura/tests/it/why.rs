@@ -1,7 +1,7 @@
 //! What `why` says of an instance beyond its record: what the engine that serves it knows.
 
 use perdura::prelude::*;
-use perdura::{EngineBuilder, Limits};
+use perdura::{EngineBuilder, Limits, Status};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -112,4 +112,28 @@ async fn an_event_that_is_awaited_with_a_time_limit_is_told_beside_the_timer() {
     engine.instance("x").raise("answer", "yes").await.unwrap();
     assert_eq!(started.wait().await.unwrap(), "yes");
     engine.shutdown().await;
+}
+
+#[orchestration]
+async fn asks_below(ctx: Orchestration, depth: u32) -> Result<String> {
+    match depth {
+        0 => ctx.wait_event("go").await,
+        _ => ctx.sub_orchestration(asks_below, depth - 1).id(format!("below-{}", depth - 1)).await,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_child_is_told_what_is_missing_far_below() {
+    let (dir, passes) = (TempDir::new().unwrap(), Passes::new(Semaphore::new(0)));
+    let engine = engine(&dir, &passes, |engine| engine.register(asks_below)).await;
+    engine.start(asks_below, 3).id("top").await.unwrap();
+    let lowest = engine.instance("below-0");
+    while lowest.get().await.unwrap().is_none_or(|state| state.status() != Status::Running) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let before = said(&engine, "top").await.join("; ");
+    assert!(before.contains("child \"below-2\"") && before.contains("an external event"), "{before}");
+    lowest.suspend("a look").await.unwrap();
+    let after = said(&engine, "top").await.join("; ");
+    assert!(after.contains("child \"below-0\"") && after.contains("it is suspended: resume it"), "{after}");
 }

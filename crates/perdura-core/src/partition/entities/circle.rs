@@ -63,15 +63,12 @@ pub struct CircleStep {
 
 impl Partition {
     /// Sees to it that a wait for a held entity is looked at some time.
-    pub(super) fn watch_for_circle(&mut self, key: InstanceKey) {
+    pub(in crate::partition) fn watch_for_circle(&mut self, key: InstanceKey) {
         let now = self.now;
         let Some(entity) = self.entity_mut(key).filter(|entity| entity.keeps_waiting()) else { return };
-        let Some(lock) = &entity.record.lock else { return };
-        // Whoever was in a circle may try again at once: looked for as soon as if the lock were new.
-        let held_for = now.0.saturating_sub(lock.since.max(entity.circle_found_at.0));
-        let wait = held_for.clamp(CIRCLE_WAIT_MS, CIRCLE_WAIT_MS_MAX);
+        let wait = entity.circle_wait.clamp(CIRCLE_WAIT_MS, CIRCLE_WAIT_MS_MAX);
         let (before, soon) = (entity.circle_at, Timestamp(now.0.saturating_add(wait)));
-        // One for a lock of long ago may be far ahead.
+        // That for whoever waits already may be far ahead.
         if before.is_some_and(|at| at.0 <= soon.0.saturating_add(wait / 4)) {
             return;
         }
@@ -97,7 +94,12 @@ impl Partition {
         if entity.circle_at.is_some_and(|at| at > now) {
             return;
         }
-        entity.circle_at = None;
+        entity.circle_wait = match (entity.circle_at.take(), &entity.record.lock) {
+            // It has left memory since: nobody has come, and who waits has waited no longer than this.
+            (None, Some(lock)) => now.0.saturating_sub(lock.since),
+            _ => entity.circle_wait.max(CIRCLE_WAIT_MS) * 2,
+        }
+        .min(CIRCLE_WAIT_MS_MAX);
         if !entity.keeps_waiting() || is_blocked {
             return;
         }
@@ -156,13 +158,13 @@ impl Partition {
 
     /// Those that the message has been to wait for each other: what they want of this entity fails.
     fn circle_found(&mut self, key: InstanceKey, find: FindCircle) {
-        let now = self.now;
         let Some(entity) = self.entity_mut(key) else { return };
         let holder = entity.record.lock.as_ref().and_then(|lock| lock.holder.clone());
         if holder.is_none() || holder != find.holder || entity.running.is_some() {
             return;
         }
-        entity.circle_found_at = now;
+        // Whoever was in a circle may try again at once.
+        entity.circle_wait = 0;
         let holder = holder.map(|holder| holder.instance).unwrap_or_default();
         let failure = |wanted: &str, of: &str| {
             let text = format!(
@@ -250,12 +252,15 @@ impl Instance {
             && self.held.is_empty()
             && !matches!(self.reuse.as_deref(), Some(Reuse::Reading(_)))
             && !self.set_aside;
-        let has_other = !self.tasks.is_empty() || !self.timers.is_empty() || record.awaits_event;
+        let has_other = self.tasks.keys().any(|id| self.waits_for(*id))
+            || self.timers.keys().any(|id| self.waits_for(*id))
+            || record.awaits_event;
         if !rests || has_other || self.is_suspended() || record.block.is_some() || !self.has_begun() {
             return None;
         }
         let mut waits = Vec::new();
-        for child in self.children.values().map(|child| &child.record).filter(|child| !child.canceled) {
+        let children = self.children.values().map(|child| &child.record);
+        for child in children.filter(|child| !child.canceled && self.waits_for(child.id)) {
             if child.not_before != 0 {
                 return None;
             }
@@ -265,7 +270,7 @@ impl Instance {
                 ..CircleStep::default()
             });
         }
-        for call in self.calls.values() {
+        for call in self.calls.values().filter(|call| self.waits_for(call.id)) {
             let TaskName { branch, task } = call.sent_as(record.branch);
             let link = Some(ParentLink { branch, ..link(self, task) });
             waits.push(CircleStep { to: call.entity.clone(), link, ..CircleStep::default() });

@@ -49,6 +49,7 @@ impl Partition {
             set: request.set.clone(),
             request: request.request.clone(),
         });
+        entity.circle_wait = 0;
         let next = LockRequest { position: request.position + 1, ..request };
         match (next.entity(), &next.holder) {
             (Some(entity), _) => self.send(&entity, Body::Lock(next)),

@@ -10,6 +10,7 @@
 mod callers;
 mod circle;
 mod locks;
+mod losses;
 mod operations;
 mod record;
 mod state;
@@ -17,6 +18,7 @@ mod state;
 pub use callers::{LockGranted, OperationEnded};
 pub use circle::{CircleStep, FindCircle};
 pub use locks::Unlock;
+pub(super) use losses::Suspects;
 pub use record::{
     CallRecord, DelayedSignal, EntityRecord, LeftCall, LockRecord, LockRequest, Operation, Queued,
     SectionRecord, Stamp, TaskName, Wanted,

@@ -11,7 +11,6 @@ use crate::partition::keys::content_of;
 use crate::partition::message::{Body, StartChild};
 use crate::partition::record::InstanceRecord;
 use crate::partition::request::{RequestError, SignalRequest};
-use crate::partition::tasks::plus;
 use crate::partition::wakes::Wake;
 use crate::partition::{Bug, Partition};
 use crate::status::Status;
@@ -145,9 +144,10 @@ impl Partition {
 
     /// Hands out what waits in entities, as part of the batch that is being sealed.
     pub(in crate::partition) fn hand_out_all_operations(&mut self) {
-        if self.awaits_messages {
+        if self.awaits_messages || self.runs_no_operations {
             return;
         }
+        self.next_suspect();
         for key in std::mem::take(&mut self.operable) {
             self.take_held(key);
             self.hand_out_operations(key);
@@ -172,15 +172,24 @@ impl Partition {
         let bytes_max = self.config.limits.operations_bytes_max;
         // Drawn, not counted: what a batch of an earlier life brings back must fit no batch of this one.
         let (now, number) = (self.now, self.draw());
+        let others = self.suspect_at_work();
         let Some(instance) = self.instances.get_mut(&key) else { return };
         let Some(entity) = instance.entity.as_deref_mut() else { return };
         entity.operable = false;
         if entity.running.is_some() || instance.record.block.is_some() || entity.held_until > now {
             return;
         }
+        let is_suspect = entity.is_suspect();
+        if is_suspect && others {
+            self.suspect_entities.waiting.insert(key);
+            return;
+        }
         let batch = entity.begin_batch(number, now, bytes_max);
         if batch.is_empty() {
             return;
+        }
+        if is_suspect {
+            self.suspect_entities.at_work = Some(key);
         }
         let mut operations = Vec::with_capacity(batch.len());
         for queued in batch {
@@ -235,26 +244,6 @@ impl Partition {
         true
     }
 
-    /// Whoever ran a batch is gone, and nobody knows what it did: it is handed out again, with the next delivery counts,
-    /// one operation at a time, and each time a little later. After too many losses in a row the entity is blocked.
-    pub fn operations_lost(&mut self, ticket: BatchTicket, reason: &str, now: Timestamp) {
-        self.advance(now);
-        let (key, now, limit) = (ticket.key, self.now, self.config.limits.lost_workers_max);
-        let Some(entity) = self.running_batch(ticket) else { return };
-        if let Some(wait) = entity.lose_batch(limit) {
-            let at = plus(now, wait);
-            entity.held_until = at;
-            self.wakes.add(at, key, Wake::Operations);
-            self.go_on(key);
-        } else {
-            let reason = format!(
-                "its operations were lost {limit} times in a row, the last time: {reason}; they are handed out again after the \
-                 next start, or when its state is deleted"
-            );
-            self.block(key, reason, None);
-        }
-    }
-
     /// Nobody here runs this entity. Its operations wait for the next life of the processor; the reason says what to do.
     pub fn operations_cannot_run(&mut self, ticket: BatchTicket, reason: String, now: Timestamp) {
         self.advance(now);
@@ -267,7 +256,7 @@ impl Partition {
         self.block(ticket.key, reason, None);
     }
 
-    fn running_batch(&mut self, ticket: BatchTicket) -> Option<&mut Entity> {
+    pub(super) fn running_batch(&mut self, ticket: BatchTicket) -> Option<&mut Entity> {
         let running =
             |entity: &&mut Entity| entity.running.as_ref().is_some_and(|(n, _)| *n == ticket.number);
         self.entity_mut(ticket.key).filter(running)
@@ -280,10 +269,12 @@ impl Partition {
                 let operation = Operation { name: operation, input, caller: None, at, request };
                 self.send(to.instance(), Body::Operation(operation));
             }
-            EntityAction::Start { id, name, version, input, at } => {
+            EntityAction::Start { id, name, version, input, at, reuse } => {
                 let start_at = at.map(|at| at.0);
+                let reuse = reuse.to_bits();
+                let detached = true;
                 let start =
-                    StartChild { name, version, input, detached: true, start_at, ..StartChild::default() };
+                    StartChild { name, version, input, detached, start_at, reuse, ..StartChild::default() };
                 self.send(&id, Body::StartChild(start));
             }
         }
@@ -292,12 +283,15 @@ impl Partition {
     /// Goes on with an entity after a recovery: what was handed out in the life before is handed out again.
     pub(in crate::partition) fn take_up_entity(&mut self, key: InstanceKey) {
         let Some(instance) = self.instances.get_mut(&key) else { return };
-        instance.record.block = None;
         let Some(entity) = instance.entity.as_deref() else { return };
+        if !entity.record.dead {
+            instance.record.block = None;
+        }
         let delayed: Vec<_> = entity.record.delayed.iter().map(|d| (due(d), d.number)).collect();
         for (at, number) in delayed {
             self.wakes.add(Timestamp(at), key, Wake::Signal(number));
         }
+        self.look_at_losses(key);
         let Some(entity) = self.entity_mut(key) else { return };
         if entity.is_empty() || !entity.record.queue.is_empty() {
             self.go_on(key);

@@ -38,6 +38,13 @@ pub struct EntityRecord {
     /// CRC-32 of what each of `requests` asked for; 0 if it is not known.
     #[prost(uint32, repeated, tag = "10")]
     pub contents: Vec<u32>,
+    /// Workers, or processes of the engine, that were lost one after another while they ran the operations at the head of
+    /// the queue.
+    #[prost(uint32, tag = "11")]
+    pub lost: u32,
+    /// Too many processes were: the entity is blocked, over starts too, until somebody resumes it or deletes its state.
+    #[prost(bool, tag = "12")]
+    pub dead: bool,
 }
 
 /// Something in the queue of an entity.

@@ -12,10 +12,6 @@ const DOORS_REMEMBERED: usize = 4;
 const QUEUED_BYTES: usize = 64;
 /// What an operation weighs besides in a message that hands it out, at most: the id of its entity, and numbers.
 const HANDED_OUT_BYTES: usize = INSTANCE_ID_BYTES_MAX + 192;
-/// Operations that were lost are handed out again at once; after another loss they wait, twice as long each time up to the
-/// maximum.
-const LOSS_WAIT_MS: u64 = 100;
-const LOSS_WAIT_MS_MAX: u64 = 10_000;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -32,24 +28,25 @@ pub(in crate::partition) struct Entity {
     bytes_later: usize,
     /// When the first of these is due.
     first_due: Option<i64>,
-    /// Batches that were lost one after another.
-    lost: u32,
+    /// So many operations were handed out when it was stored: what ran them is gone.
+    pub(super) left: usize,
     /// So many operations at the head of the queue are handed out one at a time: they were lost together.
-    one_by_one: usize,
+    pub(super) one_by_one: usize,
     /// After a loss nothing is handed out before this time.
     pub(super) held_until: Timestamp,
     /// Nothing is left of it: its row goes with the batch after the one that says so.
     pub(super) vanishing: bool,
     /// When it is looked whether those that wait here and who holds it wait for each other.
     pub(super) circle_at: Option<Timestamp>,
-    /// When they did last, since it came into memory.
-    pub(super) circle_found_at: Timestamp,
+    /// How long is waited until then, in ms. It begins anew with whoever comes to wait.
+    pub(super) circle_wait: i64,
 }
 
 impl Entity {
     pub(in crate::partition) fn load(record: EntityRecord) -> Entity {
         // Whatever ran when it was stored runs no more.
-        let mut entity = Entity { record: EntityRecord { running: 0, ..record }, ..Entity::default() };
+        let left = record.running as usize;
+        let mut entity = Entity { record: EntityRecord { running: 0, ..record }, left, ..Entity::default() };
         (entity.bytes, entity.bytes_later) = entity.record.weigh();
         entity.first_due = entity.record.delayed.iter().map(due).min();
         entity
@@ -116,6 +113,9 @@ impl Entity {
 
     /// Puts something at the end of the queue.
     pub(super) fn push(&mut self, wanted: Wanted) {
+        if self.may_close_circle(&wanted) {
+            self.comes_to_wait();
+        }
         let queued = Queued { wanted: Some(wanted), delivery: 0 };
         self.bytes += weight(&queued);
         self.record.queue.push(queued);
@@ -256,34 +256,12 @@ impl Entity {
         let count = self.running.take().map_or(0, |(_, count)| count);
         self.record.running = 0;
         if ran > 0 {
-            self.lost = 0;
+            self.record.lost = 0;
             self.one_by_one = self.one_by_one.saturating_sub(ran);
         }
         let ran = ran.min(count);
         self.bytes -= self.record.queue[..ran].iter().map(weight).sum::<usize>();
         self.record.queue.drain(..ran)
-    }
-
-    /// The batch that runs was lost. Gives how long its operations wait, in ms, before they are handed out again; `None`:
-    /// so many batches were lost in a row that they are not.
-    pub(super) fn lose_batch(&mut self, limit: u32) -> Option<u64> {
-        let count = self.running.map_or(0, |(_, count)| count);
-        self.end_batch(0);
-        self.lost += 1;
-        if self.lost >= limit {
-            self.forget_losses();
-            return None;
-        }
-        self.one_by_one = self.one_by_one.max(count);
-        Some(match self.lost {
-            1 => 0,
-            lost => (LOSS_WAIT_MS << (lost - 2).min(16)).min(LOSS_WAIT_MS_MAX),
-        })
-    }
-
-    /// Whatever it waits for after losses does not matter any more.
-    pub(super) fn forget_losses(&mut self) {
-        (self.lost, self.one_by_one, self.held_until) = (0, 0, Timestamp(0));
     }
 
     /// Takes the lock request at the head of the queue, if the entity is free for it.
@@ -320,6 +298,19 @@ impl Entity {
         });
         self.bytes = self.record.weigh().0;
         self.record.queue.len() < before
+    }
+
+    /// Somebody comes to wait for it: soon it is looked whether that closes a circle.
+    pub(in crate::partition) fn comes_to_wait(&mut self) {
+        self.circle_wait = 0;
+    }
+
+    /// Whether who asks for this waits for it, and may be waited for by who holds the entity.
+    fn may_close_circle(&self, wanted: &Wanted) -> bool {
+        match wanted {
+            Wanted::Operation(operation) => operation.caller.is_some() && !self.is_of_holder(operation),
+            Wanted::Lock(_) => true,
+        }
     }
 
     /// Whether it is held, and something of somebody else waits for that to end.

@@ -5,11 +5,20 @@ use crate::work_items::ItemId;
 use perdura_engine::{ActivityEnd, BatchEnd};
 use std::sync::atomic::Ordering;
 
+/// Why a board ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The server is shutting down, or the hub is deleted.
+    Closed,
+    /// Another hub takes its place: workers go on with that one.
+    Replaced,
+}
+
 impl Board {
     /// No work is given out any more, and all streams end.
-    pub(crate) fn drain(&self) {
+    pub(crate) fn drain(&self, why: Ending) {
         let mut state = self.state();
-        state.draining = true;
+        state.ending = Some(why);
         state.wakers.drain().for_each(|(_, waker)| waker.wake());
         let waiting: Vec<ItemId> = state.dispatcher.not_given();
         for id in waiting {

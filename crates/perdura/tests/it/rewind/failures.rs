@@ -17,6 +17,7 @@ on_every_store![
     ext2350_a_timeout_that_ended_the_instance_begins_anew,
     ext1557_a_bug_of_the_code_itself_is_run_again_and_never_stuck,
     dt731_a_terminated_instance_goes_on_where_it_was,
+    dt731_one_that_was_terminated_before_its_start_waits_for_it,
     dt731_a_cancelled_instance_goes_on_as_if_nobody_had_asked,
     dt731_a_completed_instance_does_its_last_turn_again,
     a_caller_that_waits_after_the_rewind_waits_for_the_new_end,
@@ -284,4 +285,30 @@ async fn delivery_counts_go_on_across_a_rewind(kind: Kind) {
     bed.rewind("x").await;
     bed.output("x").await;
     assert_eq!(bed.workshop.deliveries("retried"), [1, 2, 3, 4, 5]);
+}
+
+async fn dt731_one_that_was_terminated_before_its_start_waits_for_it(kind: Kind) {
+    let bed = Bed::new(kind, "before-its-start", |r| r.register(waits_for_go)).await;
+    let state = async |bed: &Bed| bed.engine.instance("x").get().await.unwrap().unwrap();
+    bed.start(waits_for_go, (), "now").await;
+    let now = bed.engine.instance("now").get().await.unwrap().unwrap().created_at();
+    let at = perdura::Timestamp(now.0 + 3_600_000);
+    bed.engine.start(waits_for_go, ()).id("x").at(at).await.unwrap();
+    for timers in [perdura::rewind::Timers::Extend, perdura::rewind::Timers::Keep] {
+        let instance = bed.engine.instance("x");
+        instance.terminate("by mistake", true).await.unwrap();
+        let plan = instance.plan_rewind(&because().timers(timers)).await.unwrap();
+        assert!(plan.starts.is_some_and(|starts| starts >= at && starts.0 - at.0 < 600_000), "{plan:?}");
+        instance.rewind(because().timers(timers)).await.unwrap();
+        assert_eq!(state(&bed).await.status(), perdura::Status::Pending);
+    }
+    let bed = bed.restart().await;
+    let instance = bed.engine.instance("x");
+    instance.suspend("a look").await.unwrap();
+    instance.resume("seen").await.unwrap();
+    let why = instance.why().await.unwrap().unwrap();
+    assert!(why.iter().any(|wait| wait.what.starts_with("its start")), "{why:?}");
+    assert!(!bed.events("x", None).await.contains(&"TurnStarted"));
+    instance.cancel("no more").await.unwrap();
+    bed.failure("x").await;
 }

@@ -13,6 +13,7 @@ on_every_store![
     the_child_of_an_event_that_is_named_runs_again,
     dt731_what_succeeded_on_any_branch_is_not_run_again_on_an_older_one,
     dt731_what_succeeded_under_another_number_is_not_run_again_on_an_older_branch,
+    dt731_what_a_third_branch_has_done_is_not_run_again,
     ext1555_an_attempt_of_unknown_outcome_stays_in_doubt_when_it_is_asked_for_again,
 ];
 
@@ -127,6 +128,25 @@ async fn dt731_what_succeeded_under_another_number_is_not_run_again_on_an_older_
     back_to_the_failure(&bed, because().to_beginning()).await;
 }
 
+async fn dt731_what_a_third_branch_has_done_is_not_run_again(kind: Kind) {
+    let bed = Bed::new(kind, "third", |r| r.register(three)).await;
+    bed.workshop.breaks("two", 2);
+    bed.fails(three, (), "x").await;
+    let instance = bed.engine.instance("x");
+    instance.rewind(because().to_beginning()).await.unwrap();
+    bed.failure("x").await;
+    instance.rewind(because().to_beginning()).await.unwrap();
+    bed.output("x").await;
+    // Neither of these two has done it.
+    for branch in [1, 0] {
+        instance.rewind(because().to_branch(branch)).await.unwrap();
+        bed.failure("x").await;
+    }
+    bed.rewind("x").await;
+    assert_eq!(bed.output("x").await, "one done, two done, three done");
+    assert_eq!(["one", "two", "three"].map(|name| bed.workshop.ran(name)), [(1, 1), (3, 1), (1, 1)]);
+}
+
 #[derive(Clone)]
 struct Door(Arc<Semaphore>);
 
@@ -151,6 +171,8 @@ async fn ext1555_an_attempt_of_unknown_outcome_stays_in_doubt_when_it_is_asked_f
     for rewind in [because().force(), because().to_beginning().force()] {
         instance.rewind(rewind).await.unwrap();
         bed.until("x", |state| state.status() == Status::Suspended).await;
+        let why = instance.why().await.unwrap().unwrap();
+        assert!(why.iter().any(|wait| wait.who.contains("was rewound it was under way")), "{why:?}");
     }
     assert_eq!(door.0.available_permits(), 0, "it ran again");
     // Whoever wants it to run again says so.

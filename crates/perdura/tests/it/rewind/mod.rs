@@ -12,3 +12,4 @@ mod kept;
 mod points;
 mod refusals;
 mod restart;
+mod retried;

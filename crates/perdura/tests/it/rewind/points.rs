@@ -13,6 +13,7 @@ on_every_store![
     inngest_another_input_for_the_failed_activity,
     inngest_a_result_in_the_place_of_a_failure,
     a_result_in_the_place_of_one_after_the_cut,
+    an_input_by_hand_is_not_answered_with_the_result_of_another,
     deliveries_go_on_after_a_result_by_hand,
     without_reuse_everything_after_the_cut_runs_again,
     dbos_recv_temporal8074_events_after_the_cut_come_again_and_new_ones_too,
@@ -131,6 +132,13 @@ async fn a_result_in_the_place_of_one_after_the_cut(kind: Kind) {
 
 async fn without_reuse_everything_after_the_cut_runs_again(kind: Kind) {
     let bed = completed(kind, "anew").await;
+    let planned = async |rewind: Rewind| {
+        let plan = bed.engine.instance("x").plan_rewind(&rewind).await.unwrap();
+        plan.rerun.into_iter().map(|work| work.name).collect::<Vec<_>>()
+    };
+    assert_eq!(planned(because().to_beginning().without_reuse()).await, ["step", "pay", "step"]);
+    assert_eq!(planned(because().before_call("pay")).await, ["pay"]);
+    assert_eq!(planned(because().to_beginning().rerun("pay")).await, ["pay"]);
     assert_eq!(ran(&bed, because().to_turn(2).without_reuse()).await, [1, 2, 2]);
     assert_eq!(ran(&bed, because().to_beginning().rerun("pay")).await, [1, 3, 2]);
 }
@@ -213,4 +221,27 @@ async fn a_signal_that_was_sent_is_not_sent_twice(kind: Kind) {
     bed.engine.instance("ear").raise("word", "end").await.unwrap();
     let heard: Vec<String> = bed.engine.instance("ear").wait().await.unwrap();
     assert_eq!(heard, ["hello", "hello"]);
+}
+
+async fn an_input_by_hand_is_not_answered_with_the_result_of_another(kind: Kind) {
+    let bed = Bed::new(kind, "inputs", |r| r.register(chain)).await;
+    bed.workshop.breaks("two", 1);
+    bed.workshop.breaks("zwei", 1);
+    bed.fails(chain, (), "x").await;
+    let failed = nth(&bed, "x", "TaskFailed", 0).await;
+    let instance = bed.engine.instance("x");
+    instance.rewind(because().replace_input(failed, "deux")).await.unwrap();
+    assert_eq!(bed.output("x").await, "one done, deux done, three done");
+    instance.rewind(because().to_branch(0)).await.unwrap();
+    instance.rewind(because().replace_input(failed, "zwei")).await.unwrap();
+    bed.failure("x").await;
+    let plan = instance.plan_rewind(&because()).await.unwrap();
+    assert_eq!((plan.rerun.len(), plan.reused.len()), (1, 0), "{plan:?}");
+    bed.rewind("x").await;
+    assert_eq!(bed.output("x").await, "one done, zwei done, three done");
+    // What it was given on that branch it has done by now, and on the first one with another input.
+    instance.rewind(because().to_branch(2)).await.unwrap();
+    bed.rewind("x").await;
+    assert_eq!(bed.output("x").await, "one done, zwei done, three done");
+    assert_eq!(["two", "deux", "zwei"].map(|name| bed.workshop.ran(name)), [(1, 0), (1, 1), (2, 1)]);
 }

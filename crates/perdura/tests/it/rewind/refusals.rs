@@ -4,7 +4,11 @@ use super::bed::*;
 use perdura::Rewind;
 use perdura::prelude::*;
 
-on_every_store![every_refusal_says_what_to_do_and_changes_nothing, an_instance_that_runs_is_left_alone,];
+on_every_store![
+    every_refusal_says_what_to_do_and_changes_nothing,
+    an_instance_that_runs_is_left_alone,
+    what_a_key_of_the_hub_has_returned_is_replaced_for_all_who_use_it,
+];
 
 #[orchestration]
 async fn one_step(ctx: Orchestration) -> Result<String> {
@@ -82,4 +86,32 @@ async fn an_instance_that_runs_is_left_alone(kind: Kind) {
     instance.resume("seen").await.unwrap();
     instance.raise("go", "gone").await.unwrap();
     assert_eq!(bed.output("x").await, "gone");
+}
+
+#[orchestration]
+async fn pays_once(ctx: Orchestration) -> Result<String> {
+    ctx.call(pay, "ten".into()).idempotency_key_in_hub("order/7").await
+}
+
+async fn what_a_key_of_the_hub_has_returned_is_replaced_for_all_who_use_it(kind: Kind) {
+    let bed = Bed::new(kind, "hub-key", |r| r.register(pays_once)).await;
+    bed.workshop.breaks("ten", 1);
+    bed.fails(pays_once, (), "x").await;
+    let (one, key) = (bed.engine.instance("x"), bed.engine.instance("perdura.key/pay/order/7"));
+    for rewind in [because().replace_result(2, "by hand"), because().to_beginning().replace_input(2, "nine")]
+    {
+        let refusal = one.rewind(rewind).await.unwrap_err().to_string();
+        assert!(
+            refusal.contains("\"perdura.key/pay/order/7\"") && refusal.contains("with parents"),
+            "{refusal}"
+        );
+    }
+    assert!(one.branches().await.unwrap().unwrap().is_empty());
+    let failed = bed.events("perdura.key/pay/order/7", None).await;
+    let failed = failed.iter().position(|event| *event == "TaskFailed").unwrap() as u64;
+    key.rewind(because().replace_result(failed, "by hand").with_parents()).await.unwrap();
+    assert_eq!(bed.output("x").await, "by hand");
+    bed.start(pays_once, (), "y").await;
+    assert_eq!(bed.output("y").await, "by hand");
+    assert_eq!(bed.workshop.ran("ten"), (1, 0));
 }

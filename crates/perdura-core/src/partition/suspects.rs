@@ -1,0 +1,155 @@
+//! Activities that may end whoever runs them. A process that ends leaves no word of what it ran. So from some such ends on
+//! the hand-overs of an activity that was out each time are committed one by one, and each end counts as a lost worker; from
+//! some more on it has a trial: no other such activity begins until it has ended or has been at work for a time. When the
+//! process ends then, only the one that began last is counted: the others had proved that they can run.
+
+use super::Partition;
+use super::effect::TaskRef;
+use super::instance::Task;
+use super::wakes::Wake;
+use crate::delivery::Stage;
+use crate::id::InstanceKey;
+use crate::time::Timestamp;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+/// Hand-overs in a row that ended without a word, after which each is committed before its attempt begins.
+const SUSPECT_AFTER: u32 = 4;
+/// From so many lost workers on an activity has a trial.
+const TRIAL_FROM: u32 = 6;
+/// How long the first trial is; each that follows is twice as long, for what takes long to end its process.
+const TRIAL_MS: u64 = 10_000;
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    on_trial: Option<(InstanceKey, u32)>,
+    /// The most suspect first.
+    waiting: BTreeSet<(Reverse<u32>, InstanceKey, u32)>,
+    /// When the last trial began that was under way at the end of the process before.
+    last_began: i64,
+}
+
+impl Task {
+    /// Processes have ended again and again while it was handed out. Says whether its hand-overs are to be committed from
+    /// here on.
+    pub(super) fn becomes_suspect(&mut self, lost_max: u32) -> bool {
+        let unexplained = self.unexplained();
+        if unexplained >= SUSPECT_AFTER {
+            // The next one may be the last; these were not known when they began.
+            let lost = self.record.lost.saturating_add(unexplained);
+            self.record.lost = lost.min(lost_max.saturating_sub(1)).max(self.record.lost);
+            self.record.accounted = self.record.delivery;
+        }
+        unexplained >= SUSPECT_AFTER
+    }
+
+    fn has_trial(&self) -> bool {
+        self.record.lost >= TRIAL_FROM && self.stage().is_some() && !self.is_at_most_once()
+    }
+
+    /// When the present attempt was handed over.
+    fn handed_over_at(&self) -> i64 {
+        let delivery = self.record.delivery;
+        let attempts = self.record.once.iter().flat_map(|once| &once.attempts);
+        attempts.filter(|attempt| attempt.delivery == delivery).map(|attempt| attempt.at).max().unwrap_or(0)
+    }
+
+    fn trial_ms(&self) -> u64 {
+        TRIAL_MS << self.record.lost.saturating_sub(TRIAL_FROM).min(10)
+    }
+}
+
+impl Partition {
+    /// An instance was recovered: which of its activities had a trial.
+    pub(super) fn look_at_suspects(&mut self, key: InstanceKey) {
+        let Some(instance) = self.instances.get(&key) else { return };
+        let had_trial = |task: &&Task| task.stage() == Some(Stage::Out) && task.has_trial();
+        let began = instance.tasks.values().filter(had_trial).map(Task::handed_over_at).max();
+        self.suspects.last_began = self.suspects.last_began.max(began.unwrap_or(0));
+    }
+
+    /// Whether an activity that was out when its process ended had proved before that it can run.
+    pub(super) fn is_acquitted(&self, key: InstanceKey, id: u32) -> bool {
+        let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
+        task.is_some_and(|task| task.has_trial() && task.handed_over_at() < self.suspects.last_began)
+    }
+
+    /// Whether an activity may begin now. One that may not waits for the end of another's trial.
+    pub(super) fn may_begin(&mut self, key: InstanceKey, id: u32) -> bool {
+        let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
+        let Some(task) = task.filter(|task| task.has_trial()) else { return true };
+        let place = (Reverse(task.record.lost), key, id);
+        let is_free = !self.is_trial_under_way();
+        if is_free {
+            self.suspects.waiting.remove(&place);
+        } else {
+            self.suspects.waiting.insert(place);
+        }
+        is_free
+    }
+
+    /// Another has its trial since this one was offered.
+    pub(super) fn take_offer_back(&mut self, task: TaskRef) {
+        if let Some(state) = self.handed_out(task) {
+            (state.running, state.offered) = (false, false);
+        }
+    }
+
+    /// An activity begins.
+    pub(super) fn begin_trial(&mut self, key: InstanceKey, id: u32) {
+        let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
+        if let Some(task) = task.filter(|task| task.has_trial()) {
+            self.suspects.on_trial = Some((key, id));
+            // So that those who wait are looked at then.
+            let over = Timestamp(self.trial_ends(task));
+            self.wakes.add(over, key, Wake::AttemptLimit(id));
+        }
+    }
+
+    fn trial_ends(&self, task: &Task) -> i64 {
+        task.handed_over_at().saturating_add_unsigned(task.trial_ms())
+    }
+
+    fn is_trial_under_way(&self) -> bool {
+        let Some((key, id)) = self.suspects.on_trial else { return false };
+        let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
+        task.is_some_and(|task| {
+            task.running && task.stage() == Some(Stage::Out) && self.trial_ends(task) > self.now.0
+        })
+    }
+
+    /// The next trial begins if none is under way.
+    pub(super) fn release_suspects(&mut self) {
+        while !self.suspects.waiting.is_empty()
+            && !self.is_trial_under_way()
+            && let Some((_, key, id)) = self.suspects.waiting.pop_first()
+        {
+            self.hand_out(key, id);
+        }
+    }
+
+    /// The process is about to end in an orderly way, and what it still runs ends with it: that does not speak against any
+    /// of it. To be told before the last batch.
+    pub fn ends_in_order(&mut self, now: Timestamp) {
+        self.advance(now);
+        let mut spared = Vec::new();
+        for (key, instance) in &mut self.instances {
+            let runs = |task: &&mut Task| task.running && !task.offered && task.ended.is_none();
+            for task in instance.tasks.values_mut().filter(runs) {
+                let is_counted = match task.stage() {
+                    None => true,
+                    Some(Stage::Out) => !task.is_at_most_once(),
+                    Some(_) => false,
+                };
+                if is_counted && task.record.accounted < task.record.delivery {
+                    task.note_end("its process was shut down");
+                    spared.push(*key);
+                }
+            }
+        }
+        for key in spared {
+            self.mark_dirty(key);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Activities that end their process: they fail after ten such ends, and their neighbours do not.
+
+use crate::bed::*;
+use perdura_core::failure::kind;
+use perdura_core::history::EventKind;
+use perdura_core::{Status, Timestamp};
+use std::collections::BTreeMap;
+
+/// A process begins, in which activity 0 of `x` ends it so many ms after it began, and no other activity ever ends. Says
+/// whether it came to that within an hour.
+fn process(bed: &mut Bed, kills_after: i64) -> bool {
+    bed.crash();
+    let mut began: BTreeMap<u32, Timestamp> = BTreeMap::new();
+    for _ in 0..3600 {
+        let now = bed.now();
+        for start in bed.started.clone() {
+            let is_new = !began.contains_key(&start.task.task);
+            if is_new && (!start.has_barrier || bed.partition.task_taken(start.task, "w", now)) {
+                began.insert(start.task.task, now);
+            }
+        }
+        bed.settle();
+        if began.get(&0).is_some_and(|at| now.0 - at.0 >= kills_after) {
+            return true;
+        }
+        bed.pass(1000);
+    }
+    false
+}
+
+fn neighbours(count: u32) -> Bed {
+    let mut bed = Bed::new();
+    bed.script("o", move |turn| match turn.from {
+        0 => (0..=count).map(|id| task(id, "t")).collect(),
+        _ => Vec::new(),
+    });
+    bed.start("x", "o");
+    bed
+}
+
+#[test]
+fn an_activity_that_ends_ten_processes_fails_and_those_that_run_beside_it_go_on() {
+    for (count, kills_after) in [(0, 0), (1, 0), (5, 0), (5, 5000), (3, 15_000)] {
+        let mut bed = neighbours(count);
+        let mut deaths = 1; // That of the process that started it.
+        while process(&mut bed, kills_after) {
+            deaths += 1;
+            assert!(deaths < 100, "{count} neighbours, it takes {kills_after} ms");
+        }
+        let failed: Vec<_> = bed.record("x").failed.iter().map(|failed| failed.id).collect();
+        assert_eq!(failed, [0], "{count} neighbours, it takes {kills_after} ms");
+        assert_eq!(deaths, 10, "{count} neighbours, it takes {kills_after} ms");
+        let running = bed.record("x").tasks.len() as u32;
+        assert_eq!((bed.status("x"), running), (Status::Running, count));
+    }
+}
+
+#[test]
+fn an_activity_that_takes_long_to_end_its_process_is_found_too() {
+    let mut bed = neighbours(3);
+    for _ in 0..100 {
+        if !process(&mut bed, 120_000) {
+            break;
+        }
+    }
+    let failed: Vec<_> = bed.record("x").failed.iter().map(|failed| failed.id).collect();
+    assert!(failed.contains(&0), "{failed:?}");
+}
+
+#[test]
+fn those_that_wait_for_a_trial_begin_when_what_has_it_ends() {
+    let mut bed = neighbours(2);
+    while bed.record("x").tasks.iter().map(|task| task.lost).max() < Some(6) {
+        assert!(process(&mut bed, 0));
+    }
+    bed.crash();
+    let now = bed.now();
+    for number in [0, 1, 2] {
+        let offers: Vec<_> = bed.started.iter().map(|start| start.task).collect();
+        let taken: Vec<_> =
+            offers.into_iter().filter(|task| bed.partition.task_taken(*task, "w", now)).collect();
+        bed.settle();
+        assert_eq!(taken.iter().map(|task| task.task).collect::<Vec<_>>(), [number]);
+        bed.task_done(taken[0], Ok("1"));
+    }
+    assert!(bed.record("x").tasks.is_empty());
+}
+
+#[test]
+fn orderly_ends_of_processes_count_for_nothing() {
+    let mut bed = neighbours(1);
+    for _ in 0..40 {
+        bed.crash();
+        let now = bed.now();
+        for start in bed.started.clone().into_iter().filter(|start| start.has_barrier) {
+            assert!(bed.partition.task_taken(start.task, "w", now));
+        }
+        bed.settle();
+        bed.partition.ends_in_order(now);
+        bed.partition.ends_in_order(now);
+        bed.settle();
+        assert!(!bed.partition.has_something_to_seal());
+    }
+    assert!(bed.record("x").tasks.iter().all(|task| task.lost == 0 && task.once.is_none()));
+    // What was precise before is so still.
+    while bed.record("x").tasks.iter().any(|task| task.once.is_none()) {
+        assert!(process(&mut bed, 0));
+    }
+    let lost: Vec<_> = bed.record("x").tasks.iter().map(|task| task.lost).collect();
+    for _ in 0..20 {
+        bed.crash();
+        let now = bed.now();
+        for start in bed.started.clone() {
+            bed.partition.task_taken(start.task, "w", now);
+        }
+        bed.settle();
+        bed.partition.ends_in_order(now);
+        bed.settle();
+    }
+    let after: Vec<_> = bed.record("x").tasks.iter().map(|task| task.lost).collect();
+    assert!(after.iter().zip(&lost).all(|(after, before)| *after <= before + 1), "{lost:?} {after:?}");
+    let failed = |event: &perdura_core::history::Event| {
+        matches!(&event.kind, EventKind::TaskFailed(failed)
+        if failed.failure.as_ref().is_some_and(|failure| failure.kind == kind::WORKER_LOST))
+    };
+    let row = bed.rows.values().find(|row| row.id == id("x")).unwrap();
+    assert!(!bed.history_of(row).iter().any(failed));
+}
