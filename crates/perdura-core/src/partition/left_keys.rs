@@ -56,9 +56,10 @@ impl Instance {
     }
 
     /// What outside systems know the work of a task by, if that is not said by its run, number and origin: a call that goes
-    /// on with an earlier one, or a handler, which is no attempt of the activity that it is asked about.
+    /// on with an earlier one, perhaps of another branch, or a handler, which is no attempt of the activity that it is asked about.
     pub(super) fn own_step(&self, task: &Task, asks: bool) -> Option<Arc<str>> {
-        let has_taken = task.record.key.as_ref().is_some_and(|usage| usage.took.is_some());
+        let has_taken =
+            task.record.step.is_some() || task.record.key.as_ref().is_some_and(|usage| usage.took.is_some());
         match asks {
             true => Some(format!("{}-handler", self.step_of(task)).into()),
             false => has_taken.then(|| self.step_of(task).into()),
@@ -69,8 +70,8 @@ impl Instance {
         match task.record.key.as_ref().and_then(|usage| usage.took.as_ref()) {
             Some(took) => took.step.clone(),
             None => {
-                let origin = self.record.origin(task.record.event);
-                idempotency_key(self.execution(), task.record.id, origin)
+                let step = self.record.own_step(&task.record);
+                idempotency_key(self.execution(), step.task, step.branch)
             }
         }
     }
