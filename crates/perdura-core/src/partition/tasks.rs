@@ -79,6 +79,7 @@ impl Partition {
     /// Hands a task to a worker: its delivery count rises and is durable before the attempt starts. With a barrier it is
     /// only offered, and the count rises when a worker takes it.
     pub(super) fn hand_out(&mut self, key: InstanceKey, id: u32) {
+        let is_turns_fault = self.is_turns_fault();
         let (reuse, lost_max) = (self.planted(Bug::DeliveryCountReused), self.config.limits.lost_workers_max);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_suspended() {
@@ -95,6 +96,11 @@ impl Partition {
         };
         let has_barrier = match task.stage() {
             // Perhaps it is what ends its process again and again: from here on it is known when it begins.
+            // What was out when a turn ended its process is not counted.
+            None if is_turns_fault => {
+                task.record.accounted = task.record.delivery;
+                false
+            }
             None => task.becomes_suspect(lost_max),
             Some(Stage::Queued) => true,
             Some(Stage::Out | Stage::Asked | Stage::Suspended) => return self.go_on_in_doubt(key, id),
