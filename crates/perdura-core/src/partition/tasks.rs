@@ -517,6 +517,7 @@ impl Partition {
     /// Looks which of a task's time limits has passed, if any.
     pub(super) fn task_limit_due(&mut self, key: InstanceKey, id: u32) {
         self.handler_late(key, id);
+        self.left_calls_late(key);
         let now = self.now;
         let Some(instance) = self.instances.get(&key) else { return };
         // One that has ended in time cannot be late; and one that suspends its instance waits for whoever can tell.
