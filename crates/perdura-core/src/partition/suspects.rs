@@ -1,7 +1,8 @@
 //! Activities that may end whoever runs them. A process that ends leaves no word of what it ran. So from some such ends on
 //! the hand-overs of an activity that was out each time are committed one by one, and each end counts as a lost worker; from
 //! some more on it has a trial: no other such activity begins until it has ended or has been at work for a time. When the
-//! process ends then, only the one that began last is counted: the others had proved that they can run.
+//! process ends then, only the one that began last is counted: the others had proved that they can run. All this is known of
+//! each partition by itself.
 
 use super::Partition;
 use super::effect::TaskRef;
@@ -13,8 +14,7 @@ use crate::time::Timestamp;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-/// Hand-overs in a row that ended without a word, after which each is committed before its attempt begins; half of the
-/// limit of lost workers if that is less.
+/// Hand-overs in a row that ended without a word, after which each is committed before its attempt begins.
 const SUSPECT_AFTER: u32 = 4;
 /// How long the first trial is; each that follows is twice as long, for what takes long to end its process.
 const TRIAL_MS: u64 = 10_000;
@@ -32,16 +32,8 @@ pub(super) struct Suspects {
 impl Task {
     /// Processes have ended again and again while it was handed out. Says whether its hand-overs are to be committed from
     /// here on.
-    pub(super) fn becomes_suspect(&mut self, lost_max: u32) -> bool {
-        let unexplained = self.unexplained();
-        let suspect_after = SUSPECT_AFTER.min(lost_max / 2).max(1);
-        if unexplained >= suspect_after {
-            // The next one may be the last; these were not known when they began.
-            let lost = self.record.lost.saturating_add(unexplained);
-            self.record.lost = lost.min(lost_max.saturating_sub(1)).max(self.record.lost);
-            self.record.accounted = self.record.delivery;
-        }
-        unexplained >= suspect_after
+    pub(super) fn becomes_suspect(&mut self) -> bool {
+        self.unexplained() >= SUSPECT_AFTER
     }
 
     fn has_trial(&self, lost_max: u32) -> bool {
@@ -60,9 +52,9 @@ impl Task {
     }
 }
 
-/// From so many lost workers on an activity has a trial: six of ten.
+/// From so many lost workers on an activity has a trial: three of ten.
 fn trial_from(lost_max: u32) -> u32 {
-    (lost_max.saturating_mul(3) / 5).max(1)
+    (lost_max.saturating_mul(3) / 10).max(1)
 }
 
 impl Partition {

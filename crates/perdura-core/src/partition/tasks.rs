@@ -80,7 +80,7 @@ impl Partition {
     /// only offered, and the count rises when a worker takes it.
     pub(super) fn hand_out(&mut self, key: InstanceKey, id: u32) {
         let is_turns_fault = self.is_turns_fault();
-        let (reuse, lost_max) = (self.planted(Bug::DeliveryCountReused), self.config.limits.lost_workers_max);
+        let reuse = self.planted(Bug::DeliveryCountReused);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_suspended() {
             return;
@@ -101,7 +101,7 @@ impl Partition {
                 task.record.accounted = task.record.delivery;
                 false
             }
-            None => task.becomes_suspect(lost_max),
+            None => task.becomes_suspect(),
             Some(Stage::Queued) => true,
             Some(Stage::Out | Stage::Asked | Stage::Suspended) => return self.go_on_in_doubt(key, id),
         };
