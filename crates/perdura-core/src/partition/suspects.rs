@@ -32,7 +32,7 @@ pub(super) struct Suspects {
 impl Task {
     /// Processes have ended again and again while it was handed out. Says whether its hand-overs are to be committed from
     /// here on.
-    pub(super) fn becomes_suspect(&mut self) -> bool {
+    pub(super) fn becomes_suspect(&self) -> bool {
         self.unexplained() >= SUSPECT_AFTER
     }
 
