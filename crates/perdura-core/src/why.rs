@@ -303,9 +303,10 @@ fn for_child(child: &ChildRecord, now: Timestamp, around: &dyn Surroundings) -> 
         Some(Some(status)) if status.is_terminal() => {
             Some(format!("it is {status}; its answer is on its way"))
         }
-        Some(Some(Status::Suspended)) => {
-            Some("it is suspended: see why, and resume it or say what follows (resolve)".into())
-        }
+        Some(Some(Status::Suspended)) => Some(
+            "it is suspended: resume it or, if an activity of it is in doubt, say what follows (resolve)"
+                .into(),
+        ),
         _ => None,
     };
     let since = around.asked_at(child.id);
@@ -357,7 +358,7 @@ mod tests {
         let expected = [
             "waits for activity \"pay\" (task 3), attempt 2, delivery 4 since 1970-01-01T00:00:00.000Z; a worker; no worker serves activity \"pay\": start one",
             "waits for timer 5 at 1970-01-01T00:00:02.000Z since 1970-01-01T00:00:00.500Z; the clock",
-            "waits for child \"kid\"; instance \"kid\"; it is suspended: see why, and resume it or say what follows (resolve)",
+            "waits for child \"kid\"; instance \"kid\"; it is suspended: resume it or, if an activity of it is in doubt, say what follows (resolve)",
         ];
         assert_eq!(said(&record), expected);
     }

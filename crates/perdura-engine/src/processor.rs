@@ -36,6 +36,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const INPUTS_MAX: usize = 4096;
 /// Inputs taken before the next batch is sealed.
 const INPUTS_PER_ROUND_MAX: usize = 1024;
+/// A drain time of more is as good as none: a year.
+const DRAIN_TIME_LIMIT: Duration = Duration::from_secs(365 * 86_400);
 /// Rows read at once in a recovery.
 const RECOVERY_PAGE: usize = 1000;
 /// After a loss the next life begins at once; after another one it waits, twice as long each time up to the maximum.
@@ -557,7 +559,8 @@ impl Processor {
     /// Begins to end: no new activity, no new request; what runs may finish.
     fn drain(&mut self, life: &mut Life) {
         if self.drain_until.is_none() {
-            self.drain_until = Some(tokio::time::Instant::now() + self.options.drain_time_max);
+            let longest = self.options.drain_time_max.min(DRAIN_TIME_LIMIT);
+            self.drain_until = Some(tokio::time::Instant::now() + longest);
             life.partition.hand_out_no_operations();
             self.activities.drain();
             self.entities.drain();

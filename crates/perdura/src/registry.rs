@@ -198,6 +198,8 @@ impl Registry {
     pub fn add_transactional_activity<A: TransactionalFn>(&mut self) {
         let run: RunActivity = Arc::new(|ctx, input| Box::pin(ready(in_transaction::<A>(ctx, input))));
         Arc::make_mut(&mut self.activities).insert("activity", A::NAME, A::VERSION, run);
+        // Its outcome is never unknown: what it wrote is there if and only if its result is.
+        self.deliveries.insert(A::NAME.to_owned(), Delivery::AtLeastOnce);
     }
 
     #[doc(hidden)]

@@ -5,7 +5,7 @@ use super::mirror::Seen;
 use super::{Checker, Group};
 use crate::runner::Code;
 use perdura_core::Status;
-use perdura_core::history::{Event, EventKind};
+use perdura_core::history::{Event, EventKind, TaskScheduled};
 use perdura_core::orchestration::Decision;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -117,7 +117,10 @@ fn follow(seen: &mut Seen, shadow: &RefCell<Code>, mut events: &[Event]) -> Resu
 
 fn is_record_of(decision: &Decision, recorded: &EventKind) -> bool {
     match (decision, recorded) {
-        (Decision::ScheduleTask(a), EventKind::TaskScheduled(b)) => a == b,
+        // The engine knows which step of another branch it goes on with, not the code.
+        (Decision::ScheduleTask(a), EventKind::TaskScheduled(b)) => {
+            *a == TaskScheduled { step: None, ..b.clone() }
+        }
         (Decision::CreateTimer(a), EventKind::TimerCreated(b)) => a == b,
         (Decision::ScheduleSubOrchestration(a), EventKind::SubOrchestrationScheduled(b)) => {
             let mut a = a.clone();

@@ -163,6 +163,9 @@ fn would(plan: &Plan) -> String {
             parts.push(format!("use results of: {}", names(&plan.reused)));
         }
     }
+    if !plan.in_doubt.is_empty() {
+        parts.push(format!("leave in doubt: {}", names(&plan.in_doubt)));
+    }
     if !plan.parents.is_empty() {
         parts.push(format!("take along: {}", quoted(&plan.parents).join(", ")));
     }
@@ -180,7 +183,11 @@ fn in_words(id: &str, plan: &Plan) -> String {
         format!("  the cut is {}", plan.because),
     ];
     lines.extend(plan.parents.iter().map(|parent| format!("  parent \"{}\" comes along", escape(parent))));
-    for (what, work) in [("runs again", &plan.rerun), ("has a result to be used again", &plan.reused)] {
+    for (what, work) in [
+        ("runs again", &plan.rerun),
+        ("is in doubt, and its policy decides", &plan.in_doubt),
+        ("has a result to be used again", &plan.reused),
+    ] {
         let each = work.iter();
         lines.extend(each.map(|w| format!("  {what}: {} (task {}, event {})", name(w), w.task, w.event)));
     }
@@ -244,6 +251,7 @@ fn plan_as_json(instance: &str, plan: &Plan) -> Value {
         "turns_kept": plan.turns_kept,
         "parents": plan.parents,
         "rerun": work(&plan.rerun),
+        "in_doubt": work(&plan.in_doubt),
         "reused": work(&plan.reused),
         "carried": plan.carried,
         "dropped": plan.dropped,

@@ -6,6 +6,7 @@ use super::select::SelectOptions;
 use super::time::{span, time};
 use crate::escape::escape;
 use anyhow::ensure;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use perdura_proto::operator::rewind_request::{Timers, To};
 use perdura_proto::operator::{Replaced, RewindRequest};
@@ -70,7 +71,7 @@ pub struct Options {
 #[derive(Args, Debug)]
 pub struct WhoOptions {
     /// Why; it is recorded
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     reason: String,
     /// Who; it is recorded
     #[arg(long, env = "USER", default_value = "operator")]

@@ -118,10 +118,13 @@ impl OnceRecord {
         self.attempts.push(AttemptRecord { delivery, at, worker, ..AttemptRecord::default() });
     }
 
-    /// An attempt began before the instance ended or was rewound: no more than its number is known now.
-    pub(crate) fn was_left(&mut self, delivery: u32, at: i64) {
+    /// An attempt began before the instance ended or was rewound: no more is known of it now than its number, and the token
+    /// of its worker, if it has one.
+    pub(crate) fn was_left(&mut self, delivery: u32, at: i64, token: Bytes) {
         self.begin(delivery, at, "");
-        self.attempts.iter_mut().for_each(|attempt| attempt.left |= attempt.delivery == delivery);
+        if let Some(attempt) = self.attempts.last_mut() {
+            (attempt.left, attempt.token) = (true, token);
+        }
     }
 
     /// The attempt with this count, if it is remembered.

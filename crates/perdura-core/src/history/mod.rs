@@ -9,5 +9,5 @@ mod words;
 pub use codec::{Damaged, decode_events, encode_events, open_record, seal_record};
 pub use event::*;
 pub use rewound::ExecutionRewound;
-pub use task::{TaskCompleted, TaskFailed, TaskResultLate, TaskScheduled};
+pub use task::{Step, TaskCompleted, TaskFailed, TaskResultLate, TaskScheduled};
 pub use words::payload_in_words;

@@ -40,6 +40,24 @@ pub struct TaskScheduled {
     /// Its idempotency key within the instance.
     #[prost(string, optional, tag = "61")]
     pub key: Option<String>,
+    /// The step of a branch that was left with which it goes on, since nobody knows how that ended: outside systems know it
+    /// by the same idempotency key, and its count goes on.
+    #[prost(message, optional, tag = "62")]
+    pub step: Option<Step>,
+}
+
+/// A step of an execution: the event that scheduled it, and where.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Step {
+    /// The branch on which that was recorded.
+    #[prost(uint32, tag = "1")]
+    pub branch: u32,
+    /// Its number there.
+    #[prost(uint64, tag = "2")]
+    pub event: u64,
+    /// The task's number there.
+    #[prost(uint32, tag = "3")]
+    pub task: u32,
 }
 
 /// See [`EventKind::TaskCompleted`](super::EventKind::TaskCompleted).

@@ -365,9 +365,14 @@ impl Partition {
         for task in tasks.values().filter(|task| task.record.delivery > 0) {
             let in_doubt = task.is_at_most_once() && task.stage() != Some(Stage::Queued);
             let task = &task.record;
-            let branch = instance.record.origin(task.event);
-            let left = LeftTask { id: task.id, delivery: task.delivery, event: task.event, branch, in_doubt };
-            instance.record.rewinds.get_or_insert_default().leave(left);
+            let (branch, delivery) = (instance.record.origin(task.event), task.delivery);
+            let mut attempts = task.once.iter().flat_map(|once| &once.attempts);
+            let token = attempts.find(|attempt| attempt.delivery == delivery);
+            let token = token.map(|attempt| attempt.token.clone()).unwrap_or_default();
+            let left = LeftTask { id: task.id, delivery, event: task.event, branch, in_doubt, token };
+            let step = task.step.as_deref().map(|step| LeftTask::of_step(*step, delivery));
+            let rewinds = instance.record.rewinds.get_or_insert_default();
+            [Some(left), step].into_iter().flatten().for_each(|left| rewinds.leave(left));
         }
         let running: Vec<_> =
             tasks.values().filter(|task| task.running).map(|task| Self::task_ref(instance, task)).collect();

@@ -33,6 +33,8 @@ pub(super) enum Caution {
 pub(super) struct Trials {
     /// A new process: what the one before had announced and not ended counts as lost.
     is_new_process: bool,
+    /// That one was ended by a turn which had been announced alone.
+    ended_by_turn: bool,
     waiting: VecDeque<InstanceKey>,
     announced: BTreeSet<InstanceKey>,
     alone: Option<InstanceKey>,
@@ -49,6 +51,11 @@ impl Partition {
         self.trials.is_new_process
     }
 
+    /// Whether the process before was ended by a turn that ran alone.
+    pub(super) fn is_turns_fault(&self) -> bool {
+        self.trials.ended_by_turn
+    }
+
     /// An instance was recovered.
     pub(super) fn look_at_trial(&mut self, key: InstanceKey) {
         let is_new = self.trials.is_new_process;
@@ -63,6 +70,7 @@ impl Partition {
         if std::mem::take(&mut trial.announced) && is_new {
             trial.lost += 1;
             let lost = trial.lost;
+            self.trials.ended_by_turn |= lost > ALONE_FROM;
             self.mark_dirty(key);
             if lost >= limit {
                 let why = format!("{lost} processes ended one after another while they ran its turn");

@@ -2,11 +2,14 @@
 
 use super::effect::{Effect, TaskRef};
 use super::instance::{Instance, Task};
+use super::record::TaskRecord;
 use super::request::{Brought, ReplyToken, RequestError, Response};
 use super::{Bug, Partition};
 use crate::delivery::{Answer, Delivery, OnUnknown, Question, REMEMBERED_BYTES_MAX, Stage};
 use crate::failure::{Failure, kind};
-use crate::history::{Event, ExecutionResumed, TaskCompleted, TaskResultLate, TaskScheduled, TimeLimits};
+use crate::history::{
+    Event, ExecutionResumed, Step, TaskCompleted, TaskResultLate, TaskScheduled, TimeLimits,
+};
 use crate::id::InstanceKey;
 use crate::status::Status;
 use crate::time::Timestamp;
@@ -106,6 +109,7 @@ impl Partition {
     /// if it does not count any more. To be told before anything else of the instance.
     pub fn task_still_runs(&mut self, task: TaskRef, now: Timestamp) -> bool {
         self.advance(now);
+        let task = self.on_present_branch(task);
         let now = self.now;
         let Some(state) = self.awaiting(task).and_then(|instance| instance.tasks.get_mut(&task.task)) else {
             return false;
@@ -471,6 +475,25 @@ impl Partition {
             self.note_late(task, result);
             self.enqueue(task.key);
         }
+    }
+
+    /// The name that an attempt has on the present branch, if that has gone on with an activity which runs at most once:
+    /// another branch handed it over, and it may have been at work all the time.
+    pub(super) fn on_present_branch(&self, task: TaskRef) -> TaskRef {
+        let Some(instance) = self.instances.get(&task.key) else { return task };
+        let record = &instance.record;
+        if record.branch == task.branch || task.asks {
+            return task;
+        }
+        let names =
+            |step: &Step| step.task == task.task && record.origin_on(task.branch, step.event) == step.branch;
+        let is_same = |present: &&Task| {
+            let TaskRecord { id, event, .. } = present.record;
+            let own = Step { branch: record.origin(event), event, task: id };
+            present.is_at_most_once() && (names(&own) || names(&record.own_step(&present.record)))
+        };
+        let present = instance.tasks.values().find(is_same);
+        present.map_or(task, |present| TaskRef { branch: record.branch, task: present.record.id, ..task })
     }
 
     /// A worker brings the result of an attempt that it got from an earlier life, perhaps in another process.

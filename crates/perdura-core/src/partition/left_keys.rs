@@ -5,6 +5,7 @@ use super::effect::TaskRef;
 use super::instance::{Instance, Task};
 use super::keys::reused;
 use super::record::{KeyLeft, KeyUse, TaskRecord};
+use super::wakes::Wake;
 use super::{Bug, Partition};
 use crate::delivery::{Stage, idempotency_key};
 use crate::failure::{Failure, kind};
@@ -12,6 +13,7 @@ use crate::history::TaskScheduled;
 use crate::id::InstanceKey;
 use crate::limits::KEYS_REMEMBERED;
 use crate::rewind::{RewindSpec, RewindTo};
+use crate::time::Timestamp;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -21,6 +23,8 @@ pub(super) struct LeftAttempt {
     task: TaskRef,
     /// It was told so: should it fail now, that says nothing of what it has done.
     told: bool,
+    /// When it will have taken too long: nobody waits for it from then on.
+    limit_at: Option<Timestamp>,
 }
 
 impl KeyLeft {
@@ -56,9 +60,10 @@ impl Instance {
     }
 
     /// What outside systems know the work of a task by, if that is not said by its run, number and origin: a call that goes
-    /// on with an earlier one, or a handler, which is no attempt of the activity that it is asked about.
+    /// on with an earlier one, perhaps of another branch, or a handler, which is no attempt of the activity that it is asked about.
     pub(super) fn own_step(&self, task: &Task, asks: bool) -> Option<Arc<str>> {
-        let has_taken = task.record.key.as_ref().is_some_and(|usage| usage.took.is_some());
+        let has_taken =
+            task.record.step.is_some() || task.record.key.as_ref().is_some_and(|usage| usage.took.is_some());
         match asks {
             true => Some(format!("{}-handler", self.step_of(task)).into()),
             false => has_taken.then(|| self.step_of(task).into()),
@@ -69,8 +74,8 @@ impl Instance {
         match task.record.key.as_ref().and_then(|usage| usage.took.as_ref()) {
             Some(took) => took.step.clone(),
             None => {
-                let origin = self.record.origin(task.record.event);
-                idempotency_key(self.execution(), task.record.id, origin)
+                let step = self.record.own_step(&task.record);
+                idempotency_key(self.execution(), step.task, step.branch)
             }
         }
     }
@@ -100,7 +105,12 @@ impl Instance {
         };
         let is_out = task.running && !task.offered && task.stage() == Some(Stage::Out);
         if is_out && left.in_doubt && !has_failed {
-            self.left_running.push(LeftAttempt { task: Partition::task_ref(self, task), told: true });
+            let limit_at = task.attempt_limit_at;
+            self.left_running.push(LeftAttempt {
+                task: Partition::task_ref(self, task),
+                told: true,
+                limit_at,
+            });
         }
         let keys = self.record.keys.get_or_insert_default();
         keys.left.retain(|other| other.key != left.key);
@@ -145,7 +155,8 @@ impl Partition {
         for id in ids {
             let Some(instance) = self.instances.get_mut(&key) else { return };
             let Some(mut task) = instance.tasks.remove(&id) else { continue };
-            let attempt = LeftAttempt { task: Self::task_ref(instance, &task), told: false };
+            let limit_at = task.attempt_limit_at;
+            let attempt = LeftAttempt { task: Self::task_ref(instance, &task), told: false, limit_at };
             self.unwatch(key, &task);
             task.running = false;
             if let Some(instance) = self.instances.get_mut(&key) {
@@ -169,7 +180,13 @@ impl Partition {
             self.given(key, id, Err(reused(&usage.key)), "");
             return false;
         }
-        if running.iter().any(|attempt| left.is_of(attempt.task)) {
+        let is_at_work = |attempt: &&LeftAttempt| {
+            left.is_of(attempt.task) && attempt.limit_at.is_none_or(|limit_at| limit_at > now)
+        };
+        if let Some(attempt) = running.iter().find(is_at_work) {
+            if let Some(limit_at) = attempt.limit_at {
+                self.wakes.add(limit_at, key, Wake::AttemptLimit(id));
+            }
             return false;
         }
         let Some(task) = instance.tasks.get_mut(&id) else { return false };
@@ -187,6 +204,13 @@ impl Partition {
         }
         usage.took = Some(Box::new(left));
         true
+    }
+
+    /// The time of some attempts is up: calls that wait for such go on.
+    pub(super) fn left_calls_late(&mut self, key: InstanceKey) {
+        if self.instances.get(&key).is_some_and(|instance| !instance.left_running.is_empty()) {
+            self.hand_out_tasks(key);
+        }
     }
 
     /// Whether an attempt is one that nobody waits for, but whose result counts for the next call under its key.

@@ -4,7 +4,9 @@
 use super::entities::{CallRecord, EntityRecord, SectionRecord};
 use crate::delivery::OnceRecord;
 use crate::failure::{Failure, kind};
-use crate::history::{Damaged, Event, ParentLink, decode_events, encode_events, open_record, seal_record};
+use crate::history::{
+    Damaged, Event, ParentLink, Step, decode_events, encode_events, open_record, seal_record,
+};
 use crate::id::{ExecutionId, InstanceId, InstanceKey, Tags};
 use crate::retry::RetryPolicy;
 use crate::rewind::Rewinds;
@@ -109,6 +111,9 @@ pub struct TaskRecord {
     /// What it does under an idempotency key.
     #[prost(message, optional, boxed, tag = "61")]
     pub key: Option<Box<KeyUse>>,
+    /// The step with which it goes on, if a branch that was left had begun it.
+    #[prost(message, optional, boxed, tag = "62")]
+    pub step: Option<Box<Step>>,
 }
 
 /// A timer that has not fired.

@@ -1,7 +1,8 @@
 //! Activities that may end whoever runs them. A process that ends leaves no word of what it ran. So from some such ends on
 //! the hand-overs of an activity that was out each time are committed one by one, and each end counts as a lost worker; from
 //! some more on it has a trial: no other such activity begins until it has ended or has been at work for a time. When the
-//! process ends then, only the one that began last is counted: the others had proved that they can run.
+//! process ends then, only the one that began last is counted: the others had proved that they can run. All this is known of
+//! each partition by itself.
 
 use super::Partition;
 use super::effect::TaskRef;
@@ -15,8 +16,6 @@ use std::collections::BTreeSet;
 
 /// Hand-overs in a row that ended without a word, after which each is committed before its attempt begins.
 const SUSPECT_AFTER: u32 = 4;
-/// From so many lost workers on an activity has a trial.
-const TRIAL_FROM: u32 = 6;
 /// How long the first trial is; each that follows is twice as long, for what takes long to end its process.
 const TRIAL_MS: u64 = 10_000;
 
@@ -33,19 +32,12 @@ pub(super) struct Suspects {
 impl Task {
     /// Processes have ended again and again while it was handed out. Says whether its hand-overs are to be committed from
     /// here on.
-    pub(super) fn becomes_suspect(&mut self, lost_max: u32) -> bool {
-        let unexplained = self.unexplained();
-        if unexplained >= SUSPECT_AFTER {
-            // The next one may be the last; these were not known when they began.
-            let lost = self.record.lost.saturating_add(unexplained);
-            self.record.lost = lost.min(lost_max.saturating_sub(1)).max(self.record.lost);
-            self.record.accounted = self.record.delivery;
-        }
-        unexplained >= SUSPECT_AFTER
+    pub(super) fn becomes_suspect(&self) -> bool {
+        self.unexplained() >= SUSPECT_AFTER
     }
 
-    fn has_trial(&self) -> bool {
-        self.record.lost >= TRIAL_FROM && self.stage().is_some() && !self.is_at_most_once()
+    fn has_trial(&self, lost_max: u32) -> bool {
+        self.record.lost >= trial_from(lost_max) && self.stage().is_some() && !self.is_at_most_once()
     }
 
     /// When the present attempt was handed over.
@@ -55,30 +47,40 @@ impl Task {
         attempts.filter(|attempt| attempt.delivery == delivery).map(|attempt| attempt.at).max().unwrap_or(0)
     }
 
-    fn trial_ms(&self) -> u64 {
-        TRIAL_MS << self.record.lost.saturating_sub(TRIAL_FROM).min(10)
+    fn trial_ms(&self, lost_max: u32) -> u64 {
+        TRIAL_MS << self.record.lost.saturating_sub(trial_from(lost_max)).min(10)
     }
+}
+
+/// From so many lost workers on an activity has a trial: three of ten.
+fn trial_from(lost_max: u32) -> u32 {
+    (lost_max.saturating_mul(3) / 10).max(1)
 }
 
 impl Partition {
     /// An instance was recovered: which of its activities had a trial.
     pub(super) fn look_at_suspects(&mut self, key: InstanceKey) {
+        let lost_max = self.config.limits.lost_workers_max;
         let Some(instance) = self.instances.get(&key) else { return };
-        let had_trial = |task: &&Task| task.stage() == Some(Stage::Out) && task.has_trial();
+        let had_trial = |task: &&Task| task.stage() == Some(Stage::Out) && task.has_trial(lost_max);
         let began = instance.tasks.values().filter(had_trial).map(Task::handed_over_at).max();
         self.suspects.last_began = self.suspects.last_began.max(began.unwrap_or(0));
     }
 
-    /// Whether an activity that was out when its process ended had proved before that it can run.
+    /// Whether it is known that an activity that was out when its process ended did not end it: it had proved before that it
+    /// can run, or a turn did.
     pub(super) fn is_acquitted(&self, key: InstanceKey, id: u32) -> bool {
+        let lost_max = self.config.limits.lost_workers_max;
         let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
-        task.is_some_and(|task| task.has_trial() && task.handed_over_at() < self.suspects.last_began)
+        let had_begun = |task: &Task| task.handed_over_at() < self.suspects.last_began;
+        self.is_turns_fault() || task.is_some_and(|task| task.has_trial(lost_max) && had_begun(task))
     }
 
     /// Whether an activity may begin now. One that may not waits for the end of another's trial.
     pub(super) fn may_begin(&mut self, key: InstanceKey, id: u32) -> bool {
+        let lost_max = self.config.limits.lost_workers_max;
         let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
-        let Some(task) = task.filter(|task| task.has_trial()) else { return true };
+        let Some(task) = task.filter(|task| task.has_trial(lost_max)) else { return true };
         let place = (Reverse(task.record.lost), key, id);
         let is_free = !self.is_trial_under_way();
         if is_free {
@@ -99,7 +101,7 @@ impl Partition {
     /// An activity begins.
     pub(super) fn begin_trial(&mut self, key: InstanceKey, id: u32) {
         let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
-        if let Some(task) = task.filter(|task| task.has_trial()) {
+        if let Some(task) = task.filter(|task| task.has_trial(self.config.limits.lost_workers_max)) {
             self.suspects.on_trial = Some((key, id));
             // So that those who wait are looked at then.
             let over = Timestamp(self.trial_ends(task));
@@ -108,7 +110,7 @@ impl Partition {
     }
 
     fn trial_ends(&self, task: &Task) -> i64 {
-        task.handed_over_at().saturating_add_unsigned(task.trial_ms())
+        task.handed_over_at().saturating_add_unsigned(task.trial_ms(self.config.limits.lost_workers_max))
     }
 
     fn is_trial_under_way(&self) -> bool {

@@ -35,9 +35,10 @@ impl Partition {
             return;
         }
         let left = match found {
-            Some(Found::Attempt { branch, event }) => instance.record.left_in_doubt(branch, event),
+            Some(Found::Attempt(found)) if has_barrier => instance.record.left_step(&found),
             _ => None,
         };
+        scheduled.step = left.as_ref().map(|(step, ..)| *step);
         let has_limits = scheduled.limits.is_some();
         let shared = Arc::new(scheduled.clone());
         let event = instance.append(Event::new(now, scheduled));
@@ -45,13 +46,15 @@ impl Partition {
         let before = instance.record.failed.iter().find(|failed| failed.id == id);
         let (attempt, delivery) = before.map_or((1, 0), |failed| (failed.attempt + 1, failed.delivery));
         let last_word = before.and_then(|failed| failed.last_word.clone());
-        let delivery = delivery.max(left.map_or(0, |left| left.delivery));
+        let mut record =
+            TaskRecord { id, event, attempt, delivery, scheduled_at: now.0, ..TaskRecord::default() };
         // It was asked for on a branch that was left, and nobody knows whether it ran: no more is known now.
-        if let (Some(left), Some(once)) = (left, &mut once) {
-            once.was_left(left.delivery, now.0);
+        if let Some((step, known, given)) = left {
+            record.delivery = delivery.max(given);
+            record.step = Some(Box::new(step));
+            once = Some(Box::new(known));
         }
-        let record =
-            TaskRecord { id, event, attempt, delivery, scheduled_at: now.0, once, ..TaskRecord::default() };
+        record.once = once;
         instance.tasks.insert(id, Task::new(record, Some(shared)));
         if let Some(failure) = last_word {
             return self.task_failed(key, id, failure);
@@ -76,7 +79,8 @@ impl Partition {
     /// Hands a task to a worker: its delivery count rises and is durable before the attempt starts. With a barrier it is
     /// only offered, and the count rises when a worker takes it.
     pub(super) fn hand_out(&mut self, key: InstanceKey, id: u32) {
-        let (reuse, lost_max) = (self.planted(Bug::DeliveryCountReused), self.config.limits.lost_workers_max);
+        let is_turns_fault = self.is_turns_fault();
+        let reuse = self.planted(Bug::DeliveryCountReused);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_suspended() {
             return;
@@ -92,7 +96,12 @@ impl Partition {
         };
         let has_barrier = match task.stage() {
             // Perhaps it is what ends its process again and again: from here on it is known when it begins.
-            None => task.becomes_suspect(lost_max),
+            // What was out when a turn ended its process is not counted.
+            None if is_turns_fault => {
+                task.record.accounted = task.record.delivery;
+                false
+            }
+            None => task.becomes_suspect(),
             Some(Stage::Queued) => true,
             Some(Stage::Out | Stage::Asked | Stage::Suspended) => return self.go_on_in_doubt(key, id),
         };
@@ -220,6 +229,7 @@ impl Partition {
     /// Whether the result of this attempt would count, or be noted of a task that runs at most once.
     #[must_use]
     pub fn wants_result(&mut self, task: TaskRef) -> bool {
+        let task = self.on_present_branch(task);
         let state = self.awaiting(task).and_then(|instance| instance.tasks.get(&task.task));
         state.is_some_and(|state| state.is_present(task) || (state.record.once.is_some() && !task.asks))
             || self.is_left_call(task)
@@ -228,6 +238,7 @@ impl Partition {
     /// Whether the result of this attempt has come, and waits for room in the inbox of its instance. It is not recorded yet.
     #[must_use]
     pub fn holds_result(&self, task: TaskRef) -> bool {
+        let task = self.on_present_branch(task);
         let instance =
             self.instances.get(&task.key).filter(|instance| instance.execution() == task.execution);
         let state = instance.and_then(|instance| instance.tasks.get(&task.task));
@@ -270,7 +281,7 @@ impl Partition {
         if self.left_call_ended(task, &result) {
             return;
         }
-        let task = self.taken_over_as(task);
+        let task = self.on_present_branch(self.taken_over_as(task));
         let Some(instance) = self.awaiting(task) else { return };
         let Some(state) = instance.tasks.get_mut(&task.task) else { return };
         // An attempt of an earlier life, not yet given up by this one, was at work all the time.
@@ -523,6 +534,7 @@ impl Partition {
     /// Looks which of a task's time limits has passed, if any.
     pub(super) fn task_limit_due(&mut self, key: InstanceKey, id: u32) {
         self.handler_late(key, id);
+        self.left_calls_late(key);
         let now = self.now;
         let Some(instance) = self.instances.get(&key) else { return };
         // One that has ended in time cannot be late; and one that suspends its instance waits for whoever can tell.

@@ -2,8 +2,10 @@
 
 use super::reuse::ReuseState;
 use super::spec::RewindOrder;
-use crate::history::{Damaged, Event, decode_events};
-use crate::partition::{CallRecord, HistoryRow, InstanceRecord, LeftCall, OperationEnded, TaskName};
+use crate::history::{Damaged, Event, Step, decode_events};
+use crate::partition::{
+    CallRecord, HistoryRow, InstanceRecord, LeftCall, OperationEnded, TaskName, TaskRecord,
+};
 use bytes::Bytes;
 
 /// A branch that a rewind opened. Branch 0 is there from the beginning.
@@ -42,7 +44,7 @@ pub struct BranchRecord {
 }
 
 /// A task that the engine stopped waiting for: a later attempt must not have the number of one of its attempts.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LeftTask {
     /// Its number.
     #[prost(uint32, tag = "1")]
@@ -59,6 +61,17 @@ pub struct LeftTask {
     /// It runs at most once, and nobody knows how its last attempt ended.
     #[prost(bool, tag = "60")]
     pub in_doubt: bool,
+    /// By what the worker of that attempt proves that it has it; empty if by nothing.
+    #[prost(bytes = "bytes", tag = "61")]
+    pub token: Bytes,
+}
+
+impl LeftTask {
+    /// A step of an older branch, with which another one has gone on.
+    pub(crate) fn of_step(step: Step, delivery: u32) -> LeftTask {
+        let Step { branch, event, task: id } = step;
+        LeftTask { id, delivery, event, branch, in_doubt: true, token: Bytes::new() }
+    }
 }
 
 /// Work that ended well on another branch: it is not done again if it is open on this one.
@@ -165,6 +178,9 @@ impl Rewinds {
     pub(crate) fn leave(&mut self, task: LeftTask) {
         match self.left.iter_mut().find(|left| (left.branch, left.event) == (task.branch, task.event)) {
             Some(left) => {
+                if task.delivery >= left.delivery && !task.token.is_empty() {
+                    left.token = task.token;
+                }
                 left.delivery = left.delivery.max(task.delivery);
                 left.in_doubt = task.in_doubt;
             }
@@ -204,6 +220,12 @@ impl InstanceRecord {
         self.origin_on(self.branch, event)
     }
 
+    /// The step that an activity of the present branch is.
+    pub(crate) fn own_step(&self, task: &TaskRecord) -> Step {
+        let own = Step { branch: self.origin(task.event), event: task.event, task: task.id };
+        task.step.as_deref().copied().unwrap_or(own)
+    }
+
     /// The branch on which an event of a branch was recorded.
     pub(crate) fn origin_on(&self, branch: u32, event: u64) -> u32 {
         let mut at = branch;
@@ -213,13 +235,6 @@ impl InstanceRecord {
             at = opened.parent;
         }
         at
-    }
-
-    /// What is remembered of an activity of which nobody knows whether it ran, which this event of a branch scheduled.
-    pub(crate) fn left_in_doubt(&self, branch: u32, event: u64) -> Option<LeftTask> {
-        let name = (self.origin_on(branch, event), event);
-        let left = self.rewinds.as_ref()?.left.iter().find(|left| (left.branch, left.event) == name)?;
-        left.in_doubt.then_some(*left)
     }
 
     /// Events that had arrived when a branch was last left, but were in no turn of it yet.

@@ -4,6 +4,7 @@ use super::branches::{DoneElsewhere, LeftTask};
 use super::opening::Drawing;
 use super::reuse::{ReuseSource, ReuseState};
 use super::timeline::{Work, WorkKind};
+use crate::history::{EventKind, TaskScheduled};
 
 impl Drawing<'_> {
     /// Activities that the branch which is left has in common with older ones, and ended itself: another rewind may go
@@ -19,11 +20,25 @@ impl Drawing<'_> {
             let event = work.scheduled as u64;
             let end = work.ended.map(|(end, _)| end).filter(|end| *end as u64 >= opened.cut);
             let delivery = end.map_or(0, |end| present.delivery(end));
+            if let EventKind::TaskScheduled(TaskScheduled { step: Some(step), .. }) =
+                &present.event(work.scheduled).kind
+                && delivery > 0
+            {
+                self.opening.left.push(LeftTask::of_step(*step, delivery));
+            }
             if event < opened.cut && delivery > 0 {
                 let branch = record.origin(event);
                 let mut known = known.clone().filter(|left| (left.branch, left.event) == (branch, event));
                 let in_doubt = known.any(|left| left.in_doubt);
-                self.opening.left.push(LeftTask { id: work.id, delivery, event, branch, in_doubt });
+                let id = work.id;
+                self.opening.left.push(LeftTask {
+                    id,
+                    delivery,
+                    event,
+                    branch,
+                    in_doubt,
+                    ..LeftTask::default()
+                });
             }
         }
     }

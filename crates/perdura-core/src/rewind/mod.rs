@@ -7,6 +7,7 @@
 //!
 //! A cut lies always between two turns, so that the code replays what is kept exactly as it ran.
 
+mod attempts;
 mod branches;
 mod cut;
 mod done;

@@ -10,7 +10,7 @@ use super::role::Role;
 use super::spare::Spare;
 use super::spec::{Head, Replaced, RewindSpec, RewindTo, TimerDue, Timers};
 use super::timeline::{Timeline, Work, WorkKind};
-use crate::delivery::{Delivery, OnceRecord, Stage, is_hub_key};
+use crate::delivery::{Stage, is_hub_key};
 use crate::history::{
     Event, EventKind, ExecutionCompleted, ExecutionRewound, SubOrchestrationCompleted,
     SubOrchestrationScheduled, TaskCompleted, TaskScheduled, encode_events,
@@ -111,6 +111,7 @@ pub(crate) fn draw_up(
             parents: Vec::new(),
             carried: Vec::new(),
             rerun: Vec::new(),
+            in_doubt: Vec::new(),
             reused: Vec::new(),
             dropped: Vec::new(),
             timers: Vec::new(),
@@ -147,7 +148,7 @@ fn cut_time(timeline: &Timeline<'_>, cut: &Cut, now: Timestamp) -> Timestamp {
 }
 
 /// What is to become of work that was scheduled before the cut and is open there.
-enum Open {
+pub(super) enum Open {
     /// This result is delivered.
     Given(Option<Bytes>),
     /// Its recorded result is delivered.
@@ -315,21 +316,6 @@ impl Drawing<'_> {
         (carried, given, due)
     }
 
-    /// The new branch does not show attempts of work that gets a result by hand, or that was tried more often elsewhere:
-    /// should it run later, its numbers go on from theirs.
-    fn remember_deliveries(&mut self, work: &Work, becomes: &Open) {
-        let shown = match becomes {
-            Open::Given(_) | Open::DoneBy { .. } => 0,
-            Open::Carried(end) => self.timeline.delivery(*end),
-            Open::Runs(_) => return,
-        };
-        let delivery = self.delivery(work);
-        if work.kind == WorkKind::Activity && delivery > shown {
-            let (id, event, branch) = (work.id, work.scheduled as u64, self.origin(work));
-            self.opening.left.push(LeftTask { id, delivery, event, branch, in_doubt: false });
-        }
-    }
-
     /// The branch that scheduled work of the branch that is rewound.
     pub(super) fn origin(&self, work: &Work) -> u32 {
         self.record.origin_on(self.plan.from_branch, work.scheduled as u64)
@@ -357,8 +343,13 @@ impl Drawing<'_> {
         }
     }
 
+    /// Whether the operator wants this very work to run again.
+    pub(super) fn is_named(&self, work: &Work) -> bool {
+        self.cut.rerun == Some(work.scheduled)
+    }
+
     fn run(&mut self, work: &Work, input: Option<Option<Bytes>>) {
-        self.plan.rerun.push(self.reference(work));
+        let reference = self.reference(work);
         match &self.timeline.event(work.scheduled).kind {
             EventKind::TaskScheduled(scheduled) => {
                 let mut scheduled = scheduled.clone();
@@ -366,8 +357,12 @@ impl Drawing<'_> {
                     scheduled.input = input;
                 }
                 let once = self.once(work, &scheduled);
+                let in_doubt = once.as_ref().is_some_and(|once| once.stage() == Stage::Out);
+                let of_plan = if in_doubt { &mut self.plan.in_doubt } else { &mut self.plan.rerun };
+                of_plan.push(reference);
                 let record = TaskRecord {
                     once,
+                    step: scheduled.step.map(Box::new),
                     id: work.id,
                     event: work.scheduled as u64,
                     attempt: 1,
@@ -378,6 +373,7 @@ impl Drawing<'_> {
                 self.opening.tasks.push((record, scheduled));
             }
             EventKind::SubOrchestrationScheduled(scheduled) => {
+                self.plan.rerun.push(reference);
                 self.plan.children.push(ChildPlan {
                     event: work.scheduled as u64,
                     task: work.id,
@@ -395,7 +391,7 @@ impl Drawing<'_> {
                 let again = work.ended.is_some_and(|(_, well)| well);
                 self.opening.children.push((record, scheduled.clone(), again));
             }
-            _ => {}
+            _ => self.plan.rerun.push(reference),
         }
     }
 
@@ -411,48 +407,6 @@ impl Drawing<'_> {
             EventKind::ExecutionRewound(rewound) => Some(rewound),
             _ => None,
         })
-    }
-
-    /// Of an activity whose hand-overs are committed. One that runs at most once, and whose last attempt has no known end,
-    /// is in doubt on the new branch, too, unless it is named to run again.
-    fn once(&self, work: &Work, scheduled: &TaskScheduled) -> Option<Box<OnceRecord>> {
-        let delivery = Delivery::of_recorded(&scheduled.delivery).ok()?;
-        let mut once = delivery.has_barrier().then(Box::<OnceRecord>::default)?;
-        let named = self.cut.rerun == Some(work.scheduled) || self.spec.order.rerun.contains(&scheduled.name);
-        let is_left = self.left(work).any(|left| left.in_doubt);
-        let is_out = self
-            .outstanding(work)
-            .any(|task| task.once.as_ref().is_some_and(|once| once.stage() != Stage::Queued));
-        let at_most_once = matches!(delivery, Delivery::AtMostOnce(_));
-        if at_most_once && !named && work.ended.is_none() && (is_left || is_out) {
-            // Of the attempt only its number is known here.
-            let (delivery, at) = (self.delivery(work), self.timeline.event(work.scheduled).at);
-            once.was_left(delivery, at.0);
-        }
-        Some(once)
-    }
-
-    /// How often the work was handed out: no attempt on the new branch has the number of an earlier one.
-    fn delivery(&self, work: &Work) -> u32 {
-        let present = self.outstanding(work).map(|task| task.delivery);
-        let left = self.left(work).map(|task| task.delivery);
-        let ended = work.ended.map_or(0, |(end, _)| self.timeline.delivery(end));
-        let elsewhere = self.elsewhere.as_ref().map_or(0, |elsewhere| elsewhere.delivery(work));
-        present.chain(left).chain([ended, elsewhere]).max().unwrap_or(0)
-    }
-
-    /// What the present branch still has of an activity.
-    fn outstanding(&self, work: &Work) -> impl Iterator<Item = &TaskRecord> {
-        let (event, origin) = (work.scheduled as u64, self.origin(work));
-        let tasks = self.record.tasks.iter().filter(move |task| task.event == event);
-        tasks.filter(move |task| self.record.origin(task.event) == origin)
-    }
-
-    /// What is remembered of an activity that a branch was left with.
-    fn left(&self, work: &Work) -> impl Iterator<Item = &LeftTask> {
-        let name = (self.origin(work), work.scheduled as u64);
-        let left = self.record.rewinds.iter().flat_map(|rewinds| &rewinds.left);
-        left.filter(move |left| (left.branch, left.event) == name)
     }
 
     fn timer(&mut self, work: &Work) {

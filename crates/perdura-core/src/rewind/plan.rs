@@ -86,6 +86,9 @@ pub struct RewindPlan {
     /// Work that runs again: scheduled before the cut; and what succeeded after it and is not to be used again, if the code
     /// asks for the same.
     pub rerun: Vec<WorkRef>,
+    /// Activities scheduled before the cut that run at most once, and of which nobody knows whether they ran: their policies
+    /// decide what follows.
+    pub in_doubt: Vec<WorkRef>,
     /// Work after the cut whose results are used again if the code asks for the same; of calls of entities that are under
     /// way, when they come. Also work of before the cut that is open or had failed, and that another call or branch has done.
     pub reused: Vec<WorkRef>,

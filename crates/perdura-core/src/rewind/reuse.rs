@@ -4,6 +4,7 @@
 //! The results stay where they were recorded. An instance keeps where they are and which of them it has used; the table
 //! is made from the old branch, and made again when it is needed after a restart.
 
+use super::attempts::LeftAttempt;
 use super::branches::DoneElsewhere;
 use super::role::Role;
 use super::spec::Replaced;
@@ -136,14 +137,8 @@ pub(crate) enum Found {
     Child(String),
     /// The call of an entity had no result when the branch was left; perhaps it is under way.
     Call(TaskName),
-    /// An activity that runs at most once had no end when the branch was left, on which this event scheduled it: perhaps
-    /// it had begun.
-    Attempt {
-        /// The branch.
-        branch: u32,
-        /// The event.
-        event: u64,
-    },
+    /// Nobody knows how an activity ended that runs at most once, or whether it had begun when the branch was left.
+    Attempt(LeftAttempt),
     /// The operator wants it to run again.
     Rerun,
 }
@@ -250,11 +245,17 @@ fn what_is_found(timeline: &Timeline<'_>, source: &ReuseSource, at: usize) -> Op
         None if work.kind == WorkKind::EntityCall && !rerun && !source.no_results => {
             Some(Found::Call(TaskName { branch: source.branch, task: work.id }))
         }
-        _ => match &timeline.event(at).kind {
+        ended => match &timeline.event(at).kind {
             EventKind::TaskScheduled(task)
-                if work.ended.is_none() && !rerun && !source.no_results && runs_at_most_once(task) =>
+                if !source.no_results
+                    && runs_at_most_once(task)
+                    // Of a call under a key that was given up, the key knows it.
+                    && ended.is_none_or(|(end, _)| task.key.is_none() && timeline.has_unknown_end(end)) =>
             {
-                Some(Found::Attempt { branch: source.branch, event: at as u64 })
+                let delivery = ended.map_or(0, |(end, _)| timeline.delivery(end));
+                let (branch, event, step) = (source.branch, at as u64, task.step);
+                let found = LeftAttempt { branch, event, task: work.id, step, delivery, again: rerun };
+                Some(Found::Attempt(found))
             }
             EventKind::SubOrchestrationScheduled(child) if work.kind == WorkKind::Child => {
                 Some(Found::Child(child.instance.clone()))

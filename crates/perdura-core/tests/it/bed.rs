@@ -130,26 +130,27 @@ impl Bed {
             if needs.is_empty() && turn.is_none() && !ran {
                 return;
             }
-            for need in needs {
-                let now = self.now();
-                match need {
-                    Need::FindId(id) => {
-                        let row = self.rows.values().find(|row| row.id == id).cloned();
-                        self.partition.found_id(&id, row, now);
-                    }
-                    Need::FindKey(key) => self.partition.found_key(key, self.rows.get(&key).cloned(), now),
-                    Need::History { key, generation, branch, parts } => {
-                        let events = self.read(key, generation, &parts);
-                        if let Some(turn) =
-                            self.partition.history_read((key, generation, branch), &events, now)
-                        {
-                            self.run_turn(turn);
-                        }
-                    }
-                }
-            }
+            needs.into_iter().for_each(|need| self.read_for(need));
             if let Some(turn) = turn {
                 self.run_turn(turn);
+            }
+        }
+    }
+
+    /// Reads what the processor needs.
+    pub fn read_for(&mut self, need: Need) {
+        let now = self.now();
+        match need {
+            Need::FindId(id) => {
+                let row = self.rows.values().find(|row| row.id == id).cloned();
+                self.partition.found_id(&id, row, now);
+            }
+            Need::FindKey(key) => self.partition.found_key(key, self.rows.get(&key).cloned(), now),
+            Need::History { key, generation, branch, parts } => {
+                let events = self.read(key, generation, &parts);
+                if let Some(turn) = self.partition.history_read((key, generation, branch), &events, now) {
+                    self.run_turn(turn);
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::bed::*;
 use perdura_core::partition::{Need, Request, RequestError, Response, StartRequest};
 use perdura_core::rewind::{RewindSpec, RewindTo};
 use perdura_core::why::{Unknown, why};
-use perdura_core::{InstanceKey, Status};
+use perdura_core::{InstanceKey, Limits, Status};
 use std::collections::BTreeSet;
 
 const LIMIT: usize = 10;
@@ -257,4 +257,47 @@ fn a_dead_letter_that_is_rewound_begins_its_count_anew() {
     bed.call(Request::Rewind { id: id("x"), spec: Box::new(spec) }).unwrap();
     assert_eq!((bed.status("x"), bed.record("x").trial), (Status::Pending, None));
     assert!(lose(&mut bed), "it is tried again");
+}
+
+#[test]
+fn activities_that_run_beside_a_turn_that_ends_its_process_are_not_counted() {
+    for limit in [4, 10] {
+        let limits = Limits { lost_workers_max: limit, ..Limits::default() };
+        let mut bed = Bed::with_limits(limits);
+        bed.script("works", |turn| if turn.from == 0 { vec![task(0, "t")] } else { vec![complete()] });
+        bed.script("quick", |_| vec![complete()]);
+        bed.start("works", "works");
+        bed.ask(Request::Start(StartRequest { fresh: true, ..start("killer", "quick") }));
+        bed.commit();
+        let mut deaths = 1;
+        loop {
+            bed.forget_all();
+            bed.partition.begins_process();
+            recover(&mut bed);
+            let killed = 'life: loop {
+                let needs = bed.partition.needs();
+                needs.into_iter().for_each(|need| bed.read_for(need));
+                let now = bed.now();
+                for start in bed.started.clone().into_iter().filter(|start| start.has_barrier) {
+                    bed.partition.task_taken(start.task, "w", now);
+                }
+                while let Some(turn) = bed.partition.next_turn() {
+                    if turn.id.as_str() == "killer" {
+                        break 'life true;
+                    }
+                    bed.run_turn(turn);
+                }
+                if !bed.commit() {
+                    break false;
+                }
+            };
+            if !killed {
+                break;
+            }
+            deaths += 1;
+        }
+        assert_eq!(deaths, limit + 1);
+        let record = bed.record("works");
+        assert_eq!((record.tasks.len(), record.failed.len()), (1, 0), "limit {limit}");
+    }
 }

@@ -251,7 +251,9 @@ fn rewound(delivery: &'static str) -> (Bed, TaskStart) {
         let got = results(turn);
         if news(turn).contains(&"ExecutionStarted") {
             let other = TaskScheduled { id: 1, name: "other".into(), ..TaskScheduled::default() };
-            return vec![Decision::ScheduleTask(pay(0, delivery)), Decision::ScheduleTask(other)];
+            let limits = Some(TimeLimits { attempt_ms: 60_000, ..TimeLimits::default() });
+            let pay = TaskScheduled { limits, ..pay(0, delivery) };
+            return vec![Decision::ScheduleTask(pay), Decision::ScheduleTask(other)];
         }
         got.iter().map(|got| fail(got)).collect()
     });
@@ -282,6 +284,12 @@ fn a_call_at_most_once_under_way_at_the_end_is_waited_for_after_a_rewind_to_the_
     // It was told to stop: that it has failed says nothing.
     let (mut bed, first) = rewound("suspend");
     bed.task_done(first.task, Err(Failure::new("E", "stopped")));
+    assert_eq!((bed.status("x"), bed.started.len()), (Status::Suspended, 0));
+    // It does not end: waited for as long as it may take.
+    let (mut bed, _) = rewound("suspend");
+    bed.pass(59_999);
+    assert_eq!((bed.status("x"), bed.started.len()), (Status::Running, 0));
+    bed.pass(1);
     assert_eq!((bed.status("x"), bed.started.len()), (Status::Suspended, 0));
 }
 

@@ -12,6 +12,7 @@ mod control;
 mod dead_letter;
 mod deadlines;
 mod doubt;
+mod doubt_later;
 mod entities;
 mod entity_bed;
 mod keys;

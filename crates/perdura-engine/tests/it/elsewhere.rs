@@ -110,11 +110,13 @@ impl Elsewhere {
             activities: Arc::new(Activities(mpsc::channel(1).0)),
             entities: Arc::new(NoEntities),
         };
-        tokio::select! {
-            biased;
-            _ = Engine::start(store, hosts, EngineOptions::default()) => panic!("it has started at once"),
-            () = std::future::ready(()) => {}
-        }
+        let mut start = Box::pin(Engine::start(store, hosts, EngineOptions::default()));
+        // An engine that is there already is dropped, too.
+        std::future::poll_fn(|cx| {
+            drop(start.as_mut().poll(cx));
+            std::task::Poll::Ready(())
+        })
+        .await;
     }
 
     pub async fn turn(&mut self) -> Away {

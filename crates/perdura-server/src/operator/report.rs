@@ -55,6 +55,7 @@ fn plan_out(plan: &RewindPlan) -> v1::Plan {
         parents: plan.parents.clone(),
         carried: plan.carried.clone(),
         rerun: work(&plan.rerun),
+        in_doubt: work(&plan.in_doubt),
         reused: work(&plan.reused),
         dropped: plan.dropped.clone(),
         timers: plan.timers.iter().map(timer).collect(),

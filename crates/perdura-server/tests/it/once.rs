@@ -30,7 +30,11 @@ async fn paying(world: &World) -> (Worker, Activity) {
 }
 
 async fn until_suspended(world: &World) {
-    while world.state("a").await.unwrap().orchestration_status() != OrchestrationStatus::Suspended {
+    until(world, OrchestrationStatus::Suspended).await;
+}
+
+async fn until(world: &World, status: OrchestrationStatus) {
+    while world.state("a").await.unwrap().orchestration_status() != status {
         tokio::task::yield_now().await;
     }
 }
@@ -227,7 +231,7 @@ async fn many_are_handed_over_side_by_side() {
 
 #[tokio::test]
 async fn what_is_handed_over_for_good_does_not_wait_for_the_end_of_other_work() {
-    const OTHERS: i32 = 100;
+    const OTHERS: i32 = 300;
     let world = world("fail").await;
     let mut worker = world.worker().await;
     world.start("a", "order").await;
@@ -304,4 +308,34 @@ async fn a_worker_that_outlives_its_server_settles_the_doubt_by_its_result_and_n
         worker.answer(&turn, vec![complete("paid")]).await.unwrap();
         assert_eq!(world.end_of("a").await.output.as_deref(), Some("paid"));
     }
+}
+
+#[tokio::test]
+async fn the_result_of_a_worker_that_goes_on_counts_after_its_instance_has_failed_and_was_rewound() {
+    let world = world("suspend").await;
+    let mut worker = world.worker().await;
+    world.start("a", "order").await;
+    let turn = worker.turn().await;
+    worker.answer(&turn, vec![schedule(0, "pay"), schedule(1, "fails")]).await.unwrap();
+    let (one, other) = (worker.activity().await, worker.activity().await);
+    let (paying, fails) = if one.request.name == "pay" { (one, other) } else { (other, one) };
+    let details = || TaskFailureDetails { error_type: "E".into(), ..Default::default() };
+    let failed = ActivityResponse { result: None, failure_details: Some(details()), ..result_of(&fails, "") };
+    worker.client.complete_activity_task(failed).await.unwrap();
+    let turn = worker.turn().await;
+    let end = CompleteOrchestrationAction {
+        orchestration_status: OrchestrationStatus::Failed as i32,
+        failure_details: Some(details()),
+        ..Default::default()
+    };
+    worker
+        .answer(&turn, vec![action(100, OrchestratorActionType::CompleteOrchestration(end))])
+        .await
+        .unwrap();
+    world.end_of("a").await;
+    let rewind = RewindInstanceRequest { instance_id: "a".into(), reason: Some("again".into()) };
+    worker.client.rewind_instance(rewind).await.unwrap();
+    until_suspended(&world).await;
+    worker.finish(&paying, "7").await.unwrap();
+    until(&world, OrchestrationStatus::Running).await;
 }

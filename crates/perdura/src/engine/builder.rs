@@ -190,8 +190,8 @@ impl EngineBuilder {
             activities: registry.clone(),
             entities: registry.clone(),
         };
-        let mut deliveries = registry.deliveries().clone();
-        deliveries.extend(self.deliveries);
+        let mut deliveries = self.deliveries;
+        deliveries.extend(registry.deliveries().clone());
         let options = EngineOptions { deliveries: Arc::new(deliveries), ..self.options };
         let engine = perdura_engine::Engine::start(store, hosts, options).await?;
         let client = Client::new(engine.client(), registry);

@@ -2,6 +2,7 @@
 
 use perdura::delivery::{AT_MOST_ONCE_TAG, Delivery, OnUnknown, UnknownOutcome, Verdict, handlers};
 use perdura::prelude::*;
+use perdura::sqlite::Transaction;
 use perdura::{ActivityName, Client, ClientError, Status, failure};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -453,4 +454,73 @@ async fn keys_of_two_activities_are_apart_although_a_name_has_a_slash() {
     let refusal = engine.instance("s").raise_once("go", &(), "").await.unwrap_err().to_string();
     assert!(refusal.contains("event id must not be empty"), "{refusal}");
     engine.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rewind_that_does_not_name_a_call_of_unknown_outcome_leaves_it_so_and_one_that_does_goes_on_with_its_step()
+ {
+    let because = || perdura::Rewind::by("ada", "looked at the ledger");
+    for named in [because().to_beginning().rerun("pay"), because().before_call("pay")] {
+        let program = Program::new();
+        let second = program.crash("fail").await;
+        let instance = second.instance("a");
+        instance.wait::<u32>().await.unwrap_err();
+        instance.rewind(because().to_beginning()).await.unwrap();
+        let error = instance.wait::<u32>().await.unwrap_err();
+        assert_eq!((kind_of(&error).as_str(), program.begun()), (failure::kind::UNKNOWN_OUTCOME, 1));
+        instance.rewind(named).await.unwrap();
+        assert_eq!(instance.wait::<u32>().await.unwrap(), 7);
+        let seen = program.bench.deliveries.lock().unwrap().clone();
+        assert_eq!((seen[0].0, seen[1].0, seen.len()), (1, 2, 2));
+        assert_eq!(seen[0].1, seen[1].1);
+        second.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_result_of_an_activity_that_still_runs_counts_after_its_instance_was_terminated_and_rewound() {
+    let program = Program::new();
+    let gate = Gate(Arc::new(Semaphore::new(0)));
+    let engine = program.builder(&gate).start().await.unwrap();
+    engine.start(order, "suspend".into()).id("a").await.unwrap();
+    program.until_begun(1).await;
+    let instance = engine.instance("a");
+    instance.terminate("by mistake", false).await.unwrap();
+    instance.rewind(perdura::Rewind::by("ada", "it was right")).await.unwrap();
+    until_status(&engine.client(), Status::Suspended).await;
+    gate.0.add_permits(1);
+    assert_eq!(instance.wait::<u32>().await.unwrap(), 7);
+    assert_eq!(program.begun(), 1);
+    engine.shutdown().await;
+}
+
+#[activity(transactional)]
+fn write_down(_: &Transaction<'_>, n: u32) -> Result<u32> {
+    Ok(n)
+}
+
+#[orchestration]
+async fn writes(ctx: Orchestration, n: u32) -> Result<u32> {
+    ctx.call(write_down, n).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_activity_says_of_itself_comes_before_the_configuration() {
+    let program = Program::new();
+    let gate = Gate(Arc::new(Semaphore::new(0)));
+    let suspend = || Delivery::AtMostOnce(OnUnknown::Suspend);
+    let builder = || {
+        let builder = program.builder(&gate).register(writes).register(write_down);
+        builder.delivery("pay", suspend()).delivery("write_down", suspend())
+    };
+    let engine = builder().start().await.unwrap();
+    engine.start(order, "fail".into()).id("a").await.unwrap();
+    engine.start(writes, 3).id("b").await.unwrap();
+    assert_eq!(engine.instance("b").wait::<u32>().await.unwrap(), 3);
+    for (id, delivery) in [("a", "fail"), ("b", "at-least-once")] {
+        let history = engine.instance(id).history().await.unwrap();
+        let text = format!("{history:?}");
+        assert!(text.contains(&format!("delivery: {delivery:?}")), "{text}");
+    }
+    drop(engine);
 }

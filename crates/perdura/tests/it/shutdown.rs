@@ -136,3 +136,11 @@ async fn an_activity_that_outlasts_shutdowns_is_not_taken_for_one_that_kills_its
         engine.shutdown().await;
     }
 }
+
+#[tokio::test]
+async fn a_drain_time_without_end_ends_when_nothing_runs() {
+    let dir = TempDir::new().unwrap();
+    let engine =
+        Engine::sqlite(dir.path().join("hub.db")).drain_time_max(Duration::MAX).start().await.unwrap();
+    engine.shutdown().await;
+}
