@@ -250,6 +250,7 @@ impl Activities {
             trace: scheduled.trace.clone(),
             attempt: start.attempt,
             delivery: reference.delivery,
+            lost: start.lost,
             last_heartbeat: start.last_heartbeat,
             origin: start.origin,
             step: start.step,

@@ -80,11 +80,12 @@ impl Entities {
                 life.receipts.add(Some(receipt), wanted);
             }
             // The next life hands it out; that this one ends is nobody's fault.
-            BatchEnd::Lost { .. } if self.draining => self.not_run.push(ticket),
+            BatchEnd::Lost { .. } | BatchEnd::LostBeside if self.draining => self.not_run.push(ticket),
             BatchEnd::Lost { why } => {
                 tracing::warn!(?ticket, why, "operations of an entity were lost");
                 partition.operations_lost(ticket, &why, now);
             }
+            BatchEnd::LostBeside => partition.operations_lost_beside(ticket, now),
             BatchEnd::CannotRun { why } => {
                 tracing::warn!(?ticket, why, "the entity is blocked");
                 partition.operations_cannot_run(ticket, why, now);

@@ -169,6 +169,7 @@ pub(crate) fn tell_end(
         ActivityEnd::Completed(output) => partition.task_done(task, Ok(output), now),
         ActivityEnd::Failed(failure) => partition.task_done(task, Err(failure), now),
         ActivityEnd::Lost { reason } => partition.task_lost(task, &reason, now),
+        ActivityEnd::LostBeside { reason } => partition.task_lost_beside(task, &reason, now),
         // A work whose life is over was never run.
         ActivityEnd::NotStarted | ActivityEnd::Transaction(_) => partition.task_not_started(task, now),
     }

@@ -48,6 +48,11 @@ pub enum ActivityEnd {
         /// What is known of the loss.
         reason: String,
     },
+    /// As [`Lost`](Self::Lost), but something else that the worker had has cost it: this attempt is not counted.
+    LostBeside {
+        /// What is known of the loss.
+        reason: String,
+    },
     /// No worker ever had it. It is handed out again after a second.
     NotStarted,
     /// Somebody elsewhere has brought this end, and waits to be told that it is recorded.
@@ -93,6 +98,8 @@ pub enum BatchEnd {
         /// What happened.
         why: String,
     },
+    /// As [`Lost`](Self::Lost), but something else that the worker had has cost it: this batch is not counted.
+    LostBeside,
     /// Nobody here runs this entity. Its operations wait until somebody does, after the next start.
     CannotRun {
         /// What to do.
@@ -127,6 +134,8 @@ pub struct ActivityTask {
     pub attempt: u32,
     /// How many times the task has been handed to a worker, this one included; no two attempts share a number.
     pub delivery: u32,
+    /// Workers that were lost one after another while they ran this attempt.
+    pub lost: u32,
     /// What the last heartbeat of an earlier attempt said.
     pub last_heartbeat: Option<Bytes>,
     /// The branch of the history on which it was scheduled.

@@ -43,7 +43,9 @@ pub(crate) async fn run(
     let result = match end {
         ActivityEnd::Completed(output) => text(output),
         ActivityEnd::Failed(failure) => Err(failure),
-        ActivityEnd::Lost { reason } => Err(Failure::new(kind::WORKER_LOST, reason)),
+        ActivityEnd::Lost { reason } | ActivityEnd::LostBeside { reason } => {
+            Err(Failure::new(kind::WORKER_LOST, reason))
+        }
         ActivityEnd::Transaction(_) => {
             let text =
                 "a transactional activity runs in the process whose hub is the SQLite file, not in a worker";
@@ -76,6 +78,7 @@ fn task(request: ActivityRequest, execution: Option<String>) -> Result<ActivityT
         trace: None,
         attempt: request.perdura_attempt.max(1),
         delivery: request.perdura_delivery.max(1),
+        lost: 0,
         last_heartbeat: request.perdura_last_heartbeat.map(Into::into),
         origin: request.perdura_origin,
         // Only the engine tells them apart.

@@ -33,6 +33,7 @@ pub(crate) async fn run(registry: Registry, token: String, request: EntityReques
         Ok(BatchEnd::Lost { why } | BatchEnd::CannotRun { why }) => {
             refused(Failure::new(kind::NOT_REGISTERED, why))
         }
+        Ok(BatchEnd::LostBeside) => refused(Failure::new(kind::WORKER_LOST, "they were lost")),
         Err(error) => refused(Failure::new(kind::PANIC, error.to_string())),
     }
 }
@@ -45,6 +46,7 @@ fn batch(request: EntityRequest) -> Result<OperationBatch, String> {
         id: EntityId::parse(&request.instance_id).map_err(|error| error.to_string())?,
         state: payload(request.entity_state),
         now: now.unwrap_or(Timestamp(0)),
+        lost: 0,
         operations,
     })
 }

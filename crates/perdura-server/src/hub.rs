@@ -10,7 +10,7 @@ use perdura_sqlite::{SqliteOptions, SqliteStore};
 use perdura_store::{Store, StoreError};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::RwLock;
 use tokio::task::AbortHandle;
@@ -134,17 +134,19 @@ struct Open {
 const LAST_READERS: (Duration, u32) = (Duration::from_millis(10), 500);
 
 /// A hub that is closed, as long as somebody still reads it.
-pub(crate) struct Closed(Weak<dyn Store>);
+pub(crate) struct Closed(Arc<dyn Store>);
 
 impl Closed {
-    /// Waits until its file is free, at most five seconds.
+    /// Waits until its file is free, or at most five seconds for those who still read it.
     pub(crate) async fn until_free(self) {
         for _ in 0..LAST_READERS.1 {
-            if self.0.strong_count() == 0 {
-                return;
+            if Arc::strong_count(&self.0) == 1 {
+                break;
             }
             tokio::time::sleep(LAST_READERS.0).await;
         }
+        // That nobody has it any more would not do: whoever had it last may still be closing it. An error is a panic there.
+        let _ = tokio::task::spawn_blocking(move || drop(self.0)).await;
     }
 }
 
@@ -180,7 +182,7 @@ impl Hubs {
     pub(crate) async fn delete(self: &Arc<Hubs>, name: &HubName) -> Result<(), HubError> {
         let slot = self.slot(name, usize::MAX)?;
         let (hubs, name) = (self.clone(), name.clone());
-        to_its_end(async move { hubs.delete_in(&slot, &name, Ending::Closed).await }).await
+        to_its_end(async move { hubs.delete_in(&slot, &name, Ending::Deleted).await }).await
     }
 
     /// A new hub with this name, in place of the present one if there is one. Whoever works on that goes on with this.
@@ -240,7 +242,7 @@ impl Hubs {
         }
         if let Some(hub) = place.take() {
             hub.close(why, Duration::ZERO).await;
-            let closed = Closed(Arc::downgrade(hub.client.store()));
+            let closed = Closed(hub.client.store().clone());
             drop(hub);
             closed.until_free().await;
         }
@@ -278,7 +280,7 @@ impl Hubs {
         for slot in &slots {
             slot.write().await.take();
         }
-        hubs.iter().map(|hub| Closed(Arc::downgrade(hub.client.store()))).collect()
+        hubs.iter().map(|hub| Closed(hub.client.store().clone())).collect()
     }
 
     fn path(&self, name: &HubName) -> PathBuf {

@@ -39,6 +39,7 @@ fn turn(name: &str, from: u64, event: impl Into<EventKind>) -> Turn {
         from,
         number: from,
         trace: None,
+        lost: 0,
         events: vec![Event::new(at, TurnStarted::default()), Event::new(at, event)],
     }
 }

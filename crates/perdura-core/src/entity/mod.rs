@@ -31,6 +31,8 @@ pub struct OperationBatch {
     pub state: Option<Bytes>,
     /// When it was handed out, by the store's clock.
     pub now: Timestamp,
+    /// How often in a row operations of this entity were lost with whoever ran them.
+    pub lost: u32,
     /// What to do, in order.
     pub operations: Vec<EntityOperation>,
 }

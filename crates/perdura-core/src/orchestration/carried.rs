@@ -65,6 +65,7 @@ pub fn decode_turn(bytes: Bytes, key: InstanceKey) -> Result<(Turn, Option<Vec<E
         from: carried.from,
         number: 0,
         trace: None,
+        lost: 0,
         events: decode_events(carried.events)?,
     };
     Ok((turn, carried.history.map(decode_events).transpose()?))
@@ -237,6 +238,7 @@ mod tests {
             from: 12,
             number: 0,
             trace: None,
+            lost: 0,
             events: vec![Event::new(Timestamp(5), TurnStarted::default())],
         }
     }

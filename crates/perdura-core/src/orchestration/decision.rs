@@ -205,6 +205,8 @@ pub struct Turn {
     pub number: u64,
     /// The trace context that the turn before gave back, if it did.
     pub trace: Option<Bytes>,
+    /// Workers that were lost one after another while they had it.
+    pub lost: u32,
     /// The new events; the first is `TurnStarted`.
     pub events: Vec<Event>,
 }

@@ -277,12 +277,12 @@ impl Partition {
     }
 
     /// The worker that ran the handler is gone: it is asked again.
-    pub(super) fn handler_lost(&mut self, task: TaskRef, reason: &str) {
+    pub(super) fn handler_lost(&mut self, task: TaskRef, (reason, counts): (&str, bool)) {
         let limit = self.config.limits.lost_workers_max;
         let Some(state) = self.handed_out(task) else { return };
         state.running = false;
         let Some(once) = &mut state.record.once else { return };
-        once.handlers_lost += 1;
+        once.handlers_lost += u32::from(counts);
         if once.handlers_lost >= limit {
             let why = format!(
                 "{} workers were lost while they ran its handler, the last one: {reason}",

@@ -64,6 +64,8 @@ pub struct TaskStart {
     pub scheduled: Arc<TaskScheduled>,
     /// Which attempt of the retry policy.
     pub attempt: u32,
+    /// Workers that were lost one after another while they ran this attempt, or this handler.
+    pub lost: u32,
     /// What the last heartbeat of an earlier attempt said.
     pub last_heartbeat: Option<Bytes>,
     /// It must not begin before its hand-over is committed:

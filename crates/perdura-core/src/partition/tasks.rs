@@ -155,6 +155,10 @@ impl Partition {
             step: instance.own_step(task, asks),
             scheduled,
             attempt: if asks { 1 } else { task.record.attempt },
+            lost: match &task.record.once {
+                Some(once) if asks => once.handlers_lost,
+                _ => task.record.lost,
+            },
             last_heartbeat: task.record.heartbeat.clone().filter(|_| !asks),
             has_barrier: task.offered,
             is_taken: task.stage() == Some(Stage::Out),
@@ -330,9 +334,18 @@ impl Partition {
     /// The worker that had an attempt is gone, and nobody knows what came of it: the same attempt is handed out again
     /// with the next delivery count, until too many workers in a row were lost to it.
     pub fn task_lost(&mut self, task: TaskRef, reason: &str, now: Timestamp) {
+        self.worker_lost(task, (reason, true), now);
+    }
+
+    /// As [`task_lost`](Self::task_lost), but something else that the worker had has cost it: this attempt is not counted.
+    pub fn task_lost_beside(&mut self, task: TaskRef, reason: &str, now: Timestamp) {
+        self.worker_lost(task, (reason, false), now);
+    }
+
+    fn worker_lost(&mut self, task: TaskRef, (reason, counts): (&str, bool), now: Timestamp) {
         self.advance(now);
         if task.asks {
-            self.handler_lost(task, reason);
+            self.handler_lost(task, (reason, counts));
             return self.settle();
         }
         if self.left_attempt_gone(task) {
@@ -348,7 +361,11 @@ impl Partition {
             self.in_doubt(task.key, task.task, reason);
             return self.settle();
         }
-        self.attempt_lost(task.key, task.task, task.delivery, reason);
+        if counts {
+            self.attempt_lost(task.key, task.task, task.delivery, reason);
+        } else {
+            self.run_again(task.key, task.task, reason);
+        }
         self.settle();
     }
 

@@ -114,6 +114,7 @@ impl Partition {
             from: instance.record.tail,
             number,
             trace: instance.record.turn_trace(),
+            lost: instance.record.trial.as_ref().map_or(0, |trial| trial.lost),
             events,
         };
         if turn.events.iter().any(|event| matches!(event.kind, EventKind::CancelRequested(_))) {

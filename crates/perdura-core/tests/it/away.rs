@@ -348,6 +348,23 @@ fn a_lost_worker_costs_a_delivery_but_no_attempt() {
 }
 
 #[test]
+fn what_was_lost_beside_something_that_cost_the_worker_comes_again_and_is_not_counted() {
+    let mut bed = Bed::new();
+    bed.script("seq", steps(vec![vec![task(0, "a")], vec![complete()]]));
+    bed.start("x", "seq");
+    bed.partition.task_lost(bed.last_started().task, "killed", bed.now());
+    bed.settle();
+    for _ in 0..2 * Limits::default().lost_workers_max {
+        bed.partition.task_lost_beside(bed.last_started().task, "killed", bed.now());
+        bed.settle();
+    }
+    let start = bed.last_started();
+    assert_eq!((start.lost, start.task.delivery), (1, 2 + 2 * Limits::default().lost_workers_max));
+    bed.task_done(start.task, Ok("good"));
+    assert_eq!(bed.status("x"), Status::Completed);
+}
+
+#[test]
 fn an_activity_that_costs_worker_after_worker_fails_in_the_end() {
     let mut bed = Bed::new();
     bed.script("seq", steps(vec![vec![task(0, "a")]]));

@@ -82,6 +82,21 @@ fn operations_that_are_lost_again_and_again_wait_longer_each_time_and_then_block
 }
 
 #[test]
+fn operations_that_were_lost_beside_something_else_come_again_at_once_and_are_not_counted() {
+    let mut bed = Bed::with_limits(Limits { lost_workers_max: 2, ..Limits::default() });
+    bed.call(Request::Signal(signal("@log@a", "one"))).unwrap();
+    let first = bed.operations.remove(0);
+    bed.partition.operations_lost(first.ticket, "it is gone", bed.now());
+    bed.settle();
+    for delivery in 2..10 {
+        let batch = bed.operations.remove(0);
+        assert_eq!((batch.lost, batch.operations[0].delivery), (1, delivery));
+        bed.partition.operations_lost_beside(batch.ticket, bed.now());
+        bed.settle();
+    }
+}
+
+#[test]
 fn operations_that_were_lost_together_are_handed_out_one_at_a_time() {
     let mut bed = Bed::new();
     for name in ["a", "b", "c"] {

@@ -286,6 +286,7 @@ mod tests {
             id: EntityId::parse("@counter@a").unwrap(),
             state: Some("5".into()),
             now: Timestamp(1000),
+            lost: 0,
             operations: vec![operation("add", None), operation("get", Some(caller))],
         }
     }

@@ -5,6 +5,7 @@ use crate::hub::{Hub, HubError, Hubs};
 use crate::hub_name::HubName;
 use crate::work_items::{Profile, WorkItemStream};
 use futures_util::{FutureExt, Stream, StreamExt};
+use perdura_core::Timestamp;
 use perdura_proto::{GetWorkItemsRequest, WorkItem};
 use perdura_store::BoxFuture;
 use std::pin::Pin;
@@ -48,8 +49,9 @@ impl ItemStream {
     }
 
     fn enter(&mut self, hub: &Hub) {
-        let store = hub.client.store().clone();
-        let now = Arc::new(move || store.now());
+        // A worker that does not read must not keep the hub open.
+        let store = Arc::downgrade(hub.client.store());
+        let now = Arc::new(move || store.upgrade().map_or(Timestamp(0), |store| store.now()));
         let (request, profile) = (self.request.clone(), self.profile.clone());
         self.at = At::Hub(WorkItemStream::new(hub.board.clone(), request, profile, now, self.name.clone()));
     }

@@ -12,6 +12,7 @@ pub(crate) use listing::refusal;
 
 use crate::hub::{Hub, HubError, Hubs};
 use crate::hub_name::HubName;
+use crate::work_items::Ending;
 pub(crate) use client::reuse;
 use perdura_core::InstanceId;
 use perdura_proto::task_hub_sidecar_service_server::TaskHubSidecarService;
@@ -19,7 +20,7 @@ use perdura_proto::*;
 use refusal::Refusal;
 use std::sync::Arc;
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 /// Names the hub of a call. Plain SDKs send none and get the default hub.
 const HUB_HEADER: &str = "taskhub";
@@ -77,11 +78,24 @@ fn hub_refusal(error: &HubError) -> Status {
     }
 }
 
+/// Of a hub that is gone it is told that it is, and not that its engine is shutting down.
+pub(crate) fn of_hub(hub: &Hub, status: Status) -> Status {
+    let what = match hub.board.ending() {
+        Some(Ending::Deleted) => "was deleted",
+        Some(Ending::Replaced) => "was replaced by a new one",
+        Some(Ending::Closed) | None => return status,
+    };
+    if status.code() != Code::Unavailable {
+        return status;
+    }
+    Status::unavailable(format!("task hub {:?} {what} while this call was under way", hub.name.to_string()))
+}
+
 /// A method that takes a hub and a message: the rest is the same for all of them.
 macro_rules! on_hub {
     ($self:ident, $request:ident, $path:path) => {{
         let hub = $self.hub($request.metadata()).await?;
-        $path(&hub, $request.into_inner()).await.map(Response::new)
+        $path(&hub, $request.into_inner()).await.map_err(|status| of_hub(&hub, status)).map(Response::new)
     }};
 }
 
@@ -90,7 +104,7 @@ macro_rules! from_worker {
     ($self:ident, $request:ident, $path:path) => {{
         let hub = $self.hub($request.metadata()).await?;
         let agent = worker::user_agent($request.metadata()).to_owned();
-        let answer = $path(&hub, $request.into_inner()).await;
+        let answer = $path(&hub, $request.into_inner()).await.map_err(|status| of_hub(&hub, status));
         worker::bearable(&agent, answer).map(Response::new)
     }};
 }

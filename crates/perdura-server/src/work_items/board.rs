@@ -23,8 +23,6 @@ use tokio_util::sync::CancellationToken;
 /// See the module.
 pub(crate) struct Board {
     state: Mutex<State>,
-    /// Rings when an item waits for a time.
-    due: Notify,
     /// Rings when an item was answered.
     answered: Notify,
     /// Answers that are under way, from when they come until they are recorded.
@@ -43,12 +41,20 @@ struct State {
     turns: FxHashMap<InstanceId, ItemId>,
     tasks: FxHashMap<(InstanceId, u32), ItemId>,
     late: LateResults,
+    /// Rings when the time that the clock waits for has changed.
+    due: Arc<Notify>,
+    told: Option<Instant>,
     /// No work is given out any more.
     ending: Option<Ending>,
 }
 
 impl State {
+    /// To be called after whatever changes who waits.
     fn wake_called(&mut self) {
+        let next = self.dispatcher.next_due();
+        if std::mem::replace(&mut self.told, next) != next {
+            self.due.notify_one();
+        }
         for worker in self.dispatcher.take_called() {
             if let Some(waker) = self.wakers.remove(&worker) {
                 waker.wake();
@@ -121,36 +127,41 @@ pub(crate) enum Attempt {
 impl Board {
     pub(crate) fn new() -> Arc<Board> {
         let state = State {
-            dispatcher: Dispatcher::new(),
+            dispatcher: Dispatcher::new(Instant::now()),
             wakers: FxHashMap::default(),
             names: FxHashMap::default(),
             turns: FxHashMap::default(),
             tasks: FxHashMap::default(),
             late: LateResults::default(),
+            due: Arc::default(),
+            told: None,
             ending: None,
         };
         let over = CancellationToken::new();
-        let (due, answered, brought) = (Notify::new(), Notify::new(), AtomicUsize::new(0));
-        Arc::new(Board { state: Mutex::new(state), due, answered, brought, over })
+        let (answered, brought) = (Notify::new(), AtomicUsize::new(0));
+        Arc::new(Board { state: Mutex::new(state), answered, brought, over })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.dispatcher.at(Instant::now());
+        state
     }
 
     /// Puts items that wait for a time back in line when it has come. Runs as long as the hub.
     pub(crate) async fn run_clock(&self) {
+        let due = self.state().due.clone();
         loop {
             let next = self.state().dispatcher.next_due();
             match next {
-                None => self.due.notified().await,
+                None => due.notified().await,
                 Some(at) => tokio::select! {
                     () = tokio::time::sleep_until(at.into()) => {}
-                    () = self.due.notified() => {}
+                    () = due.notified() => {}
                 },
             }
             let mut state = self.state();
-            state.dispatcher.release_due(Instant::now());
+            state.dispatcher.release_due();
             state.wake_called();
         }
     }
@@ -164,7 +175,8 @@ impl Board {
         if only.is_some_and(|only| !state.dispatcher.is_there(only)) {
             return None;
         }
-        let id = state.dispatcher.submit(route, Work::Orchestration(Arc::new(turn)));
+        let lost = turn.turn.lost;
+        let id = state.dispatcher.submit(route, Work::Orchestration(Arc::new(turn)), lost);
         state.turns.insert(instance, id);
         state.wake_called();
         Some(id)
@@ -188,7 +200,8 @@ impl Board {
         }
         let (work, end) = ActivityWork::new(task);
         let route = Route::new(Kind::Activity, &work.task.name, work.version());
-        let id = state.dispatcher.submit(route, Work::Activity(Arc::new(work)));
+        let lost = work.task.lost;
+        let id = state.dispatcher.submit(route, Work::Activity(Arc::new(work)), lost);
         state.tasks.insert(name.in_instance(), id);
         state.wake_called();
         Ok((id, end))
@@ -205,9 +218,10 @@ impl Board {
         }
         // Filters are in lower case: the SDKs write all names of entities so, and a Rust program as its code does.
         let route = Route::new(Kind::Entity, &batch.id.name().to_lowercase(), "");
+        let lost = batch.lost;
         let (work, end) = EntityWork::new(batch);
         let work = Arc::new(work);
-        let id = state.dispatcher.submit(route, Work::Entity(work.clone()));
+        let id = state.dispatcher.submit(route, Work::Entity(work.clone()), lost);
         state.wake_called();
         Ok((id, work, end))
     }
@@ -239,9 +253,8 @@ impl Board {
         if let Some(Work::Entity(entity)) = state.dispatcher.work(id) {
             entity.is_given(false);
         }
-        state.dispatcher.put_back(id, Instant::now(), false);
+        state.dispatcher.put_back(id);
         state.wake_called();
-        self.due.notify_one();
         self.answered.notify_waiters();
     }
 
@@ -308,7 +321,9 @@ impl Board {
         if let Some(ending) = state.ending {
             return Poll::Ready(Offer::Ending(ending));
         }
-        match state.dispatcher.take(worker, token) {
+        let taken = state.dispatcher.take(worker, token);
+        state.wake_called();
+        match taken {
             Some((id, work)) => {
                 match &work {
                     Work::Entity(entity) => entity.is_given(true),
@@ -341,23 +356,29 @@ impl Board {
             self.answered.notify_waiters();
             return;
         }
+        let begun: Vec<ItemId> = returned.iter().copied().filter(|id| !unbegun.contains(id)).collect();
+        let innocent = state.dispatcher.innocent(&begun);
         for id in state.dispatcher.only_for(worker) {
+            let is_lost = returned.contains(&id) && !innocent.contains(&id);
             if let Some(Work::Orchestration(turn)) = state.remove(id) {
-                if returned.contains(&id) { turn.lost(true) } else { turn.unrun() }
+                if is_lost { turn.lost(true) } else { turn.unrun() }
             }
         }
         for id in returned {
             let Some((token, work)) = state.dispatcher.handed_over(id) else { continue };
+            let is_counted = !innocent.contains(&id);
             match work.clone() {
                 Work::Orchestration(turn) => {
                     turn.drop_parts(token);
-                    turn.lost(false);
-                    state.dispatcher.put_back(id, Instant::now(), true);
+                    if is_counted {
+                        turn.lost(false);
+                    }
+                    state.dispatcher.put_back_lost(id, is_counted);
                 }
                 Work::Entity(entity) => {
                     state.remove(id);
                     let why = "the stream of the worker that ran them has ended".to_owned();
-                    entity.finish(BatchEnd::Lost { why });
+                    entity.finish(if is_counted { BatchEnd::Lost { why } } else { BatchEnd::LostBeside });
                 }
                 // The engine counts deliveries, so it hands the activity out again.
                 Work::Activity(activity) => {
@@ -366,12 +387,14 @@ impl Board {
                     state.late.lost(token, lost);
                     state.remove(id);
                     let reason = "the stream of the worker that ran it has ended".to_owned();
-                    activity.finish(ActivityEnd::Lost { reason });
+                    activity.finish(match is_counted {
+                        true => ActivityEnd::Lost { reason },
+                        false => ActivityEnd::LostBeside { reason },
+                    });
                 }
             }
         }
         state.wake_called();
-        self.due.notify_one();
     }
 
     /// The turn that was handed over with this token, or without one the latest of the instance.
@@ -502,9 +525,8 @@ impl Board {
             }
             Work::Entity(entity) => entity.is_given(false),
         }
-        state.dispatcher.put_back(id, Instant::now(), false);
+        state.dispatcher.put_back(id);
         state.wake_called();
-        self.due.notify_one();
         self.answered.notify_waiters();
         true
     }

@@ -3,6 +3,7 @@
 //! A worker that asked and got nothing is *idle*. No idle worker with credit ever stands beside a waiting item that it
 //! takes: an item that finds one is *assigned* at once, and everyone else's item waits in line by age.
 
+use super::suspects::{Suspects, is_suspect};
 use super::{Credits, Filters, Kind, Token};
 use perdura_core::why::Line;
 use rustc_hash::FxHashMap;
@@ -45,6 +46,10 @@ const TOKENS_PER_ITEM_MAX: usize = 8;
 /// Workers that an item remembers to have refused it.
 const REFUSALS_MAX: usize = 16;
 
+fn back_off(times: u32) -> Duration {
+    BACK_OFF_FIRST.saturating_mul(1 << times.min(16)).min(BACK_OFF_MAX)
+}
+
 struct Worker {
     id: WorkerId,
     filters: Filters,
@@ -86,6 +91,12 @@ struct Item<T> {
     route: Route,
     place: Place,
     work: T,
+    /// How often in a row its worker was lost.
+    lost: u32,
+    /// What it waits for is due to that: it waits whoever comes.
+    waits_for_loss: bool,
+    /// Which hand-over of all this was.
+    given: u64,
     /// How often it came back.
     returned: u32,
     /// Who gave it back undone. They get it again only if nobody else takes it.
@@ -99,24 +110,34 @@ pub(crate) struct Dispatcher<T> {
     items: FxHashMap<ItemId, Item<T>>,
     waiting: FxHashMap<Route, BTreeSet<ItemId>>,
     back_off: BTreeSet<(Instant, ItemId)>,
+    /// Items that were lost often wait here instead of in line.
+    suspects: Suspects,
     tokens: FxHashMap<Token, ItemId>,
     workers: BTreeMap<WorkerId, Worker>,
     /// Workers that shall ask again.
     called: Vec<WorkerId>,
     next: u64,
+    now: Instant,
 }
 
 impl<T: Clone> Dispatcher<T> {
-    pub(crate) fn new() -> Dispatcher<T> {
+    pub(crate) fn new(now: Instant) -> Dispatcher<T> {
         Dispatcher {
             items: FxHashMap::default(),
             waiting: FxHashMap::default(),
             back_off: BTreeSet::new(),
+            suspects: Suspects::default(),
             tokens: FxHashMap::default(),
             workers: BTreeMap::new(),
             called: Vec::new(),
             next: 1,
+            now,
         }
+    }
+
+    /// It is this late. To be told before anything else.
+    pub(crate) fn at(&mut self, now: Instant) {
+        self.now = self.now.max(now);
     }
 
     fn number(&mut self) -> u64 {
@@ -147,7 +168,9 @@ impl<T: Clone> Dispatcher<T> {
         let Some(worker) = self.workers.get(&id) else { return };
         let wanted = |id: &ItemId| {
             let item = self.items.get(id);
-            item.is_some_and(|item| !item.refused_by.is_empty() && worker.takes(&item.route))
+            item.is_some_and(|item| {
+                !item.waits_for_loss && !item.refused_by.is_empty() && worker.takes(&item.route)
+            })
         };
         let delayed: Vec<_> = self.back_off.iter().filter(|(_, item)| wanted(item)).copied().collect();
         for (at, item) in delayed {
@@ -157,10 +180,11 @@ impl<T: Clone> Dispatcher<T> {
     }
 
     /// The worker is gone. What it had not fetched goes to others; what it had been given is returned: the caller
-    /// gives it [back](Self::put_back) or [removes](Self::remove) it.
+    /// gives it [back](Self::put_back_lost) or [removes](Self::remove) it.
     pub(crate) fn disconnect(&mut self, id: WorkerId) -> Vec<ItemId> {
         let Some(worker) = self.workers.remove(&id) else { return Vec::new() };
         for item in worker.assigned {
+            self.displace(item);
             self.place(item);
         }
         self.offer_refused();
@@ -186,31 +210,46 @@ impl<T: Clone> Dispatcher<T> {
     /// A worker is gone.
     fn offer_refused(&mut self) {
         // Those who have refused an item may be all that is left for it.
-        let lines = self.waiting.values().flatten();
+        let lines = self.waiting.values().flatten().copied().chain(self.suspects.waiting());
         let refused = lines.filter(|id| self.items.get(id).is_some_and(|item| !item.refused_by.is_empty()));
-        for item in refused.copied().collect::<Vec<_>>() {
+        for item in refused.collect::<Vec<_>>() {
             self.displace(item);
             self.place(item);
         }
     }
 
-    /// New work.
-    pub(crate) fn submit(&mut self, route: Route, work: T) -> ItemId {
+    /// New work, or such that was `lost` so often in a row with its workers: that waits a little, the longer the more often.
+    pub(crate) fn submit(&mut self, route: Route, work: T, lost: u32) -> ItemId {
         let id = ItemId(self.number());
         let item = Item {
             route,
             place: Place::Waiting,
             work,
+            lost,
+            waits_for_loss: false,
+            given: 0,
             returned: 0,
             refused_by: Vec::new(),
             tokens: Vec::new(),
         };
         self.items.insert(id, item);
-        self.place(id);
+        self.place_after_loss(id);
         id
     }
 
-    /// The oldest item for a worker, which is called again as soon as there is another one if there is none now.
+    fn place_after_loss(&mut self, id: ItemId) {
+        let Some(item) = self.items.get_mut(&id) else { return };
+        // Operations of entities have waited in the engine.
+        if item.lost < 2 || item.route.kind == Kind::Entity {
+            return self.place(id);
+        }
+        let until = self.now + back_off(item.lost - 2);
+        (item.place, item.waits_for_loss) = (Place::BackOff(until), true);
+        self.back_off.insert((until, id));
+    }
+
+    /// The oldest item for a worker, which is called again as soon as there is another one if there is none now. Of those that
+    /// were lost often, one at a time.
     pub(crate) fn take(&mut self, id: WorkerId, token: Token) -> Option<(ItemId, T)> {
         let worker = self.workers.get_mut(&id)?;
         let item_id = match worker.assigned.pop_first() {
@@ -227,11 +266,12 @@ impl<T: Clone> Dispatcher<T> {
                 oldest
             }
         };
+        let given = self.number();
         let worker = self.workers.get_mut(&id)?;
         worker.idle = false;
         worker.given.insert(item_id);
         let item = self.items.get_mut(&item_id)?;
-        item.place = Place::Given(id);
+        (item.place, item.given) = (Place::Given(id), given);
         if item.tokens.len() == TOKENS_PER_ITEM_MAX {
             self.tokens.remove(&item.tokens.remove(0));
         }
@@ -243,7 +283,15 @@ impl<T: Clone> Dispatcher<T> {
     fn oldest_for(&self, id: WorkerId) -> Option<ItemId> {
         let worker = self.workers.get(&id)?;
         let lines = self.waiting.iter().filter(|(route, _)| worker.may_have(route));
-        lines.filter_map(|(_, line)| line.iter().find(|item| self.is_offered(**item, id))).min().copied()
+        let oldest = lines.filter_map(|(_, line)| line.iter().find(|item| self.is_offered(**item, id))).min();
+        if self.suspects.is_trial(self.now) {
+            return oldest.copied();
+        }
+        let is_for = |item: &ItemId| {
+            let route = self.items.get(item).map(|item| &item.route);
+            route.is_some_and(|route| worker.may_have(route)) && self.is_offered(*item, id)
+        };
+        self.suspects.waiting().find(is_for).into_iter().chain(oldest.copied()).min()
     }
 
     /// Whether a worker that takes such work gets this item: not if it has refused it and there is somebody else.
@@ -283,11 +331,31 @@ impl<T: Clone> Dispatcher<T> {
         Some(item.work)
     }
 
-    /// The item was not done. It waits a little, the longer the more often it came back; the first time not at all if
-    /// its worker was `lost`, which says nothing against the item.
-    pub(crate) fn put_back(&mut self, id: ItemId, now: Instant, lost: bool) {
+    /// Of the items that a lost worker had and may have begun, those that it was not lost to: each was alone or had proved that
+    /// it can run when the next one was handed out, so only the last can have done it.
+    pub(crate) fn innocent(&self, returned: &[ItemId]) -> Vec<ItemId> {
+        let suspect = |id: &ItemId| {
+            self.items.get(id).filter(|item| is_suspect(item.lost)).map(|item| (item.given, *id))
+        };
+        let mut suspects: Vec<_> = returned.iter().filter_map(suspect).collect();
+        suspects.sort_unstable();
+        suspects.pop();
+        suspects.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The worker that had the item is gone, which speaks against the item if it is `counted`. It waits a little, the longer
+    /// the more often it was lost; the first time not at all.
+    pub(crate) fn put_back_lost(&mut self, id: ItemId, counted: bool) {
+        self.displace(id);
+        let Some(item) = self.items.get_mut(&id) else { return };
+        item.lost = item.lost.saturating_add(u32::from(counted));
+        self.place_after_loss(id);
+    }
+
+    /// The item was not done. It waits a little, the longer the more often it came back.
+    pub(crate) fn put_back(&mut self, id: ItemId) {
         let refused_by = match self.items.get(&id).map(|item| item.place) {
-            Some(Place::Given(worker)) if !lost => Some(worker),
+            Some(Place::Given(worker)) => Some(worker),
             _ => None,
         };
         self.displace(id);
@@ -305,15 +373,10 @@ impl<T: Clone> Dispatcher<T> {
                 return;
             }
         }
-        let times = item.returned;
+        let until = self.now + back_off(item.returned);
         item.returned = item.returned.saturating_add(1);
-        if lost && times == 0 {
-            self.place(id);
-            return;
-        }
-        let delay = BACK_OFF_FIRST.saturating_mul(1 << times.min(16)).min(BACK_OFF_MAX);
-        item.place = Place::BackOff(now + delay);
-        self.back_off.insert((now + delay, id));
+        (item.place, item.waits_for_loss) = (Place::BackOff(until), false);
+        self.back_off.insert((until, id));
     }
 
     /// The item goes to another line, at once.
@@ -348,17 +411,29 @@ impl<T: Clone> Dispatcher<T> {
 
     /// When the next item has waited long enough.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.back_off.first().map(|(at, _)| *at)
+        let back_off = self.back_off.first().map(|(at, _)| *at);
+        back_off.into_iter().chain(self.suspects.next_due(self.now)).min()
     }
 
     /// Items that have waited long enough go back in line.
-    pub(crate) fn release_due(&mut self, now: Instant) {
-        while let Some((at, id)) = self.back_off.first().copied() {
-            if at > now {
+    pub(crate) fn release_due(&mut self) {
+        while let Some((at, id)) = self.back_off.first().copied().filter(|(at, _)| *at <= self.now) {
+            self.back_off.remove(&(at, id));
+            self.place(id);
+        }
+        self.release_suspects();
+    }
+
+    /// The next item that was lost often goes to an idle worker, if no other one has to prove itself now.
+    fn release_suspects(&mut self) {
+        if self.suspects.is_empty() || !self.workers.values().any(|worker| worker.idle) {
+            return;
+        }
+        for id in self.suspects.waiting().collect::<Vec<_>>() {
+            if self.suspects.is_trial(self.now) {
                 return;
             }
-            self.back_off.pop_first();
-            self.place(id);
+            self.offer(id);
         }
     }
 
@@ -390,6 +465,9 @@ impl<T: Clone> Dispatcher<T> {
             Place::Given(_) | Place::Assigned(_) => Line::WithWorker,
             _ if !self.workers.values().any(|worker| worker.takes(&item.route)) => Line::NoWorker,
             Place::BackOff(_) => Line::Refused,
+            Place::Waiting if is_suspect(item.lost) => Line::Queued {
+                ahead: self.suspects.waiting().take_while(|ahead| *ahead != id).count() as u64,
+            },
             Place::Waiting => {
                 let line = self.waiting.get(&item.route);
                 Line::Queued { ahead: line.map_or(0, |line| line.range(..id).count() as u64) }
@@ -406,10 +484,22 @@ impl<T: Clone> Dispatcher<T> {
     fn place(&mut self, id: ItemId) {
         let Some(item) = self.items.get_mut(&id) else { return };
         item.place = Place::Waiting;
-        self.waiting.entry(item.route.clone()).or_default().insert(id);
-        let kind = item.route.kind as usize;
-        let route = item.route.clone();
-        let idle = self.workers.iter().filter(|(_, worker)| worker.idle && worker.may_have(&route));
+        if is_suspect(item.lost) {
+            self.suspects.add(item.lost, id);
+            if self.suspects.is_trial(self.now) {
+                return;
+            }
+        } else {
+            self.waiting.entry(item.route.clone()).or_default().insert(id);
+        }
+        self.offer(id);
+    }
+
+    /// Gives an item in line to an idle worker, if there is one for it.
+    fn offer(&mut self, id: ItemId) {
+        let Some(item) = self.items.get(&id) else { return };
+        let (kind, route) = (item.route.kind as usize, &item.route);
+        let idle = self.workers.iter().filter(|(_, worker)| worker.idle && worker.may_have(route));
         let idle = idle.filter(|(worker, _)| self.is_offered(id, **worker));
         if let Some(worker) = idle.min_by_key(|(_, worker)| worker.held[kind]).map(|(id, _)| *id) {
             self.assign(id, worker);
@@ -417,14 +507,26 @@ impl<T: Clone> Dispatcher<T> {
         }
     }
 
-    /// Moves a waiting item to a worker.
-    fn assign(&mut self, id: ItemId, to: WorkerId) {
-        let (Some(item), Some(worker)) = (self.items.get_mut(&id), self.workers.get_mut(&to)) else { return };
+    /// Takes a waiting item out of its line.
+    fn leave_line(&mut self, id: ItemId) {
+        let Some(item) = self.items.get(&id) else { return };
+        if is_suspect(item.lost) {
+            return self.suspects.remove(item.lost, id);
+        }
         if let Some(line) = self.waiting.get_mut(&item.route) {
             line.remove(&id);
             if line.is_empty() {
                 self.waiting.remove(&item.route);
             }
+        }
+    }
+
+    /// Moves a waiting item to a worker.
+    fn assign(&mut self, id: ItemId, to: WorkerId) {
+        self.leave_line(id);
+        let (Some(item), Some(worker)) = (self.items.get_mut(&id), self.workers.get_mut(&to)) else { return };
+        if is_suspect(item.lost) {
+            self.suspects.begin_trial(id, item.lost, self.now);
         }
         item.place = Place::Assigned(to);
         worker.idle = false;
@@ -436,26 +538,23 @@ impl<T: Clone> Dispatcher<T> {
     fn displace(&mut self, id: ItemId) {
         let Some(item) = self.items.get_mut(&id) else { return };
         match item.place {
-            Place::Waiting => {
-                if let Some(line) = self.waiting.get_mut(&item.route) {
-                    line.remove(&id);
-                    if line.is_empty() {
-                        self.waiting.remove(&item.route);
-                    }
-                }
-            }
+            Place::Waiting => self.leave_line(id),
             Place::BackOff(until) => {
                 self.back_off.remove(&(until, id));
             }
             Place::Assigned(worker_id) | Place::Given(worker_id) => {
-                let Some(worker) = self.workers.get_mut(&worker_id) else { return };
-                worker.assigned.remove(&id);
-                worker.given.remove(&id);
-                worker.held[item.route.kind as usize] -= 1;
-                // Credit may be all that it lacked.
-                if worker.idle {
-                    worker.idle = false;
-                    self.called.push(worker_id);
+                if let Some(worker) = self.workers.get_mut(&worker_id) {
+                    worker.assigned.remove(&id);
+                    worker.given.remove(&id);
+                    worker.held[item.route.kind as usize] -= 1;
+                    // Credit may be all that it lacked.
+                    if worker.idle {
+                        worker.idle = false;
+                        self.called.push(worker_id);
+                    }
+                }
+                if self.suspects.end_trial(id) {
+                    self.release_suspects();
                 }
             }
         }

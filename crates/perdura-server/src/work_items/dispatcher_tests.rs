@@ -11,7 +11,8 @@ struct World {
 
 impl World {
     fn new() -> World {
-        World { dispatcher: Dispatcher::new(), now: Instant::now(), tokens: 0 }
+        let now = Instant::now();
+        World { dispatcher: Dispatcher::new(now), now, tokens: 0 }
     }
 
     fn worker(&mut self, credits: i32) -> WorkerId {
@@ -20,7 +21,20 @@ impl World {
     }
 
     fn submit(&mut self, work: Work) -> ItemId {
-        self.dispatcher.submit(Route::new(Kind::Activity, work, ""), work)
+        self.submit_lost(work, 0)
+    }
+
+    fn submit_lost(&mut self, work: Work, times: u32) -> ItemId {
+        self.dispatcher.submit(Route::new(Kind::Activity, work, ""), work, times)
+    }
+
+    /// The worker is lost, and what it had goes to others.
+    fn lose(&mut self, worker: WorkerId) {
+        let returned = self.dispatcher.disconnect(worker);
+        let innocent = self.dispatcher.innocent(&returned);
+        for item in returned {
+            self.dispatcher.put_back_lost(item, !innocent.contains(&item));
+        }
     }
 
     fn take(&mut self, worker: WorkerId) -> Option<(ItemId, Work, Token)> {
@@ -31,7 +45,8 @@ impl World {
 
     fn later(&mut self, by: Duration) {
         self.now += by;
-        self.dispatcher.release_due(self.now);
+        self.dispatcher.at(self.now);
+        self.dispatcher.release_due();
     }
 }
 
@@ -102,7 +117,7 @@ fn what_a_lost_worker_had_goes_to_others_and_its_late_result_still_counts() {
     assert!(world.take(b).is_none());
     let returned = world.dispatcher.disconnect(a);
     assert_eq!(returned, [id]);
-    world.dispatcher.put_back(id, world.now, true);
+    world.dispatcher.put_back_lost(id, true);
     let mut got = [world.take(b).unwrap(), world.take(b).unwrap()];
     got.sort();
     assert_eq!([got[0].1, got[1].1], ["given", "assigned"]);
@@ -121,7 +136,7 @@ fn what_is_refused_waits_longer_each_time() {
     let mut waits = Vec::new();
     for _ in 0..10 {
         let (id, ..) = world.take(a).unwrap();
-        world.dispatcher.put_back(id, world.now, false);
+        world.dispatcher.put_back(id);
         assert!(world.take(a).is_none());
         let wait = world.dispatcher.next_due().unwrap() - world.now;
         waits.push(wait.as_millis());
@@ -138,14 +153,14 @@ fn what_one_worker_refuses_goes_to_another_at_once_and_comes_back_only_if_there_
     let (a, b) = (world.worker(0), world.worker(0));
     world.submit("item");
     let (id, ..) = world.take(a).unwrap();
-    world.dispatcher.put_back(id, world.now, false);
+    world.dispatcher.put_back(id);
     assert!(world.take(a).is_none(), "a has refused it, and there is b");
     assert_eq!(world.take(b).unwrap().0, id);
-    world.dispatcher.put_back(id, world.now, false);
+    world.dispatcher.put_back(id);
     assert!(world.take(b).is_none() && world.take(a).is_none(), "nobody is left: it waits");
     let c = world.worker(0);
     assert_eq!(world.take(c).unwrap().0, id, "somebody new need not wait");
-    world.dispatcher.put_back(id, world.now, false);
+    world.dispatcher.put_back(id);
     world.dispatcher.disconnect(c);
     world.later(BACK_OFF_MAX);
     assert_eq!(world.dispatcher.take_called(), [a]);
@@ -159,13 +174,86 @@ fn an_item_that_kills_every_worker_is_not_a_hot_loop() {
     for round in 0..3 {
         let worker = world.worker(0);
         assert_eq!(world.take(worker).is_some(), round < 2, "round {round}");
-        for returned in world.dispatcher.disconnect(worker) {
-            world.dispatcher.put_back(returned, world.now, true);
-        }
+        world.lose(worker);
     }
     assert!(world.dispatcher.next_due().is_some());
     assert!(world.dispatcher.remove(id).is_some());
     assert!(world.dispatcher.next_due().is_none());
+}
+
+#[test]
+fn items_that_were_lost_often_are_handed_out_one_at_a_time_the_less_often_lost_first() {
+    let mut world = World::new();
+    for (work, lost) in [("five", 5), ("three", 3), ("three too", 3), ("two", 2), ("new", 0)] {
+        world.submit_lost(work, lost);
+    }
+    world.later(BACK_OFF_MAX);
+    let (a, b) = (world.worker(0), world.worker(0));
+    let mut got = [world.take(a).unwrap(), world.take(a).unwrap(), world.take(a).unwrap()];
+    got.sort_by_key(|(_, work, _)| *work);
+    assert_eq!(got.map(|(_, work, _)| work), ["new", "three", "two"]);
+    assert!(world.take(a).is_none() && world.take(b).is_none());
+    world.dispatcher.remove(got[1].0);
+    let next: Vec<_> =
+        world.dispatcher.take_called().into_iter().filter_map(|idle| world.take(idle)).collect();
+    assert_eq!(next.into_iter().map(|(_, work, _)| work).collect::<Vec<_>>(), ["three too"]);
+    assert!(world.take(a).is_none() && world.take(b).is_none());
+}
+
+#[test]
+fn nobody_waits_for_ever_for_an_item_that_was_lost_often_and_nobody_takes_or_whose_worker_hangs() {
+    let mut world = World::new();
+    for work in ["nobody's", "slow", "last"] {
+        world.submit_lost(work, 3);
+    }
+    world.later(BACK_OFF_MAX);
+    let of = |name: &str| {
+        let activity = |name: &str| ActivityFilter { name: name.into(), versions: vec![] };
+        let filters = WorkItemFilters { activities: vec![activity(name)], ..WorkItemFilters::default() };
+        Filters::from_wire(Some(filters))
+    };
+    let slow = world.dispatcher.connect(of("slow"), Credits::default(), false);
+    let last = world.dispatcher.connect(of("last"), Credits::default(), false);
+    assert_eq!(world.take(slow).unwrap().1, "slow");
+    assert!(world.take(last).is_none());
+    let until = world.dispatcher.next_due().unwrap();
+    world.later(until - world.now);
+    assert_eq!(world.dispatcher.take_called(), [last]);
+    assert_eq!(world.take(last).unwrap().1, "last");
+}
+
+#[test]
+fn of_the_items_that_were_lost_often_only_the_last_one_that_a_lost_worker_was_given_counts() {
+    let mut world = World::new();
+    let (first, second) = (world.submit_lost("first", 3), world.submit_lost("second", 3));
+    world.later(BACK_OFF_MAX);
+    let new = world.submit("new");
+    let a = world.worker(0);
+    while world.take(a).is_none_or(|(id, ..)| id != second) {
+        world.later(BACK_OFF_MAX);
+    }
+    world.take(a);
+    world.lose(a);
+    let lost = [first, second, new].map(|id| world.dispatcher.items[&id].lost);
+    assert_eq!(lost, [3, 4, 1]);
+}
+
+#[test]
+fn what_was_lost_waits_its_time_although_somebody_has_refused_it_and_somebody_new_comes() {
+    let mut world = World::new();
+    let (a, b) = (world.worker(0), world.worker(0));
+    world.submit("item");
+    let (id, ..) = world.take(a).unwrap();
+    world.dispatcher.put_back(id);
+    world.take(b).unwrap();
+    world.lose(b);
+    let c = world.worker(0);
+    world.take(c).unwrap();
+    world.lose(c);
+    let d = world.worker(0);
+    assert!(world.take(d).is_none());
+    world.later(BACK_OFF_FIRST);
+    assert_eq!(world.take(d).unwrap().0, id);
 }
 
 #[test]
@@ -196,6 +284,16 @@ fn check(dispatcher: &Dispatcher<Work>) {
             let offered = line.iter().any(|item| dispatcher.is_offered(*item, *id));
             let beside = worker.idle && worker.may_have(route) && offered;
             assert!(!beside, "an idle worker stands beside work that it takes");
+        }
+    }
+    let trial = dispatcher.suspects.is_trial(dispatcher.now);
+    for item in dispatcher.suspects.waiting() {
+        places += 1;
+        assert_eq!(dispatcher.items[&item].place, Place::Waiting);
+        let route = &dispatcher.items[&item].route;
+        for (id, worker) in &dispatcher.workers {
+            let beside = worker.idle && worker.may_have(route) && dispatcher.is_offered(item, *id);
+            assert!(!beside || trial, "an idle worker stands beside a suspect that may have its trial");
         }
     }
     for (until, id) in &dispatcher.back_off {
@@ -242,19 +340,19 @@ fn whatever_happens_no_item_is_lost_doubled_or_forgotten() {
                 }),
                 1 if !workers.is_empty() => {
                     let worker = workers.swap_remove(draw(workers.len()));
-                    for item in world.dispatcher.disconnect(worker) {
-                        world.dispatcher.put_back(item, world.now, true);
-                    }
+                    world.lose(worker);
                 }
-                2 | 3 => items.push(world.submit(["x", "y", "z"][draw(3)])),
+                2 => items.push(world.submit(["x", "y", "z"][draw(3)])),
+                3 => items.push(world.submit_lost(["x", "y", "z"][draw(3)], draw(6) as u32)),
                 4 | 5 if !workers.is_empty() => {
                     let worker = workers[draw(workers.len())];
                     world.take(worker);
                 }
                 6 => drop(pick(&items, &mut draw).map(|id| world.dispatcher.remove(id))),
-                7 => drop(
-                    pick(&items, &mut draw).map(|id| world.dispatcher.put_back(id, world.now, draw(2) == 0)),
-                ),
+                7 => drop(pick(&items, &mut draw).map(|id| match draw(2) {
+                    0 => world.dispatcher.put_back_lost(id, true),
+                    _ => world.dispatcher.put_back(id),
+                })),
                 8 => match draw(2) {
                     0 => world.later(Duration::from_millis(draw(1000) as u64)),
                     _ => drop(

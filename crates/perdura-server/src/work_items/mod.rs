@@ -6,6 +6,7 @@ mod dispatcher;
 mod filter;
 mod late;
 mod stream;
+mod suspects;
 mod token;
 mod work;
 

@@ -236,11 +236,15 @@ impl Stream for WorkItemStream {
                     self.closed = true;
                     return Poll::Ready(None);
                 }
-                Poll::Ready(Offer::Ending(_)) => {
+                Poll::Ready(Offer::Ending(why)) => {
                     self.closed = true;
+                    let text = match why {
+                        Ending::Closed => "the server is shutting down; connect again later",
+                        Ending::Deleted => "the task hub was deleted; whoever connects again makes a new one",
+                        Ending::Replaced => "another task hub has taken the place of this one; connect again",
+                    };
                     // With a clean end some SDKs come back at once, again and again.
-                    let status = Status::unavailable("the server is shutting down; connect again later");
-                    return Poll::Ready(Some(Err(status)));
+                    return Poll::Ready(Some(Err(Status::unavailable(text))));
                 }
                 Poll::Pending => break,
             }

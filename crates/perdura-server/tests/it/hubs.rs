@@ -44,6 +44,39 @@ async fn an_operator_who_mistypes_a_hub_makes_none() {
     assert!(nobody.message().contains("\"a\""), "{nobody}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hub_that_is_deleted_is_free_at_once_and_those_who_wait_are_told_what_has_happened() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    for _ in 0..20 {
+        let mut worker = world.worker().await;
+        world.start("a", "order").await;
+        worker.turn().await;
+        let request = GetInstanceRequest { instance_id: "a".into(), get_inputs_and_outputs: true };
+        let (mut waits, began) = (tokio::task::JoinSet::new(), world.channel().await);
+        for _ in 0..10 {
+            let (mut client, request) = (Client::new(began.clone()), request.clone());
+            waits.spawn(async move { client.wait_for_instance_completion(request).await });
+        }
+        // On the same connection, so that those above have come.
+        hello(began, "default").await.unwrap();
+        within(client.delete_task_hub(DeleteTaskHubRequest {})).await.unwrap();
+        let create = CreateTaskHubRequest { recreate_if_exists: false };
+        within(client.create_task_hub(create)).await.unwrap();
+        let ended = worker.next().await.unwrap_err();
+        assert_eq!(
+            (ended.code(), ended.message().contains("was deleted")),
+            (Code::Unavailable, true),
+            "{ended}"
+        );
+        while let Some(waited) = within(waits.join_next()).await {
+            // One may come late, and find the instance missing in the new hub.
+            let Err(status) = waited.unwrap() else { continue };
+            assert!(!status.message().contains("shutting down"), "{status}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_workers_of_a_hub_go_on_with_the_one_that_takes_its_place_and_end_with_one_that_is_deleted() {
     let world = World::new().await;

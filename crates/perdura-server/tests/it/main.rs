@@ -7,6 +7,7 @@ mod garbage;
 mod hubs;
 mod late;
 mod leaving;
+mod lost;
 mod once;
 mod operator;
 mod partial;

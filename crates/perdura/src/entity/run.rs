@@ -332,6 +332,7 @@ mod tests {
             id: E::at("a").unwrap(),
             state: state.map(Bytes::from),
             now: Timestamp(0),
+            lost: 0,
             operations: operations.iter().map(operation).collect(),
         }
     }
@@ -348,6 +349,7 @@ mod tests {
                 (done.results.into_iter().map(say).collect(), done.state)
             }
             BatchEnd::CannotRun { why } | BatchEnd::Lost { why } => (vec![why], None),
+            BatchEnd::LostBeside => panic!("nothing else runs here"),
         }
     }
 

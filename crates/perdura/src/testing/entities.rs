@@ -51,6 +51,7 @@ impl World {
             id: to.clone(),
             state: self.entities.states.get(&to).cloned(),
             now: self.now(),
+            lost: 0,
             operations: vec![EntityOperation {
                 name,
                 input,
@@ -62,6 +63,7 @@ impl World {
         let done = match self.registry.run(batch).await {
             BatchEnd::Done(done) | BatchEnd::Brought(done, _) => done,
             BatchEnd::Lost { why } | BatchEnd::CannotRun { why } => panic!("{why}"),
+            BatchEnd::LostBeside => panic!("nothing else runs here"),
         };
         match done.state {
             Some(state) => drop(self.entities.states.insert(to, state)),

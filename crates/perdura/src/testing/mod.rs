@@ -93,6 +93,7 @@ fn first_attempt(instance: InstanceId, execution: ExecutionId, task: u32, name: 
         trace: None,
         attempt: 1,
         delivery: 1,
+        lost: 0,
         last_heartbeat: None,
         origin: 0,
         step: None,

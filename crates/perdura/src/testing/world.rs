@@ -278,6 +278,7 @@ impl World {
             from: instance.history.len() as u64,
             number: self.turns,
             trace: None,
+            lost: 0,
             events,
         };
         let warm = finished(id, self.warm.run(&turn, None));

@@ -35,6 +35,7 @@ impl Desk {
             from: self.history.len() as u64,
             number: self.history.len() as u64,
             trace: None,
+            lost: 0,
             events: all,
         }
     }

@@ -35,6 +35,7 @@ fn task(name: &str, input: Option<&str>) -> ActivityTask {
         trace: None,
         attempt: 2,
         delivery: 3,
+        lost: 0,
         last_heartbeat: None,
         origin: 0,
         step: None,

@@ -51,6 +51,16 @@ impl Partition {
         }
     }
 
+    /// As [`operations_lost`](Self::operations_lost), but something else that the worker had has cost it: the batch is not
+    /// counted.
+    pub fn operations_lost_beside(&mut self, ticket: BatchTicket, now: Timestamp) {
+        self.advance(now);
+        if let Some(entity) = self.running_batch(ticket) {
+            entity.end_batch(0);
+            self.go_on(ticket.key);
+        }
+    }
+
     /// The process is about to end, and nobody will know what a batch does from here on. That is no loss: the operations
     /// are for the next life.
     pub fn operations_given_back(&mut self, ticket: BatchTicket) {

@@ -206,11 +206,11 @@ impl Partition {
                 });
             }
         }
-        let state = entity.record.state.clone();
+        let (state, lost) = (entity.record.state.clone(), entity.record.lost);
         let Some(id) = EntityId::of_instance(&instance.id) else { return };
         let ticket = BatchTicket { key, number };
         self.mark_dirty(key);
-        self.effect(Effect::RunOperations(OperationBatch { ticket, id, state, now, operations }));
+        self.effect(Effect::RunOperations(OperationBatch { ticket, id, state, now, lost, operations }));
     }
 
     /// Takes what became of a batch of operations. Gives false, and drops it, if it is not awaited any more.

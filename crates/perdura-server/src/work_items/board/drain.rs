@@ -8,13 +8,20 @@ use std::sync::atomic::Ordering;
 /// Why a board ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// The server is shutting down, or the hub is deleted.
+    /// The server is shutting down.
     Closed,
+    /// The hub is deleted.
+    Deleted,
     /// Another hub takes its place: workers go on with that one.
     Replaced,
 }
 
 impl Board {
+    /// Why no work is given out any more.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.state().ending
+    }
+
     /// No work is given out any more, and all streams end.
     pub(crate) fn drain(&self, why: Ending) {
         let mut state = self.state();
