@@ -38,6 +38,10 @@ impl Entities {
         Entities { host, runtime, sender, ended, running, not_run, draining: false }
     }
 
+    pub(crate) fn hands_over(&self) -> bool {
+        self.host.hands_over()
+    }
+
     /// Runs a batch. One entity has at most one at a time, so their number needs no limit of its own.
     pub(crate) fn start(&mut self, batch: OperationBatch) {
         if self.draining {

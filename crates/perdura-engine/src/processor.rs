@@ -339,6 +339,9 @@ impl Processor {
         if self.lives == 0 {
             partition.begins_process();
         }
+        if self.entities.hands_over() {
+            partition.operations_are_kept_apart();
+        }
         let mut after = None;
         loop {
             let rows = self.store.unfinished(self.id, after, RECOVERY_PAGE).await?;

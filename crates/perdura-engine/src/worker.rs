@@ -84,6 +84,12 @@ pub trait EntityHost: Send + Sync + 'static {
     /// Runs operations of one entity, one after another. Never called for one entity while a batch of it runs, unless the
     /// partition was taken over meanwhile; only one of the two outcomes will count.
     fn run(&self, batch: OperationBatch) -> BoxFuture<'static, BatchEnd>;
+
+    /// Whether it hands batches to workers elsewhere, and keeps apart by itself what was [lost](OperationBatch::lost) often:
+    /// otherwise the engine does, which gives it no other such batch until this one has ended.
+    fn hands_over(&self) -> bool {
+        false
+    }
 }
 
 /// How a batch of entity operations ended.

@@ -22,6 +22,7 @@ mod held;
 mod instance;
 mod keys;
 mod left_keys;
+mod losses;
 mod message;
 mod record;
 mod request;

@@ -36,6 +36,11 @@ impl EntityHost for RemoteEntities {
             }
         })
     }
+
+    /// A worker's stream takes it off the board.
+    fn hands_over(&self) -> bool {
+        true
+    }
 }
 
 /// Ends when a worker has had the batch for too long; gives how long it may have it.

@@ -28,6 +28,15 @@ async fn finish(worker: &mut Worker, item: WorkItem) {
             worker.answer(&Turn { token, request }, vec![complete("1")]).await.unwrap();
         }
         Work::ActivityRequest(request) => worker.finish(&Activity { token, request }, "1").await.unwrap(),
+        Work::EntityRequestV2(_) => {
+            let success = operation_result::ResultType::Success(OperationResultSuccess::default());
+            let done = EntityBatchResult {
+                results: vec![OperationResult { result_type: Some(success) }],
+                completion_token: token,
+                ..EntityBatchResult::default()
+            };
+            worker.client.complete_entity_task(done).await.unwrap();
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -103,4 +112,39 @@ async fn a_turn_that_ends_its_worker_again_and_again_is_a_dead_letter_and_those_
     while world.state("bad").await.unwrap().orchestration_status() != OrchestrationStatus::Suspended {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn an_entity_whose_worker_was_lost_often_and_that_nobody_runs_any_more_holds_up_no_other_one() {
+    let world = World::new().await;
+    let mut client = world.client().await;
+    // Several, so that some of them share what they share.
+    let ids: Vec<String> =
+        ["gone", "there"].iter().flat_map(|name| (0..8).map(move |n| format!("@{name}@{n}"))).collect();
+    for id in &ids {
+        let signal =
+            SignalEntityRequest { instance_id: id.clone(), name: "run".into(), ..Default::default() };
+        client.signal_entity(signal).await.unwrap();
+    }
+    for _ in 0..3 {
+        let mut worker = world.worker().await;
+        for _ in &ids {
+            worker.next().await.unwrap();
+        }
+    }
+    let there =
+        WorkItemFilters { entities: vec![EntityFilter { name: "there".into() }], ..Default::default() };
+    let request = GetWorkItemsRequest { work_item_filters: Some(there), ..GetWorkItemsRequest::default() };
+    let mut worker = world.worker_with(request).await;
+    within(async {
+        let mut count = 0;
+        while count < 8 {
+            let item = worker.next().await.unwrap();
+            if !matches!(item.request, Some(Work::HealthPing(_))) {
+                finish(&mut worker, item).await;
+                count += 1;
+            }
+        }
+    })
+    .await;
 }

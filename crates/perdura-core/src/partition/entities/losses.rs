@@ -28,6 +28,8 @@ const ALONE_FROM: u32 = 3;
 pub(in crate::partition) struct Suspects {
     pub(super) waiting: BTreeSet<InstanceKey>,
     pub(super) at_work: Option<InstanceKey>,
+    /// Whoever hands them to workers keeps them apart.
+    kept_apart: bool,
 }
 
 impl Partition {
@@ -68,6 +70,12 @@ impl Partition {
             entity.end_batch(0);
             self.mark_dirty(ticket.key);
         }
+    }
+
+    /// Whoever takes the operations hands them to workers elsewhere, knows which worker has what, and keeps those apart that
+    /// were lost often. Here one that no worker takes would hold up the others.
+    pub fn operations_are_kept_apart(&mut self) {
+        self.suspect_entities.kept_apart = true;
     }
 
     /// Hands out no operations from here on: the process is about to end, or is none that runs any.
@@ -122,6 +130,9 @@ impl Partition {
 
     /// Whether operations run that were lost often.
     pub(super) fn suspect_at_work(&mut self) -> bool {
+        if self.suspect_entities.kept_apart {
+            return false;
+        }
         let at_work = self.suspect_entities.at_work.and_then(|key| self.entity_mut(key));
         at_work.is_some_and(|entity| entity.running.is_some())
     }
