@@ -7,6 +7,7 @@
 use super::Partition;
 use super::effect::TaskRef;
 use super::instance::Task;
+use super::tasks::plus;
 use super::wakes::Wake;
 use crate::delivery::Stage;
 use crate::id::InstanceKey;
@@ -18,6 +19,8 @@ use std::collections::BTreeSet;
 const SUSPECT_AFTER: u32 = 4;
 /// How long the first trial is; each that follows is twice as long, for what takes long to end its process.
 const TRIAL_MS: u64 = 10_000;
+/// How long after a start the first trial begins: until then their histories are read.
+const LINE_UP_MS: u64 = 1000;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
@@ -27,6 +30,10 @@ pub(super) struct Suspects {
     waiting: BTreeSet<(Reverse<u32>, InstanceKey, u32)>,
     /// When the last trial began that was under way at the end of the process before.
     last_began: i64,
+    /// No trial begins earlier: after a start all are to be in line first.
+    not_before: Timestamp,
+    /// The first of them is handed out.
+    releases: bool,
 }
 
 impl Task {
@@ -37,7 +44,8 @@ impl Task {
     }
 
     fn has_trial(&self, lost_max: u32) -> bool {
-        self.record.lost >= trial_from(lost_max) && self.stage().is_some() && !self.is_at_most_once()
+        // One that runs at most once is never counted.
+        self.record.lost >= trial_from(lost_max) && self.stage().is_some()
     }
 
     /// When the present attempt was handed over.
@@ -65,6 +73,12 @@ impl Partition {
         let had_trial = |task: &&Task| task.stage() == Some(Stage::Out) && task.has_trial(lost_max);
         let began = instance.tasks.values().filter(had_trial).map(Task::handed_over_at).max();
         self.suspects.last_began = self.suspects.last_began.max(began.unwrap_or(0));
+        let suspect = instance.tasks.values().find(|task| task.has_trial(lost_max));
+        if let Some(id) = suspect.map(|task| task.record.id) {
+            let at = plus(self.now, LINE_UP_MS);
+            self.suspects.not_before = self.suspects.not_before.max(at);
+            self.wakes.add(at, key, Wake::AttemptLimit(id));
+        }
     }
 
     /// Whether it is known that an activity that was out when its process ended did not end it: it had proved before that it
@@ -76,19 +90,22 @@ impl Partition {
         self.is_turns_fault() || task.is_some_and(|task| task.has_trial(lost_max) && had_begun(task))
     }
 
-    /// Whether an activity may begin now. One that may not waits for the end of another's trial.
+    /// Whether an activity may be handed out now. One that has a trial waits until it is the first of them.
+    pub(super) fn is_in_turn(&mut self, key: InstanceKey, id: u32) -> bool {
+        self.suspects.releases || !self.waits_for_trial(key, id)
+    }
+
+    /// Whether an activity that was offered may begin now: not if another has its trial since.
     pub(super) fn may_begin(&mut self, key: InstanceKey, id: u32) -> bool {
+        !self.is_trial_under_way() || !self.waits_for_trial(key, id)
+    }
+
+    fn waits_for_trial(&mut self, key: InstanceKey, id: u32) -> bool {
         let lost_max = self.config.limits.lost_workers_max;
         let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
-        let Some(task) = task.filter(|task| task.has_trial(lost_max)) else { return true };
-        let place = (Reverse(task.record.lost), key, id);
-        let is_free = !self.is_trial_under_way();
-        if is_free {
-            self.suspects.waiting.remove(&place);
-        } else {
-            self.suspects.waiting.insert(place);
-        }
-        is_free
+        let Some(task) = task.filter(|task| task.has_trial(lost_max)) else { return false };
+        self.suspects.waiting.insert((Reverse(task.record.lost), key, id));
+        true
     }
 
     /// Another has its trial since this one was offered.
@@ -124,10 +141,13 @@ impl Partition {
     /// The next trial begins if none is under way.
     pub(super) fn release_suspects(&mut self) {
         while !self.suspects.waiting.is_empty()
+            && self.now >= self.suspects.not_before
             && !self.is_trial_under_way()
             && let Some((_, key, id)) = self.suspects.waiting.pop_first()
         {
+            self.suspects.releases = true;
             self.hand_out(key, id);
+            self.suspects.releases = false;
         }
     }
 

@@ -104,7 +104,7 @@ impl Partition {
         };
         if has_barrier {
             task.record.once.get_or_insert_default();
-            if !self.may_begin(key, id) {
+            if !self.is_in_turn(key, id) {
                 return;
             }
         }

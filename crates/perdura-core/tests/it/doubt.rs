@@ -150,6 +150,7 @@ fn precise_counts_rise_by_one_and_a_lost_attempt_is_followed_by_another() {
         assert_eq!((task.delivery, delivery_in_store(&bed)), (delivery, delivery));
         if delivery % 2 == 0 { bed.crash() } else { lose(&mut bed, task) }
     }
+    bed.pass(1000);
     let task = take(&mut bed);
     bed.task_done(task, Ok("1"));
     assert_eq!(bed.status("x"), Status::Completed);
@@ -518,6 +519,7 @@ fn an_activity_that_ends_its_process_each_time_fails_and_one_that_only_waits_doe
     // Each process takes the first one and dies of it. At first nobody looks which.
     for _ in 0..20 {
         bed.crash();
+        bed.pass(1000);
         let poison = bed.started.iter().find(|start| start.task.task == 0).cloned();
         if let Some(start) = poison.filter(|start| start.has_barrier) {
             let now = bed.now();

@@ -6,9 +6,9 @@ use perdura_core::history::EventKind;
 use perdura_core::{Status, Timestamp};
 use std::collections::BTreeMap;
 
-/// A process begins, in which activity 0 of `x` ends it so many ms after it began, and no other activity ever ends. Says
+/// A process begins, in which activity `killer` of `x` ends it so many ms after it began, and no other activity ever ends. Says
 /// whether it came to that within an hour.
-fn process(bed: &mut Bed, kills_after: i64) -> bool {
+fn process(bed: &mut Bed, killer: u32, kills_after: i64) -> bool {
     bed.crash();
     let mut began: BTreeMap<u32, Timestamp> = BTreeMap::new();
     for _ in 0..3600 {
@@ -20,7 +20,7 @@ fn process(bed: &mut Bed, kills_after: i64) -> bool {
             }
         }
         bed.settle();
-        if began.get(&0).is_some_and(|at| now.0 - at.0 >= kills_after) {
+        if began.get(&killer).is_some_and(|at| now.0 - at.0 >= kills_after) {
             return true;
         }
         bed.pass(1000);
@@ -40,16 +40,20 @@ fn neighbours(count: u32) -> Bed {
 
 #[test]
 fn an_activity_that_ends_its_process_ten_times_more_fails_and_those_that_run_beside_it_go_on() {
-    for (count, kills_after) in [(0, 0), (1, 0), (5, 0), (5, 5000), (3, 15_000)] {
+    for (count, killer, kills_after) in
+        [(0, 0, 0), (1, 0, 0), (1, 1, 0), (5, 0, 0), (5, 5, 0), (5, 2, 5000), (3, 0, 15_000), (3, 3, 15_000)]
+    {
         let mut bed = neighbours(count);
         let mut deaths = 1; // That of the process that started it.
-        while process(&mut bed, kills_after) {
+        while process(&mut bed, killer, kills_after) {
             deaths += 1;
             assert!(deaths < 100, "{count} neighbours, it takes {kills_after} ms");
         }
         let failed: Vec<_> = bed.record("x").failed.iter().map(|failed| failed.id).collect();
-        assert_eq!(failed, [0], "{count} neighbours, it takes {kills_after} ms");
-        assert_eq!(deaths, 4 + 10, "{count} neighbours, it takes {kills_after} ms");
+        assert_eq!(failed, [killer], "{count} neighbours, it takes {kills_after} ms");
+        // What takes longer than the first trial costs each neighbour one count at most.
+        let most = 4 + 10 + if kills_after > 10_000 { count } else { 0 };
+        assert!((14..=most).contains(&deaths), "{deaths}: {count} neighbours, it takes {kills_after} ms");
         let running = bed.record("x").tasks.len() as u32;
         assert_eq!((bed.status("x"), running), (Status::Running, count));
     }
@@ -59,21 +63,22 @@ fn an_activity_that_ends_its_process_ten_times_more_fails_and_those_that_run_bes
 fn an_activity_that_takes_long_to_end_its_process_is_found_too() {
     let mut bed = neighbours(3);
     for _ in 0..100 {
-        if !process(&mut bed, 120_000) {
+        if !process(&mut bed, 3, 120_000) {
             break;
         }
     }
     let failed: Vec<_> = bed.record("x").failed.iter().map(|failed| failed.id).collect();
-    assert!(failed.contains(&0), "{failed:?}");
+    assert!(failed.contains(&3), "{failed:?}");
 }
 
 #[test]
 fn those_that_wait_for_a_trial_begin_when_what_has_it_ends() {
     let mut bed = neighbours(2);
     while bed.record("x").tasks.iter().map(|task| task.lost).max() < Some(3) {
-        assert!(process(&mut bed, 0));
+        assert!(process(&mut bed, 0, 0));
     }
     bed.crash();
+    bed.pass(1000);
     let now = bed.now();
     for number in [0, 1, 2] {
         let offers: Vec<_> = bed.started.iter().map(|start| start.task).collect();
@@ -104,7 +109,7 @@ fn orderly_ends_of_processes_count_for_nothing() {
     assert!(bed.record("x").tasks.iter().all(|task| task.lost == 0 && task.once.is_none()));
     // What was precise before is so still.
     while bed.record("x").tasks.iter().any(|task| task.once.is_none()) {
-        assert!(process(&mut bed, 0));
+        assert!(process(&mut bed, 0, 0));
     }
     let lost: Vec<_> = bed.record("x").tasks.iter().map(|task| task.lost).collect();
     for _ in 0..20 {
