@@ -65,6 +65,10 @@ async fn why_and_inspect_tell_what_entities_and_their_callers_wait_for() {
         tokio::task::yield_now().await;
     }
     assert_eq!(account("held").why().await.unwrap().unwrap().len(), 1);
+    let slow = account("slow").why().await.unwrap().unwrap()[0].to_string();
+    assert!(slow.contains("waits for the end of operation \"wait\", delivery 1 since 2"), "{slow}");
+    let slow = shown("inspect", &file, "@Account@slow");
+    assert!(slow.contains("    runs wait (delivery 1) since 2"), "{slow}");
     engine.shutdown().await;
     let why = |id| shown("why", &file, id);
     let (caller, next, held, slow) = (why("caller"), why("next"), why("@Account@held"), why("@Account@slow"));
@@ -76,7 +80,6 @@ async fn why_and_inspect_tell_what_entities_and_their_callers_wait_for() {
     assert!(next.contains("the next is \"@Account@held\": it is held by \"holder\" since 2"), "{next}");
     assert!(held.contains("waits for the end of the critical section of \"holder\" since 2"), "{held}");
     assert!(held.contains("2 operations and lock requests wait for it"), "{held}");
-    assert!(slow.contains("waits for the end of operation \"wait\", delivery 1 since 2"), "{slow}");
-    let slow = shown("inspect", &file, "@Account@slow");
-    assert!(slow.contains("    runs wait (delivery 1) since 2"), "{slow}");
+    assert!(slow.contains("waits for its operations to be handed out since 2"), "{slow}");
+    assert!(slow.contains("1 operation or lock request waits for it"), "{slow}");
 }
