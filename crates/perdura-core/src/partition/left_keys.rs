@@ -251,7 +251,6 @@ impl Partition {
             // It was told to stop, or has run out of its time: perhaps it has done something all the same.
             Err(_) if told => {}
             result => {
-                keys.left.remove(at);
                 let failure = match result {
                     Err(failure) => failure.clone().within_limits(),
                     Ok(_) => {
@@ -259,14 +258,30 @@ impl Partition {
                         Failure::new(kind::LIMIT, message).non_retryable()
                     }
                 };
-                for waiting in self.waiting_for(key, &usage) {
-                    self.given(key, waiting, Err(failure.clone()), &format!("key {:?}", usage.key));
-                }
+                // How it ended is known.
+                keys.left[at].in_doubt = false;
+                self.left_call_failed(key, &usage, failure);
             }
         }
         self.mark_dirty(key);
         self.hand_out_tasks(key);
         true
+    }
+
+    /// The failure is one of the first call that waits for it, which may try again; the others wait for that.
+    fn left_call_failed(&mut self, key: InstanceKey, usage: &KeyUse, failure: Failure) {
+        let mut leader = None;
+        for id in self.waiting_for(key, usage) {
+            if self.is_to_run(key, id) {
+                leader = Some(id);
+            }
+        }
+        let keys = self.instances.get_mut(&key).and_then(|instance| instance.record.keys.as_deref_mut());
+        match (leader, keys) {
+            (Some(leader), _) => self.attempt_failed(key, leader, failure),
+            (None, Some(keys)) => keys.left.retain(|left| left.key != usage.key),
+            (None, None) => {}
+        }
     }
 
     /// An attempt that nobody waits for has no end that is known. Says whether it was one.

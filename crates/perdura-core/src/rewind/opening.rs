@@ -343,9 +343,9 @@ impl Drawing<'_> {
         }
     }
 
-    /// Whether the operator wants this very work to run again.
+    /// Whether the operator wants this very work to run again; who gives it another input does.
     pub(super) fn is_named(&self, work: &Work) -> bool {
-        self.cut.rerun == Some(work.scheduled)
+        self.cut.rerun == Some(work.scheduled) || self.inputs.contains_key(&work.scheduled)
     }
 
     fn run(&mut self, work: &Work, input: Option<Option<Bytes>>) {

@@ -5,7 +5,7 @@ use crate::doubt::*;
 use perdura_core::delivery::*;
 use perdura_core::failure::kind;
 use perdura_core::partition::Request;
-use perdura_core::rewind::{RewindOrder, RewindSpec, RewindTo, Subject};
+use perdura_core::rewind::{Replaced, RewindOrder, RewindSpec, RewindTo, Subject};
 use perdura_core::{Failure, Status};
 
 #[test]
@@ -140,4 +140,21 @@ fn no_branch_gives_a_delivery_of_a_step_again_that_another_branch_has_given() {
         resolve(&mut bed, Answer::RunOnceMore).unwrap();
         assert_eq!(take(&mut bed).delivery, 3);
     }
+}
+
+#[test]
+fn who_gives_an_activity_in_doubt_another_input_lets_it_run_again_with_that() {
+    let mut bed = started("suspend");
+    let first = take(&mut bed);
+    terminate(&mut bed);
+    let inputs = vec![Replaced { event: 2, payload: Some("8".into()) }];
+    let spec = RewindSpec { inputs, ..RewindSpec::default() };
+    bed.call(Request::Rewind { id: id("x"), spec: Box::new(spec) }).unwrap();
+    let second = take(&mut bed);
+    assert_eq!((second.delivery, bed.last_started().scheduled.input.clone()), (2, Some("8".into())));
+    // What the first one comes to is not what was asked for.
+    bed.task_done(first, Ok("7 is paid"));
+    assert_eq!(bed.status("x"), Status::Running);
+    bed.task_done(second, Ok("8 is paid"));
+    assert_eq!(bed.status("x"), Status::Completed);
 }

@@ -8,7 +8,7 @@ use perdura_core::limits::KEYS_BYTES_MAX;
 use perdura_core::orchestration::{ContinueAsNew, Decision, Turn};
 use perdura_core::partition::{Request, TaskStart};
 use perdura_core::rewind::{RewindOrder, RewindSpec, RewindTo};
-use perdura_core::{Failure, Status};
+use perdura_core::{Failure, RetryPolicy, Status};
 
 fn pay(id: u32, delivery: &str) -> TaskScheduled {
     let (name, key, delivery) = ("pay".into(), Some("k".into()), delivery.into());
@@ -36,7 +36,7 @@ fn results(turn: &Turn) -> Vec<String> {
 }
 
 /// Calls, continues as new with the next event, calls again, and fails with what comes of it.
-fn calls_over_a_continue_as_new(delivery: &'static str) -> Bed {
+fn calls_over_a_continue_as_new(delivery: &'static str, retry: Option<RetryPolicy>) -> Bed {
     let mut bed = Bed::new();
     let mut generation = 0;
     bed.script("o", move |turn| {
@@ -45,7 +45,7 @@ fn calls_over_a_continue_as_new(delivery: &'static str) -> Bed {
         match (&turn.events[1].kind, is_raised) {
             (EventKind::ExecutionStarted(_), _) => {
                 generation += 1;
-                call(pay(generation * 10, delivery))
+                call(TaskScheduled { retry: retry.clone(), ..pay(generation * 10, delivery) })
             }
             (_, true) if generation == 1 => vec![anew()],
             _ if !got.is_empty() => vec![fail(&got.join(" "))],
@@ -58,7 +58,11 @@ fn calls_over_a_continue_as_new(delivery: &'static str) -> Bed {
 
 /// The instance continues as new, while the first call is under way.
 fn continues(delivery: &'static str) -> (Bed, TaskStart) {
-    let mut bed = calls_over_a_continue_as_new(delivery);
+    continues_with(delivery, None)
+}
+
+fn continues_with(delivery: &'static str, retry: Option<RetryPolicy>) -> (Bed, TaskStart) {
+    let mut bed = calls_over_a_continue_as_new(delivery, retry);
     let first = bed.last_started();
     take(&mut bed, &first);
     bed.call(raise("x", "e")).unwrap();
@@ -130,6 +134,24 @@ fn the_failure_of_a_call_that_goes_on_is_shared_and_not_kept() {
     bed.task_done(first.task, Err(Failure::new("E", "no")));
     assert_eq!((outcome(&bed).as_str(), bed.started.len()), ("E", 1));
     assert!(bed.record("x").keys.unwrap().left.is_empty());
+}
+
+#[test]
+fn the_next_call_tries_again_after_the_failure_of_one_that_goes_on_if_its_policy_says_so() {
+    for delivery in ["", "suspend"] {
+        let retry =
+            RetryPolicy { attempts_max: 2, backoff_ms: 100, backoff_factor: 1.0, ..RetryPolicy::default() };
+        let (mut bed, first) = continues_with(delivery, Some(retry));
+        bed.started.clear();
+        bed.task_done(first.task, Err(Failure::new("E", "no")));
+        assert_eq!((bed.status("x"), bed.started.len()), (Status::Running, 0));
+        bed.pass(100);
+        let second = bed.last_started();
+        assert_eq!((second.attempt, second.task.delivery, step(&second)), (2, 2, step(&first)));
+        take(&mut bed, &second);
+        bed.task_done(second.task, Err(Failure::new("E2", "no")));
+        assert_eq!(outcome(&bed), "E2");
+    }
 }
 
 #[test]
