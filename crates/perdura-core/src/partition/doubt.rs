@@ -109,6 +109,9 @@ impl Partition {
     /// if it does not count any more. To be told before anything else of the instance.
     pub fn task_still_runs(&mut self, task: TaskRef, now: Timestamp) -> bool {
         self.advance(now);
+        if self.left_call_still_runs(task) {
+            return true;
+        }
         let task = self.on_present_branch(task);
         let now = self.now;
         let Some(state) = self.awaiting(task).and_then(|instance| instance.tasks.get_mut(&task.task)) else {

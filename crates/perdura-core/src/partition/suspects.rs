@@ -82,12 +82,12 @@ impl Partition {
     }
 
     /// Whether it is known that an activity that was out when its process ended did not end it: it had proved before that it
-    /// can run, or a turn did.
+    /// can run, or a turn or an operation did.
     pub(super) fn is_acquitted(&self, key: InstanceKey, id: u32) -> bool {
         let lost_max = self.config.limits.lost_workers_max;
         let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
         let had_begun = |task: &Task| task.handed_over_at() < self.suspects.last_began;
-        self.is_turns_fault() || task.is_some_and(|task| task.has_trial(lost_max) && had_begun(task))
+        self.no_activitys_fault() || task.is_some_and(|task| task.has_trial(lost_max) && had_begun(task))
     }
 
     /// Whether an activity may be handed out now. One that has a trial waits until it is the first of them.
