@@ -369,8 +369,9 @@ impl Partition {
             let mut attempts = task.once.iter().flat_map(|once| &once.attempts);
             let token = attempts.find(|attempt| attempt.delivery == delivery);
             let token = token.map(|attempt| attempt.token.clone()).unwrap_or_default();
-            let left = LeftTask { id: task.id, delivery, event: task.event, branch, in_doubt, token };
-            let step = task.step.as_deref().map(|step| LeftTask::of_step(*step, delivery));
+            let step = task.step.as_deref().copied();
+            let left = LeftTask { id: task.id, delivery, event: task.event, branch, in_doubt, token, step };
+            let step = step.map(|step| LeftTask::of_step(step, delivery));
             let rewinds = instance.record.rewinds.get_or_insert_default();
             [Some(left), step].into_iter().flatten().for_each(|left| rewinds.leave(left));
         }

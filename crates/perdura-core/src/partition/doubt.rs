@@ -512,10 +512,17 @@ impl Partition {
         }
         let names =
             |step: &Step| step.task == task.task && record.origin_on(task.branch, step.event) == step.branch;
+        // A branch between that one and this one may have gone on with the step, too.
+        let left = record.rewinds.as_ref().map_or(&[][..], |rewinds| &rewinds.left);
+        let has_gone_on_with = |step: Step| {
+            let mut others = left.iter().filter(|left| left.step == Some(step));
+            others.any(|left| names(&Step { branch: left.branch, event: left.event, task: left.id }))
+        };
         let is_same = |present: &&Task| {
             let TaskRecord { id, event, .. } = present.record;
             let own = Step { branch: record.origin(event), event, task: id };
-            present.is_at_most_once() && (names(&own) || names(&record.own_step(&present.record)))
+            let step = record.own_step(&present.record);
+            present.is_at_most_once() && (names(&own) || names(&step) || has_gone_on_with(step))
         };
         let present = instance.tasks.values().find(is_same);
         present.map_or(task, |present| TaskRef { branch: record.branch, task: present.record.id, ..task })

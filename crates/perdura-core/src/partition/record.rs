@@ -296,6 +296,9 @@ pub struct InstanceRecord {
     /// Processes or workers that were lost in its present turn.
     #[prost(message, optional, boxed, tag = "70")]
     pub trial: Option<Box<Trial>>,
+    /// The SHA-256 of the input for which its parent last had it begin anew; empty if none has.
+    #[prost(bytes = "bytes", tag = "71")]
+    pub made_for: Bytes,
 }
 
 /// What is known of a turn that may end whoever runs it.

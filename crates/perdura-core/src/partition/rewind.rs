@@ -16,7 +16,9 @@ use crate::id::{InstanceId, InstanceKey};
 use crate::rewind::{
     Because, Opening, ReturnRecord, RewindError, RewindOrder, RewindSpec, RewindTo, Subject, draw_up,
 };
-use crate::status::Status;
+use crate::status::{OnExisting, ReusePolicy, Status};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
 /// A rewind that waits for histories.
@@ -74,7 +76,11 @@ impl Partition {
             self.start_child(&message.receiver(), start.clone(), receiver);
             return true;
         };
-        if *again {
+        // What it is asked for now is not what it was made for on a branch that its parent has left.
+        let made_for = &instance.record.made_for;
+        let takes_any = ReusePolicy::from_bits(start.reuse).on(instance.status) == OnExisting::UseExisting;
+        let is_of_other = !made_for.is_empty() && *made_for != digest(start.input.as_ref()) && !takes_any;
+        if *again || is_of_other {
             self.begin_anew(key, Parked::Message(message.clone(), envelope), start, order);
             return false;
         }
@@ -366,6 +372,12 @@ impl Partition {
         rewinds.reuse = opening.reuse;
         rewinds.done = std::mem::take(&mut opening.done);
         record.branch = opening.branch.branch;
+        match &awaited.spec.input {
+            Some(input) if awaited.anew => record.made_for = digest(input.as_ref()),
+            // An operator has said which one counts.
+            _ if awaited.spec.branch.is_some() => record.made_for.clear(),
+            _ => {}
+        }
         rewinds.branches.push(opening.branch);
         rewinds.order = Some(awaited.spec.order.clone());
         record.tail = cut;
@@ -469,6 +481,7 @@ impl Partition {
         instance.status = end.final_status().unwrap_or(Status::Failed);
         let record = &mut instance.record;
         (record.branch, record.tail) = (branch, tail);
+        record.made_for.clear();
         record.completed_at = at.0;
         (record.output, record.failure) = (end.output, end.failure.map(Box::new));
         (record.suspended, record.cancel_requested) = (None, opening.cancel_requested);
@@ -557,6 +570,10 @@ impl Partition {
         let Some(instance) = self.instances.get(&key) else { return false };
         instance.record.parents.iter().any(|parent| parent.is_same_run(link))
     }
+}
+
+fn digest(input: Option<&Bytes>) -> Bytes {
+    Bytes::copy_from_slice(&Sha256::digest(input.map_or(&[][..], |input| input)))
 }
 
 fn has_ended_badly(status: Status) -> bool {

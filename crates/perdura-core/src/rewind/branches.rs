@@ -64,13 +64,16 @@ pub struct LeftTask {
     /// By what the worker of that attempt proves that it has it; empty if by nothing.
     #[prost(bytes = "bytes", tag = "61")]
     pub token: Bytes,
+    /// The step of an older branch that it went on with, if it is not one of its own.
+    #[prost(message, optional, tag = "62")]
+    pub step: Option<Step>,
 }
 
 impl LeftTask {
     /// A step of an older branch, with which another one has gone on.
     pub(crate) fn of_step(step: Step, delivery: u32) -> LeftTask {
         let Step { branch, event, task: id } = step;
-        LeftTask { id, delivery, event, branch, in_doubt: true, token: Bytes::new() }
+        LeftTask { id, delivery, event, branch, in_doubt: true, ..LeftTask::default() }
     }
 }
 
@@ -183,6 +186,7 @@ impl Rewinds {
                 }
                 left.delivery = left.delivery.max(task.delivery);
                 left.in_doubt = task.in_doubt;
+                left.step = left.step.or(task.step);
             }
             None => self.left.push(task),
         }

@@ -87,6 +87,26 @@ fn the_result_of_an_attempt_that_runs_on_over_a_rewind_settles_the_doubt_of_the_
 }
 
 #[test]
+fn the_result_of_an_attempt_settles_its_doubt_although_several_branches_have_gone_on_with_its_step() {
+    for again in [RewindTo::Auto, RewindTo::Beginning] {
+        let mut bed = started("suspend");
+        let first = take(&mut bed);
+        terminate(&mut bed);
+        rewind(&mut bed, RewindTo::Call("pay".into()), &[]);
+        let second = take(&mut bed);
+        assert_eq!((second.delivery, second.branch), (2, 1));
+        terminate(&mut bed);
+        rewind(&mut bed, again.clone(), &[]);
+        assert_eq!(bed.status("x"), Status::Suspended, "{again:?}");
+        // Nobody is in doubt of the first one.
+        bed.task_done(first, Ok("1"));
+        assert_eq!(bed.status("x"), Status::Suspended, "{again:?}");
+        bed.task_done(second, Ok("2"));
+        assert_eq!(bed.status("x"), Status::Completed, "{again:?}");
+    }
+}
+
+#[test]
 fn the_plan_of_a_rewind_says_of_an_activity_in_doubt_that_its_policy_decides() {
     let mut bed = started("suspend");
     take(&mut bed);

@@ -20,6 +20,7 @@ on_every_store![
     a_purge_of_the_family_takes_the_children_of_branches_that_were_left,
     a_child_that_its_parent_went_on_without_is_rewound_only_by_force,
     a_child_that_failed_turns_before_its_parent_looked_is_rewound,
+    no_call_gets_what_its_child_has_done_with_another_input_on_a_branch_that_was_left,
 ];
 
 #[orchestration]
@@ -311,4 +312,32 @@ async fn a_child_that_failed_turns_before_its_parent_looked_is_rewound(kind: Kin
     bed.rewind("x").await;
     assert_eq!(bed.output("x").await, "late ends done");
     assert_eq!((bed.workshop.ran("late begins"), bed.workshop.ran("late ends")), ((1, 1), (2, 1)));
+}
+
+#[orchestration]
+async fn asks_for_another(ctx: Orchestration) -> Result<String> {
+    let input = if is_mended(&ctx) { "new" } else { "old" };
+    ctx.sub_orchestration(leaf, input.into()).id("kid").await
+}
+
+async fn no_call_gets_what_its_child_has_done_with_another_input_on_a_branch_that_was_left(kind: Kind) {
+    for (name, failures) in [("other-done", 0), ("other-failed", 1)] {
+        let bed = Bed::new(kind, name, |r| r.register(leaf).register(asks_for_another)).await;
+        bed.workshop.breaks("old ends", 1);
+        bed.workshop.breaks("new ends", failures);
+        bed.fails(asks_for_another, (), "x").await;
+        let (x, kid) = (bed.engine.instance("x"), bed.engine.instance("kid"));
+        bed.workshop.deploys();
+        x.rewind(because().to_beginning()).await.unwrap();
+        bed.until("x", |state| state.status().is_terminal()).await;
+        bed.workshop.withdraws();
+        x.rewind(because().to_branch(0)).await.unwrap();
+        bed.failure("x").await;
+        bed.rewind("x").await;
+        assert_eq!(bed.output("x").await, "old ends done");
+        // It keeps its history, and what it was made for.
+        assert_eq!(kid.branches().await.unwrap().unwrap().len(), 2);
+        assert_eq!(bed.workshop.ran("new ends"), (1, 1 - failures as usize));
+        bed.engine.shutdown().await;
+    }
 }
