@@ -45,6 +45,9 @@ pub struct OnceRecord {
     /// How often in a row a handler let it run once more.
     #[prost(uint32, tag = "7")]
     pub once_more: u32,
+    /// The process that had asked the handler was shut down in order: that counts for nothing.
+    #[prost(bool, tag = "20")]
+    pub given_back: bool,
 }
 
 /// One hand-over to a worker.

@@ -33,8 +33,8 @@ pub(super) enum Caution {
 pub(super) struct Trials {
     /// A new process: what the one before had announced and not ended counts as lost.
     is_new_process: bool,
-    /// That one was ended by a turn which had been announced alone.
-    ended_by_turn: bool,
+    /// It is known what ended that one: a turn which had been announced alone, or operations that ran alone.
+    end_is_known: bool,
     waiting: VecDeque<InstanceKey>,
     announced: BTreeSet<InstanceKey>,
     alone: Option<InstanceKey>,
@@ -51,9 +51,14 @@ impl Partition {
         self.trials.is_new_process
     }
 
-    /// Whether the process before was ended by a turn that ran alone.
-    pub(super) fn is_turns_fault(&self) -> bool {
-        self.trials.ended_by_turn
+    /// Whether it is known what ended the process before, and it was no activity.
+    pub(super) fn no_activitys_fault(&self) -> bool {
+        self.trials.end_is_known
+    }
+
+    /// Operations of an entity that ran alone have ended it.
+    pub(super) fn ended_by_operations(&mut self) {
+        self.trials.end_is_known = true;
     }
 
     /// An instance was recovered.
@@ -70,7 +75,7 @@ impl Partition {
         if std::mem::take(&mut trial.announced) && is_new {
             trial.lost += 1;
             let lost = trial.lost;
-            self.trials.ended_by_turn |= lost > ALONE_FROM;
+            self.trials.end_is_known |= lost > ALONE_FROM;
             self.mark_dirty(key);
             if lost >= limit {
                 let why = format!("{lost} processes ended one after another while they ran its turn");

@@ -109,6 +109,9 @@ impl Partition {
     /// if it does not count any more. To be told before anything else of the instance.
     pub fn task_still_runs(&mut self, task: TaskRef, now: Timestamp) -> bool {
         self.advance(now);
+        if self.left_call_still_runs(task) {
+            return true;
+        }
         let task = self.on_present_branch(task);
         let now = self.now;
         let Some(state) = self.awaiting(task).and_then(|instance| instance.tasks.get_mut(&task.task)) else {
@@ -141,7 +144,7 @@ impl Partition {
                 }
             }
             Some(Stage::Out) => self.in_doubt(key, id, if is_left { LEFT } else { LOST }),
-            Some(Stage::Asked) => self.ask_handler(key, id),
+            Some(Stage::Asked) => self.ask_again(key, id),
             Some(Stage::Queued | Stage::Suspended) | None => {}
         }
     }
@@ -190,6 +193,27 @@ impl Partition {
         }
     }
 
+    /// Asks the handler, unless it has ended too many processes.
+    fn ask_again(&mut self, key: InstanceKey, id: u32) {
+        let limit = self.config.limits.lost_workers_max;
+        let is_others_fault = self.no_activitys_fault();
+        let task = self.instances.get_mut(&key).and_then(|instance| instance.tasks.get_mut(&id));
+        let Some(task) = task else { return };
+        let counts = std::mem::take(&mut task.handler_suspect) && !is_others_fault;
+        let Some(once) = &mut task.record.once else { return };
+        once.handlers_lost += u32::from(counts);
+        let lost = once.handlers_lost;
+        if counts && lost >= limit {
+            self.suspend_in_doubt(
+                key,
+                id,
+                &format!("{lost} processes or workers ended while they ran its handler"),
+            );
+        } else {
+            self.ask_handler(key, id);
+        }
+    }
+
     fn ask_handler(&mut self, key: InstanceKey, id: u32) {
         let handler_ms_max = self.config.limits.handler_ms_max;
         let Some(instance) = self.instances.get_mut(&key) else { return };
@@ -203,6 +227,7 @@ impl Partition {
             return;
         };
         once.asked += 1;
+        once.given_back = false;
         let question = Question {
             instance: name,
             execution,

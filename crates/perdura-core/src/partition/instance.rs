@@ -57,6 +57,8 @@ pub(super) struct Task {
     pub(super) attempt_limit_at: Option<Timestamp>,
     /// How that attempt ended, while the inbox has no room for it.
     pub(super) ended: Option<Result<Option<Bytes>, Failure>>,
+    /// The process before ended while its handler was asked.
+    pub(super) handler_suspect: bool,
 }
 
 impl Task {
@@ -69,6 +71,7 @@ impl Task {
             began: None,
             attempt_limit_at: None,
             ended: None,
+            handler_suspect: false,
         }
     }
 

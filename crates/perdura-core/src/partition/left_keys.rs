@@ -219,6 +219,16 @@ impl Partition {
         instance.is_some_and(|instance| instance.left_key(|left| left.is_of(task)).is_some())
     }
 
+    /// After a recovery: an attempt that nobody waits for is still at work here. Says whether it is one.
+    pub(super) fn left_call_still_runs(&mut self, task: TaskRef) -> bool {
+        let is_left = self.is_left_call(task);
+        if let Some(instance) = self.instances.get_mut(&task.key).filter(|_| is_left) {
+            // Whether it was told is not known: then its failure says nothing.
+            instance.left_running.push(LeftAttempt { task, told: true, limit_at: None });
+        }
+        is_left
+    }
+
     /// An attempt as the call knows it that has gone on with it.
     pub(super) fn taken_over_as(&self, task: TaskRef) -> TaskRef {
         let Some(instance) = self.instances.get(&task.key).filter(|_| !task.asks) else { return task };

@@ -68,8 +68,12 @@ fn trial_from(lost_max: u32) -> u32 {
 impl Partition {
     /// An instance was recovered: which of its activities had a trial.
     pub(super) fn look_at_suspects(&mut self, key: InstanceKey) {
-        let lost_max = self.config.limits.lost_workers_max;
-        let Some(instance) = self.instances.get(&key) else { return };
+        let (lost_max, is_new) = (self.config.limits.lost_workers_max, self.is_new_process());
+        let Some(instance) = self.instances.get_mut(&key) else { return };
+        for task in instance.tasks.values_mut() {
+            let was_asked = task.record.once.as_ref().is_some_and(|once| once.asked > 0 && !once.given_back);
+            task.handler_suspect = is_new && was_asked && task.stage() == Some(Stage::Asked);
+        }
         let had_trial = |task: &&Task| task.stage() == Some(Stage::Out) && task.has_trial(lost_max);
         let began = instance.tasks.values().filter(had_trial).map(Task::handed_over_at).max();
         self.suspects.last_began = self.suspects.last_began.max(began.unwrap_or(0));
@@ -82,12 +86,12 @@ impl Partition {
     }
 
     /// Whether it is known that an activity that was out when its process ended did not end it: it had proved before that it
-    /// can run, or a turn did.
+    /// can run, or a turn or an operation did.
     pub(super) fn is_acquitted(&self, key: InstanceKey, id: u32) -> bool {
         let lost_max = self.config.limits.lost_workers_max;
         let task = self.instances.get(&key).and_then(|instance| instance.tasks.get(&id));
         let had_begun = |task: &Task| task.handed_over_at() < self.suspects.last_began;
-        self.is_turns_fault() || task.is_some_and(|task| task.has_trial(lost_max) && had_begun(task))
+        self.no_activitys_fault() || task.is_some_and(|task| task.has_trial(lost_max) && had_begun(task))
     }
 
     /// Whether an activity may be handed out now. One that has a trial waits until it is the first of them.
@@ -159,6 +163,12 @@ impl Partition {
         for (key, instance) in &mut self.instances {
             let runs = |task: &&mut Task| task.running && !task.offered && task.ended.is_none();
             for task in instance.tasks.values_mut().filter(runs) {
+                if let Some(once) = task.record.once.as_mut().filter(|once| once.stage() == Stage::Asked) {
+                    if !std::mem::replace(&mut once.given_back, true) {
+                        spared.push(*key);
+                    }
+                    continue;
+                }
                 let is_counted = match task.stage() {
                     None => true,
                     Some(Stage::Out) => !task.is_at_most_once(),

@@ -76,7 +76,7 @@ impl Partition {
     /// Hands a task to a worker: its delivery count rises and is durable before the attempt starts. With a barrier it is
     /// only offered, and the count rises when a worker takes it.
     pub(super) fn hand_out(&mut self, key: InstanceKey, id: u32) {
-        let is_turns_fault = self.is_turns_fault();
+        let is_others_fault = self.no_activitys_fault();
         let reuse = self.planted(Bug::DeliveryCountReused);
         let Some(instance) = self.instances.get_mut(&key) else { return };
         if instance.is_suspended() {
@@ -93,8 +93,8 @@ impl Partition {
         };
         let has_barrier = match task.stage() {
             // Perhaps it is what ends its process again and again: from here on it is known when it begins.
-            // What was out when a turn ended its process is not counted.
-            None if is_turns_fault => {
+            // What was out when a turn or an operation ended its process is not counted.
+            None if is_others_fault => {
                 task.record.accounted = task.record.delivery;
                 false
             }

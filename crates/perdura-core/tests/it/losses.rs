@@ -133,9 +133,11 @@ fn entities_that_are_at_work_when_another_ends_the_process_are_not_taken_for_it(
 }
 
 #[test]
-fn two_entities_that_end_the_process_are_both_blocked() {
+fn two_entities_that_end_the_process_are_both_blocked_and_an_activity_beside_them_goes_on() {
     let (a, b) = ("@x@a", "@x@b");
     let mut bed = sent(&[a, b]);
+    bed.script("works", |turn| if turn.from == 0 { vec![task(0, "long")] } else { vec![complete()] });
+    bed.start("works", "works");
     let mut starts = 0;
     loop {
         bed.forget_all();
@@ -146,6 +148,10 @@ fn two_entities_that_end_the_process_are_both_blocked() {
         let mut ended = false;
         for _ in 0..12_000 {
             bed.pass(5);
+            let now = bed.now();
+            for start in bed.started.clone() {
+                bed.partition.task_taken(start.task, "w", now);
+            }
             ended |= !bed.operations.is_empty();
             if ended {
                 break;
@@ -156,6 +162,8 @@ fn two_entities_that_end_the_process_are_both_blocked() {
         }
     }
     assert!(blocked(&bed, a).is_some() && blocked(&bed, b).is_some());
+    let works = bed.record("works");
+    assert_eq!((works.tasks.len(), works.failed.len()), (1, 0));
 }
 
 #[test]

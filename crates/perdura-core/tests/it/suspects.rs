@@ -1,8 +1,10 @@
 //! Activities that end their process: they fail after ten such ends that are counted, and their neighbours do not.
 
 use crate::bed::*;
+use perdura_core::delivery::{Delivery, OnUnknown};
 use perdura_core::failure::kind;
-use perdura_core::history::EventKind;
+use perdura_core::history::{EventKind, TaskScheduled};
+use perdura_core::orchestration::Decision;
 use perdura_core::{Status, Timestamp};
 use std::collections::BTreeMap;
 
@@ -130,4 +132,46 @@ fn orderly_ends_of_processes_count_for_nothing() {
     };
     let row = bed.rows.values().find(|row| row.id == id("x")).unwrap();
     assert!(!bed.history_of(row).iter().any(failed));
+}
+
+#[test]
+fn a_handler_that_ends_its_process_each_time_suspends_its_task_and_orderly_ends_do_not_count() {
+    let mut bed = Bed::new();
+    let delivery = Delivery::AtMostOnce(OnUnknown::parse("handler:check").unwrap()).recorded();
+    let pay = TaskScheduled { name: "pay".into(), delivery, ..TaskScheduled::default() };
+    bed.script("o", move |turn| match turn.from {
+        0 => vec![Decision::ScheduleTask(pay.clone())],
+        _ => Vec::new(),
+    });
+    bed.start("x", "o");
+    let (task, now) = (bed.last_started().task, bed.now());
+    assert!(bed.partition.task_taken(task, "w", now));
+    bed.settle();
+    let process = |bed: &mut Bed, in_order: bool| {
+        bed.forget_all();
+        bed.partition.begins_process();
+        let rows: Vec<_> = bed.rows.values().filter(|row| !row.status.is_terminal()).cloned().collect();
+        let now = bed.now();
+        bed.partition.recover(rows, now);
+        assert!(bed.partition.deliver(Vec::new(), now).is_empty());
+        bed.settle();
+        if in_order {
+            bed.partition.ends_in_order(now);
+            bed.settle();
+            bed.partition.ends_in_order(now);
+            assert!(!bed.partition.has_something_to_seal());
+        }
+    };
+    for _ in 0..20 {
+        process(&mut bed, true);
+        assert!(bed.last_started().task.asks);
+    }
+    let mut deaths = 0;
+    while bed.status("x") == Status::Running {
+        process(&mut bed, false);
+        deaths += 1;
+        assert!(deaths < 30, "it is asked for ever");
+    }
+    // The first of these processes found that the one before had ended in order.
+    assert_eq!((deaths, bed.status("x")), (11, Status::Suspended));
 }

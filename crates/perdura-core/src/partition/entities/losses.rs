@@ -89,9 +89,12 @@ impl Partition {
         let limit = self.config.limits.lost_workers_max;
         let Some(entity) = self.entity_mut(key) else { return };
         let left = std::mem::take(&mut entity.left);
-        if is_new && left > 0 && !entity.record.dead {
-            entity.record.lost += 1;
+        let is_counted = is_new && left > 0 && !entity.record.dead;
+        entity.record.lost += u32::from(is_counted);
+        if is_counted && entity.record.lost > ALONE_FROM {
+            self.ended_by_operations();
         }
+        let Some(entity) = self.entity_mut(key) else { return };
         let lost = entity.record.lost;
         if lost == 0 || entity.record.dead {
             return;
