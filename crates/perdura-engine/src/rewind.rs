@@ -10,6 +10,7 @@ use perdura_core::partition::{InstanceRecord, Request, RequestError, Response};
 use perdura_core::rewind::{RewindError, RewindPlan, RewindSpec, RewindTo, Subject, plan};
 use perdura_core::{InstanceId, Status};
 use perdura_store::Store;
+use std::collections::BTreeMap;
 
 /// What a rewind did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +34,20 @@ impl Client {
             Some(branch) => lookups::history(store, &row, &record, branch).await?,
             None => None,
         };
+        let mut others = BTreeMap::new();
+        for branch in
+            spec.branch.filter(|_| other.is_some()).map(|b| record.branches_to_use(b)).unwrap_or_default()
+        {
+            if let Some(events) = lookups::history(store, &row, &record, branch).await? {
+                others.insert(branch, events);
+            }
+        }
         let pending = record.inbox_events().map_err(|damage| refuse(damage.into()))?;
         let (history, present): (&[Event], &[Event]) = match &other {
             Some(other) => (other, &present),
             None => (&present, &[]),
         };
-        let subject = Subject { record: &record, history, pending: &pending, present };
+        let subject = Subject { record: &record, history, pending: &pending, present, others: &others };
         let mut plan = plan(subject, spec, store.now()).map_err(refuse)?;
         check_parents(store, id, &record, spec).await?;
         plan.parents = self.parents_along(&record, spec).await?;

@@ -19,6 +19,7 @@ use crate::rewind::{
 use crate::status::{OnExisting, ReusePolicy, Status};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// A rewind that waits for histories.
@@ -30,6 +31,14 @@ pub(super) struct Awaited {
     anew: bool,
     /// The history of the present branch, while that of another one is being read.
     present: Option<Vec<Event>>,
+    /// Those of the other branches that it needs, as far as they are read.
+    others: BTreeMap<u32, Option<Vec<Event>>>,
+}
+
+impl Awaited {
+    fn new(asked: Parked, spec: RewindSpec, anew: bool) -> Awaited {
+        Awaited { asked, spec, anew, present: None, others: BTreeMap::new() }
+    }
 }
 
 /// Returns to older branches that an instance remembers.
@@ -54,10 +63,7 @@ impl Partition {
             return self.reply(token, Err(RequestError::Rewind { id, error: Box::new(error) }));
         }
         let spec = (**spec).clone();
-        self.await_history(
-            key,
-            Awaited { asked: Parked::Request(token, request), spec, anew: false, present: None },
-        );
+        self.await_history(key, Awaited::new(Parked::Request(token, request), spec, false));
     }
 
     /// A parent was rewound, and waits for its child. Says whether the message has been dealt with.
@@ -98,7 +104,7 @@ impl Partition {
         }
         let spec = RewindSpec { order: order.clone(), ..RewindSpec::default() };
         let asked = Parked::Message(message.clone(), envelope);
-        self.await_history(key, Awaited { asked, spec, anew: false, present: None });
+        self.await_history(key, Awaited::new(asked, spec, false));
         false
     }
 
@@ -128,7 +134,7 @@ impl Partition {
         let order = RewindOrder { no_reuse: true, rerun: Vec::new(), with_parents: false, ..order.clone() };
         let (to, input) = (RewindTo::Beginning, Some(start.input.clone()));
         let spec = RewindSpec { order, to, input, force: true, ..RewindSpec::default() };
-        self.await_history(key, Awaited { asked, spec, anew: true, present: None });
+        self.await_history(key, Awaited::new(asked, spec, true));
     }
 
     /// A child was rewound, and takes its parent along if that one failed with it. Says whether the message has been
@@ -153,7 +159,7 @@ impl Partition {
         let spec =
             RewindSpec { order: order.clone(), to: RewindTo::Child(link.task), ..RewindSpec::default() };
         let asked = Parked::Message(message.clone(), envelope);
-        self.await_history(key, Awaited { asked, spec, anew: false, present: None });
+        self.await_history(key, Awaited::new(asked, spec, false));
         false
     }
 
@@ -176,36 +182,46 @@ impl Partition {
             return false;
         };
         let other = awaited.spec.branch.filter(|branch| *branch != present);
-        let parts = other.and_then(|branch| {
-            let parts = self.instances.get(&key)?.record.history_parts(branch)?;
-            Some((branch, parts))
-        });
-        if let Some((branch, parts)) = parts {
+        if let Some(other) = other.filter(|branch| instance.record.history_parts(*branch).is_some()) {
+            let mut branches = instance.record.branches_to_use(other);
+            branches.insert(other);
             awaited.present = Some(history.to_vec());
-            self.needs.push(Need::History { key, generation, branch, parts });
+            awaited.others = branches.iter().map(|branch| (*branch, None)).collect();
+            for branch in branches {
+                let parts = instance.record.history_parts(branch).unwrap_or_default();
+                self.needs.push(Need::History { key, generation, branch, parts });
+            }
             return true;
         }
-        self.apply_rewind(key, history, &[])
+        self.apply_rewind(key, history, &[], &BTreeMap::new())
     }
 
-    /// The history of the present branch, if a rewind has that and waits for this one of another branch. It waits no more.
-    fn end_wait_for_other(&mut self, (key, generation, branch): HistoryName) -> Option<Vec<Event>> {
+    /// The rewind that has the history of the present branch, and waits for this one of another branch.
+    fn waits_for_other(&mut self, (key, generation, branch): HistoryName) -> Option<&mut Awaited> {
         let same = self.instances.get(&key).is_some_and(|i| i.record.generation == generation);
         let front = self.rewinds.get_mut(&key).and_then(|queue| queue.front_mut());
-        front.filter(|awaited| same && awaited.spec.branch == Some(branch))?.present.take()
+        front.filter(|awaited| same && awaited.present.is_some() && awaited.others.contains_key(&branch))
     }
 
     /// Takes the history of a branch that is not the present one, if a rewind waits for it.
     pub(super) fn rewind_with_other(&mut self, name: HistoryName, history: &[Event]) {
-        let (key, ..) = name;
-        let Some(present) = self.end_wait_for_other(name) else { return };
+        let (key, _, branch) = name;
+        let Some(awaited) = self.waits_for_other(name) else { return };
+        awaited.others.insert(branch, Some(history.to_vec()));
+        if awaited.others.values().any(Option::is_none) {
+            return;
+        }
+        let (Some(present), Some(rewound)) = (awaited.present.take(), awaited.spec.branch) else { return };
+        let others = std::mem::take(&mut awaited.others).into_iter();
+        let mut others: BTreeMap<_, _> = others.filter_map(|(branch, read)| Some((branch, read?))).collect();
+        let history = others.remove(&rewound).unwrap_or_default();
         // A turn that was away may have come back meanwhile, or a client may have ended the instance: then the present
         // history is read again.
         let stays = |instance: &Instance| {
             instance.unwritten.is_empty() && instance.record.tail == present.len() as u64
         };
         let is_present = self.instances.get(&key).is_some_and(|instance| stays(instance));
-        if !is_present || !self.apply_rewind(key, history, &present) {
+        if !is_present || !self.apply_rewind(key, &history, &present, &others) {
             // What else waited for the history of the present branch waits still.
             self.want_history(key);
         }
@@ -215,7 +231,7 @@ impl Partition {
     /// instance needs it for nothing else.
     pub(super) fn refuse_rewind_with_other(&mut self, name: HistoryName, what: &str) {
         let (key, _, branch) = name;
-        if self.end_wait_for_other(name).is_none() {
+        if self.waits_for_other(name).is_none() {
             return;
         }
         if let Some(awaited) = self.take_rewind(key) {
@@ -237,7 +253,13 @@ impl Partition {
     }
 
     /// Draws up the plan and applies it, or refuses. Says whether the instance was changed.
-    fn apply_rewind(&mut self, key: InstanceKey, history: &[Event], present: &[Event]) -> bool {
+    fn apply_rewind(
+        &mut self,
+        key: InstanceKey,
+        history: &[Event],
+        present: &[Event],
+        others: &BTreeMap<u32, Vec<Event>>,
+    ) -> bool {
         let Some(awaited) = self.take_rewind(key) else { return false };
         let Some(instance) = self.instances.get(&key) else { return false };
         let awaited = match awaited {
@@ -262,7 +284,7 @@ impl Partition {
         }
         let (record, pending) = (instance.whole_record(), instance.pending());
         let awaited = self.misread(awaited);
-        let subject = Subject { record: &record, history, pending: &pending, present };
+        let subject = Subject { record: &record, history, pending: &pending, present, others };
         let mut drawn = draw_up(subject, &awaited.spec, self.now);
         if let (Err(RewindError::NoFailedChild { .. }), Parked::Message(..)) = (&drawn, &awaited.asked) {
             // The parent was ended before it learnt of its child's end.

@@ -7,6 +7,7 @@ use crate::partition::{
     CallRecord, HistoryRow, InstanceRecord, LeftCall, OperationEnded, TaskName, TaskRecord,
 };
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 /// A branch that a rewind opened. Branch 0 is there from the beginning.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -216,6 +217,14 @@ impl InstanceRecord {
     #[must_use]
     pub fn branches(&self) -> &[BranchRecord] {
         self.rewinds.as_ref().map_or(&[], |rewinds| &rewinds.branches)
+    }
+
+    /// The branches of which the present one may still use results, without itself and one that is rewound.
+    #[must_use]
+    pub fn branches_to_use(&self, rewound: u32) -> BTreeSet<u32> {
+        let reuse = self.rewinds.iter().flat_map(|rewinds| &rewinds.reuse);
+        let branches = reuse.flat_map(|reuse| &reuse.sources).map(|source| source.branch);
+        branches.filter(|branch| *branch != rewound && *branch != self.branch).collect()
     }
 
     /// The branch on which an event of the present one was recorded.

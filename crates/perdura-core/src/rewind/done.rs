@@ -2,9 +2,12 @@
 
 use super::branches::{DoneElsewhere, LeftTask};
 use super::opening::Drawing;
-use super::reuse::{ReuseSource, ReuseState};
-use super::timeline::{Work, WorkKind};
+use super::reuse::{self, Found, ReuseSource, ReuseState, Sort};
+use super::spare::is_call;
+use super::timeline::{Timeline, Work, WorkKind};
 use crate::history::{EventKind, TaskScheduled};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeSet, VecDeque};
 
 impl Drawing<'_> {
     /// Activities that the branch which is left has in common with older ones, and ended itself: another rewind may go
@@ -108,9 +111,58 @@ impl Drawing<'_> {
                 know(&mut done, DoneElsewhere { branch, event, holder, end, name, given: 0 });
             }
         }
+        let mut unused = self.unused_elsewhere(&done);
+        let unfinished = self.timeline.work.iter().filter(|work| !work.ended.is_some_and(|(_, well)| well));
+        for work in unfinished.filter(is_call).filter(|work| self.given(work) == 0) {
+            let (branch, event) = (self.origin(work), work.scheduled as u64);
+            let is_known = done.iter().any(|known| (known.branch, known.event) == (branch, event));
+            let sort = Sort::of(&self.timeline.event(work.scheduled).kind).filter(|_| !is_known);
+            let place = sort.and_then(|sort| unused.get_mut(&sort)?.pop_front());
+            if let Some((holder, end)) = place {
+                let name = self.timeline.name(work).to_owned();
+                done.push(DoneElsewhere { branch, event, holder, end, name, given: 0 });
+            }
+        }
         let again = |done: &DoneElsewhere| order.no_reuse || order.rerun.contains(&done.name);
         done.retain(|done| !again(done));
         self.opening.done = done;
+    }
+
+    /// Successes of other branches that the present one might have used, and has not: it has no copy of them.
+    fn unused_elsewhere(&self, done: &[DoneElsewhere]) -> FxHashMap<Sort, VecDeque<(u32, u64)>> {
+        let mut unused: FxHashMap<Sort, VecDeque<(u32, u64)>> = FxHashMap::default();
+        let mut seen: BTreeSet<(u32, u64)> = done.iter().map(|done| (done.holder, done.end)).collect();
+        let Some(reuse) = self.record.rewinds.as_ref().and_then(|rewinds| rewinds.reuse.as_ref()) else {
+            return unused;
+        };
+        let mut first = 0;
+        for source in &reuse.sources {
+            let history = self.others.get(&source.branch).map_or(&[][..], Vec::as_slice);
+            let timeline = Timeline::of(history, &[]);
+            for (index, entry) in reuse::entries(&timeline, source).into_iter().enumerate() {
+                let is_replaced = source.results.iter().any(|late| late.event == entry.scheduled as u64);
+                let is_result = matches!(entry.found, Some(Found::Result(_))) && !is_replaced;
+                let work = timeline.work_at(entry.scheduled).filter(|_| is_result);
+                let Some((work, (end, _))) = work.and_then(|work| Some((work, work.ended?))) else {
+                    continue;
+                };
+                let is_own = match work.kind {
+                    WorkKind::Activity => timeline.delivery(end) > 0,
+                    kind => kind == WorkKind::Child,
+                };
+                let is_here = end < self.timeline.len() && self.timeline.event(end) == timeline.event(end);
+                if is_own
+                    && !is_here
+                    && !reuse.is_used(first + index)
+                    && timeline.given_input(work, end).is_none()
+                    && seen.insert((source.branch, end as u64))
+                {
+                    unused.entry(entry.sort).or_default().push_back((source.branch, end as u64));
+                }
+            }
+            first += source.entries as usize;
+        }
+        unused
     }
 
     /// Names the results that other branches have of work of the sources.

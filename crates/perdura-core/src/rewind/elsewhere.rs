@@ -1,7 +1,7 @@
 //! What the present branch has that the branch does not which an operator goes back to: it must not be lost either.
 
 use super::plan::Subject;
-use super::reuse::{self, Entry, ReuseSource, Sort};
+use super::reuse::{self, Entry, Found, ReuseSource, Sort};
 use super::timeline::{Timeline, Work, WorkKind};
 use crate::history::{Event, EventKind};
 use bytes::Bytes;
@@ -42,8 +42,17 @@ impl<'a> Elsewhere<'a> {
         for entry in reuse::entries(&self.timeline, &source) {
             here.entry(entry.sort).or_default().push_back(entry.scheduled);
         }
+        let there = reuse::entries(other, &source);
+        // What this branch has from the other one is a success of no other work of that.
+        for entry in &there {
+            if let (Some(Found::Result(output)), Some(same)) = (&entry.found, here.get_mut(&entry.sort))
+                && let Some(at) = same.iter().position(|at| self.is_copy(*at, output))
+            {
+                same.remove(at);
+            }
+        }
         let mut both = Vec::new();
-        for entry in reuse::entries(other, &source) {
+        for entry in there.into_iter().filter(|entry| !matches!(entry.found, Some(Found::Result(_)))) {
             let same = here.get_mut(&entry.sort).and_then(VecDeque::pop_front);
             let same = same.and_then(|at| self.timeline.work_at(at));
             let work = other.work_at(entry.scheduled).filter(|work| {
@@ -53,6 +62,16 @@ impl<'a> Elsewhere<'a> {
             both.extend(work.copied().zip(same.copied()));
         }
         both
+    }
+
+    /// Whether an activity has a result here that is no attempt's: it is another branch's, which may be this one.
+    fn is_copy(&self, scheduled: usize, of: &Option<Bytes>) -> bool {
+        let end = self.timeline.work_at(scheduled).and_then(|work| work.ended);
+        let event = end.map(|(end, _)| self.timeline.event(end));
+        event.is_some_and(|event| match &event.kind {
+            EventKind::TaskCompleted(done) => done.delivery == 0 && done.output == *of,
+            _ => false,
+        })
     }
 
     /// Work that only this branch was asked for, and has done, with where it ended.

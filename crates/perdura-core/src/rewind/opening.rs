@@ -99,6 +99,7 @@ pub(crate) fn draw_up(
         results: BTreeMap::new(),
         cut_at: cut_time(&timeline, &cut, now),
         timeline: &timeline,
+        others: subject.others,
         elsewhere: (!is_present).then(|| Elsewhere::of(subject)),
         plan: RewindPlan {
             head,
@@ -166,6 +167,8 @@ pub(super) struct Drawing<'a> {
     pub(super) timeline: &'a Timeline<'a>,
     /// The present branch, if another one is rewound.
     pub(super) elsewhere: Option<Elsewhere<'a>>,
+    /// Histories of other branches than those two.
+    pub(super) others: &'a BTreeMap<u32, Vec<Event>>,
     pub(super) cut: Cut,
     cut_at: Timestamp,
     /// New inputs and results, by the event that scheduled the work.

@@ -9,6 +9,7 @@ use crate::history::Event;
 use crate::partition::InstanceRecord;
 use crate::status::Status;
 use crate::time::Timestamp;
+use std::collections::BTreeMap;
 
 /// What is rewound, as it is now.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub struct Subject<'a> {
     pub pending: &'a [Event],
     /// The history of the present branch, if it is another one that is rewound.
     pub present: &'a [Event],
+    /// The histories of [`InstanceRecord::branches_to_use`], by branch, if it is another one that is rewound.
+    pub others: &'a BTreeMap<u32, Vec<Event>>,
 }
 
 /// A piece of work in a history.

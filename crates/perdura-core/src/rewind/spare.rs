@@ -19,7 +19,7 @@ pub(super) struct Spare {
     pub(super) served: FxHashSet<Place>,
 }
 
-fn is_call(work: &&Work) -> bool {
+pub(super) fn is_call(work: &&Work) -> bool {
     matches!(work.kind, WorkKind::Activity | WorkKind::Child)
 }
 

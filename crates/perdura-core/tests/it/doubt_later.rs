@@ -114,7 +114,13 @@ fn the_plan_of_a_rewind_says_of_an_activity_in_doubt_that_its_policy_decides() {
     let record = bed.record("x");
     let row = bed.rows.values().next().unwrap().clone();
     let history = bed.history_of(&row);
-    let subject = Subject { record: &record, history: &history, pending: &[], present: &[] };
+    let subject = Subject {
+        record: &record,
+        history: &history,
+        pending: &[],
+        present: &[],
+        others: &std::collections::BTreeMap::new(),
+    };
     let plan = perdura_core::rewind::plan(subject, &RewindSpec::default(), bed.now()).unwrap();
     assert_eq!((plan.rerun.len(), plan.in_doubt.len()), (0, 1));
     assert_eq!((plan.in_doubt[0].name.as_str(), plan.in_doubt[0].task), ("pay", 0));

@@ -10,6 +10,7 @@ use perdura_core::rewind::{
     TimerDue, Timers, plan,
 };
 use perdura_core::{Failure, Status, Timestamp};
+use std::collections::BTreeMap;
 
 fn event(at: i64, kind: impl Into<EventKind>) -> Event {
     Event::new(Timestamp(at), kind)
@@ -49,7 +50,11 @@ fn record(status: Status, events: &[Event]) -> InstanceRecord {
 
 fn planned(events: &[Event], spec: &RewindSpec, now: i64) -> Result<RewindPlan, RewindError> {
     let record = record(Status::Failed, events);
-    plan(Subject { record: &record, history: events, pending: &[], present: &[] }, spec, Timestamp(now))
+    plan(
+        Subject { record: &record, history: events, pending: &[], present: &[], others: &BTreeMap::new() },
+        spec,
+        Timestamp(now),
+    )
 }
 
 fn timers(timers: Timers) -> RewindSpec {
@@ -348,7 +353,13 @@ fn at_the_limit_of_branches_one_can_go_back_to_the_end_of_any_of_them() {
     let rewinds = Rewinds { branches: (1..=100).map(opened).collect(), ..Rewinds::default() };
     let record =
         InstanceRecord { branch: 100, rewinds: Some(Box::new(rewinds)), ..record(Status::Failed, &events) };
-    let subject = Subject { record: &record, history: &events, pending: &[], present: &events };
+    let subject = Subject {
+        record: &record,
+        history: &events,
+        pending: &[],
+        present: &events,
+        others: &BTreeMap::new(),
+    };
     let to = |to| RewindSpec { branch: Some(0), to, ..RewindSpec::default() };
     let back = plan(subject, &to(RewindTo::Head), Timestamp(10)).unwrap();
     assert_eq!((back.branch, back.cut, back.because), (0, 6, Because::Head));

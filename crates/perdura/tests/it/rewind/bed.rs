@@ -27,7 +27,7 @@ pub fn is_mended(ctx: &Orchestration) -> bool {
     WORKSHOPS.lock().unwrap().get(&root).is_some_and(|workshop| *workshop.mended.lock().unwrap())
 }
 
-fn attempt(ctx: &ActivityContext, input: &str) -> Result<String> {
+pub fn attempt(ctx: &ActivityContext, input: &str) -> Result<String> {
     let workshop: &Arc<Workshop> = ctx.data();
     let mut failing = workshop.failing.lock().unwrap();
     let fails = failing.get_mut(input).is_some_and(|left| {

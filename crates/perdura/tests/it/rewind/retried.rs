@@ -4,6 +4,7 @@
 use super::bed::*;
 use perdura::Rewind;
 use perdura::prelude::*;
+use std::sync::Arc;
 use std::time::Duration;
 
 on_every_store![
@@ -11,6 +12,8 @@ on_every_store![
     ext617_a_later_try_that_succeeded_serves_the_first_one,
     ext617_a_try_that_succeeded_on_another_branch_serves_the_first_one,
     ext617_a_success_serves_one_call_and_no_other,
+    a_success_that_a_kept_call_has_is_given_to_no_other_call,
+    a_success_that_the_branch_which_is_left_had_no_use_for_is_known_on_the_one_that_is_gone_back_to,
     ext617_who_names_the_failure_of_a_try_wants_it_to_run_again,
 ];
 
@@ -112,6 +115,74 @@ async fn ext617_a_success_serves_one_call_and_no_other(kind: Kind) {
         wait().await;
         assert_eq!(bed.workshop.ran("one"), (4, 2), "both have succeeded");
     }
+}
+
+/// Fails if it is the first or the third attempt; gives its number.
+#[activity]
+async fn numbered(ctx: ActivityContext, input: String) -> Result<String> {
+    attempt(&ctx, &input)?;
+    let workshop: &Arc<Workshop> = ctx.data();
+    let number = workshop.ran(&input).0;
+    if number == 2 {
+        workshop.breaks(&input, 1);
+    }
+    Ok(number.to_string())
+}
+
+#[orchestration]
+async fn two_numbers(ctx: Orchestration) -> Result<String> {
+    let mut first = ctx.call(numbered, "one".into()).await;
+    if first.is_err() {
+        first = ctx.call(numbered, "one".into()).await;
+    }
+    let second = ctx.call(numbered, "one".into()).await?;
+    Ok(format!("{}, {second}", first?))
+}
+
+async fn a_success_that_a_kept_call_has_is_given_to_no_other_call(kind: Kind) {
+    let bed = Bed::new(kind, "kept-success", |r| r.register(two_numbers).register(numbered)).await;
+    bed.workshop.breaks("one", 1);
+    bed.fails(two_numbers, (), "x").await;
+    let instance = bed.engine.instance("x");
+    // The first call has what the second try had.
+    instance.rewind(because().to_beginning()).await.unwrap();
+    assert_eq!(bed.output("x").await, "2, 4");
+    instance.rewind(because().to_branch(0)).await.unwrap();
+    bed.failure("x").await;
+    instance.rewind(because()).await.unwrap();
+    assert_eq!(bed.output("x").await, "2, 4");
+    assert_eq!(bed.workshop.ran("one"), (4, 2));
+}
+
+#[orchestration]
+async fn compensated(ctx: Orchestration) -> Result<String> {
+    if let Err(error) = ctx.call(pay, "pay".into()).await {
+        ctx.call(step, "refund".into()).await?;
+        return Err(error);
+    }
+    ctx.call(step, "end".into()).await
+}
+
+async fn a_success_that_the_branch_which_is_left_had_no_use_for_is_known_on_the_one_that_is_gone_back_to(
+    kind: Kind,
+) {
+    let bed = Bed::new(kind, "no-use", |r| r.register(compensated)).await;
+    bed.workshop.breaks("pay", 2);
+    bed.workshop.breaks("refund", 1);
+    assert_eq!(bed.fails(compensated, (), "x").await, "refund is broken");
+    let instance = bed.engine.instance("x");
+    instance.rewind(because().to_beginning()).await.unwrap();
+    assert_eq!(bed.failure("x").await, "pay is broken");
+    assert_eq!(bed.workshop.ran("refund"), (2, 1));
+    instance.rewind(because()).await.unwrap();
+    assert_eq!(bed.output("x").await, "end done");
+    instance.rewind(because().to_branch(0)).await.unwrap();
+    bed.failure("x").await;
+    let plan = instance.plan_rewind(&because()).await.unwrap();
+    assert!(plan.rerun.is_empty() && plan.reused.iter().any(|work| work.name == "step"), "{plan:?}");
+    instance.rewind(because()).await.unwrap();
+    assert_eq!(bed.failure("x").await, "pay is broken");
+    assert_eq!(bed.workshop.ran("refund"), (2, 1));
 }
 
 async fn ext617_who_names_the_failure_of_a_try_wants_it_to_run_again(kind: Kind) {
