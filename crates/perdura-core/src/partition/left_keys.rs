@@ -5,6 +5,7 @@ use super::effect::TaskRef;
 use super::instance::{Instance, Task};
 use super::keys::reused;
 use super::record::{KeyLeft, KeyUse, TaskRecord};
+use super::tasks::plus;
 use super::wakes::Wake;
 use super::{Bug, Partition};
 use crate::delivery::{Stage, idempotency_key};
@@ -172,7 +173,10 @@ impl Partition {
         let now = self.now;
         let Some(instance) = self.instances.get_mut(&key) else { return false };
         let Some(at) = instance.left_key(|left| left.key == usage.key) else { return true };
-        let (running, Some(keys)) = (&instance.left_running, instance.record.keys.as_deref_mut()) else {
+        // That of the call before is not known after a lease was lost.
+        let limits = instance.tasks.get(&id).and_then(Task::limits).unwrap_or_default();
+        let limit = [limits.attempt_ms, limits.heartbeat_ms].into_iter().filter(|ms| *ms > 0).min();
+        let (running, Some(keys)) = (&mut instance.left_running, instance.record.keys.as_deref_mut()) else {
             return true;
         };
         let left = &keys.left[at];
@@ -180,10 +184,11 @@ impl Partition {
             self.given(key, id, Err(reused(&usage.key)), "");
             return false;
         }
-        let is_at_work = |attempt: &&LeftAttempt| {
+        let is_at_work = |attempt: &&mut LeftAttempt| {
             left.is_of(attempt.task) && attempt.limit_at.is_none_or(|limit_at| limit_at > now)
         };
-        if let Some(attempt) = running.iter().find(is_at_work) {
+        if let Some(attempt) = running.iter_mut().find(is_at_work) {
+            attempt.limit_at = attempt.limit_at.or(limit.map(|ms| plus(now, ms)));
             if let Some(limit_at) = attempt.limit_at {
                 self.wakes.add(limit_at, key, Wake::AttemptLimit(id));
             }
