@@ -29,6 +29,7 @@ mod request;
 mod residency;
 mod results;
 mod rewind;
+mod rewind_family;
 mod set_aside;
 mod spoilt;
 mod start;

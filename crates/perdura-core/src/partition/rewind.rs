@@ -8,17 +8,16 @@ use super::instance::{Child, Instance, Task, TurnState};
 use super::message::{Body, Message, RewindChild, RewindParent, StartChild};
 use super::record::InstanceRecord;
 use super::request::{ReplyToken, RequestError, Response};
+use super::rewind_family::digest;
 use super::wakes::Wake;
-use super::{Bug, EnvelopeId, HistoryName, Parked, Partition, Request};
+use super::{Bug, HistoryName, Parked, Partition, Request};
 use crate::failure::{Failure, kind};
 use crate::history::{Event, ParentLink, SubOrchestrationScheduled, encode_events};
 use crate::id::{InstanceId, InstanceKey};
 use crate::rewind::{
     Because, Opening, ReturnRecord, RewindError, RewindOrder, RewindSpec, RewindTo, Subject, draw_up,
 };
-use crate::status::{OnExisting, ReusePolicy, Status};
-use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use crate::status::Status;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,7 +35,7 @@ pub(super) struct Awaited {
 }
 
 impl Awaited {
-    fn new(asked: Parked, spec: RewindSpec, anew: bool) -> Awaited {
+    pub(super) fn new(asked: Parked, spec: RewindSpec, anew: bool) -> Awaited {
         Awaited { asked, spec, anew, present: None, others: BTreeMap::new() }
     }
 }
@@ -66,104 +65,7 @@ impl Partition {
         self.await_history(key, Awaited::new(Parked::Request(token, request), spec, false));
     }
 
-    /// A parent was rewound, and waits for its child. Says whether the message has been dealt with.
-    pub(super) fn rewind_child(
-        &mut self,
-        message: &Message,
-        envelope: Option<EnvelopeId>,
-        receiver: Option<InstanceKey>,
-    ) -> bool {
-        let Some(Body::RewindChild(child)) = &message.body else { return true };
-        let RewindChild { start: Some(start), order: Some(order), again } = &**child else { return true };
-        let Some(link) = &start.parent else { return true };
-        let own = receiver.filter(|key| self.is_child_of_run(*key, link));
-        let Some((key, instance)) = own.and_then(|key| self.instances.get(&key).map(|i| (key, i))) else {
-            // Purged, or the id is somebody else's: the rule of every start decides.
-            self.start_child(&message.receiver(), start.clone(), receiver);
-            return true;
-        };
-        // What it is asked for now is not what it was made for on a branch that its parent has left.
-        let made_for = &instance.record.made_for;
-        let takes_any = ReusePolicy::from_bits(start.reuse).on(instance.status) == OnExisting::UseExisting;
-        let is_of_other = !made_for.is_empty() && *made_for != digest(start.input.as_ref()) && !takes_any;
-        if *again || is_of_other {
-            self.begin_anew(key, Parked::Message(message.clone(), envelope), start, order);
-            return false;
-        }
-        if instance.is_active() {
-            self.relink(key, link);
-            return true;
-        }
-        if instance.status == Status::Completed {
-            let output = instance.record.output.clone();
-            self.answer_parent(link.clone(), output, None);
-            return true;
-        }
-        if self.planted(Bug::RewindLeavesChildren) {
-            return true;
-        }
-        let spec = RewindSpec { order: order.clone(), ..RewindSpec::default() };
-        let asked = Parked::Message(message.clone(), envelope);
-        self.await_history(key, Awaited::new(asked, spec, false));
-        false
-    }
-
-    /// A parent that was rewound asks for a child that it had on a branch which it has left: the child begins anew, and
-    /// its history stays, too. Says whether the message has been dealt with.
-    pub(super) fn start_again(
-        &mut self,
-        message: &Message,
-        envelope: Option<EnvelopeId>,
-        receiver: Option<InstanceKey>,
-    ) -> bool {
-        let Some(Body::StartChild(start)) = &message.body else { return true };
-        let (Some(key), Some(link)) = (receiver, &start.parent) else { return true };
-        let Some(instance) = self.instances.get(&key).filter(|_| self.is_of_left_branch(receiver, link))
-        else {
-            return true;
-        };
-        if (&instance.record.name, &instance.record.version) != (&start.name, &start.version) {
-            return true;
-        }
-        let order = start.order.clone().unwrap_or_default();
-        self.begin_anew(key, Parked::Message(message.clone(), envelope), start, &order);
-        false
-    }
-
-    fn begin_anew(&mut self, key: InstanceKey, asked: Parked, start: &StartChild, order: &RewindOrder) {
-        let order = RewindOrder { no_reuse: true, rerun: Vec::new(), with_parents: false, ..order.clone() };
-        let (to, input) = (RewindTo::Beginning, Some(start.input.clone()));
-        let spec = RewindSpec { order, to, input, force: true, ..RewindSpec::default() };
-        self.await_history(key, Awaited::new(asked, spec, true));
-    }
-
-    /// A child was rewound, and takes its parent along if that one failed with it. Says whether the message has been
-    /// dealt with.
-    pub(super) fn rewind_parent(
-        &mut self,
-        message: &Message,
-        envelope: Option<EnvelopeId>,
-        receiver: Option<InstanceKey>,
-    ) -> bool {
-        let Some(Body::RewindParent(body)) = &message.body else { return true };
-        let RewindParent { link: Some(link), order: Some(order) } = &**body else { return true };
-        let Some((key, instance)) = receiver.and_then(|key| self.instances.get(&key).map(|i| (key, i)))
-        else {
-            return true;
-        };
-        let record = &instance.record;
-        let same_run = record.generation == link.generation && record.execution == link.execution;
-        if !same_run || !has_ended_badly(instance.status) {
-            return true;
-        }
-        let spec =
-            RewindSpec { order: order.clone(), to: RewindTo::Child(link.task), ..RewindSpec::default() };
-        let asked = Parked::Message(message.clone(), envelope);
-        self.await_history(key, Awaited::new(asked, spec, false));
-        false
-    }
-
-    fn await_history(&mut self, key: InstanceKey, awaited: Awaited) {
+    pub(super) fn await_history(&mut self, key: InstanceKey, awaited: Awaited) {
         self.rewinds.entry(key).or_default().push_back(awaited);
         self.want_history(key);
     }
@@ -579,14 +481,6 @@ impl Partition {
         }
     }
 
-    fn relink(&mut self, key: InstanceKey, link: &ParentLink) {
-        if let Some(instance) = self.instances.get_mut(&key) {
-            instance.relink(link);
-        }
-        self.mark_dirty(key);
-        self.look_for_cycle(key, link.clone());
-    }
-
     /// Whether an instance was started by this run of a parent, on whatever branch.
     pub(super) fn is_child_of_run(&self, key: InstanceKey, link: &ParentLink) -> bool {
         let Some(instance) = self.instances.get(&key) else { return false };
@@ -594,11 +488,7 @@ impl Partition {
     }
 }
 
-fn digest(input: Option<&Bytes>) -> Bytes {
-    Bytes::copy_from_slice(&Sha256::digest(input.map_or(&[][..], |input| input)))
-}
-
-fn has_ended_badly(status: Status) -> bool {
+pub(super) fn has_ended_badly(status: Status) -> bool {
     status.is_terminal() && status != Status::Completed
 }
 
