@@ -36,14 +36,16 @@ async fn main() {
             && let Some(engine) = engine.take()
         {
             let mut ending = Box::pin(engine.shutdown());
-            // Begun before the next command is taken, so that what comes later is late.
-            tokio::select! {
+            // Begun before the next command is taken, so that what comes later is late. It may have ended with that.
+            let is_over = tokio::select! {
                 biased;
-                () = &mut ending => {}
-                () = std::future::ready(()) => {}
-            }
+                () = &mut ending => true,
+                () = std::future::ready(()) => false,
+            };
             tokio::spawn(async move {
-                ending.await;
+                if !is_over {
+                    ending.await;
+                }
                 // The last one that holds the store: its file is closed with it.
                 clients.lock().expect("nobody panics with it").take();
                 say(&Reply { number, outcome: Ok(Answer::Done) });
