@@ -37,9 +37,8 @@ pub(super) struct Suspects {
 }
 
 impl Task {
-    /// Processes have ended again and again while it was handed out. Says whether its hand-overs are to be committed from
-    /// here on.
-    pub(super) fn becomes_suspect(&self) -> bool {
+    /// Whether processes have ended again and again while it was handed out: its hand-overs are to be committed from here on.
+    pub(super) fn is_suspect(&self) -> bool {
         self.unexplained() >= SUSPECT_AFTER
     }
 

@@ -92,13 +92,13 @@ impl Partition {
             return;
         };
         let has_barrier = match task.stage() {
-            // Perhaps it is what ends its process again and again: from here on it is known when it begins.
             // What was out when a turn or an operation ended its process is not counted.
             None if is_others_fault => {
                 task.record.accounted = task.record.delivery;
                 false
             }
-            None => task.becomes_suspect(),
+            // Perhaps it is what ends its process again and again: from here on it is known when it begins.
+            None => task.is_suspect(),
             Some(Stage::Queued) => true,
             Some(Stage::Out | Stage::Asked | Stage::Suspended) => return self.go_on_in_doubt(key, id),
         };
